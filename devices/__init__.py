@@ -1,0 +1,29 @@
+"""Where samples come from."""
+
+from .base import (
+    NS,
+    BadPacket,
+    Chunk,
+    Device,
+    DeviceError,
+    Event,
+    HostClock,
+    Lost,
+    NotFound,
+    Refused,
+    Tap,
+)
+
+__all__ = [
+    "NS",
+    "BadPacket",
+    "Chunk",
+    "Device",
+    "DeviceError",
+    "Event",
+    "HostClock",
+    "Lost",
+    "NotFound",
+    "Refused",
+    "Tap",
+]

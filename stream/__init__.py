@@ -1,0 +1,1 @@
+"""Everything between a device's samples and the published beats."""
