@@ -1,1 +1,32 @@
-"""The network: a window of PPG in, a window of arterial pressure out."""
+"""The network: a window of PPG in, a window of arterial pressure out.
+
+What needs torch is imported on first use, so that naming this package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    from .innpar import InnPar, gradient, joint
+    from .published import from_published
+    from .through import folded_forward
+
+_HOMES = {
+    "InnPar": "innpar",
+    "gradient": "innpar",
+    "joint": "innpar",
+    "folded_forward": "through",
+    "from_published": "published",
+}
+
+__all__ = ["InnPar", "ModelError", "folded_forward", "from_published", "gradient", "joint"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

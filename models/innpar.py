@@ -127,9 +127,7 @@ class Mixing(nn.Module):
     @torch.jit.export
     def inverse(self, y: Tensor) -> Tensor:
         w = self.weight()
-        adjugate = torch.stack(
-            [torch.stack([w[1, 1], -w[0, 1]]), torch.stack([-w[1, 0], w[0, 0]])]
-        )
+        adjugate = torch.stack([torch.stack([w[1, 1], -w[0, 1]]), torch.stack([-w[1, 0], w[0, 0]])])
         determinant = w[0, 0] * w[1, 1] - w[0, 1] * w[1, 0]
         return torch.matmul(adjugate / determinant, y)
 
@@ -195,9 +193,7 @@ class InnPar(nn.Module):
             )
         super().__init__()
         self.context = context
-        self.blocks = nn.ModuleList(
-            Block(features, kernel, clamp, context) for _ in range(blocks)
-        )
+        self.blocks = nn.ModuleList(Block(features, kernel, clamp, context) for _ in range(blocks))
         self.encoder: nn.Module | None = None
         if context:
             self.encoder = nn.Sequential(
