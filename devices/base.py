@@ -75,6 +75,7 @@ EventKind = Literal[
     "battery",  # detail: percent
     "wear",  # detail: worn (bool)
     "motion",  # detail: moving (bool)
+    "quality",  # detail: usable (bool), reasons; the signal became usable or stopped being so
     "clock",  # detail: skew_ppm, error_ms
     "marker",  # detail: text
     "cuff",  # detail: sbp, dbp in mmHg, and whatever the cuff told beside them

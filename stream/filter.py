@@ -3,7 +3,7 @@
 A causal filter in front of the network delays each harmonic differently and so changes the pulse's
 morphology. The network looks ahead anyway, so the filter may too: inside a window with a guard on
 either side, a Whittaker smoother (1) is a zero-phase second-order Butterworth filter applied
-forward and backward (squared magnitude 1 / (1 + (f/fc)^4)) whose ends need no padding, and one minus
+forward and backward (squared magnitude 1 / (1 + (f/fc)^4)) whose ends need no padding, and one less
 it removes baseline wander (2): constants and straight lines vanish exactly, whatever their size.
 Both are linear, so conditioning a window is one product with a fixed matrix.
 

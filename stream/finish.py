@@ -1,0 +1,168 @@
+"""One wearer's way from the network: reconstructed windows become waveforms and beats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..devices import Chunk, Event
+from ..models.predictor import Manifest
+from .beats import Beat, BeatFinder
+from .combine import Combiner, Piece, Reconstruction
+from .estimate import Birth, CalibrationStatus, Estimate, Interval, Item, Latency, Reason, Waveform
+from .plausible import Plausibility
+from .prepare import Prepared
+from .quality import ACCEPT
+from .reference import ReferenceTrack
+from .resample import period
+
+
+@dataclass(slots=True)
+class Finisher:
+    """Join windows, find beats, gate them, and number them.
+
+    Attributes:
+        birth: Of the device: names, session and model go into every result.
+        manifest: Of the model.
+        reference: Pairs each beat with the true pressures, where the device carries them.
+        seconds: Of waveform given out so far.
+        good_seconds: Of those, accepted.
+    """
+
+    birth: Birth
+    manifest: Manifest
+    reference: ReferenceTrack = field(init=False)
+    seconds: float = 0.0
+    good_seconds: float = 0.0
+    _period: int = field(init=False)
+    _combiner: Combiner = field(init=False)
+    _beats: BeatFinder = field(init=False)
+    _plausibility: Plausibility = field(init=False, default_factory=Plausibility)
+    _status: CalibrationStatus = field(init=False, default_factory=CalibrationStatus)
+    _skew: float | None = field(init=False, default=None)
+    _error: float | None = field(init=False, default=None)
+    _seq: int = field(init=False, default=0)
+    _hops: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._period = period(self.manifest.rate)
+        self.reference = ReferenceTrack(self.manifest.rate)
+        self._combiner = Combiner(self.manifest.drop)
+        self._beats = BeatFinder(self.manifest.rate)
+
+    def told(self, item: Event | Birth) -> list[Item]:
+        """Pass on what the device told, and remember what belongs into every beat."""
+        if isinstance(item, Birth):
+            self.birth = item
+            self.reference.expected |= bool(item.detail.get("reference"))
+        elif item.kind == "clock":
+            self._skew = item.detail.get("skew_ppm")
+            self._error = item.detail.get("error_ms")
+        return [item]
+
+    def truth(self, chunk: Chunk) -> list[Item]:
+        """Take true arterial pressure."""
+        return [*self.reference.chunk(chunk)]
+
+    def push(
+        self, prepared: Prepared, abp: npt.NDArray[np.float32], compute_ms: float
+    ) -> list[Item]:
+        """Take a window and its reconstruction and return what is ready to publish.
+
+        Args:
+            prepared: What the network was asked.
+            abp: (window,) float32, mmHg.
+            compute_ms: What the network cost.
+        """
+        window = prepared.window
+        self._status = prepared.calibration
+        scaled = prepared.ppg / prepared.ppg.std()
+        piece = self._combiner.push(
+            Reconstruction(
+                window.segment,
+                window.index,
+                scaled,
+                abp,
+                prepared.quality,
+                window.delivered,
+                prepared.prepare_ms + compute_ms,
+            )
+        )
+        length = len(piece.abp) / self.manifest.rate
+        self.seconds += length
+        self.good_seconds += length if piece.score >= ACCEPT else 0.0
+        outputs: list[Item] = [*self._waveforms(piece)]
+        for beat in self._beats.push(piece):
+            outputs += self.reference.push(self._estimate(beat))
+        return outputs
+
+    def flush(self) -> list[Item]:
+        """Return what the end of the stream settles."""
+        return [*self.reference.flush()]
+
+    def _time(self, index: int) -> int:
+        return index * self._period
+
+    def _waveforms(self, piece: Piece) -> list[Waveform]:
+        start, born = self._time(piece.index), self.birth
+        number, self._hops = self._hops, self._hops + 1
+        ppg = Waveform(
+            born.device, "ppg", born.source, born.session, number, start, born.rate, piece.ppg
+        )
+        if piece.score < ACCEPT:
+            return [ppg]
+        abp = piece.abp.astype(np.float32)
+        return [
+            Waveform(born.device, "abp", born.source, born.session, number, start, born.rate, abp),
+            ppg,
+        ]
+
+    def _estimate(self, beat: Beat) -> Estimate:
+        reasons: tuple[Reason, ...] = beat.reasons if beat.score < ACCEPT else ()
+        if not self._plausibility.push(beat):
+            reasons = (*reasons, "implausible")
+        valid, born = not reasons, self.birth
+        seq, self._seq = self._seq, self._seq + 1
+        return Estimate(
+            device=born.device,
+            source=born.source,
+            session=born.session,
+            seq=seq,
+            peak=self._time(beat.peak),
+            sbp=beat.sbp if valid else None,
+            dbp=beat.dbp if valid else None,
+            map_=beat.map_ if valid else None,
+            hr=60.0 / beat.rr if valid else None,
+            interval=self._interval(beat) if valid else None,
+            quality=beat.score,
+            valid=valid,
+            reasons=reasons,
+            calibration=self._status,
+            latency=self._latency(beat),
+            skew_ppm=self._skew,
+            clock_error_ms=self._error,
+            abp_start=self._time(beat.foot),
+            rate=self.manifest.rate,
+            abp=beat.abp.astype(np.float32) if valid else np.empty(0, np.float32),
+            reference=None,
+            model=born.model,
+        )
+
+    def _interval(self, beat: Beat) -> Interval | None:
+        return None
+
+    def _latency(self, beat: Beat) -> Latency:
+        m, piece = self.manifest, beat.piece
+        published = piece.index + len(piece.abp) - 1
+        needed = published + m.drop + m.guard
+        ms = 1e3 / m.rate
+        return Latency(
+            sensor=(piece.delivered - self._time(needed)) / 1e6,
+            guard=m.guard * ms,
+            lookahead=m.drop * ms,
+            hop=(published - beat.confirmed) * ms,
+            beat=(beat.confirmed - beat.peak) * ms,
+            compute=piece.compute_ms,
+        )

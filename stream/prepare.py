@@ -1,0 +1,188 @@
+"""One wearer's way to the network: what a device yields becomes windows ready for the model.
+
+Nothing here knows a clock or a network; what comes out depends on the stream's own content and
+order alone, so a replay repeats it bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..devices import Chunk, Event
+from ..models.predictor import Manifest
+from .calibration import Calibration, Reading
+from .channel import ChannelPicker
+from .estimate import Birth, CalibrationStatus, Reason
+from .filter import conditioning_matrix
+from .quality import Quality
+from .resample import Resampler, Stretch, Tally, period
+from .window import Window, Windower
+
+HOP = 128
+"""Samples from one window to the next: 1.024 s at 125 Hz, a multiple of the network's four."""
+FIT_WINDOWS = 8
+"""Windows after which a run says whether the signal is usable."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A window ready for the network.
+
+    Attributes:
+        window: Where it lies.
+        ppg: (window,) float32, conditioned, pulse upward, the sensor's unit.
+        context: (entries,) float32 what a cuff reading adds; None without one.
+        calibration: To publish with it.
+        quality: Of the window.
+        blank: There is nothing to scale by; the network is not asked, the waveform is interrupted.
+        prepare_ms: What conditioning cost.
+    """
+
+    window: Window
+    ppg: npt.NDArray[np.float32]
+    context: npt.NDArray[np.float32] | None
+    calibration: CalibrationStatus
+    quality: Quality
+    blank: bool
+    prepare_ms: float
+
+
+@dataclass(slots=True)
+class Preparer:
+    """Resample, window, choose the channel, condition, judge, and attach the cuff reading.
+
+    Attributes:
+        birth: What is known of the device so far; published when it changes.
+        polarity: As of `Device`.
+        manifest: What the model needs.
+        check_fit: Say in the first seconds whether the signal is usable.
+    """
+
+    birth: Birth
+    polarity: int
+    manifest: Manifest
+    check_fit: bool = True
+    windows: int = 0
+    accepted: int = 0
+    samples: int = 0
+    rate: float = 0.0
+    _period: int = field(init=False)
+    _resampler: Resampler = field(init=False)
+    _windower: Windower = field(init=False)
+    _picker: ChannelPicker = field(init=False)
+    _calibration: Calibration = field(init=False, default_factory=Calibration)
+    _channels: tuple[str, ...] = field(init=False, default=())
+    _worn: bool = field(init=False, default=True)
+    _usable: bool | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        m = self.manifest
+        matrix = conditioning_matrix(m.window, m.guard, m.rate, m.band)
+        self._period = period(m.rate)
+        self._resampler = Resampler(m.rate)
+        self._windower = Windower(m.window, m.guard, HOP)
+        self._picker = ChannelPicker(self.polarity, m.rate, matrix)
+
+    @property
+    def tally(self) -> Tally:
+        """What was wrong with the samples so far."""
+        return self._resampler.tally
+
+    def push(self, item: Chunk | Event) -> list[Prepared | Event | Birth]:
+        """Take what the device yields (PPG, or an event) and return what is ready, in order."""
+        outputs: list[Prepared | Event | Birth] = []
+        if isinstance(item, Event):
+            outputs += self._told(item)
+        else:
+            self._channels, self.rate = item.channels, item.rate
+            self.samples += len(item)
+        for output in self._resampler.push(item):
+            if isinstance(output, Event):
+                outputs.append(output)
+            else:
+                outputs += self._windows(output)
+        return outputs
+
+    def flush(self) -> list[Prepared | Event | Birth]:
+        """Return what the end of the stream completes."""
+        outputs: list[Prepared | Event | Birth] = []
+        for output in self._resampler.flush():
+            if isinstance(output, Stretch):
+                outputs += self._windows(output)
+        return outputs
+
+    def _told(self, event: Event) -> list[Prepared | Event | Birth]:
+        if event.kind == "wear":
+            self._worn = bool(event.detail["worn"])
+        elif event.kind == "cuff":
+            reading = Reading(event.start, float(event.detail["sbp"]), float(event.detail["dbp"]))
+            self._calibration.cuff(reading)
+        elif event.kind == "connected":
+            return [self._bear(**event.detail)]
+        return []
+
+    def _bear(self, **detail: object) -> Birth:
+        old = self.birth
+        self.birth = Birth(
+            old.device, old.source, old.session, old.model, old.rate, {**old.detail, **detail}
+        )
+        return self.birth
+
+    def _windows(self, stretch: Stretch) -> list[Prepared | Event | Birth]:
+        outputs: list[Prepared | Event | Birth] = []
+        for window in self._windower.push(stretch):
+            before = self._picker.choice
+            prepared = self._prepare(window)
+            if self._picker.choice != before and self._picker.choice is not None:
+                outputs.append(self._bear(channel=self._picker.choice.label))
+            outputs += [*self._speak(prepared), prepared]
+        return outputs
+
+    def _prepare(self, window: Window) -> Prepared:
+        began = time.perf_counter()
+        _, ppg, quality = self._picker.push(window.segment, self._channels, window.raw)
+        if not self._worn:
+            worn: tuple[Reason, ...] = ("not_worn", *quality.reasons)
+            quality = Quality(0.0, worn, quality.steepness)
+        end = window.index + self.manifest.window
+        told, status = self._calibration.push(end * self._period, ppg, quality.accepted)
+        self.windows += 1
+        self.accepted += quality.accepted
+        blank = not float(ppg.std()) > 0
+        took = 1e3 * (time.perf_counter() - began)
+        return Prepared(window, ppg, told, status, quality, blank, took)
+
+    def _speak(self, prepared: Prepared) -> list[Event]:
+        """Say when the signal becomes usable or stops being so, and once how well it fits."""
+        at = prepared.window.index * self._period
+        events: list[Event] = []
+        usable = prepared.quality.accepted
+        if usable != self._usable:
+            self._usable = usable
+            detail = {"usable": usable, "reasons": list(prepared.quality.reasons)}
+            events.append(Event(self.birth.device, "quality", at, at, detail))
+        if self.check_fit and self.windows == FIT_WINDOWS:
+            text = fit(self.accepted / self.windows, prepared.quality.reasons)
+            events.append(Event(self.birth.device, "notice", at, at, {"text": text}))
+        return events
+
+
+REMEDIES = {
+    "flat": "the sensor sends a constant: check that its light is on and touches the skin",
+    "clipped": "the sensor is at its limit: loosen the strap a little and keep sunlight off",
+    "motion": "the signal is unsteady: hold the arm still and rest it at heart height",
+    "low_quality": "the pulse is hard to see: tighten the strap, move up the forearm, hold still",
+    "not_worn": "the device says that it is not worn: put it on",
+}
+
+
+def fit(share: float, reasons: tuple[str, ...]) -> str:
+    """Return one sentence for the wearer: usable, or what to do."""
+    if share >= 0.5:
+        return f"fit check: the signal is usable ({share:.0%} of the first seconds)"
+    remedy = REMEDIES[reasons[0] if reasons else "low_quality"]
+    return f"fit check: only {share:.0%} of the first seconds is usable; {remedy}"
