@@ -90,8 +90,6 @@ class Resampler:
 
     def __post_init__(self) -> None:
         self._period = period(self.rate)
-                f"the grid needs a whole number of ns a sample; {self.rate} Hz has not"
-            )
         self._clear(0)
 
     def _clear(self, channels: int) -> None:
