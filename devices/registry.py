@@ -1,0 +1,85 @@
+"""Every device by name: a new one is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .base import Device, NotFound, Refused
+from .options import closest
+from .pace import REAL_TIME, Pace
+
+Factory = Callable[[str, dict[str, str], Pace], Device]
+"""Makes a device of its argument, its options and the pace (which a live device leaves aside)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One device.
+
+    Attributes:
+        about: One line for a person choosing.
+        make: Imports the device's file only when called.
+    """
+
+    about: str
+    make: Factory
+
+
+def _demo(argument: str, options: dict[str, str], pace: Pace) -> Device:
+    from .simulated import create_simulated
+
+    return create_simulated(argument, options, pace)
+
+
+def _replay(argument: str, options: dict[str, str], pace: Pace) -> Device:
+    from .files import create_replay
+
+    return create_replay(argument, options, pace)
+
+
+DEVICES: dict[str, Entry] = {
+    "demo": Entry("a simulated wearer with a known blood pressure: demo[:SEED]", _demo),
+    "replay": Entry("a recording, whatever its format: replay:FILE[?rate=100&channel=…]", _replay),
+}
+
+
+def parse(spec: str) -> tuple[str, str, dict[str, str]]:
+    """Split ``NAME[:ARGUMENT][?key=value&…]``.
+
+    Returns:
+        Name, argument (empty where there is none) and options.
+
+    Raises:
+        Refused: An option without ``=``, or given twice.
+    """
+    head, mark, tail = spec.partition("?")
+    name, _, argument = head.partition(":")
+    options: dict[str, str] = {}
+    for pair in tail.split("&") if mark else ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key or key in options:
+            raise Refused(
+                f"--device {spec}: options are key=value&key=value, each once, not {pair!r}"
+            )
+        options[key] = value
+    return name, argument, options
+
+
+def create(spec: str, *, pace: Pace = REAL_TIME) -> Device:
+    """Return the device that `spec` names; nothing is connected yet.
+
+    Args:
+        spec: ``NAME[:ARGUMENT][?key=value&…]``.
+        pace: For devices that make or replay their samples.
+
+    Raises:
+        NotFound: No device of that name, or what it names is not there.
+        Refused: The argument or an option makes no sense to it.
+    """
+    name, argument, options = parse(spec)
+    entry = DEVICES.get(name)
+    if entry is None:
+        known = ", ".join(DEVICES)
+        raise NotFound(f"no device is called {name!r}{closest(name, DEVICES)}; there are: {known}")
+    return entry.make(argument, options, pace)

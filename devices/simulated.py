@@ -1,0 +1,228 @@
+"""A wearer nobody has to be: a simulated wristband whose true arterial pressure is known.
+
+The sensor sees the skin of `heart` the way a wristband does: counts on a large offset in which
+systole is a minimum, on wandering ground, with noise, now and then a moving arm and a lost packet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .base import NS, Chunk, Event, HostClock, Signal, Source, Tap
+from .heart import RATE, circulation
+from .options import Options
+from .pace import REAL_TIME, Pace, Pacer
+from .wristband import ACC_CHANNELS, ACC_RATE, PPG_CHANNELS, SECONDS, Wristband
+
+Array = npt.NDArray[np.float64]
+
+ABP_RATE = 125.0
+"""Hz, of the true pressure."""
+
+OPTIONS = {
+    "seed": "whose circulation: any whole number from 0",
+    "rate": "Hz of the PPG, as the Polar's: 28, 44, 55, 135 or 176",
+    "duration": "seconds of signal, then it ends; without it, for ever",
+    "lead": "seconds of signal that are there at once (6)",
+    "episodes": "on or off: exercise, standing up, cold hands",
+    "motion": "on or off: bursts of arm movement",
+    "dropouts": "on or off: lost packets",
+    "id": "another name than demo",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A simulated wearer: PPG, acceleration, and the true pressure at the sensor.
+
+    Samples depend on `seed`, `rate` and the three switches alone: not on how they are cut, nor on
+    how fast they are taken. Their times count from `start`.
+
+    Attributes:
+        id: Name in topics.
+        seed: Whose circulation, and which story.
+        rate: Hz of the PPG.
+        duration: Seconds of signal; infinity for as long as somebody listens.
+        lead: A wearer who put the band on this many seconds before: that much signal is delivered
+            at once, so that a first estimate need not be waited for. Only a simulation can do this.
+        start: Time of the first sample, ns since the Unix epoch; None for `lead` before opening.
+        pace: Speed and chunk length; a chunk is 0.4 s, about what a wristband's radio packs.
+        episodes: Exercise, standing up, cold hands.
+        motion: Bursts of arm movement.
+        dropouts: Lost packets.
+    """
+
+    id: str = "demo"
+    seed: int = 0
+    rate: float = 55.0
+    duration: float = math.inf
+    lead: float = 6.0
+    start: int | None = None
+    pace: Pace = REAL_TIME
+    episodes: bool = True
+    motion: bool = True
+    dropouts: bool = True
+
+    @property
+    def source(self) -> Source:
+        return "simulated"
+
+    @property
+    def polarity(self) -> Literal[-1]:
+        return -1
+
+    @property
+    def site(self) -> str:
+        return "wrist"
+
+    @asynccontextmanager
+    async def open(
+        self, *, clock: HostClock, tap: Tap | None = None
+    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
+        """Put the band on; see `Device`. There are no frames for a tap."""
+        async with aclosing(self._deliver(clock)) as items:
+            yield items
+
+    async def _deliver(self, clock: HostClock) -> AsyncGenerator[Chunk | Event, None]:
+        start = clock.now() - int(self.lead * NS) if self.start is None else self.start
+        pacer = Pacer(clock, self.pace.speed, head_start=self.lead)
+        for item in self.items(start):
+            if isinstance(item, Chunk):
+                await pacer.until(int(item.times[0]), int(item.times[-1]))
+            yield item
+
+    def items(self, start: int) -> Iterator[Chunk | Event]:
+        """Yield everything there is to deliver, in order, without waiting.
+
+        Args:
+            start: Time of the first sample, ns since the Unix epoch.
+        """
+        ppg = _Outlet(self.id, "ppg", PPG_CHANNELS, self.rate, start)
+        acc = _Outlet(self.id, "acc", ACC_CHANNELS, ACC_RATE, start)
+        abp = _Outlet(self.id, "abp", ("abp",), ABP_RATE, start)
+        yield Event(self.id, "connected", start, start, self._detail())
+        band = Wristband(self.seed, self.rate, motion=self.motion, dropouts=self.dropouts)
+        step = self.pace.chunk_seconds or 0.4
+        delivered = 0
+        for block, stretch in enumerate(circulation(self.seed, episodes=self.episodes)):
+            readings = band.sense(stretch.volume)
+            ppg.push(readings.ppg, readings.ppg_lost)
+            acc.push(readings.acc, readings.acc_lost)
+            abp.push(stretch.abp[:: round(RATE / ABP_RATE), None])
+            begun = [(seconds, kind) for seconds, kind in stretch.begun if seconds < self.duration]
+            end = min((block + 1) * SECONDS, self.duration)
+            while (until := (delivered + 1) * step) <= end or end == self.duration:
+                until = min(until, end)
+                while begun and begun[0][0] < until:
+                    yield self._marker(start, *begun.pop(0))
+                for outlet in (ppg, abp, acc):
+                    yield from outlet.take(until)
+                delivered += 1
+                if until >= self.duration:
+                    return
+
+    def _detail(self) -> dict[str, object]:
+        known = None if math.isinf(self.duration) else self.duration
+        return {
+            "model": "simulated wristband",
+            "rate": self.rate,
+            "channels": list(PPG_CHANNELS),
+            "seed": self.seed,
+            "duration": known,
+        }
+
+    def _marker(self, start: int, seconds: float, text: str) -> Event:
+        at = start + round(seconds * NS)
+        return Event(self.id, "marker", at, at, {"text": text})
+
+
+class _Outlet:
+    """Samples of one signal that wait to be delivered.
+
+    Args:
+        device: Id of the device.
+        signal: What they are.
+        channels: One label a column.
+        rate: Hz.
+        start: Time of sample 0, ns since the Unix epoch.
+    """
+
+    def __init__(
+        self, device: str, signal: Signal, channels: tuple[str, ...], rate: float, start: int
+    ) -> None:
+        self._device = device
+        self._signal: Signal = signal
+        self._channels = channels
+        self._rate = rate
+        self._start = start
+        self._data = np.empty((0, len(channels)))
+        self._lost = np.empty(0, dtype=bool)
+        self._first = 0
+        self._last: int | None = None
+
+    def push(self, data: Array, lost: npt.NDArray[np.bool_] | None = None) -> None:
+        """Add (samples, channels) and, where some of them never arrive, which."""
+        self._data = np.concatenate([self._data, data])
+        mask = np.zeros(len(data), dtype=bool) if lost is None else lost
+        self._lost = np.concatenate([self._lost, mask])
+
+    def take(self, until: float) -> Iterator[Chunk | Event]:
+        """Yield what was sampled before `until`, seconds since the start, and is not lost."""
+        count = max(0, math.ceil(until * self._rate) - self._first)
+        arrived = np.flatnonzero(~self._lost[:count])
+        for piece in np.split(arrived, np.flatnonzero(np.diff(arrived) > 1) + 1):
+            if len(piece):
+                yield from self._gap(self._first + int(piece[0]))
+                index = self._first + piece
+                self._last = int(index[-1])
+                data = self._data[piece]
+                yield Chunk(
+                    self._device, self._signal, self._channels, self._rate, self._times(index), data
+                )
+        self._data, self._lost = self._data[count:], self._lost[count:]
+        self._first += count
+
+    def _gap(self, index: int) -> Iterator[Event]:
+        last = self._last
+        if self._signal == "ppg" and last is not None and index > last + 1:
+            before, after = self._times(np.array([last, index])).tolist()
+            detail = {"why": "packets lost", "lost": index - last - 1}
+            yield Event(self._device, "gap", before, after, detail)
+
+    def _times(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        since: npt.NDArray[np.int64] = np.rint(index * (NS / self._rate)).astype(np.int64)
+        return since + self._start
+
+
+def create_simulated(argument: str, options: dict[str, str], pace: Pace) -> Simulated:
+    """Return the wearer that ``demo[:SEED][?key=value&…]`` names.
+
+    Raises:
+        Refused: An option it does not have, or a value that makes no sense.
+    """
+    given = dict(options)
+    if argument:
+        key, equals, value = argument.partition("=")
+        given.setdefault(key if equals else "seed", value if equals else argument)
+    chosen = Options("demo", given, OPTIONS)
+    seed = chosen.whole("seed", 0, 2**31) or 0
+    rate = chosen.choice("rate", ("28", "44", "55", "135", "176"))
+    lead = chosen.number("lead", 0, 600)
+    return Simulated(
+        id=chosen.identity(f"demo-{seed}" if seed else "demo"),
+        seed=seed,
+        rate=float(rate or 55.0),
+        duration=chosen.number("duration", 1) or math.inf,
+        lead=6.0 if lead is None else lead,
+        pace=pace,
+        episodes=chosen.flag("episodes", True),
+        motion=chosen.flag("motion", True),
+        dropouts=chosen.flag("dropouts", True),
+    )
