@@ -1,12 +1,12 @@
-"""What a PPG window says beside its waveform, and how it is told to the network with a cuff reading.
+"""What a PPG window says beside its waveform, and how the network is told of a cuff reading.
 
 The network sees windows scaled to unit SD; pulse amplitude, and whatever changed since the cuff
-reading, would be lost. `features` keeps it, `context` phrases it as one vector a window: the reading
-itself, the change of amplitude, heart rate and pulse shape since, and the time since. The zero
-vector means "not calibrated". Nothing here looks at a later window.
+reading, would be lost. `features` keeps it, `context` phrases it as one vector a window: the
+reading itself, the change of amplitude, heart rate and pulse shape since, and the time since. The
+zero vector means "not calibrated". Nothing here looks at a later window.
 
-Pulse shape is taken from the first harmonics of the heart rate (a mean pulse over the window), which
-holds up under noise where landmarks on single beats do not; the indices are those reviewed in
+Pulse shape is taken from the first harmonics of the heart rate (a mean pulse over the window),
+which holds up under noise where landmarks on single beats do not; the indices are those reviewed in
 Charlton et al., Am. J. Physiol. Heart 322 (2022) H493, doi 10.1152/ajpheart.00392.2021.
 """
 
@@ -20,48 +20,42 @@ import numpy.typing as npt
 Array = npt.NDArray[np.floating]
 
 RATE = 125.0  # Hz
-FEATURES = (
-    "log_amplitude",
-    "heart_rate",  # per minute
-    "regularity",  # autocorrelation one beat later
-    "skewness",
-    "slope_skewness",
-    "log_second_harmonic",  # relative to the first
-    "log_third_harmonic",
-    "log_fourth_harmonic",
-    "second_phase_cos",  # phase relative to the first harmonic's
-    "second_phase_sin",
-    "third_phase_cos",
-    "third_phase_sin",
-    "crest_time",  # foot to peak, s
-    "width_25",  # share of the beat above 25 % of the pulse's height
-    "width_50",
-    "width_75",
-    "area",  # mean height over pulse height
-    "upstroke",  # steepest rise, pulse heights a second
-    "fall",  # steepest fall, pulse heights a second
-    "inflection",  # second derivative, deepest over highest
-)
-SHAPES = FEATURES[3:]
-
 # Centre and spread over the training windows (rounded), so that the context is of order one.
-_CENTRE = np.array(
-    [0, 72, 0.95, 0.9, 1.0, -0.65, -1.55, -2.5, 0.8, 0.5, 0.4, 0.75]
-    + [0.22, 0.42, 0.27, 0.17, 0.32, 8.9, -5.2, -1.4],
-    dtype=np.float64,
-)
-_SPREAD = np.array(
-    [0.4, 13, 0.1, 0.28, 0.42, 0.26, 0.5, 0.65, 0.18, 0.3, 0.45, 0.3]
-    + [0.06, 0.1, 0.055, 0.04, 0.05, 1.0, 1.5, 0.26],
-    dtype=np.float64,
-)
+_SCALES = {
+    "log_amplitude": (0, 0.4),
+    "heart_rate": (72, 13),  # per minute
+    "regularity": (0.95, 0.1),  # autocorrelation one beat later
+    "skewness": (0.9, 0.28),
+    "slope_skewness": (1, 0.42),
+    "log_second_harmonic": (-0.65, 0.26),  # relative to the first
+    "log_third_harmonic": (-1.55, 0.5),
+    "log_fourth_harmonic": (-2.5, 0.65),
+    "second_phase_cos": (0.8, 0.18),  # phase relative to the first harmonic's
+    "second_phase_sin": (0.5, 0.3),
+    "third_phase_cos": (0.4, 0.45),
+    "third_phase_sin": (0.75, 0.3),
+    "crest_time": (0.22, 0.06),  # foot to peak, s
+    "width_25": (0.42, 0.1),  # share of the beat above 25 % of the pulse's height
+    "width_50": (0.27, 0.055),
+    "width_75": (0.17, 0.04),
+    "area": (0.32, 0.05),  # mean height over pulse height
+    "upstroke": (8.9, 1),  # steepest rise, pulse heights a second
+    "fall": (-5.2, 1.5),  # steepest fall, pulse heights a second
+    "inflection": (-1.4, 0.26),  # second derivative, deepest over highest
+}
+FEATURES = tuple(_SCALES)
+_CENTRE = np.array([centre for centre, _ in _SCALES.values()])
+_SPREAD = np.array([spread for _, spread in _SCALES.values()])
 _CUFF_CENTRE, _CUFF_SPREAD = (115.0, 60.0), (20.0, 12.0)  # mmHg, systolic and diastolic
 _HOUR = 3600.0
 
 CONTEXT = (
-    ("calibrated", "cuff_sbp", "cuff_dbp", "log_time")
-    + tuple(f"change_{name}" for name in FEATURES if name != "regularity")
-    + tuple(f"now_{name}" for name in FEATURES[1:])
+    "calibrated",
+    "cuff_sbp",
+    "cuff_dbp",
+    "log_time",
+    *(f"change_{name}" for name in FEATURES if name != "regularity"),
+    *(f"now_{name}" for name in FEATURES[1:]),
 )
 
 _SLOWEST, _FASTEST = 37.0, 200.0  # heart rates searched, per minute

@@ -1,4 +1,4 @@
-"""Recordings of PPG with invasive pressure, in the shared layout, as windows a model can learn from.
+"""Recordings of PPG with invasive pressure, in the shared layout, as windows to learn from.
 
 A folder holds ``index.csv`` (file, subject, split, fs, lag_s, …) and the ``.npz`` it names (int16
 codes with scales, one verdict per ten seconds). Splits are by subject, and a subject on two sides

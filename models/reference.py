@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import numpy.typing as npt
@@ -122,7 +123,7 @@ def _stretch_beats(abp: Floats, apart: int) -> tuple[npt.NDArray[np.int64], Floa
     height = float(np.percentile(abp, 95) - np.percentile(abp, 5))
     peaks, _ = find_peaks(abp, distance=apart, prominence=0.4 * height)
     feet = np.array(
-        [a + int(np.argmin(abp[a:b])) for a, b in zip(peaks[:-1], peaks[1:], strict=True)],
+        [a + int(np.argmin(abp[a:b])) for a, b in itertools.pairwise(peaks)],
         dtype=np.int64,
     )
     if len(feet) < 2:

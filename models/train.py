@@ -7,16 +7,12 @@ generator whose state is in the checkpoint, so a run that was interrupted contin
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import logging
 import math
-import os
 import time
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,91 +23,15 @@ from torch import Tensor, nn
 from .context import CONTEXT
 from .data import DataError, Windows
 from .innpar import InnPar, gradient, joint
-from .sampling import Sampler, Sampling
+from .journal import Journal, replace
+from .sampling import Sampler
+from .settings import Run, TrainConfig, read_config
 from .through import folded_forward
 from .validate import errors, held_cuffs, inversion
 
+__all__ = ["TrainConfig", "Trainer", "read_config", "train"]
+
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Network:
-    """Arguments of `InnPar`; the context is always `CONTEXT`."""
-
-    blocks: int = 4
-    features: int = 16
-    kernel: int = 5
-    clamp: float = 0.8
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Run:
-    """Length and pace of a run. Times in optimiser steps.
-
-    Attributes:
-        level_weight: Weight of the error of each window's highest, lowest and mean pressure beside
-            the L1 on both channels.
-        average: Decay of the averaged weights.
-        edge: Samples at either end outside the loss: zero-padded gradients spoil them.
-        cuff_minutes: Time between validation's cuff readings.
-        threads: CPU threads of the training step.
-    """
-
-    seed: int = 1
-    device: str = "auto"
-    threads: int = 1
-    steps: int = 20000
-    batch: int = 64
-    learning_rate: float = 1.5e-3
-    final_share: float = 0.02
-    warm_up: int = 300
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    average: float = 0.999
-    level_weight: float = 0.3
-    edge: int = 60
-    validate_every: int = 1000
-    save_every: int = 500
-    cuff_minutes: float = 30.0
-    validate_step: int = 2
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """A training configuration, one section each."""
-
-    network: Network = Network()
-    run: Run = Run()
-    sampling: Sampling = dataclasses.field(default_factory=Sampling)
-
-
-def read_config(path: Path) -> TrainConfig:
-    """Read a TOML configuration.
-
-    Raises:
-        DataError: not TOML, or a key that does not exist.
-    """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: {error}") from None
-    sections = {"network": Network, "run": Run, "sampling": Sampling}
-    unknown = set(table) - set(sections)
-    if unknown:
-        raise DataError(
-            f"{path}: no section {sorted(unknown)[0]!r}; there are {', '.join(sections)}"
-        )
-    made: dict[str, Any] = {}
-    for name, kind in sections.items():
-        try:
-            made[name] = kind(**table.get(name, {}))
-        except TypeError:
-            known = {field.name for field in dataclasses.fields(kind)}
-            extra = ", ".join(sorted(set(table[name]) - known))
-            raise DataError(
-                f"{path}: [{name}] has no {extra}; it has {', '.join(sorted(known))}"
-            ) from None
-    return TrainConfig(**made)
 
 
 class Trainer:
@@ -164,9 +84,9 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "generator": json.dumps(self.rng.bit_generator.state),
         }
-        _replace(folder / "checkpoint.pt", lambda path: torch.save(state, path))
+        replace(folder / "checkpoint.pt", lambda path: torch.save(state, path))
         weights = {k: v.detach().cpu().contiguous() for k, v in self.average.state_dict().items()}
-        _replace(folder / "average.safetensors", lambda path: save_file(weights, path))
+        replace(folder / "average.safetensors", lambda path: save_file(weights, path))
 
     def restore(self, folder: Path) -> None:
         """Continue from the checkpoint in `folder`.
@@ -207,21 +127,6 @@ def _loss(found: Tensor, abp: Tensor, run: Run) -> Tensor:
         + (wave.mean(1) - truth.mean(1)).abs().mean()
     )
     return (wave - truth).abs().mean() + slope.abs().mean() + run.level_weight * levels
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write beside `path`, then rename: a full disk leaves what was there before."""
-    beside = path.with_name(path.name + ".part")
-    try:
-        write(beside)
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(path)
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
-        raise DataError(
-            f"{path} could not be written ({error}); the earlier one is intact"
-        ) from None
 
 
 def train(
@@ -283,10 +188,10 @@ def _loop(trainer: Trainer, judge: _Judge, journal: Journal, out: Path, end: int
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(speed_estimate_period=300),
+        TimeRemainingColumn(),
     )
     began, losses = time.monotonic(), []
-    with Progress(*columns) as progress:
+    with Progress(*columns, speed_estimate_period=300) as progress:
         task = progress.add_task("training", total=run.steps, completed=trainer.step)
         while trainer.step < end:
             losses.append(trainer.advance())
@@ -340,52 +245,3 @@ class _Judge:
         told = self._held.contexts()[some]
         error, gain = inversion(model, self._held.ppg[some], told, self._device)
         return row | {"inverse_error": error, "inverse_noise_gain": gain}
-
-
-class Journal:
-    """The training log: one CSV row a validation, and curves drawn from it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[dict[str, float]] = []
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as lines:
-                self.rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
-
-    def keep_until(self, step: int) -> None:
-        """Forget rows that a resumed run will write again."""
-        self.rows = [row for row in self.rows if row["step"] <= step]
-
-    def add(self, row: dict[str, float]) -> None:
-        self.rows.append(row)
-
-        def write(path: Path) -> None:
-            with path.open("w", newline="", encoding="utf-8") as lines:
-                writer = csv.DictWriter(lines, list(row))
-                writer.writeheader()
-                writer.writerows(
-                    {k: v if k == "step" else f"{v:.6g}" for k, v in r.items()} for r in self.rows
-                )
-
-        _replace(self.path, write)
-
-    def draw(self, path: Path) -> None:
-        """Draw loss and errors against steps, beside the trivial baselines."""
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            log.warning("no curves drawn: pip install 'innpar-stream[train]'")
-            return
-        steps = [row["step"] for row in self.rows]
-        figure = Figure(figsize=(11, 3.2), layout="constrained")
-        panels = figure.subplots(1, 4)
-        panels[0].plot(steps, [row["loss"] for row in self.rows])
-        panels[0].set(title="training loss", xlabel="step")
-        for panel, pressure in zip(panels[1:], ("sbp", "dbp", "map"), strict=True):
-            for state in ("uncalibrated", "population", "held", "calibrated"):
-                values = [row[f"{state}_{pressure}"] for row in self.rows]
-                dashed = "--" if state in ("population", "held") else "-"
-                panel.plot(steps, values, dashed, label=state)
-            panel.set(title=f"{pressure.upper()} error, mmHg", xlabel="step")
-        panels[-1].legend(fontsize="small")
-        figure.savefig(path, dpi=100)
