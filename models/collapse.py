@@ -190,12 +190,12 @@ def _bias(convolution: nn.Conv1d) -> Tensor:
     return convolution.bias
 
 
-def collapse(model: InnPar, *, edges: bool = True) -> Collapsed:
+def collapse(model: InnPar, *, edge: int | None = None) -> Collapsed:
     """Collapse a network's modules, in its own precision and differentiably.
 
     Args:
-        edges: Also the corrections at both ends. Without them (zeros of size 0 frames) up to 60
-            samples at either end of the output are off.
+        edge: Frames corrected at either end; None for as many as need it, more do no harm. With 0
+            up to 60 samples at either end of the output are off.
     """
     blocks = [block for block in model.blocks if isinstance(block, Block)]
     modules = [module for block in blocks for module in (block.f, block.g, block.h)]
@@ -203,7 +203,7 @@ def collapse(model: InnPar, *, edges: bool = True) -> Collapsed:
     stages = _stages(modules)
     kernel, bias = interior = _interior(stages)
     m, _, channels, taps = kernel.shape
-    edge = sizes.edge if edges else 0
+    edge = sizes.edge if edge is None else edge
     left, left_bias = _edge(stages, interior, edge)
     right, right_bias = _right_edge(stages, interior, edge)
     entry, entry_bias = _entries(modules, sizes)

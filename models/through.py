@@ -15,7 +15,6 @@ from torch import Tensor
 from .collapse import Collapsed, collapse, reach
 from .innpar import Block, InnPar
 
-
 MICRO_BATCH = 16
 """Windows whose hidden frames are alive at one time: few enough to stay in a core's cache."""
 
@@ -201,7 +200,7 @@ def folded_forward(
     Returns:
         (batch, 2, length), network units.
     """
-    parts = collapse(model, edges=edges)
+    parts = collapse(model, edge=None if edges else 0)
     bias = parts.entry_bias.unsqueeze(0)  # (1 or batch, 3·blocks, C)
     embedding = model.embed(x, context)
     if embedding is not None:
