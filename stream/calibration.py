@@ -42,6 +42,26 @@ class Reading:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Cuff:
+    """A cuff reading given before the run.
+
+    Attributes:
+        sbp: mmHg.
+        dbp: mmHg.
+        device: Id of the wearer; None for whoever there is.
+        seconds: Of signal after the device's first sample.
+    """
+
+    sbp: float
+    dbp: float
+    device: str | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        Reading(0, self.sbp, self.dbp)
+
+
 @dataclass(slots=True)
 class Calibration:
     """Follow what has changed since the last cuff reading.

@@ -1,0 +1,206 @@
+"""The command line: argparse in front, everything heavy imported once a command runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = """\
+examples:
+  innpar-stream --device polar-verity                 a Polar Verity Sense on the forearm
+  innpar-stream --device polar-verity --cuff 128/79   with a cuff reading taken just now
+  innpar-stream --device demo                         a simulated wearer, nothing to put on
+  innpar-stream --device replay:walk.txt --speed max --json > beats.jsonl
+  innpar-stream devices                               what --device can name
+  innpar-stream watch                                 what is being published right now
+
+Research software: not a medical device, not for diagnosis or treatment.
+"""
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    run = parser.add_argument_group("a run")
+    run.add_argument(
+        "--device",
+        action="append",
+        metavar="NAME[:ARGUMENT]",
+        help="where samples come from; repeat it for several wearers",
+    )
+    run.add_argument(
+        "--broker", metavar="URL", help="mqtt:// or mqtts://[user:password@]host[:port]"
+    )
+    run.add_argument("--topic", metavar="ROOT", help="first part of every topic (bp)")
+    run.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML; flags win")
+    run.add_argument("--model", metavar="FILE", help="a model's manifest.json, or its folder")
+    run.add_argument(
+        "--cuff",
+        action="append",
+        metavar="[DEVICE=]SBP/DBP[@SECONDS]",
+        help="a cuff reading, mmHg; now, or so many seconds of signal after the start",
+    )
+    run.add_argument(
+        "--require-calibration",
+        action="store_const",
+        const=True,
+        help="publish no pressures before a cuff reading",
+    )
+    run.add_argument("--speed", metavar="N|max", help="of replays and the demo, times real time")
+    run.add_argument("--duration", metavar="SECONDS", help="of signal, then stop")
+    run.add_argument(
+        "--json", action="store_const", const=True, help="beats as JSON lines on standard output"
+    )
+    run.add_argument("--verbose", action="store_const", const=True, help="say more")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="innpar-stream",
+        description="Live arterial blood pressure from a wrist-worn light sensor, over MQTT.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=version("innpar-stream"))
+    _run_arguments(parser)
+    parser.set_defaults(command=_run)
+    commands = parser.add_subparsers(title="commands", metavar="")
+
+    def command(name: str, about: str, function: Command) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about)
+        sub.set_defaults(command=function)
+        return sub
+
+    command("devices", "list the devices that --device can name", _devices)
+
+    watch = command("watch", "subscribe, and show what arrives", _watch)
+    watch.add_argument("--broker", metavar="URL", help="mqtt:// or mqtts://… (localhost:1883)")
+    watch.add_argument("--topic", metavar="TOPIC", help="what to subscribe to (bp/estimates)")
+    watch.add_argument("--json", action="store_true", help="payloads as they come, a line each")
+
+    config = command("config", "write a commented configuration", _config)
+    config.add_argument("action", choices=["init"])
+    config.add_argument("file", nargs="?", type=Path, default=Path("innpar.toml"))
+
+    train = command("train", "train the network on recordings in the shared layout", _train)
+    train.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds index.csv")
+    train.add_argument("--config", type=Path, metavar="FILE", help="TOML; configs/train.toml else")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the model")
+
+    bench = command("bench", "measure speed on this computer, as ratios in one run", _bench)
+    bench.add_argument(
+        "--model", nargs="?", const="", metavar="FILE", help="the network (the shipped one)"
+    )
+
+    model = command("model", "import a checkpoint of the original INN-PAR code", _model)
+    model.add_argument("action", choices=["import"])
+    model.add_argument("checkpoint", type=Path)
+    model.add_argument("out", type=Path, help="folder for the model file and its manifest")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit status: 0 done, 2 could not start, 1 failed later."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except KeyboardInterrupt:
+        status = 130
+    except Exception as error:
+        if not _is_ours(error):
+            raise
+        for line in str(error).splitlines():
+            print(f"innpar-stream: {line}", file=sys.stderr)
+        status = 1 if getattr(error, "after_start", False) else 2
+    return status
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether a person can put it right, so that one line says it all."""
+    from ..devices import DeviceError
+    from ..models.errors import ModelError
+    from .errors import BrokerError, ConfigError, SessionError
+
+    return isinstance(error, (DeviceError, ModelError, BrokerError, ConfigError, SessionError))
+
+
+FLAGS = (
+    "device",
+    "broker",
+    "topic",
+    "model",
+    "cuff",
+    "require_calibration",
+    "speed",
+    "duration",
+    "json",
+    "verbose",
+)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .config import load
+    from .live import start
+
+    flags: dict[str, Any] = {name: getattr(options, name) for name in FLAGS}
+    return start(load(flags, options.config))
+
+
+def _devices(_: argparse.Namespace) -> int:
+    from ..devices.registry import DEVICES
+
+    width = max(map(len, DEVICES))
+    for name, entry in DEVICES.items():
+        print(f"{name:<{width}}  {entry.about}")
+    return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from .watch import watch
+
+    return watch(options.broker, options.topic, as_json=options.json)
+
+
+def _config(options: argparse.Namespace) -> int:
+    from importlib.resources import files
+
+    from .errors import ConfigError
+
+    text = files("innpar.configs").joinpath("default.toml").read_text(encoding="utf-8")
+    try:
+        with options.file.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{options.file}: exists already; name another file") from None
+    except OSError as error:
+        raise ConfigError(f"{options.file}: cannot be written ({error.strerror})") from None
+    print(f"{options.file} written; use it with: innpar-stream --config {options.file}")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from .training import train
+
+    return train(options.data, options.config, options.out)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from .bench import bench_model
+
+    return bench_model(Path(options.model) if options.model else None)
+
+
+def _model(options: argparse.Namespace) -> int:
+    from ..models.published import import_checkpoint
+
+    import_checkpoint(options.checkpoint, options.out)
+    print(f"{options.out}: use it with: innpar-stream --model {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

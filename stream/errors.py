@@ -1,0 +1,15 @@
+"""What a person can put right before a run; every message is whole and says what to do."""
+
+from __future__ import annotations
+
+
+class ConfigError(Exception):
+    """A flag, file or environment variable that makes no sense."""
+
+
+class BrokerError(Exception):
+    """The MQTT broker cannot be reached, or refuses."""
+
+
+class SessionError(Exception):
+    """A session file that cannot be written or read."""

@@ -1,0 +1,220 @@
+"""The whole of it: devices in, beats out.
+
+::
+
+    device ─▶ prepare (resample, window, condition, judge) ─▶ engine (the network, shared)
+           ─▶ finish (combine, beats, plausibility) ─▶ sink
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ..devices import NS, Chunk, Device, Event, HostClock, Tap
+from .calibration import Cuff
+from .engine import Engine
+from .estimate import Birth, Item, State
+from .finish import Finisher
+from .prepare import Prepared, Preparer
+from .sink import Sink
+
+SILENCE = 5 * NS
+"""A connected live device without samples for this long is stale."""
+
+
+@dataclass(slots=True)
+class Wearer:
+    """One device on its way through the pipeline.
+
+    Attributes:
+        device: Where the samples come from.
+        preparer: Its way to the network.
+        finisher: Its way from the network.
+        duration: Seconds of signal after which to stop; None for ever.
+        cuffs: Readings still to come.
+        orders: Events put into the stream from outside, at its present position.
+    """
+
+    device: Device
+    preparer: Preparer
+    finisher: Finisher
+    duration: float | None = None
+    cuffs: list[Cuff] = field(default_factory=list)
+    orders: asyncio.Queue[Event] = field(default_factory=lambda: asyncio.Queue(maxsize=64))
+    first: int | None = None
+    last: int = 0
+    heard: int = 0
+    done: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of signal so far."""
+        return 0.0 if self.first is None else (self.last - self.first) / NS
+
+    def cut(self, item: Chunk | Event) -> list[Chunk | Event]:
+        """Put orders and cuff readings at their place in the stream, and end it in time."""
+        if isinstance(item, Event) or not len(item):
+            return [item]
+        if self.first is None:
+            self.first = int(item.times[0])
+        items: list[Chunk | Event] = []
+        while not self.orders.empty():
+            items.append(self.orders.get_nowait())
+        if item.signal != "ppg":
+            return [*items, self._until_end(item)]
+        item = self._until_end(item)
+        for cuff in [c for c in self.cuffs if self._at(c.seconds) <= self._end(item)]:
+            self.cuffs.remove(cuff)
+            row = int((item.times < self._at(cuff.seconds)).sum())
+            detail = {"sbp": cuff.sbp, "dbp": cuff.dbp}
+            at = self._at(cuff.seconds)
+            items += [item[:row], Event(self.device.id, "cuff", at, at, detail)]
+            item = item[row:]
+        if len(item):
+            self.last = max(self.last, int(item.times[-1]))
+        return [*items, item]
+
+    def _at(self, seconds: float) -> int:
+        return (self.first or 0) + round(seconds * NS)
+
+    def _end(self, chunk: Chunk) -> int:
+        return int(chunk.times[-1]) if len(chunk) else 0
+
+    def _until_end(self, chunk: Chunk) -> Chunk:
+        if self.duration is None:
+            return chunk
+        end = self._at(self.duration)
+        inside = int((chunk.times < end).sum())
+        self.done |= inside < len(chunk)
+        return chunk[:inside]
+
+
+def new_session(clock: HostClock) -> str:
+    """Return an id for one run of one device: when it began, and something nobody else has."""
+    began = datetime.fromtimestamp(clock.now() // NS, UTC)
+    return f"{began:%Y-%m-%dT%H:%M:%SZ}-{secrets.token_hex(2).upper()}"
+
+
+def enrol(
+    device: Device, engine: Engine, clock: HostClock, *, duration: float | None, cuffs: list[Cuff]
+) -> Wearer:
+    """Give a device its place in the pipeline."""
+    predictor = engine.predictor
+    manifest = predictor.manifest
+    birth = Birth(device.id, device.source, new_session(clock), predictor.id, manifest.rate, {})
+    mine = sorted(
+        (cuff for cuff in cuffs if cuff.device in (None, device.id)), key=lambda c: c.seconds
+    )
+    return Wearer(
+        device,
+        Preparer(birth, device.polarity, manifest, check_fit=device.source != "replay"),
+        Finisher(birth, manifest),
+        duration,
+        mine,
+    )
+
+
+async def run(
+    wearers: Sequence[Wearer], engine: Engine, sink: Sink, clock: HostClock, tap: Tap | None = None
+) -> None:
+    """Stream every wearer until the sources end, the duration is over, or this is cancelled.
+
+    Raises:
+        DeviceError: A device could not be opened; with several devices the first one's error.
+    """
+    async with engine.running():
+        try:
+            async with asyncio.TaskGroup() as group:
+                streams = [
+                    group.create_task(
+                        stream(wearer, engine, sink, clock, tap), name=wearer.device.id
+                    )
+                    for wearer in wearers
+                ]
+                watch = group.create_task(watch_silence(wearers, sink, clock), name="silence")
+                group.create_task(_end_with(watch, streams), name="end")
+        except* Exception as group_error:
+            raise _first(group_error) from None
+
+
+async def _end_with(watch: asyncio.Task[None], streams: list[asyncio.Task[None]]) -> None:
+    await asyncio.wait(streams)
+    watch.cancel()
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def stream(
+    wearer: Wearer, engine: Engine, sink: Sink, clock: HostClock, tap: Tap | None = None
+) -> None:
+    """Stream one wearer."""
+    device = wearer.device
+    async with device.open(clock=clock, tap=tap) as items:
+        await sink.send(State(device.id, "online"))
+        try:
+            async for item in items:
+                wearer.heard = clock.now()
+                for part in wearer.cut(item):
+                    await advance(wearer, part, engine, sink)
+                if wearer.done:
+                    break
+            await deliver(wearer, wearer.preparer.flush(), engine, sink)
+            await send(wearer.finisher.flush(), device, sink)
+        finally:
+            await sink.send(State(device.id, "offline"))
+
+
+async def advance(wearer: Wearer, item: Chunk | Event, engine: Engine, sink: Sink) -> None:
+    """Take one item of a device all the way."""
+    if isinstance(item, Chunk) and item.signal == "abp":
+        await send(wearer.finisher.truth(item), wearer.device, sink)
+    elif isinstance(item, Event) or item.signal == "ppg":
+        await deliver(wearer, wearer.preparer.push(item), engine, sink)
+
+
+async def deliver(
+    wearer: Wearer,
+    ready: list[Prepared | Event | Birth],
+    engine: Engine,
+    sink: Sink,
+) -> None:
+    """Reconstruct what is ready and publish what follows from it, in order."""
+    windows = [one for one in ready if isinstance(one, Prepared) and not one.blank]
+    answers = iter(await engine.reconstruct(windows) if windows else ())
+    for one in ready:
+        if not isinstance(one, Prepared):
+            await send(wearer.finisher.told(one), wearer.device, sink)
+        elif not one.blank:
+            await send(wearer.finisher.push(one, *next(answers)), wearer.device, sink)
+
+
+async def send(items: list[Item], device: Device, sink: Sink) -> None:
+    """Publish; a file waits for room where a live source must not."""
+    for item in items:
+        if device.source != "live":
+            await sink.ready()
+        await sink.send(item)
+
+
+async def watch_silence(wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
+    """Say when a live device that is connected stops sending, and when it sends again."""
+    stale: set[str] = set()
+    live = [wearer for wearer in wearers if wearer.device.source == "live"]
+    while True:
+        await asyncio.sleep(1)
+        for wearer in live:
+            if not wearer.heard:
+                continue
+            silent = clock.now() - wearer.heard > SILENCE
+            if silent == (wearer.device.id in stale):
+                continue
+            stale ^= {wearer.device.id}
+            await sink.send(State(wearer.device.id, "stale" if silent else "online"))
