@@ -12,6 +12,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,8 @@ SPLITS = ("train", "val", "test")
 MISSING = -32768
 VERDICT_SECONDS = 10
 _COLUMNS = {"file", "subject", "split", "fs", "lag_s"}
+_WHOLE = ("start", "first", "last", "record", "subject")
+_REAL = ("time", "sbp", "dbp", "map_")
 _PLATEAU = 6  # samples in a row at a record's extreme: clipped
 
 
@@ -166,7 +169,7 @@ def load(folder: Path, entry: Entry, rate: float, resample: Resample) -> Recordi
 def _any_in_blocks(flags: npt.NDArray[np.bool_], block: int, count: int) -> npt.NDArray[np.bool_]:
     padded = np.zeros(block * count, dtype=bool)
     padded[: min(len(flags), len(padded))] = flags[: len(padded)]
-    return padded.reshape(count, block).any(axis=1)
+    return np.asarray(padded.reshape(count, block).any(axis=1))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -243,10 +246,13 @@ def windows_of(
     if not columns:
         raise DataError("no good window in any of the records")
     joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
-    whole = [column.astype(np.int64) for column in joined[:5]]
-    real = [column.astype(np.float32) for column in joined[5:]]
+    whole: list[Any] = [column.astype(np.int64) for column in joined[: len(_WHOLE)]]
+    real: list[Any] = [column.astype(np.float32) for column in joined[len(_WHOLE) :]]
     ppg, abp = (np.concatenate(parts) for parts in zip(*signals, strict=True))
-    return Windows(ppg, abp, *whole, *real, tuple(entries), tuple(subjects))
+    named = zip(_WHOLE + _REAL, whole + real, strict=True)
+    return Windows(
+        ppg=ppg, abp=abp, entries=tuple(entries), subjects=tuple(subjects), **dict(named)
+    )
 
 
 def _stretches(good: npt.NDArray[np.bool_], buffer: int) -> tuple[Ints, Ints]:

@@ -87,7 +87,7 @@ def window_features(windows: Windows, matrix: Floats, step: int = 512) -> npt.ND
 
 def cuffs_of(windows: Windows, found: npt.NDArray[np.float64]) -> Cuffs:
     """Return the medians over the half minute that ends at each window."""
-    values = np.column_stack((windows.sbp, windows.dbp, found))
+    values = np.column_stack((windows.sbp, windows.dbp, found)).astype(np.float64)
     medians = np.empty_like(values)
     first = 0
     for k in range(len(windows)):
@@ -191,12 +191,14 @@ class Sampler:
         factor = np.exp(np.where(chosen, rng.normal(0.0, s.stretch, count), 0.0))
         about = (sbp + 2 * dbp) / 3
 
-        def moved(values: npt.NDArray[np.float64], centre: npt.NDArray[np.float64]) -> Floats:
-            return np.asarray(
-                centre + (values - centre) * factor.reshape(centre.shape)
-            ) + by.reshape(centre.shape)
+        def moved(
+            values: npt.NDArray[np.float64], shape: tuple[int, ...]
+        ) -> npt.NDArray[np.float64]:
+            centre, far, offset = about.reshape(shape), factor.reshape(shape), by.reshape(shape)
+            return np.asarray(centre + (values - centre) * far + offset)
 
-        return moved(abp.astype(np.float64), about[:, None]), moved(sbp, about), moved(dbp, about)
+        wave, each = (count, 1), (count,)
+        return moved(abp.astype(np.float64), wave), moved(sbp, each), moved(dbp, each)
 
 
 def empty_context(count: int) -> Floats:

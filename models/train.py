@@ -64,7 +64,7 @@ class Trainer:
         )
         loss = _loss(folded_forward(self.model, joint(x), c, edges=False), y, run)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(self.model.parameters(), run.clip)
         self.optimiser.step()
         self.step += 1
