@@ -22,7 +22,7 @@ ACCEPT = 0.5
 PERIODICITY = (0.35, 0.85)  # ambient light reaches 0.57, 99 % of good finger windows exceed 0.53
 STEEPNESS = (-0.3, 0.3)
 UNSTEADINESS = (6.0, 2.0)  # largest over smallest standard deviation of fifths of a window
-CLIPPED = (0.2, 0.02)  # share of samples at either rail
+CLIPPED = (0.2, 0.02)  # share of samples that stand still at either rail
 FLAT_SECONDS = (0.8, 0.3)  # longest constant run; 7-bit oximeters repeat a value for up to 0.3 s
 
 SHORTEST_RR, LONGEST_RR = 0.296, 1.6
@@ -56,6 +56,18 @@ def _score(value: float, limits: tuple[float, float]) -> float:
 def _longest_run(raw: npt.NDArray[np.float64]) -> int:
     changes = np.flatnonzero(np.diff(raw))
     return int(np.diff(changes, prepend=-1, append=len(raw) - 1).max())
+
+
+def _clipped(raw: npt.NDArray[np.float64]) -> float:
+    """Share of samples that stand still in the outer tenth of the range, above or below."""
+    low, high = float(raw.min()), float(raw.max())
+    still = np.diff(raw) == 0
+    inner, still = raw[1:-1], still[1:] & still[:-1]
+    margin = 0.1 * (high - low)
+    return max(
+        float(np.mean(still & (inner <= low + margin))),
+        float(np.mean(still & (inner >= high - margin))),
+    )
 
 
 def _periodicity(x: npt.NDArray[np.float64], rate: float) -> float:
@@ -97,9 +109,7 @@ def assess(
     if deviation == 0.0:
         return Quality(0.0, ("flat",), 0.0)
     x /= deviation
-    low, high = float(raw.min()), float(raw.max())
-    margin = 1e-3 * (high - low)
-    clipped = max(float(np.mean(raw <= low + margin)), float(np.mean(raw >= high - margin)))
+    clipped = _clipped(raw)
     slope = np.diff(x)
     slope -= slope.mean()
     steepness = float(np.mean(slope**3) / (np.mean(slope**2) ** 1.5 + 1e-12))
