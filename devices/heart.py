@@ -266,11 +266,12 @@ def _bell(sd: float) -> Array:
     """Return the taps of a Gaussian of `sd` seconds, area 1."""
     half = round(3 * sd * RATE)
     taps: Array = np.exp(-0.5 * (np.arange(-half, half + 1) / (sd * RATE)) ** 2)
-    return taps / taps.sum()
+    area: float = taps.sum()
+    return taps / area
 
 
 def _viscoelastic(sd: float, tau: float) -> Array:
-    tail = np.exp(-np.arange(round(6 * tau * RATE)) / (tau * RATE))
+    tail: Array = np.exp(-np.arange(round(6 * tau * RATE)) / (tau * RATE))
     return np.convolve(_bell(sd), tail / tail.sum())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from .base import Refused
 
@@ -79,6 +79,31 @@ class Options:
         if written is not None and written not in allowed:
             raise Refused(f"{self._device}: {key} is one of {', '.join(allowed)}, not {written!r}")
         return written
+
+    def column(self, key: str, *namings: Sequence[str]) -> int | None:
+        """Return which column is meant, by its number from 0 or one of its names.
+
+        Args:
+            key: Where it is written.
+            namings: The columns' names, once or several times over.
+
+        Returns:
+            Its index, None where it was not given.
+
+        Raises:
+            Refused: No such column.
+        """
+        written = self._given.get(key)
+        if written is None:
+            return None
+        if written.isdigit() and int(written) < len(namings[0]):
+            return int(written)
+        for names in namings:
+            lowered = [name.lower() for name in names]
+            if written.lower() in lowered:
+                return lowered.index(written.lower())
+        listed = ", ".join(namings[0])
+        raise Refused(f"{self._device}: no column {written!r} for {key}; there are: {listed}")
 
     def identity(self, default: str) -> str:
         """Return the device's id: what ``id=`` says, else `default` made fit for a topic."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .base import NS, HostClock
 
-_LONGEST_WAIT = 5 * NS
+LONGEST_WAIT = 5 * NS
 """A recorded hole longer than this is not waited out: nobody watches three hours of nothing."""
 
 
@@ -108,7 +108,7 @@ class Pacer:
         if self._zero is None:
             self._wall = self._clock.now()
             self._zero = first + self._head_start
-        elif abs(first - self._last) > _LONGEST_WAIT:
+        elif abs(first - self._last) > LONGEST_WAIT:
             self._zero += first - self._last
         self._last = last
         await self._clock.sleep_until(self._wall + round((last - self._zero) / self._speed))

@@ -1,0 +1,110 @@
+"""Recordings by file: whatever its name, the content says what it is."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Literal, cast
+
+from .base import Refused
+from .emotibit_log import looks_like_emotibit, open_emotibit_log
+from .empatica import looks_like_empatica, open_empatica
+from .options import Options, slug
+from .pace import REAL_TIME, Pace
+from .polar_log import HEADER, open_polar_log
+from .record import open_record
+from .recording import Recording
+from .replay import Replay
+from .rows import opened
+from .table import open_table
+
+_HEAD_BYTES = 1 << 16
+_OPTIONS = {
+    "from": "seconds into the recording where to begin",
+    "to": "seconds into the recording where to end",
+    "polarity": "1 where a pulse makes the samples rise, -1 where it makes them fall",
+    "site": "wrist, finger, head or unknown",
+    "id": "another name than that of the file",
+}
+
+
+def create_replay(argument: str, options: dict[str, str], pace: Pace) -> Replay:
+    """Return the recording that ``replay:FILE[?key=value&…]`` names."""
+    if not argument:
+        raise Refused("replay needs a file: --device replay:FILE")
+    return open_recording(Path(argument).expanduser(), options, pace=pace)
+
+
+def open_recording(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME) -> Replay:
+    """Look at a recording and return it as a device.
+
+    Args:
+        path: The file, packed with gzip or not.
+        options: ``from``, ``to``, ``polarity``, ``site``, ``id``, and those of its format.
+        pace: Speed and chunk length.
+
+    Raises:
+        NotFound: No such file.
+        Refused: It is there, and no recording that could be played so; the message says why.
+        BadPacket: Its compressed data is damaged from the beginning.
+    """
+    chosen = Options("replay", {k: v for k, v in options.items() if k in _OPTIONS}, _OPTIONS)
+    begin, end = chosen.number("from", 0.0), chosen.number("to", 0.0)
+    if end is not None and end <= (begin or 0.0):
+        raise Refused(f"replay: to={end:g} does not come after from={begin or 0:g}")
+    polarity = chosen.choice("polarity", ("1", "-1"))
+    site = chosen.choice("site", ("wrist", "finger", "head", "unknown"))
+    recording = _recognised(path, {k: v for k, v in options.items() if k not in _OPTIONS})
+    if begin is not None and recording.duration is not None and begin >= recording.duration:
+        raise Refused(
+            f"{path}: it lasts {recording.duration:.0f} s; from={begin:g} is past its end"
+        )
+    return Replay(
+        id=chosen.identity(f"replay-{_stem(path)}"),
+        recording=recording,
+        polarity=recording.polarity if polarity is None else cast(Literal[-1, 1], int(polarity)),
+        site=site or recording.site,
+        begin=begin or 0.0,
+        end=math.inf if end is None else end,
+        pace=pace,
+    )
+
+
+def _recognised(path: Path, options: dict[str, str]) -> Recording:
+    with opened(path) as stream:
+        head = stream.read(_HEAD_BYTES)
+    if not head:
+        raise Refused(f"{path}: the file is empty; record again")
+    if head.startswith(b"PK"):
+        return open_record(path, options)
+    lines = _lines(path, head)
+    if lines[0].startswith(HEADER):
+        return open_polar_log(path, lines, options)
+    if looks_like_empatica(lines):
+        return open_empatica(path, lines, options)
+    if looks_like_emotibit(lines):
+        return open_emotibit_log(path, lines, options)
+    return open_table(path, lines, options)
+
+
+def _lines(path: Path, head: bytes) -> list[bytes]:
+    """Return the whole lines at the beginning of the file.
+
+    Raises:
+        Refused: It is no text.
+    """
+    text = head.removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"")
+    if re.search(rb"[\x00-\x08\x0e-\x1f\x7f]", text):
+        raise Refused(
+            f"{path}: this is neither text nor a .npz record; replay plays Polar logs, tables with"
+            " a time column (or ?rate=HZ), Empatica and EmotiBit files, and .npz records"
+        )
+    whole, newline, rest = text.rpartition(b"\n")
+    lines = whole.split(b"\n") if newline else []
+    return [*lines, rest] if len(head) < _HEAD_BYTES and rest else lines or [rest]
+
+
+def _stem(path: Path) -> str:
+    name = re.sub(r"(\.(gz|txt|csv|tsv|npz|dat))+$", "", path.name, flags=re.IGNORECASE)
+    return slug(name.replace("_", "-"))
