@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .errors import ModelError
 from .reference import Beats, beats_of, local_lag, plateaus, window_pressures
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ _REAL = ("time", "sbp", "dbp", "map_")
 _PLATEAU = 6  # samples in a row at a record's extreme: clipped
 
 
-class DataError(Exception):
+class DataError(ModelError):
     """The recordings cannot be used as they are; the message says what to change."""
 
 

@@ -1,0 +1,116 @@
+"""From a training run's folder to a model folder that says where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.torch import load_file
+
+from .context import CONTEXT
+from .data import DataError, Windows
+from .export import export
+from .innpar import InnPar
+from .journal import Journal
+from .manifest import Manifest
+from .sampling import CENTRE, SPREAD, raw_buffers
+from .settings import TrainConfig
+
+NAME, VERSION = "innpar", "0.1.0"
+LICENCE = (
+    "Research and non-commercial use: trained among others on VitalDB (CC BY-NC-SA 4.0), MIMIC-III "
+    "waveforms (ODbL 1.0) and BIDMC (ODC-By 1.0). No recording, nor a piece of one, is contained."
+)
+_REAL_CASES = 64
+
+
+def release(
+    run: Path,
+    directory: Path,
+    config: TrainConfig,
+    windows: Windows,
+    check: Windows,
+    matrix: npt.NDArray[np.float64],
+    *,
+    calibration: Mapping[str, Any] | None = None,
+    intervals: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Export a run's averaged weights with their provenance, and keep its training log beside them.
+
+    Args:
+        run: Folder that `train` wrote.
+        directory: The model folder.
+        config: What was trained.
+        windows: What it was trained on.
+        check: What it was validated on.
+        matrix: Conditioning, to verify the export on real windows.
+        calibration: Tables of `calibrate`, None without.
+        intervals: Likewise.
+
+    Raises:
+        DataError: The run has no weights or no log yet.
+        ModelError: The export is not exact, or cannot be written.
+    """
+    rows = Journal(run / "training.csv").rows
+    weights = run / "average.safetensors"
+    if not rows or not weights.is_file():
+        raise DataError(f"{run} has no validated weights yet; train first")
+    model = InnPar(**dataclasses.asdict(config.network), context=len(CONTEXT))
+    model.load_state_dict(load_file(weights))
+    some = np.linspace(0, len(check) - 1, min(_REAL_CASES, len(check))).astype(np.int64)
+    ppg = raw_buffers(check, check.start[some], matrix.shape[0]) @ matrix.astype(np.float32)
+    last = rows[-1]
+    fields = {
+        "name": NAME,
+        "version": VERSION,
+        "abp_offset": CENTRE,
+        "abp_scale": SPREAD,
+        "licence": LICENCE,
+        "training": _provenance(config, windows, int(last["step"])),
+        "metrics": _metrics(config, check, last),
+        "calibration": dict(calibration or {}),
+        "intervals": dict(intervals or {}),
+    }
+    scaled = ppg / np.maximum(ppg.std(axis=1, keepdims=True), 1e-9)
+    manifest = export(model, directory, fields, context=CONTEXT, windows=scaled)
+    for name in ("training.csv", "training.png"):
+        if (run / name).is_file():
+            shutil.copyfile(run / name, directory / name)
+    return manifest
+
+
+def _provenance(config: TrainConfig, windows: Windows, step: int) -> dict[str, Any]:
+    sources = Counter(windows.entries[record].source for record in windows.record.tolist())
+    return {
+        "subjects": len(windows.subjects),
+        "records": len(windows.entries),
+        "windows": len(windows),
+        "windows_by_source": dict(sorted(sources.items())),
+        "steps": step,
+        "batch": config.run.batch,
+        "config": dataclasses.asdict(config),
+    }
+
+
+def _metrics(config: TrainConfig, check: Windows, row: Mapping[str, float]) -> dict[str, Any]:
+    """MAE a window on validation, mmHg, the network alone, beside the trivial baselines."""
+    states = ("calibrated", "held", "uncalibrated", "population")
+    pressures = ("sbp", "dbp", "map")
+    return {
+        "split": "val",
+        "subjects": len(check.subjects),
+        "windows": len(check),
+        "cuff_minutes": config.run.cuff_minutes,
+        "mae_mmhg": {
+            state: {pressure: round(row[f"{state}_{pressure}"], 2) for pressure in pressures}
+            for state in states
+        },
+        "inverse_error": row["inverse_error"],
+        "inverse_noise_gain": round(row["inverse_noise_gain"], 2),
+    }
