@@ -117,7 +117,7 @@ def _lags(arrays: dict[str, Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[
     if not len(where):
         return np.zeros(1), np.full(1, middle)
     around = [lag[where[np.abs(where - w) <= _NEIGHBOURS]] for w in where]
-    knots: npt.NDArray[np.float64] = (where + 0.5) * float(arrays.get("win_s", 10.0))
+    knots = (where + 0.5).astype(np.float64) * float(arrays.get("win_s", 10.0))
     return knots, np.array([float(np.median(lags)) for lags in around])
 
 
