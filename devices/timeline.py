@@ -48,11 +48,13 @@ class Placed:
     Attributes:
         times: (samples,) int64, ns on the sensor's clock, ascending, after everything before.
         samples: (samples, channels), as pushed.
+        arrival: When the frame was received, ns on the host's clock.
         hole: What is missing before the first of them.
     """
 
     times: npt.NDArray[np.int64]
     samples: npt.NDArray[np.int64]
+    arrival: int
     hole: Hole | None
 
 
@@ -195,4 +197,4 @@ class Timeline:
 
     def _keep(self, frame: _Held, times: npt.NDArray[np.int64], hole: Hole | None) -> Placed:
         self._previous, self._fresh = (frame.time, frame.arrival), False
-        return Placed(times, frame.samples, hole)
+        return Placed(times, frame.samples, frame.arrival, hole)

@@ -1,0 +1,337 @@
+"""Bluetooth Low Energy: finding, connecting, and notifications as an orderly queue.
+
+The only file that knows bleak. Everything a radio can do wrong comes out as one of the errors of
+`devices.base`, each ending with what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from .base import NS, DeviceError, HostClock, Lost, NotFound, Refused
+
+if TYPE_CHECKING:
+    from bleak import BleakClient
+    from bleak.backends.client import BaseBleakClient
+    from bleak.backends.device import BLEDevice
+    from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
+
+log = logging.getLogger(__name__)
+
+QUEUE = 256
+"""Notifications kept for a reader that is busy: minutes of any wristband."""
+
+CONNECT_SECONDS = 20.0
+"""After this long an attempt to connect is given up; radio time, not the host clock's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Radio:
+    """Which Bluetooth to use; all None is the computer's own first adapter.
+
+    Attributes:
+        adapter: ``hci1`` and the like (Linux).
+        scanner: Another scanner for bleak: a virtual radio, a remote one.
+        client: Its client.
+    """
+
+    adapter: str | None = None
+    scanner: type[BaseBleakScanner] | None = None
+    client: type[BaseBleakClient] | None = None
+
+    def options(self, backend: object) -> dict[str, Any]:
+        """Return the keyword arguments for bleak."""
+        given: dict[str, Any] = {} if backend is None else {"backend": backend}
+        return given if self.adapter is None else {**given, "bluez": {"adapter": self.adapter}}
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Something that advertises.
+
+    Attributes:
+        name: As advertised, empty where it has none (yet: it may come with the next packet).
+        address: Bluetooth address; a UUID on macOS.
+        rssi: Signal strength, dBm.
+        services: UUIDs it advertises.
+        handle: What the operating system needs to connect.
+    """
+
+    name: str
+    address: str
+    rssi: int
+    services: tuple[str, ...]
+    handle: BLEDevice = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One notification: which characteristic, when it was received, and what it holds."""
+
+    channel: str
+    time: int
+    data: bytes
+
+
+@contextmanager
+def _remedies() -> Iterator[None]:
+    """Turn what bleak, D-Bus and the system raise into errors that say what to do."""
+    from bleak.exc import (
+        BleakBluetoothNotAvailableError,
+        BleakDBusError,
+        BleakDeviceNotFoundError,
+        BleakError,
+    )
+
+    try:
+        yield
+    except BleakBluetoothNotAvailableError as error:
+        raise NotFound(
+            f"no Bluetooth to use ({error.args[0]}): plug in an adapter, or switch it on with "
+            "`rfkill unblock bluetooth` and `bluetoothctl power on`; --virtual needs none"
+        ) from error
+    except BleakDeviceNotFoundError as error:
+        raise Lost(f"{error.identifier} has gone out of reach: bring it closer") from error
+    except BleakDBusError as error:
+        raise _bus_error(error) from error
+    except TimeoutError as error:
+        raise Lost("the radio did not answer in time: bring the device closer") from error
+    except BleakError as error:
+        raise Lost(f"the radio failed ({error}): trying again may help") from error
+    except (OSError, EOFError) as error:
+        raise NotFound(
+            f"no D-Bus system bus to reach Bluetooth by ({error or type(error).__name__}): start "
+            "dbus and the bluetooth service (in a container, mount /run/dbus); --virtual needs none"
+        ) from error
+
+
+def _bus_error(error: Any) -> DeviceError:
+    name = str(error.dbus_error)
+    if name.endswith("ServiceUnknown"):
+        return NotFound(
+            "the BlueZ service does not run: `systemctl start bluetooth`; --virtual needs none"
+        )
+    if name.endswith(("AccessDenied", "NotAuthorized", "NotPermitted")):
+        return Refused(
+            f"Bluetooth is not permitted here ({error}): add the user to the group bluetooth"
+        )
+    return Lost(f"BlueZ failed ({error}): trying again may help")
+
+
+_scanning: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_taken: set[str] = set()
+
+
+def _lock() -> asyncio.Lock:
+    """One scan or connection attempt at a time: BlueZ answers InProgress to a second one."""
+    return _scanning.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+
+async def scan(seconds: float, radio: Radio) -> list[Sighting]:
+    """Listen for `seconds`; return everything that advertises, the strongest first.
+
+    Raises:
+        NotFound, Refused, Lost: There is no Bluetooth, or it may not be used.
+    """
+    from bleak import BleakScanner
+
+    with _remedies():
+        async with _lock(), BleakScanner(**radio.options(radio.scanner)) as scanner:
+            await asyncio.sleep(seconds)
+            found = scanner.discovered_devices_and_advertisement_data.values()
+    return sorted((_sighting(*pair) for pair in found), key=lambda s: -s.rssi)
+
+
+def _sighting(device: BLEDevice, heard: AdvertisementData) -> Sighting:
+    name = heard.local_name or device.name or ""
+    return Sighting(name, device.address, heard.rssi, tuple(heard.service_uuids), device)
+
+
+async def find(
+    wanted: Callable[[Sighting], bool], seconds: float, radio: Radio, remedy: str
+) -> Sighting:
+    """Return the first thing that is `wanted` and not already connected to this process.
+
+    Raises:
+        NotFound: Nothing within `seconds`; the message is `remedy`. Or there is no Bluetooth.
+        Refused, Lost: Bluetooth may not be used, or failed.
+    """
+    from bleak import BleakScanner
+
+    async def listen() -> Sighting:
+        async with (
+            BleakScanner(**radio.options(radio.scanner)) as scanner,
+            aclosing(scanner.advertisement_data()) as heard,
+        ):
+            async for pair in heard:
+                sighting = _sighting(*pair)
+                if sighting.address not in _taken and wanted(sighting):
+                    return sighting
+        raise Lost("the scan ended by itself: trying again may help")
+
+    with _remedies():
+        async with _lock():
+            try:
+                return await asyncio.wait_for(listen(), seconds)
+            except TimeoutError:
+                raise NotFound(remedy) from None
+
+
+async def wait(news: asyncio.Event, deadline: int, clock: HostClock) -> None:
+    """Return when `news` is set or it is `deadline` on `clock`, whichever is first."""
+    waits = [
+        asyncio.ensure_future(news.wait()),
+        asyncio.ensure_future(clock.sleep_until(deadline)),
+    ]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for unfinished in waits:
+            unfinished.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
+class Link:
+    """One connection; `connect` makes it. Its notifications wait in one bounded queue.
+
+    Attributes:
+        dropped: Notifications thrown away, the oldest first, because the reader was too slow.
+    """
+
+    def __init__(self, client: BleakClient, clock: HostClock) -> None:
+        self._client = client
+        self._clock = clock
+        self._inbox: deque[Arrival] = deque()
+        self._news = asyncio.Event()
+        self._down = False
+        self.dropped = 0
+
+    @property
+    def mtu(self) -> int | None:
+        """Bytes of an ATT packet, None where the system does not tell."""
+        sizes = [
+            c.max_write_without_response_size
+            for c in self._client.services.characteristics.values()
+        ]
+        return max(sizes) + 3 if sizes else None
+
+    @property
+    def up(self) -> bool:
+        """Whether the connection still stands."""
+        return not self._down
+
+    def has(self, uuid: str) -> bool:
+        """Return whether the device has this characteristic."""
+        return self._client.services.get_characteristic(uuid) is not None
+
+    async def read(self, uuid: str) -> bytes:
+        """Read a characteristic.
+
+        Raises:
+            Lost: The device did not answer.
+        """
+        with _remedies():
+            return bytes(await self._client.read_gatt_char(uuid))
+
+    async def write(self, uuid: str, data: bytes, *, response: bool = True) -> None:
+        """Write a characteristic.
+
+        Raises:
+            Lost: The device did not answer.
+        """
+        with _remedies():
+            await self._client.write_gatt_char(uuid, data, response=response)
+
+    async def subscribe(
+        self, uuid: str, channel: str, aside: Callable[[Arrival], bool] | None = None
+    ) -> None:
+        """Have the notifications or indications of a characteristic delivered.
+
+        Args:
+            uuid: The characteristic.
+            channel: What its arrivals are called.
+            aside: Is shown each one first; what it returns True for does not enter the queue.
+
+        Raises:
+            Lost: The device did not agree.
+        """
+
+        def deliver(_: object, data: bytearray) -> None:
+            arrival = Arrival(channel, self._clock.now(), bytes(data))
+            if aside is None or not aside(arrival):
+                self._post(arrival)
+
+        with _remedies():
+            await self._client.start_notify(uuid, deliver)
+
+    def _post(self, arrival: Arrival) -> None:
+        if len(self._inbox) >= QUEUE:
+            self._inbox.popleft()
+            self.dropped += 1
+        self._inbox.append(arrival)
+        self._news.set()
+
+    def _lost(self, _: object) -> None:
+        self._down = True
+        self._news.set()
+
+    async def next(self, deadline: int) -> Arrival | None:
+        """Return the next notification, or None once it is `deadline` on the host's clock.
+
+        Raises:
+            Lost: The connection is gone and nothing is left to deliver.
+        """
+        while not self._inbox:
+            if self._down:
+                raise Lost("the link was lost: bring the device closer, or charge it")
+            self._news.clear()
+            if self._clock.now() >= deadline:
+                return None
+            await wait(self._news, deadline, self._clock)
+        return self._inbox.popleft()
+
+
+@asynccontextmanager
+async def connect(sighting: Sighting, radio: Radio, clock: HostClock) -> AsyncIterator[Link]:
+    """Connect on entering, disconnect on leaving.
+
+    Raises:
+        Lost, NotFound, Refused: On entering, where no connection came about.
+    """
+    from bleak import BleakClient
+
+    links: list[Link] = []
+    client = BleakClient(
+        sighting.handle,
+        lambda _: links[0]._lost(None),
+        timeout=CONNECT_SECONDS,
+        **radio.options(radio.client),
+    )
+    links.append(Link(client, clock))
+    _taken.add(sighting.address)
+    try:
+        with _remedies():
+            async with _lock():
+                await asyncio.wait_for(client.connect(), CONNECT_SECONDS)
+        yield links[0]
+    finally:
+        _taken.discard(sighting.address)
+        # Whatever fails here, the link is over and its user has been told why, or will be.
+        with suppress(DeviceError), _remedies():
+            await asyncio.wait_for(client.disconnect(), CONNECT_SECONDS)
+
+
+def backoff(attempt: int, *, first: float = 0.5, longest: float = 30.0) -> int:
+    """Return how long to wait before trying again, ns: doubling, with jitter.
+
+    Jitter keeps several devices that were lost together from coming back together.
+    """
+    return int(NS * min(longest, first * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1.0))
