@@ -43,7 +43,7 @@ _VENOUS = 6.0
 """Pressure behind the arterioles, mmHg."""
 
 EPISODES: dict[str, dict[str, float]] = {
-    "exercise": {"hr": 0.45, "stroke": 0.12, "resistance": -0.20, "perfusion": 0.15},
+    "exercise": {"hr": 0.42, "stroke": 0.08, "resistance": -0.22, "perfusion": 0.15},
     "standing up": {"hr": 0.18, "stroke": -0.17, "resistance": 0.08, "perfusion": -0.15},
     "cold hands": {"hr": -0.04, "resistance": 0.20, "compliance": -0.10, "perfusion": -0.50},
 }
@@ -135,14 +135,14 @@ class _Person:
     def __init__(self, rng: np.random.Generator) -> None:
         spread = rng.normal(size=6).clip(-1.5, 1.5)
         self.rest = {
-            "hr": 68.0 * (1 + 0.10 * spread[0]),  # beats a minute
-            "stroke": 78.0 * (1 + 0.06 * spread[1]),  # mL
-            "resistance": 1.02 * (1 + 0.06 * spread[2]),  # mmHg s/mL
-            "compliance": 1.95 * (1 + 0.12 * spread[3]),  # mL/mmHg
+            "hr": 66.0 * (1 + 0.08 * spread[0]),  # beats a minute
+            "stroke": 78.0 * (1 + 0.05 * spread[1]),  # mL
+            "resistance": 1.00 * (1 + 0.05 * spread[2]),  # mmHg s/mL
+            "compliance": 2.25 * (1 + 0.12 * spread[3]),  # mL/mmHg
             "perfusion": 1.0,
         }
-        self.impedance = 0.072 * (1 + 0.10 * spread[4])  # mmHg s/mL
-        self.reflection = 0.36 * (1 + 0.15 * spread[5])
+        self.impedance = 0.066 * (1 + 0.10 * spread[4])  # mmHg s/mL
+        self.reflection = 0.29 * (1 + 0.15 * spread[5])
         self.breath = float(rng.uniform(0.19, 0.27))  # Hz
         self.phases = rng.uniform(0, 2 * np.pi, size=(2, 5))
         self.periods = rng.uniform(
@@ -190,7 +190,7 @@ class _Heart:
             self._wander = 0.9 * self._wander + self._rng.normal(0.0, 0.008)
             interval = 60.0 / state["hr"][at] * (1 + 0.035 * breath + self._wander)
             # The ventricle ejects longer, and fills more, where beats are slow.
-            ejection = 0.18 + 0.145 * interval
+            ejection = 0.16 + 0.13 * interval
             stroke = state["stroke"][at] * (1 - 0.035 * breath + 0.25 * self._wander)
             self._beats.append((self._next, ejection, stroke))
             self._next += float(interval)
@@ -207,8 +207,8 @@ def _ejection(x: Array) -> Array:
     It peaks early; the small backflow after 1 closes the valve and leaves the incisura.
     """
     inside = np.clip(x, 0.0, 1.0)
-    back = np.clip((x - 1) / 0.16, 0.0, 1.0)
-    return 5.29 * inside**0.6 * (1 - inside) ** 1.3 - 0.40 * np.sin(np.pi * back)
+    back = np.clip((x - 1) / 0.20, 0.0, 1.0)
+    return 9.74 * inside**0.7 * (1 - inside) ** 2.2 - 0.30 * np.sin(np.pi * back)
 
 
 class _Arteries:
@@ -240,7 +240,7 @@ class _Arteries:
         perfusion = np.interp(
             t[0] + (np.arange(BLOCK + 1) - _AHEAD) / RATE, grid, state["perfusion"]
         )
-        return abp, perfusion * np.arctan((felt - 80.0) / 32.0) / 0.85
+        return abp, perfusion * np.arctan((felt - 75.0) / 80.0) / 0.45
 
     def _store(self, flow: Array, resistance: Array, compliance: Array) -> Array:
         """Return the pressure on the compliance: the windkessel's equation, solved exactly."""
@@ -258,7 +258,7 @@ class _Arteries:
         first = len(_SPREAD) // 2 - _BACK
         since = (first + np.arange(len(smooth))) / RATE
         # A higher pressure stiffens the arteries and brings the wave back sooner.
-        delay = 0.300 * np.sqrt(90.0 / np.clip(stored, 50.0, 160.0))
+        delay = 0.335 * np.sqrt(90.0 / np.clip(stored, 50.0, 160.0))
         return np.interp(np.arange(BLOCK) / RATE - delay, since, smooth)
 
 
@@ -282,6 +282,6 @@ def _filtered(x: Array, taps: Array, lead: int, count: int) -> Array:
 
 
 _CATHETER = _bell(0.012)
-_SPREAD = _bell(0.040)
-_SKIN = _viscoelastic(0.022, 0.075)
-_SKIN_LEAD = round((3 * 0.022 + 0.050) * RATE)
+_SPREAD = _bell(0.050)
+_SKIN = _viscoelastic(0.020, 0.045)
+_SKIN_LEAD = round((3 * 0.020 + 0.034) * RATE)
