@@ -1,0 +1,291 @@
+"""One connection to a broker. The only file that knows aiomqtt.
+
+Publishing is handing over: `Link.send` returns at once, the acknowledgement comes back with its
+reason code. aiomqtt keeps the reason code to itself and takes one task a message, hence the small
+subclass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.client import MQTT_ERR_SUCCESS
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from .address import Address
+from .command import Reply
+from .errors import BrokerError
+from .payload import Parcel
+
+IN_FLIGHT = 20
+"""QoS 1 messages without an acknowledgement; what mosquitto takes by default."""
+
+_KEEPALIVE = 15
+_HANDSHAKE = 5.0
+_log = logging.getLogger(__name__)
+_quiet = logging.getLogger(f"{__name__}.paho")
+_quiet.setLevel(logging.CRITICAL)  # every one of its warnings also comes as an exception
+
+V311 = aiomqtt.ProtocolVersion.V311
+V5 = aiomqtt.ProtocolVersion.V5
+
+
+class LinkLost(BrokerError):
+    """The connection was there and is gone."""
+
+
+class _ProtocolRefused(BrokerError):
+    """The broker does not know this version of MQTT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that came.
+
+    Attributes:
+        retained: Whether it was kept by the broker rather than sent just now.
+        reply: Where an answer is wanted (MQTT 5).
+    """
+
+    topic: str
+    payload: bytes
+    retained: bool
+    reply: Reply | None
+
+
+Acknowledged = Callable[[int, str | None], None]
+"""Takes the number that `Link.send` returned, and why the broker refused it, if it did."""
+
+
+class Link(aiomqtt.Client):
+    """An open connection; made by `connect`."""
+
+    in_flight = IN_FLIGHT
+    on_acknowledged: Acknowledged | None = None
+    version = V5
+
+    def send(self, parcel: Parcel, topic: str) -> int:
+        """Hand a message over and return its number; `on_acknowledged` tells the rest.
+
+        Raises:
+            LinkLost: The connection is gone; nothing was handed over.
+        """
+        properties = _properties(parcel) if self.version is V5 else None
+        info = self._client.publish(topic, parcel.payload, parcel.qos, parcel.retain, properties)
+        if info.rc != MQTT_ERR_SUCCESS:
+            raise LinkLost("the connection to the broker is lost")
+        return info.mid
+
+    async def listen(self, topic: str) -> str | None:
+        """Subscribe with QoS 1; return why the broker refused, if it did."""
+        try:
+            (code,) = await self.subscribe(topic, qos=1)
+        except aiomqtt.MqttError as error:
+            raise LinkLost(f"the connection to the broker is lost: {error}") from None
+        value = code.value if isinstance(code, ReasonCode) else code
+        return str(code) if value >= 0x80 else None
+
+    async def received(self) -> AsyncIterator[Received]:
+        """Iterate over what comes, until `LinkLost`."""
+        try:
+            async for message in self.messages:
+                yield _received(message)
+        except aiomqtt.MqttError as error:
+            cause = error.__cause__ or error
+            raise LinkLost(f"the connection to the broker is lost: {cause}") from None
+
+    def drop(self) -> None:
+        """Close the socket at once; aiomqtt leaves it open where connecting failed half-way."""
+        self._client._sock_close()
+
+    def _on_connect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        limit = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
+        self.in_flight = min(IN_FLIGHT, limit)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        if not self._connected.done():
+            # aiomqtt would wait for its time-out here.
+            self._connected.set_exception(aiomqtt.MqttError("closed during the handshake"))
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_publish(
+        self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any
+    ) -> None:
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+        if self.on_acknowledged is not None:
+            failed = isinstance(reason_code, ReasonCode) and reason_code.is_failure
+            self.on_acknowledged(mid, str(reason_code) if failed else None)
+
+
+@asynccontextmanager
+async def connect(
+    address: Address, *, client_id: str | None = None, will: Parcel | None = None
+) -> AsyncIterator[Link]:
+    """Connect with MQTT 5, or 3.1.1 where the broker knows no better.
+
+    Raises:
+        BrokerError: The broker is not there, or does not let us in.
+    """
+    context = _tls(address)
+    await _knock(address, context)
+    link = await _greet(address, context, client_id, will)
+    try:
+        yield link
+    finally:
+        link.timeout = 0.3
+        with suppress(aiomqtt.MqttError):
+            await link.__aexit__(None, None, None)
+
+
+async def _greet(
+    address: Address, context: ssl.SSLContext | None, client_id: str | None, will: Parcel | None
+) -> Link:
+    if not address.embedded:  # of which is known that it speaks 3.1.1 only
+        link = _client(address, context, V5, client_id, will)
+        try:
+            await _enter(link, address)
+            return link
+        except _ProtocolRefused:
+            _log.info("%s does not speak MQTT 5; using 3.1.1", address)
+    link = _client(address, context, V311, client_id, will)
+    await _enter(link, address)
+    return link
+
+
+def _client(
+    address: Address,
+    context: ssl.SSLContext | None,
+    version: aiomqtt.ProtocolVersion,
+    client_id: str | None,
+    will: Parcel | None,
+) -> Link:
+    link = Link(
+        address.host,
+        address.port,
+        username=address.username,
+        password=address.password,
+        identifier=client_id,
+        protocol=version,
+        will=None if will is None else _will(will, version),
+        timeout=_HANDSHAKE,
+        keepalive=_KEEPALIVE,
+        tls_context=context,
+        logger=_quiet,
+        max_queued_incoming_messages=1000,
+    )
+    link.version = version
+    return link
+
+
+async def _enter(link: Link, address: Address) -> None:
+    try:
+        await link.__aenter__()
+    except aiomqtt.MqttError as error:
+        link.drop()
+        if isinstance(error, MqttConnectError):
+            raise _refusal(error, address) from None
+        if "timed out" in str(error):
+            message = f"{address} accepts connections but does not answer: is it an MQTT broker?"
+        else:
+            message = f"{address} hung up on us ({error}): is it an MQTT broker, or one with TLS?"
+        raise BrokerError(message) from None
+    except asyncio.CancelledError:
+        link.drop()
+        raise
+
+
+def _refusal(error: MqttConnectError, address: Address) -> BrokerError:
+    code = error.rc.value if isinstance(error.rc, ReasonCode) else int(error.rc or 0)
+    if code in (1, 132):
+        return _ProtocolRefused(f"{address} speaks neither MQTT 5 nor 3.1.1")
+    if code in (4, 5, 134, 135, 140):
+        if address.username is None:
+            return BrokerError(
+                f"{address} wants a user name and password: give mqtt://user:password@{address.host}"
+            )
+        return BrokerError(
+            f"{address} refuses user {address.username!r}: check the name and password in the URL"
+        )
+    return BrokerError(f"{address} refuses the connection: {error.rc}")
+
+
+async def _knock(address: Address, context: ssl.SSLContext | None) -> None:
+    """Find out whether the broker can be reached at all.
+
+    aiomqtt connects in a thread that cannot be cancelled and tells little of what went wrong.
+    """
+    try:
+        async with asyncio.timeout(_HANDSHAKE):
+            _, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+    except TimeoutError:
+        raise BrokerError(f"{address} does not answer: check host, port and firewall") from None
+    except ssl.SSLCertVerificationError as error:
+        raise BrokerError(
+            f"the certificate of {address} cannot be trusted ({error.verify_message}): "
+            "name its authority with ?ca=FILE, and use the host name it was made for"
+        ) from None
+    except ssl.SSLError as error:
+        raise BrokerError(
+            f"TLS with {address} fails ({error.reason or error}): is this its TLS port, often 8883?"
+        ) from None
+    except ConnectionRefusedError:
+        raise BrokerError(f"nothing listens at {address}: start the broker there") from None
+    except OSError as error:
+        raise BrokerError(f"{address} cannot be reached ({error.strerror or error})") from None
+
+
+def _tls(address: Address) -> ssl.SSLContext | None:
+    if not address.tls:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=address.ca)
+        if address.cert is not None:
+            context.load_cert_chain(address.cert, address.key)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(name for name in (address.ca, address.cert, address.key) if name)
+        raise BrokerError(f"no usable certificate in {files} ({error}): check the files") from None
+    return context
+
+
+def _will(parcel: Parcel, version: aiomqtt.ProtocolVersion) -> aiomqtt.Will:
+    properties = _properties(parcel, PacketTypes.WILLMESSAGE) if version is V5 else None
+    return aiomqtt.Will(parcel.topics[0], parcel.payload, parcel.qos, parcel.retain, properties)
+
+
+def _properties(parcel: Parcel, kind: int = PacketTypes.PUBLISH) -> Properties:
+    properties = Properties(kind)  # type: ignore[no-untyped-call]  # paho has no annotation there
+    properties.PayloadFormatIndicator = 1
+    properties.ContentType = parcel.content_type
+    if parcel.expiry is not None:
+        properties.MessageExpiryInterval = parcel.expiry
+    if parcel.headers:
+        properties.UserProperty = list(parcel.headers)
+    if parcel.correlation is not None:
+        properties.CorrelationData = parcel.correlation
+    return properties
+
+
+def _received(message: aiomqtt.Message) -> Received:
+    payload = message.payload if isinstance(message.payload, bytes) else b""
+    properties = message.properties
+    topic = getattr(properties, "ResponseTopic", None)
+    reply = Reply(topic, getattr(properties, "CorrelationData", None)) if topic else None
+    return Received(str(message.topic), payload, message.retain, reply)

@@ -1,0 +1,280 @@
+"""A first-in, first-out log on disk that survives the end of its process, however it came.
+
+A record is its length, its CRC-32 and its bytes; records fill segment files of bounded size, and
+the position up to which they are done stands in a file of its own. A killed process loses nothing
+that `append` returned from: the page cache outlives it. `sync` is for a power cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import struct
+import zlib
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+_log = logging.getLogger(__name__)
+_HEAD = struct.Struct("<II")
+_DONE = struct.Struct("<QQI")
+_LONGEST = 16 * 1024 * 1024
+"""Bytes; a longer length is damage, not a record."""
+
+
+class Position(NamedTuple):
+    """The end of a record: which segment, and how many of its bytes and records lie before."""
+
+    segment: int
+    offset: int
+    records: int
+
+
+@dataclass(slots=True)
+class _Segment:
+    number: int
+    path: Path
+    size: int = 0
+    records: int = 0
+
+
+class Spool:
+    """The log. One process at a time: the caller holds the folder's lock.
+
+    Args:
+        folder: Where the segments lie; made when missing.
+        limit: Bytes on disk. Beyond it the oldest segment goes, and `dropped` counts its records.
+    """
+
+    def __init__(self, folder: Path, *, limit: int = 64 * 1024 * 1024) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._segment_limit = max(limit // 16, 4096)
+        self._segments: deque[_Segment] = deque()
+        self._writer: int | None = None
+        self._reader: tuple[int, int] | None = None
+        self.dropped = 0
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._done_file = os.open(folder / "done", os.O_RDWR | os.O_CREAT, 0o600)
+        self._done = self._recover()
+        self._read = self._done
+
+    def __len__(self) -> int:
+        """Return how many records are not done yet."""
+        return sum(segment.records for segment in self._segments) - self._done.records
+
+    @property
+    def unread(self) -> int:
+        """How many records `read` has not given out yet."""
+        before = sum(s.records for s in self._segments if s.number < self._read.segment)
+        return sum(segment.records for segment in self._segments) - before - self._read.records
+
+    @property
+    def first(self) -> Position:
+        """Where the first record that is not done begins."""
+        return self._done
+
+    def append(self, record: bytes) -> Position:
+        """Write a record at the end and return where it ends.
+
+        Raises:
+            OSError: The disk is full or gone, even without the oldest segment; nothing was added.
+        """
+        try:
+            end = self._write(record)
+        except OSError:
+            if len(self._segments) < 2:
+                raise
+            self._drop_first()
+            end = self._write(record)
+        while len(self._segments) > 1 and sum(s.size for s in self._segments) > self._limit:
+            self._drop_first()
+        return end
+
+    def read(self) -> tuple[bytes, Position] | None:
+        """Return the next record and where it ends, or None at the end."""
+        while (segment := self._segment_of(self._read)) is not None:
+            if self._read.offset < segment.size:
+                record = self._record_at(segment, self._read.offset)
+                if record is not None:
+                    end = self._read.offset + _HEAD.size + len(record)
+                    self._read = Position(segment.number, end, self._read.records + 1)
+                    return record, self._read
+                self._give_up_on(segment)
+            following = [s for s in self._segments if s.number > segment.number]
+            if not following:
+                return None
+            self._read = Position(following[0].number, 0, 0)
+        return None
+
+    def skip_to(self, position: Position) -> None:
+        """Let `read` go on after the record that ends at `position`."""
+        self._read = max(self._read, position)
+
+    def rewind(self) -> None:
+        """Let `read` begin again with the first record that is not done."""
+        self._read = self._done
+
+    def done(self, position: Position) -> None:
+        """Forget every record up to `position`."""
+        if position < self._done:
+            return  # its segment had to go to make room
+        self._done = position
+        while self._segments and self._segments[0].number < position.segment:
+            self._remove_first()
+        os.pwrite(self._done_file, _done_bytes(position), 0)
+
+    def clear(self) -> None:
+        """Remove every segment; all of them are done."""
+        self._close_writer()
+        while self._segments:
+            last = self._segments[0].number
+            self._remove_first()
+            self._done = self._read = Position(last + 1, 0, 0)
+        os.pwrite(self._done_file, _done_bytes(self._done), 0)
+
+    def sync(self) -> None:
+        """Wait until what was appended would survive a power cut."""
+        if self._writer is not None:
+            os.fdatasync(self._writer)
+            os.fdatasync(self._done_file)
+
+    def close(self) -> None:
+        self._close_writer()
+        self._close_reader()
+        if self._done_file >= 0:
+            os.close(self._done_file)
+            self._done_file = -1
+
+    def _write(self, record: bytes) -> Position:
+        if self._writer is None or self._segments[-1].size >= self._segment_limit:
+            self._writer = self._start_segment()
+        last = self._segments[-1]
+        data = _HEAD.pack(len(record), zlib.crc32(record)) + record
+        try:
+            written = os.pwrite(self._writer, data, last.size)
+            if written != len(data):
+                raise OSError(f"only {written} of {len(data)} bytes could be written")
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._writer, last.size)
+            raise
+        last.size += len(data)
+        last.records += 1
+        return Position(last.number, last.size, last.records)
+
+    def _recover(self) -> Position:
+        """Find the segments an earlier process left, without a last record that is torn."""
+        numbers = sorted(int(path.stem) for path in self._folder.glob("*.segment"))
+        done = self._stored_done()
+        for number in numbers:
+            path = self._path(number)
+            if number < done.segment:
+                path.unlink()
+                continue
+            segment = _Segment(number, path, path.stat().st_size)
+            self._segments.append(segment)
+            segment.size, segment.records, before = self._scan(segment, done)
+            if number == done.segment:
+                done = Position(number, min(done.offset, segment.size), before)
+        if self._segments and self._segments[0].number > done.segment:
+            done = Position(self._segments[0].number, 0, 0)
+        elif not self._segments:
+            done = Position(done.segment + 1, 0, 0)
+        return done
+
+    def _scan(self, segment: _Segment, done: Position) -> tuple[int, int, int]:
+        """Return the whole records' bytes and number, and how many of them are done."""
+        offset = records = before = 0
+        while (record := self._record_at(segment, offset)) is not None:
+            offset += _HEAD.size + len(record)
+            records += 1
+            if segment.number == done.segment and offset <= done.offset:
+                before = records
+        if offset < segment.size:
+            _log.warning(
+                "%s ends in %d bytes of an unfinished record; skipped",
+                segment.path.name,
+                segment.size - offset,
+            )
+        return offset, records, before
+
+    def _stored_done(self) -> Position:
+        stored = os.pread(self._done_file, _DONE.size, 0)
+        if len(stored) == _DONE.size:
+            segment, offset, crc = _DONE.unpack(stored)
+            if crc == zlib.crc32(stored[:16]):
+                return Position(segment, offset, 0)
+        return Position(0, 0, 0)
+
+    def _record_at(self, segment: _Segment, offset: int) -> bytes | None:
+        if self._reader is None or self._reader[0] != segment.number:
+            self._close_reader()
+            self._reader = (segment.number, os.open(segment.path, os.O_RDONLY))
+        descriptor = self._reader[1]
+        head = os.pread(descriptor, _HEAD.size, offset)
+        if len(head) < _HEAD.size:
+            return None
+        length, crc = _HEAD.unpack(head)
+        if length > min(_LONGEST, segment.size - offset - _HEAD.size):
+            return None
+        record = os.pread(descriptor, length, offset + _HEAD.size)
+        return record if len(record) == length and zlib.crc32(record) == crc else None
+
+    def _give_up_on(self, segment: _Segment) -> None:
+        """Cut a segment short where a record has been damaged since it was written."""
+        lost = segment.records - self._read.records
+        _log.error("%s is damaged; %d records are lost", segment.path.name, lost)
+        self.dropped += lost
+        segment.size, segment.records = self._read.offset, self._read.records
+        if segment is self._segments[-1]:
+            self._close_writer()
+
+    def _segment_of(self, position: Position) -> _Segment | None:
+        return next((s for s in self._segments if s.number >= position.segment), None)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:010d}.segment"
+
+    def _start_segment(self) -> int:
+        self.sync()
+        self._close_writer()
+        number = self._segments[-1].number + 1 if self._segments else self._done.segment
+        path = self._path(number)
+        writer = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._segments.append(_Segment(number, path))
+        return writer
+
+    def _drop_first(self) -> None:
+        """Lose the oldest segment, and count what nobody has read of it."""
+        first, second = self._segments[0], self._segments[1]
+        start = Position(second.number, 0, 0)
+        if self._read < start:
+            self.dropped += first.records - self._read.records
+            self._read = start
+        self._done = max(self._done, start)
+        self._remove_first()
+        os.pwrite(self._done_file, _done_bytes(self._done), 0)
+
+    def _remove_first(self) -> None:
+        first = self._segments.popleft()
+        if self._reader is not None and self._reader[0] == first.number:
+            self._close_reader()
+        first.path.unlink(missing_ok=True)
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            os.close(self._writer)
+            self._writer = None
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            os.close(self._reader[1])
+            self._reader = None
+
+
+def _done_bytes(position: Position) -> bytes:
+    body = struct.pack("<QQ", position.segment, position.offset)
+    return body + struct.pack("<I", zlib.crc32(body))
