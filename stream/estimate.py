@@ -11,7 +11,16 @@ import numpy.typing as npt
 from ..devices import Event
 from ..devices.base import Source
 
-Reason = Literal["low_quality", "motion", "not_worn", "flat", "clipped", "gap", "implausible"]
+Reason = Literal[
+    "low_quality",
+    "motion",
+    "not_worn",
+    "flat",
+    "clipped",
+    "gap",
+    "implausible",
+    "uncalibrated",  # only where a run was told to require a cuff reading
+]
 CalibrationState = Literal["none", "ok", "stale"]
 Pressure = Literal["sbp", "dbp", "map"]
 

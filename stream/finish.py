@@ -26,6 +26,7 @@ class Finisher:
     Attributes:
         birth: Of the device: names, session and model go into every result.
         manifest: Of the model.
+        require_calibration: Give no pressures before a cuff reading.
         reference: Pairs each beat with the true pressures, where the device carries them.
         seconds: Of waveform given out so far.
         good_seconds: Of those, accepted.
@@ -33,6 +34,7 @@ class Finisher:
 
     birth: Birth
     manifest: Manifest
+    require_calibration: bool = False
     reference: ReferenceTrack = field(init=False)
     seconds: float = 0.0
     good_seconds: float = 0.0
@@ -123,6 +125,8 @@ class Finisher:
         reasons: tuple[Reason, ...] = beat.reasons if beat.score < ACCEPT else ()
         if not self._plausibility.push(beat):
             reasons = (*reasons, "implausible")
+        if self.require_calibration and self._status.state == "none":
+            reasons = (*reasons, "uncalibrated")
         valid, born = not reasons, self.birth
         seq, self._seq = self._seq, self._seq + 1
         return Estimate(

@@ -100,7 +100,13 @@ def new_session(clock: HostClock) -> str:
 
 
 def enrol(
-    device: Device, engine: Engine, clock: HostClock, *, duration: float | None, cuffs: list[Cuff]
+    device: Device,
+    engine: Engine,
+    clock: HostClock,
+    *,
+    duration: float | None = None,
+    cuffs: Sequence[Cuff] = (),
+    require_calibration: bool = False,
 ) -> Wearer:
     """Give a device its place in the pipeline."""
     predictor = engine.predictor
@@ -112,7 +118,7 @@ def enrol(
     return Wearer(
         device,
         Preparer(birth, device.polarity, manifest, check_fit=device.source != "replay"),
-        Finisher(birth, manifest),
+        Finisher(birth, manifest, require_calibration),
         duration,
         mine,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,7 +62,7 @@ def test_windows_do_not_depend_on_the_cut(cuts: list[int], hop: int) -> None:
     windower = Windower(WINDOW, GUARD, hop)
     windows = [
         window
-        for a, b in zip(bounds, bounds[1:], strict=False)
+        for a, b in itertools.pairwise(bounds)
         for window in windower.push(Stretch(0, 7 + a, data[a:b], 0))
     ]
     assert len(windows) == (3000 - SPAN) // hop + 1

@@ -1,0 +1,182 @@
+"""One run, from settings to exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+from ..devices import Device, DeviceError, Event
+from ..devices.pace import Pace, SystemClock
+from ..devices.registry import create
+from .address import Address
+from .broker import broker_for
+from .command import Calibrate
+from .config import Settings
+from .engine import Engine
+from .errors import ConfigError
+from .mqtt import MqttSink
+from .outcome import OutcomeSink, report
+from .pipeline import Wearer, enrol, run
+from .sink import FanOut, JsonSink, Sink
+from .terminal import TerminalSink
+
+log = logging.getLogger(__name__)
+
+
+def start(settings: Settings) -> int:
+    """Run until the sources end or somebody stops it; return the exit status."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if settings.verbose else logging.WARNING,
+        format="%(message)s",
+    )
+    devices = open_devices(settings)
+    with asyncio.Runner() as runner:
+        return runner.run(_until_signal(settings, devices))
+
+
+def open_devices(settings: Settings) -> list[Device]:
+    """Return the devices that were asked for; nothing is connected yet.
+
+    Raises:
+        ConfigError: None, two of the same name, or a cuff reading for one that is not there.
+        DeviceError: One that does not exist.
+    """
+    if not settings.device:
+        raise ConfigError("which device? for example --device demo; see `innpar-stream devices`")
+    # At full speed long chunks let the network take many windows in one call.
+    pace = Pace(settings.speed, 10.0 if math.isinf(settings.speed) else None)
+    devices = [create(spec, pace=pace) for spec in settings.device]
+    ids = [device.id for device in devices]
+    for twice in {name for name in ids if ids.count(name) > 1}:
+        raise ConfigError(f"--device: two are called {twice!r}; name one with ?id=…")
+    for cuff in settings.cuff:
+        if cuff.device is not None and cuff.device not in ids:
+            raise ConfigError(f"--cuff: no device is called {cuff.device!r}; there is {ids}")
+    if not math.isinf(settings.speed) and settings.speed != 1:
+        for device in devices:
+            if device.source == "live":
+                raise ConfigError(f"--speed: {device.id} is worn by somebody; leave it at 1")
+    return devices
+
+
+async def _until_signal(settings: Settings, devices: Sequence[Device]) -> int:
+    """End in order on SIGINT and SIGTERM; the first counts, a second changes nothing."""
+    task = asyncio.current_task()
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        if task is not None and not stopped.is_set():
+            stopped.set()
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        return await _main(settings, devices)
+    except asyncio.CancelledError:
+        if not stopped.is_set():
+            raise
+        return 0
+
+
+async def _main(settings: Settings, devices: Sequence[Device]) -> int:
+    clock = SystemClock()
+    terminal = TerminalSink(quiet=settings.json_)
+    outcomes = OutcomeSink()
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(_broker(settings.broker))
+        # After the broker has been started: it comes up while torch is being imported.
+        from ..models.predictor import Predictor
+
+        predictor = await asyncio.to_thread(Predictor.load, settings.model)
+        engine = Engine(predictor)
+        wearers = [
+            enrol(
+                device,
+                engine,
+                clock,
+                duration=settings.duration,
+                cuffs=list(settings.cuff),
+                require_calibration=settings.require_calibration,
+            )
+            for device in devices
+        ]
+        mqtt = await stack.enter_async_context(MqttSink.open(address, topic=settings.topic))
+        sinks: list[Sink] = [mqtt, terminal, outcomes]
+        if settings.json_:
+            sinks.append(JsonSink(sys.stdout.buffer))
+        terminal.say(_welcome(address, settings.topic))
+        orders = asyncio.create_task(obey(mqtt, wearers), name="commands")
+        began = time.process_time()
+        try:
+            with terminal:
+                await run(wearers, engine, FanOut(sinks), clock)
+                await mqtt.flush()
+        except DeviceError as error:
+            error.after_start = any(wearer.heard for wearer in wearers)  # type: ignore[attr-defined]
+            raise
+        finally:
+            orders.cancel()
+            spent = time.process_time() - began
+            for line in report(wearers, outcomes.of, predictor.manifest.training.get("population")):
+                terminal.say(line)
+            terminal.say(cost(sum(wearer.seconds for wearer in wearers), spent))
+    return 0
+
+
+def _broker(url: str | None) -> AbstractAsyncContextManager[Address]:
+    if url == "embedded":
+        return broker_for(None, embedded=True)
+    return broker_for(url)
+
+
+def _welcome(address: Address, topic: str) -> str:
+    kind = "embedded broker" if address.embedded else "broker"
+    port = "" if address.port == 1883 else f" -p {address.port}"
+    host = "" if address.embedded or address.host == "localhost" else f" -h {address.host}"
+    return (
+        f"{kind} on {address.host}:{address.port}; "
+        f"subscribe: mosquitto_sub{host}{port} -t {topic}/estimates"
+    )
+
+
+def cost(signal_seconds: float, cpu_seconds: float) -> str:
+    """Return what a run cost; a broker of our own is another process and not in it."""
+    import resource
+
+    speed = signal_seconds / cpu_seconds if cpu_seconds > 0 else 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (
+        f"{signal_seconds:.0f} s of signal in {cpu_seconds:.1f} CPU-seconds: "
+        f"{speed:.0f} s of signal a CPU-second, model included; {peak:.0f} MB at most"
+    )
+
+
+async def obey(mqtt: MqttSink, wearers: Sequence[Wearer]) -> None:
+    """Put what subscribers ask for into the stream it is meant for."""
+    by_id = {wearer.device.id: wearer for wearer in wearers}
+    async for command in mqtt.commands():
+        wearer = by_id.get(command.device)
+        if wearer is None:
+            mqtt.answer(command, f"no device is called {command.device!r} here")
+            continue
+        at = command.time if command.time is not None else wearer.last
+        if isinstance(command, Calibrate):
+            detail = {"sbp": command.sbp, "dbp": command.dbp}
+            event = Event(command.device, "cuff", at, at, detail)
+        else:
+            event = Event(command.device, "marker", at, at, {"text": command.text})
+        try:
+            wearer.orders.put_nowait(event)
+        except asyncio.QueueFull:
+            mqtt.answer(command, "too many commands are waiting; try again")
+        else:
+            mqtt.answer(command)

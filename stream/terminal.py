@@ -1,0 +1,115 @@
+"""What a run shows a person: one calm line a wearer, and what is going on."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from ..devices import NS, Event
+from .display import beat_line
+from .estimate import Estimate, Item, State
+from .payload import beat_payload
+
+REFRESH = 0.25
+"""s between two looks at the screen; where output is no terminal, s between lines are `PLAIN`."""
+PLAIN = 1.0
+
+
+class TerminalSink:
+    """A sink that shows the newest beat of every wearer.
+
+    Args:
+        quiet: Standard output belongs to somebody else; say what is going on on standard error and
+            show no beats.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=quiet, highlight=False, soft_wrap=True)
+        self._quiet = quiet
+        self._newest: dict[str, dict[str, Any]] = {}
+        self._said: dict[str, float] = {}
+        self._live: Live | None = None
+
+    def __enter__(self) -> TerminalSink:
+        if self._console.is_terminal and not self._quiet:
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._lines,
+                refresh_per_second=1 / REFRESH,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    async def ready(self) -> None:
+        """Return at once: only the newest beat is kept."""
+
+    async def send(self, item: Item) -> None:
+        """Remember a beat, tell an event."""
+        if isinstance(item, Estimate):
+            self._beat(item)
+        elif isinstance(item, State) and item.state == "stale":
+            self.say(f"{item.device}: connected, but silent")
+        elif isinstance(item, Event) and (text := tell(item)):
+            self.say(f"{_clock(item.start)} {item.device}: {text}")
+
+    def say(self, text: str) -> None:
+        """Print a line above the wearers' lines."""
+        self._console.print(Text(text))
+        if not self._console.is_terminal:
+            self._console.file.flush()
+
+    def _beat(self, beat: Estimate) -> None:
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._newest[beat.device] = beat_payload(beat)
+            return
+        now = time.monotonic()
+        if now - self._said.get(beat.device, -PLAIN) >= PLAIN:
+            self._said[beat.device] = now
+            print(beat_line(beat_payload(beat)), flush=True)
+
+    def _lines(self) -> Text:
+        return Text("\n").join(Text(beat_line(payload)) for payload in self._newest.values())
+
+
+def tell(event: Event) -> str | None:
+    """Return what an event means to a person, or None where it only clutters a screen."""
+    detail = event.detail
+    if event.kind == "gap":
+        length = (event.end - event.start) / NS
+        lost = detail.get("lost")
+        counted = "" if lost is None else f", {lost} samples"
+        return f"gap of {length:.2f} s{counted}: {detail.get('why')}"
+    if event.kind == "cuff":
+        return f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg"
+    if event.kind == "connected":
+        rate = detail.get("rate")
+        return f"connected: {detail.get('model')}" + (f", {rate:g} Hz" if rate else "")
+    if event.kind == "disconnected":
+        return f"disconnected: {detail.get('why')}"
+    if event.kind in ("notice", "marker"):
+        return str(detail.get("text"))
+    if event.kind == "wear":
+        return "worn" if detail.get("worn") else "not worn"
+    return None
+
+
+def _clock(time_ns: int) -> str:
+    return f"{datetime.fromtimestamp(time_ns // NS):%H:%M:%S}"
