@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +95,7 @@ class Link(aiomqtt.Client):
         value = code.value if isinstance(code, ReasonCode) else code
         return str(code) if value >= 0x80 else None
 
-    async def received(self) -> AsyncIterator[Received]:
+    async def received(self) -> AsyncGenerator[Received, None]:
         """Iterate over what comes, until `LinkLost`."""
         try:
             async for message in self.messages:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections.abc import Sequence
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from .estimate import Estimate, Item
 from .payload import beat_payload, to_json
@@ -43,10 +45,17 @@ class JsonSink:
             self._stream.flush()
         except BrokenPipeError:
             self.closed = True
+            silence(self._stream)
             _log.info("nobody reads the beats on standard output any more")
 
     async def ready(self) -> None:
         """Return at once: writing waits for its reader by itself."""
+
+
+def silence(stream: IO[Any]) -> None:
+    """Send what a stream still holds nowhere: its reader has gone, and Python flushes at its end."""
+    with open(os.devnull, "wb") as nowhere, contextlib.suppress(OSError):
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 class FanOut:

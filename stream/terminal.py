@@ -86,7 +86,7 @@ class TerminalSink:
             print(beat_line(beat_payload(beat)), flush=True)
 
     def _lines(self) -> Text:
-        return Text("\n").join(Text(beat_line(payload)) for payload in self._newest.values())
+        return Text("\n").join(beat_line(payload) for payload in self._newest.values())
 
 
 def tell(event: Event) -> str | None:
