@@ -14,9 +14,9 @@ from .options import Options, slug
 from .pace import REAL_TIME, Pace
 from .polar_log import HEADER, open_polar_log
 from .record import open_record
-from .recording import Recording
+from .recording import PLAYS, Recording
 from .replay import Replay
-from .rows import opened
+from .rows import BYTE_ORDER_MARK, opened
 from .table import open_table
 
 _HEAD_BYTES = 1 << 16
@@ -94,12 +94,9 @@ def _lines(path: Path, head: bytes) -> list[bytes]:
     Raises:
         Refused: It is no text.
     """
-    text = head.removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"")
+    text = head.removeprefix(BYTE_ORDER_MARK).replace(b"\r", b"")
     if re.search(rb"[\x00-\x08\x0e-\x1f\x7f]", text):
-        raise Refused(
-            f"{path}: this is neither text nor a .npz record; replay plays Polar logs, tables with"
-            " a time column (or ?rate=HZ), Empatica and EmotiBit files, and .npz records"
-        )
+        raise Refused(f"{path}: this is neither text nor a .npz record; {PLAYS}")
     whole, newline, rest = text.rpartition(b"\n")
     lines = whole.split(b"\n") if newline else []
     return [*lines, rest] if len(head) < _HEAD_BYTES and rest else lines or [rest]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .base import Refused
-from .recording import iso_time
-from .rows import RowParser
+from .recording import PLAYS, iso_time
+from .rows import MISSING, RowParser
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +54,36 @@ def find_layout(path: Path, head: list[bytes]) -> Layout:
     Raises:
         Refused: There are no rows of numbers in it.
     """
-    skip = 0
-    while skip < len(head) and (not head[skip].strip() or head[skip].lstrip()[:1] in b"#%"):
-        skip += 1
-    lines = [line.strip() for line in head[skip : skip + 200] if line.strip()]
-    if not lines:
-        raise Refused(f"{path}: there is nothing in it but comments; is this the right file?")
-    # The header may be laid out a little differently from the rows (no delimiter at its end).
-    body = lines[1:] or lines
+    lines = [(n, line.strip()) for n, line in enumerate(head) if line.strip()]
+    lines = [(n, line) for n, line in lines if line[:1] not in b"#%"][:400]
+    # Far from whatever stands above the rows.
+    body = [line for _, line in lines[len(lines) // 2 :]]
     delimiter = _delimiter(body)
     decimal_comma = delimiter == b";" and all(b"," in line and b"." not in line for line in body)
-    rows = [_plain(line, delimiter, decimal_comma).split(delimiter) for line in body]
-    width = Counter(map(len, rows)).most_common(1)[0][0]
-    rows = [cells for cells in rows if len(cells) == width and _numeric(cells)]
-    if len(rows) < max(1, len(body) // 2):
-        raise Refused(
-            f"{path}: this is text, but no table of numbers; the formats known are listed by "
-            "'innpar-stream devices'"
-        )
-    top = _plain(lines[0], delimiter, decimal_comma).split(delimiter)
-    header = not _numeric(top)
-    names = [cell.decode("utf-8", "replace").strip().strip('"') for cell in top] if header else []
-    names = names[:width] + [f"column{c}" for c in range(len(names), width)]
+    table = [(n, _plain(line, delimiter, decimal_comma).split(delimiter)) for n, line in lines]
+    width = Counter(len(cells) for _, cells in table[len(table) // 2 :]).most_common(1)
+    rows = [(n, cells) for n, cells in table if len(cells) == width[0][0] and _numeric(cells)]
+    if 2 * len(rows) < len(body):
+        raise Refused(f"{path}: this is text, but no table of numbers; {PLAYS}")
+    first = rows[0][0]
+    names = _names([cells for n, cells in table if n < first], width[0][0])
     return Layout(
-        skip=skip + (1 if header else 0),
+        skip=first,
         delimiter=delimiter,
-        header=header,
-        names=tuple(names),
+        header=bool(names),
+        names=tuple(names or [f"column{c}" for c in range(width[0][0])]),
         decimal_comma=decimal_comma,
-        first_advances=_advances([cells[0] for cells in rows]),
+        first_advances=_advances([cells[0] for _, cells in rows]),
     )
+
+
+def _names(above: list[list[bytes]], width: int) -> list[str]:
+    """Return the columns' names from the first line above the rows that has about as many cells."""
+    for cells in above:
+        if abs(len(cells) - width) <= 1 and any(_word(cell) for cell in cells):
+            names = [cell.decode("utf-8", "replace").strip().strip('"') for cell in cells]
+            return names[:width] + [f"column{c}" for c in range(len(names), width)]
+    return []
 
 
 def _plain(line: bytes, delimiter: bytes, decimal_comma: bool) -> bytes:
@@ -112,11 +112,14 @@ def _number(cell: bytes) -> float | None:
         return None
 
 
+def _word(cell: bytes) -> bool:
+    return cell.strip().lower() not in MISSING and _number(cell) is None
+
+
 def _numeric(cells: list[bytes]) -> bool:
-    """Return whether a row holds at least one number or time and no other word."""
-    words = [cell for cell in cells if cell.strip() and _number(cell) is None]
-    missing = {b"nan", b"na", b"n/a", b"null", b"none", b"-", b"?"}
-    return len(words) < len(cells) and all(word.strip().lower() in missing for word in words)
+    """Return whether a row holds at least one number or time and no word."""
+    known = [cell for cell in cells if cell.strip().lower() not in MISSING]
+    return bool(known) and all(_number(cell) is not None for cell in known)
 
 
 def _advances(cells: list[bytes]) -> bool:

@@ -8,6 +8,7 @@ pressure, most of it the monitor's). The pressure's times are moved by that lag 
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from .rows import opened
 
 _MISSING = -32768
 _BLOCK_SECONDS = 10
+_WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 _LEFT_OUT = ("ecg_ii",)
 _NEAR = 0.12
 """Seconds from a record's median lag beyond which a window's own is off by a beat or worse."""
@@ -44,19 +46,20 @@ def open_record(path: Path, options: dict[str, str]) -> Recording:
         Refused: It is damaged, or laid out otherwise.
     """
     chosen = Options("replay of a record", options, OPTIONS)
+    given = chosen.number("lag", -2.0, 2.0)
     arrays = _load(path)
     try:
         rate = float(arrays["fs"])
         codes = {key: (arrays[key], float(arrays[f"{key}_scale"])) for key in ("ppg", "abp")}
         samples = len(codes["ppg"][0])
-    except (KeyError, TypeError, ValueError) as error:
+        knots, lags = _lags(arrays) if given is None else (np.zeros(1), np.array([given]))
+    except _WRONG as error:
         raise Refused(
             f"{path}: not a record of PPG and pressure ({error}); see the README"
         ) from None
-    if rate <= 0 or samples < 2 or len(codes["abp"][0]) != samples:
-        raise Refused(f"{path}: PPG and pressure of unequal length, or no rate; is it damaged?")
-    given = chosen.number("lag", -2.0, 2.0)
-    knots, lags = _lags(arrays) if given is None else (np.zeros(1), np.array([given]))
+    shapes = [codes[key][0].shape for key in codes] + [codes[key][0].dtype for key in codes]
+    if shapes != [(samples,), (samples,), np.int16, np.int16] or not 1 <= rate <= 10_000:
+        raise Refused(f"{path}: PPG and pressure do not match, or have no rate; is it damaged?")
 
     def read(notices: Notices) -> Iterator[Block]:
         size = round(_BLOCK_SECONDS * rate)
@@ -95,7 +98,7 @@ def _load(path: Path) -> dict[str, Any]:
         # No pickles: a recording must not be able to run code.
         with opened(path) as stream, np.load(io.BytesIO(stream.read()), allow_pickle=False) as file:
             return {key: file[key] for key in file.files if key not in _LEFT_OUT}
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, *_WRONG, RuntimeError) as error:
         raise Refused(f"{path}: a damaged .npz file ({error}); copy it again") from None
 
 

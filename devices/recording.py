@@ -65,6 +65,12 @@ class Recording:
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
+PLAYS = (
+    "replay plays Polar logs, tables with a time column (or ?rate=HZ), Empatica and EmotiBit files,"
+    " and .npz records of PPG and pressure"
+)
+"""For whoever named something else."""
+
 NO_DATE = 946_684_800 * NS
 """2000-01-01, ns since the Unix epoch: when a recording that names no date is taken to begin.
 
@@ -73,12 +79,17 @@ Not the file's own time, which a copy changes: a replay must publish the same ti
 
 
 def iso_time(text: bytes) -> int:
-    """Return an ISO 8601 moment in ns since the Unix epoch; without a time zone it is UTC.
+    """Return an ISO 8601 moment in ns since the Unix epoch.
+
+    Without a time zone it is UTC, without a date it is on the day of `NO_DATE`.
 
     Raises:
         ValueError: Not such a moment.
     """
-    moment = datetime.fromisoformat(text.decode("ascii", "replace").strip().replace("/", "-"))
+    written = text.decode("ascii", "replace").strip().replace("/", "-")
+    if written[2:3] == ":":
+        written = f"2000-01-01T{written}"
+    moment = datetime.fromisoformat(written)
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     return (since.days * 86_400 + since.seconds) * NS + since.microseconds * 1000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,12 +59,13 @@ class Replay:
 
     async def _deliver(self, clock: HostClock) -> AsyncGenerator[Chunk | Event, None]:
         pacer = Pacer(clock, self.pace.speed)
-        for item in self.items():
-            if isinstance(item, Chunk) and item.signal == "ppg":
-                await pacer.until(int(item.times[0]), int(item.times[-1]))
-            yield item
+        with closing(self.items()) as items:
+            for item in items:
+                if isinstance(item, Chunk) and item.signal == "ppg":
+                    await pacer.until(int(item.times[0]), int(item.times[-1]))
+                yield item
 
-    def items(self) -> Iterator[Chunk | Event]:
+    def items(self) -> Generator[Chunk | Event, None, None]:
         """Yield everything there is to deliver, in order, without waiting.
 
         A reference pressure follows the samples of the same span.

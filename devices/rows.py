@@ -17,10 +17,12 @@ import numpy.typing as npt
 from .base import BadPacket, NotFound, Refused
 
 BLOCK_BYTES = 1 << 16
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _LARGEST = 2**63 - 1
 
-_MISSING = frozenset({b"", b"nan", b"na", b"n/a", b"null", b"none", b"-", b"?"})
+MISSING = frozenset({b"", b"nan", b"na", b"n/a", b"null", b"none", b"-", b"?"})
+"""Cells, in lower case, that say there is no value."""
 
 
 @contextmanager
@@ -60,7 +62,7 @@ def _damaged(path: Path) -> BadPacket:
 
 def blocks_of_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
     """Yield lists of whole lines without their ends, about `BLOCK_BYTES` of them at a time."""
-    left = b""
+    left = stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
     while data := stream.read(BLOCK_BYTES):
         left += data
         whole, newline, rest = left.rpartition(b"\n")
@@ -172,4 +174,4 @@ def skipped(path: Path, rows: RowParser) -> list[str]:
 
 
 def _value(cell: bytes) -> float:
-    return float("nan") if cell.strip().lower() in _MISSING else float(cell)
+    return float("nan") if cell.strip().lower() in MISSING else float(cell)

@@ -7,8 +7,8 @@ systole is a minimum, on wandering ground, with noise, now and then a moving arm
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +25,9 @@ Array = npt.NDArray[np.float64]
 
 ABP_RATE = 125.0
 """Hz, of the true pressure."""
+
+CHUNK_SECONDS = 0.4
+"""About what a wristband's radio packs together."""
 
 OPTIONS = {
     "seed": "whose circulation: any whole number from 0",
@@ -53,7 +56,7 @@ class Simulated:
         lead: A wearer who put the band on this many seconds before: that much signal is delivered
             at once, so that a first estimate need not be waited for. Only a simulation can do this.
         start: Time of the first sample, ns since the Unix epoch; None for `lead` before opening.
-        pace: Speed and chunk length; a chunk is 0.4 s, about what a wristband's radio packs.
+        pace: Speed and chunk length; a chunk is `CHUNK_SECONDS` unless told.
         episodes: Exercise, standing up, cold hands.
         motion: Bursts of arm movement.
         dropouts: Lost packets.
@@ -93,38 +96,41 @@ class Simulated:
     async def _deliver(self, clock: HostClock) -> AsyncGenerator[Chunk | Event, None]:
         start = clock.now() - int(self.lead * NS) if self.start is None else self.start
         pacer = Pacer(clock, self.pace.speed, head_start=self.lead)
-        for item in self.items(start):
-            if isinstance(item, Chunk):
-                await pacer.until(int(item.times[0]), int(item.times[-1]))
-            yield item
+        with closing(self.items(start)) as items:
+            for item in items:
+                if isinstance(item, Chunk):
+                    await pacer.until(int(item.times[0]), int(item.times[-1]))
+                yield item
 
-    def items(self, start: int) -> Iterator[Chunk | Event]:
+    def items(self, start: int) -> Generator[Chunk | Event, None, None]:
         """Yield everything there is to deliver, in order, without waiting.
 
         Args:
             start: Time of the first sample, ns since the Unix epoch.
         """
-        ppg = _Outlet(self.id, "ppg", PPG_CHANNELS, self.rate, start)
-        acc = _Outlet(self.id, "acc", ACC_CHANNELS, ACC_RATE, start)
-        abp = _Outlet(self.id, "abp", ("abp",), ABP_RATE, start)
         yield Event(self.id, "connected", start, start, self._detail())
+        ppg = _Outlet(self.id, "ppg", PPG_CHANNELS, self.rate, start)
+        abp = _Outlet(self.id, "abp", ("abp",), ABP_RATE, start)
+        acc = _Outlet(self.id, "acc", ACC_CHANNELS, ACC_RATE, start)
         band = Wristband(self.seed, self.rate, motion=self.motion, dropouts=self.dropouts)
-        step = self.pace.chunk_seconds or 0.4
-        delivered = 0
-        for block, stretch in enumerate(circulation(self.seed, episodes=self.episodes)):
+        markers: list[Event] = []
+        step = self.pace.chunk_seconds or CHUNK_SECONDS
+        delivered, made = 0, 0.0
+        for stretch in circulation(self.seed, episodes=self.episodes):
             readings = band.sense(stretch.volume)
             ppg.push(readings.ppg, readings.ppg_lost)
-            acc.push(readings.acc, readings.acc_lost)
             abp.push(stretch.abp[:: round(RATE / ABP_RATE), None])
-            begun = [(seconds, kind) for seconds, kind in stretch.begun if seconds < self.duration]
-            end = min((block + 1) * SECONDS, self.duration)
-            while (until := (delivered + 1) * step) <= end or end == self.duration:
-                until = min(until, end)
-                while begun and begun[0][0] < until:
-                    yield self._marker(start, *begun.pop(0))
-                for outlet in (ppg, abp, acc):
-                    yield from outlet.take(until)
+            acc.push(readings.acc, readings.acc_lost)
+            markers += [self._marker(start, seconds, kind) for seconds, kind in stretch.begun]
+            made += SECONDS
+            while (delivered + 1) * step <= made or self.duration <= made:
                 delivered += 1
+                until = min(delivered * step, self.duration)
+                due = [event for event in markers if event.start < start + until * NS]
+                markers = markers[len(due) :]
+                yield from sorted([*due, *ppg.take(until)], key=_moment)
+                yield from abp.take(until)
+                yield from acc.take(until)
                 if until >= self.duration:
                     return
 
@@ -141,6 +147,11 @@ class Simulated:
     def _marker(self, start: int, seconds: float, text: str) -> Event:
         at = start + round(seconds * NS)
         return Event(self.id, "marker", at, at, {"text": text})
+
+
+def _moment(item: Chunk | Event) -> int:
+    """Return when it becomes known: a gap with the first sample after it."""
+    return int(item.times[0]) if isinstance(item, Chunk) else item.end
 
 
 class _Outlet:

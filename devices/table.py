@@ -27,6 +27,9 @@ OPTIONS = {
     "time": "name or number of the time column",
     "unit": "of the time: s, ms, us or ns",
 }
+MOST_RATE = 10_000.0
+"""Hz; no light sensor is faster."""
+
 _SCALES = {"s": NS, "ms": 10**6, "us": 10**3, "ns": 1}
 _TIME_NAME = re.compile(r"^t$|time|stamp|date|second|milli", re.IGNORECASE)
 _UNIT_NAME = re.compile(r"(?:^|[\W_])(s|ms|us|ns)(?:$|[\W_])", re.IGNORECASE)
@@ -49,7 +52,7 @@ def open_table(path: Path, head: list[bytes], options: dict[str, str]) -> Record
     """
     chosen = Options("replay of a table", options, OPTIONS)
     layout = find_layout(path, head)
-    rate = chosen.number("rate", 1.0, 10_000.0)
+    rate = chosen.number("rate", 1.0, MOST_RATE)
     time = chosen.column("time", layout.names)
     if time is None:
         time = _time_column(layout)
@@ -98,8 +101,13 @@ def _recording(
 ) -> Recording:
     first, _ = layout.parser(time, time_of, values).parse(layout.rows(head))
     measured = rate or measured_rate(first)
-    if len(first) < 2 or not measured > 0:
+    if len(first) < 2:
         raise Refused(f"{path}: fewer than two rows of samples; is this the right file?")
+    if not 1.0 <= measured <= MOST_RATE:
+        raise Refused(
+            f"{path}: its times say {measured:g} samples a second; say ?time=NAME, ?unit=s, ms, us"
+            " or ns, or ?rate=HZ"
+        )
 
     def read(notices: Notices) -> Iterator[Block]:
         rows = layout.parser(time, time_of, values)
