@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +79,7 @@ class Trainer:
         """Write the checkpoint and the averaged weights, each whole or not at all."""
         state = {
             "step": self.step,
-            "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True),
+            "config": json.dumps(_plain(self.config), sort_keys=True),
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -89,7 +90,7 @@ class Trainer:
         replace(folder / "average.safetensors", lambda path: save_file(weights, path))
 
     def restore(self, folder: Path) -> None:
-        """Continue from the checkpoint in `folder`.
+        """Continue from the checkpoint in `folder`; only the run's length may have been changed.
 
         Raises:
             DataError: there is none, or it belongs to another configuration.
@@ -101,13 +102,22 @@ class Trainer:
             raise DataError(
                 f"{folder} has no checkpoint.pt to resume; leave --resume out"
             ) from None
-        if json.loads(state["config"]) != json.loads(json.dumps(dataclasses.asdict(self.config))):
+        if _but_length(json.loads(state["config"])) != _but_length(_plain(self.config)):
             raise DataError(f"{path} was made with another configuration; use another --out")
         self.step = int(state["step"])
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.rng.bit_generator.state = json.loads(state["generator"])
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain
+
+
+def _but_length(plain: dict[str, Any]) -> dict[str, Any]:
+    return {**plain, "run": {**plain["run"], "steps": None}}
 
 
 def _pace(step: int, run: Run) -> float:
