@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,15 +32,23 @@ def pulse(times: Ints) -> Ints:
 _OPTICS = ((410_000, 2_100), (402_000, 1_700), (425_000, 1_300))
 
 
+TRUTH = 4096
+"""Chunks of true pressure kept for whoever asks."""
+
+
 class FromChunks:
     """The light that a simulated wearer or a recording saw, interpolated to any sensor's instants.
 
     Args:
-        items: Chunks in order; only ``ppg`` ones with at least one channel count. Fewer than three
-            light channels are repeated, a missing ambient is dark.
+        items: Chunks in order; fewer than three light channels are repeated, a missing ambient is
+            dark.
+
+    Attributes:
+        truth: The ``abp`` chunks among them, moved to the sensor's time like the light.
     """
 
     def __init__(self, items: Iterator[Chunk | Event]) -> None:
+        self.truth: deque[Chunk] = deque(maxlen=TRUTH)
         self._items = items
         self._times = np.empty(0, np.int64)
         self._counts = np.empty((0, 4), np.float64)
@@ -60,16 +70,20 @@ class FromChunks:
         return counts
 
     def _more(self, first: int) -> bool:
-        """Fetch the next chunk; the first one begins when the sensor first looks."""
-        chunk = next((c for c in self._items if isinstance(c, Chunk) and c.signal == "ppg"), None)
-        if chunk is None:
-            return False
-        if self._shift is None:
-            self._shift = first - int(chunk.times[0])
-        good = np.isfinite(chunk.data).all(axis=1)
-        self._times = np.concatenate([self._times, chunk.times[good]])
-        self._counts = np.concatenate([self._counts, _four(chunk)[good]])
-        return True
+        """Fetch the next chunk of light; the first one begins when the sensor first looks."""
+        for chunk in self._items:
+            if not isinstance(chunk, Chunk) or not len(chunk):
+                continue
+            if self._shift is None:
+                self._shift = first - int(chunk.times[0])
+            if chunk.signal == "abp":
+                self.truth.append(replace(chunk, times=chunk.times + self._shift))
+            elif chunk.signal == "ppg":
+                good = np.isfinite(chunk.data).all(axis=1)
+                self._times = np.concatenate([self._times, chunk.times[good]])
+                self._counts = np.concatenate([self._counts, _four(chunk)[good]])
+                return True
+        return False
 
 
 def _four(chunk: Chunk) -> npt.NDArray[np.float64]:

@@ -66,11 +66,11 @@ class Peripheral(Protocol):
         """Take a value."""
         ...
 
-    async def run(self, send: Send, mtu: int) -> None:
+    async def run(self, send: Send, mtu: Callable[[], int]) -> None:
         """Serve one connection until cancelled.
 
         Args:
             send: To the central.
-            mtu: What was agreed on when the connection was made.
+            mtu: What has been agreed on so far.
         """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -128,7 +128,7 @@ class VirtualPolar:
         self.name = f"{model.name} {number}"
         self.address = ":".join(("A0", "9E", *(number[i : i + 2] for i in range(0, 8, 2))))
         self.mtu = mtu
-        self.advertised = ("180d",)
+        self.advertised: tuple[str, ...] = ("180d",)
         self.air: Air | None = None
         self.model = model
         self.faults = faults or Faults()
@@ -141,7 +141,7 @@ class VirtualPolar:
         self._news = asyncio.Event()
         self._streams: dict[Kind, Stream] = {}
         self._sdk = False
-        self._mtu = 23
+        self._mtu: Callable[[], int] = lambda: 23
         self._boot()
         about = [SIG(n) for n in ("2a24", "2a25", "2a28")]
         self.services: Mapping[str, tuple[Characteristic, ...]] = {
@@ -181,7 +181,7 @@ class VirtualPolar:
             if not self.faults.mute:
                 self._post(POINT, self._obey(data))
 
-    async def run(self, send: Send, mtu: int) -> None:
+    async def run(self, send: Send, mtu: Callable[[], int]) -> None:
         """Serve one connection until cancelled."""
         self._mtu = mtu
         self._out.clear()
@@ -304,7 +304,7 @@ class VirtualPolar:
     def _begin(self, kind: Kind, params: bytes) -> tuple[int, bytes]:
         if self.faults.charger:
             return IN_CHARGER, b""
-        if self._mtu < MTU_NEEDED:
+        if self._mtu() < MTU_NEEDED:
             return BAD_MTU, b""
         if kind in self._streams:
             return ALREADY, b""
@@ -334,7 +334,7 @@ class VirtualPolar:
     @property
     def room(self) -> int:
         """Bytes of a notification."""
-        return self._mtu - 3
+        return self._mtu() - 3
 
     @property
     def on_at(self) -> int:

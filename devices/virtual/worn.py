@@ -1,0 +1,123 @@
+"""A real driver on a virtual radio: what ``--virtual`` puts in the place of a sensor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import Literal
+
+from ..base import Chunk, Device, Event, HostClock, Refused, Source, Tap
+from ..ble import Radio
+from ..polar import Polar
+from .bluez import bluez
+from .bumble_radio import bumble
+from .light import FromChunks
+from .peripheral import Peripheral
+from .verity import OH1, VERITY, Faults, VirtualPolar
+
+Air = Literal["bumble", "bluez"]
+"""Which radio: controllers in this process, or bleak's own backend on a fake BlueZ."""
+
+
+class Worn:
+    """A `Device` whose driver is the real one, and whose sensor and radio are not.
+
+    Args:
+        device: The driver; its radio is replaced.
+        wearer: What the sensor sees; None for the simulated wearer.
+        air: The radio.
+        faults: What goes wrong; may be changed at any time.
+
+    Attributes:
+        sensor: The virtual sensor, while open.
+    """
+
+    def __init__(
+        self,
+        device: Polar,
+        wearer: Iterator[Chunk | Event] | None = None,
+        *,
+        air: Air = "bumble",
+        faults: Faults | None = None,
+    ) -> None:
+        self._device = device
+        self._wearer = wearer
+        self._air = air
+        self.faults = faults or Faults()
+        self.sensor: VirtualPolar | None = None
+
+    @property
+    def id(self) -> str:
+        return self._device.id
+
+    @property
+    def source(self) -> Source:
+        """Never ``live``: nobody wears it."""
+        return "simulated"
+
+    @property
+    def polarity(self) -> Literal[-1, 0, 1]:
+        return self._device.polarity
+
+    @property
+    def site(self) -> str:
+        return self._device.site
+
+    @asynccontextmanager
+    async def open(
+        self, *, clock: HostClock, tap: Tap | None = None
+    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
+        """Put the sensor on the air, then open the driver; see `Device.open`."""
+        light = FromChunks(self._wearer or _simulated())
+        model = OH1 if self._device.model == "polar-oh1" else VERITY
+        number = re.sub("[^0-9A-F]", "", self._device.who.upper())[-8:].rjust(8, "8")
+        sensor = VirtualPolar(clock, light, model=model, number=number, faults=self.faults)
+        async with _on_air(self._air, sensor) as radio:
+            self._device.radio = radio
+            self.sensor = sensor
+            async with (
+                self._device.open(clock=clock, tap=tap) as items,
+                aclosing(_with_truth(items, light)) as both,
+            ):
+                yield both
+
+
+def _simulated() -> Iterator[Chunk | Event]:
+    from ..simulated import Simulated
+
+    # At the rate of the finest sensor, interpolating loses nothing; the radio does its own losing.
+    return Simulated(rate=176, dropouts=False).items(0)
+
+
+@asynccontextmanager
+async def _on_air(air: Air, sensor: Peripheral) -> AsyncIterator[Radio]:
+    service: AbstractAsyncContextManager[object] = (bluez if air == "bluez" else bumble)([sensor])
+    async with service as radio:
+        yield radio if isinstance(radio, Radio) else Radio()
+
+
+async def _with_truth(
+    items: AsyncIterator[Chunk | Event], light: FromChunks
+) -> AsyncGenerator[Chunk | Event, None]:
+    """Yield the driver's items, and the wearer's true pressure as far as the light has come."""
+    async for item in items:
+        yield item
+        if isinstance(item, Chunk) and item.signal == "ppg":
+            while light.truth and light.truth[0].times[-1] <= item.times[-1]:
+                yield replace(light.truth.popleft(), device=item.device)
+
+
+def worn(device: Device, *, air: Air = "bumble", faults: Faults | None = None) -> Worn:
+    """Return `device` with a virtual sensor and radio in the place of the real ones.
+
+    Raises:
+        Refused: There is no virtual sensor of its kind.
+    """
+    if not isinstance(device, Polar):
+        raise Refused(
+            f"--virtual: there is no virtual sensor for {device.id}; there is one for polar-verity "
+            "and polar-oh1"
+        )
+    return Worn(device, air=air, faults=faults)
