@@ -56,6 +56,8 @@ def find_layout(path: Path, head: list[bytes]) -> Layout:
     """
     lines = [(n, line.strip()) for n, line in enumerate(head) if line.strip()]
     lines = [(n, line) for n, line in lines if line[:1] not in b"#%"][:400]
+    if not lines:
+        raise Refused(f"{path}: there is nothing in it but comments; is this the right file?")
     # Far from whatever stands above the rows.
     body = [line for _, line in lines[len(lines) // 2 :]]
     delimiter = _delimiter(body)
@@ -78,12 +80,13 @@ def find_layout(path: Path, head: list[bytes]) -> Layout:
 
 
 def _names(above: list[list[bytes]], width: int) -> list[str]:
-    """Return the columns' names from the first line above the rows that has about as many cells."""
-    for cells in above:
-        if abs(len(cells) - width) <= 1 and any(_word(cell) for cell in cells):
-            names = [cell.decode("utf-8", "replace").strip().strip('"') for cell in cells]
-            return names[:width] + [f"column{c}" for c in range(len(names), width)]
-    return []
+    """Return the columns' names: the line above the rows that has as many cells and most words."""
+    likely = [cells for cells in above if abs(len(cells) - width) <= 1]
+    top = max(likely, key=lambda cells: sum(map(_word, cells)), default=[])
+    if not any(map(_word, top)):
+        return []
+    names = [cell.decode("utf-8", "replace").strip().strip('"') for cell in top]
+    return names[:width] + [f"column{c}" for c in range(len(names), width)]
 
 
 def _plain(line: bytes, delimiter: bytes, decimal_comma: bool) -> bytes:

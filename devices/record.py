@@ -115,13 +115,13 @@ def _lags(arrays: dict[str, Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[
         good = np.isfinite(lag)
     if not good.any():
         return np.zeros(1), np.zeros(1)
-    middle = float(np.median(lag[good]))
+    middle = round(float(np.median(lag[good])), 6)
     where = np.flatnonzero(good & (np.abs(lag - middle) < _NEAR))
     if not len(where):
         return np.zeros(1), np.full(1, middle)
     around = [lag[where[np.abs(where - w) <= _NEIGHBOURS]] for w in where]
     knots = (where + 0.5).astype(np.float64) * float(arrays.get("win_s", 10.0))
-    return knots, np.array([float(np.median(lags)) for lags in around])
+    return knots, np.array([round(float(np.median(lags)), 6) for lags in around])
 
 
 def _times(since: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -52,6 +52,8 @@ def open_table(path: Path, head: list[bytes], options: dict[str, str]) -> Record
     """
     chosen = Options("replay of a table", options, OPTIONS)
     layout = find_layout(path, head)
+    if len(layout.rows(head)) < 2:
+        raise Refused(f"{path}: fewer than two rows of samples; is this the right file?")
     rate = chosen.number("rate", 1.0, MOST_RATE)
     time = chosen.column("time", layout.names)
     if time is None:
@@ -101,8 +103,6 @@ def _recording(
 ) -> Recording:
     first, _ = layout.parser(time, time_of, values).parse(layout.rows(head))
     measured = rate or measured_rate(first)
-    if len(first) < 2:
-        raise Refused(f"{path}: fewer than two rows of samples; is this the right file?")
     if not 1.0 <= measured <= MOST_RATE:
         raise Refused(
             f"{path}: its times say {measured:g} samples a second; say ?time=NAME, ?unit=s, ms, us"
