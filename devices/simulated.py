@@ -29,6 +29,13 @@ ABP_RATE = 125.0
 CHUNK_SECONDS = 0.4
 """About what a wristband's radio packs together."""
 
+CUFF_SECONDS = 25.0
+"""After the first sample."""
+CUFF_SPAN = 10.0
+"""Seconds of true pressure that the cuff sees."""
+CUFF_ERROR = 3.0
+"""SD of what a cuff reads wrong, mmHg."""
+
 OPTIONS = {
     "seed": "whose circulation: any whole number from 0",
     "rate": "Hz of the PPG, as the Polar's: 28, 44, 55, 135 or 176",
@@ -37,6 +44,7 @@ OPTIONS = {
     "episodes": "on or off: exercise, standing up, cold hands",
     "motion": "on or off: bursts of arm movement",
     "dropouts": "on or off: lost packets",
+    "cuff": "on or off: a simulated cuff reading after half a minute",
     "id": "another name than demo",
 }
 
@@ -60,6 +68,7 @@ class Simulated:
         episodes: Exercise, standing up, cold hands.
         motion: Bursts of arm movement.
         dropouts: Lost packets.
+        cuff: A cuff reading after `CUFF_SECONDS`, as wrong as a cuff usually is.
     """
 
     id: str = "demo"
@@ -72,6 +81,7 @@ class Simulated:
     episodes: bool = True
     motion: bool = True
     dropouts: bool = True
+    cuff: bool = True
 
     @property
     def source(self) -> Source:
@@ -114,6 +124,7 @@ class Simulated:
         acc = _Outlet(self.id, "acc", ACC_CHANNELS, ACC_RATE, start)
         band = Wristband(self.seed, self.rate, motion=self.motion, dropouts=self.dropouts)
         markers: list[Event] = []
+        recent: list[Array] = []
         step = self.pace.chunk_seconds or CHUNK_SECONDS
         delivered, made = 0, 0.0
         for stretch in circulation(self.seed, episodes=self.episodes):
@@ -123,6 +134,10 @@ class Simulated:
             acc.push(readings.acc, readings.acc_lost)
             markers += [self._marker(start, seconds, kind) for seconds, kind in stretch.begun]
             made += SECONDS
+            if self.cuff and made <= CUFF_SECONDS:
+                recent = [*recent, stretch.abp][-round(CUFF_SPAN / SECONDS) :]
+                if made + SECONDS > CUFF_SECONDS:
+                    markers.append(self._reading(start, np.concatenate(recent)))
             while (delivered + 1) * step <= made or self.duration <= made:
                 delivered += 1
                 until = min(delivered * step, self.duration)
@@ -141,8 +156,18 @@ class Simulated:
             "rate": self.rate,
             "channels": list(PPG_CHANNELS),
             "seed": self.seed,
+            "reference": True,
             "duration": known,
         }
+
+    def _reading(self, start: int, abp: Array) -> Event:
+        """Read a cuff at `CUFF_SECONDS` from the true pressure before it."""
+        beats = np.array_split(abp, round(CUFF_SPAN / 2))
+        error = np.random.default_rng([self.seed, 0xC0FF]).normal(0.0, CUFF_ERROR, 2)
+        sbp = round(float(np.median([beat.max() for beat in beats]) + error[0]))
+        dbp = round(float(np.median([beat.min() for beat in beats]) + error[1]))
+        time = start + round(CUFF_SECONDS * NS)
+        return Event(self.id, "cuff", time, time, {"sbp": sbp, "dbp": dbp})
 
     def _marker(self, start: int, seconds: float, text: str) -> Event:
         at = start + round(seconds * NS)
@@ -236,4 +261,5 @@ def create_simulated(argument: str, options: dict[str, str], pace: Pace) -> Simu
         episodes=chosen.flag("episodes", True),
         motion=chosen.flag("motion", True),
         dropouts=chosen.flag("dropouts", True),
+        cuff=chosen.flag("cuff", True),
     )

@@ -25,7 +25,7 @@ RISE_SECONDS = 0.128
 RIVAL_SECONDS = 0.256
 LEARN_SECONDS = 2.0
 FOOT_SECONDS = 0.32
-LEAST_SHARE = 0.5
+LEAST_SHARE = 0.35
 """Of the typical rise, for a rise to be a beat."""
 
 

@@ -36,7 +36,7 @@ class Reading:
     dbp: float
 
     def __post_init__(self) -> None:
-        if not (40 <= self.dbp < self.sbp <= 280):
+        if not (25 <= self.dbp < self.sbp <= 280):
             raise ValueError(
                 f"a cuff reading is SBP/DBP in mmHg, such as 128/79, not {self.sbp:g}/{self.dbp:g}"
             )

@@ -19,7 +19,7 @@ ACCEPT = 0.5
 """Least quality with which pressures are published."""
 
 # (value that scores 0, value that scores 1); halfway is the limit of acceptance.
-PERIODICITY = (0.35, 0.85)  # ambient light reaches 0.57, 99 % of good finger windows exceed 0.53
+PERIODICITY = (0.4, 0.9)  # ambient light reaches 0.57, 95 % of good finger windows exceed 0.84
 STEEPNESS = (-0.3, 0.3)
 UNSTEADINESS = (6.0, 2.0)  # largest over smallest standard deviation of fifths of a window
 CLIPPED = (0.2, 0.02)  # share of samples that stand still at either rail
