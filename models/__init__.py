@@ -11,19 +11,44 @@ from typing import TYPE_CHECKING, Any
 from .errors import ModelError
 
 if TYPE_CHECKING:
+    from .export import export
+    from .fold import Folded, fold
     from .innpar import InnPar, gradient, joint
+    from .manifest import Architecture, Manifest
+    from .predictor import Prediction, Predictor
     from .published import from_published
     from .through import folded_forward
 
 _HOMES = {
+    "Architecture": "manifest",
+    "Folded": "fold",
     "InnPar": "innpar",
+    "Manifest": "manifest",
+    "Prediction": "predictor",
+    "Predictor": "predictor",
+    "export": "export",
+    "fold": "fold",
     "gradient": "innpar",
     "joint": "innpar",
     "folded_forward": "through",
     "from_published": "published",
 }
 
-__all__ = ["InnPar", "ModelError", "folded_forward", "from_published", "gradient", "joint"]
+__all__ = [
+    "Architecture",
+    "Folded",
+    "InnPar",
+    "Manifest",
+    "ModelError",
+    "Prediction",
+    "Predictor",
+    "export",
+    "fold",
+    "folded_forward",
+    "from_published",
+    "gradient",
+    "joint",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -50,7 +50,7 @@ class Collapsed(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """How far, for a kernel size: `margin` samples, `columns` samples, `taps` frames, `edge` frames."""
+    """How far, for a kernel size: `margin`, `columns` in samples, `taps`, `edge` in frames."""
 
     margin: int
     columns: int
@@ -68,7 +68,7 @@ def reach(kernel: int) -> Reach:
 
 
 def _polyphase(weight: Tensor) -> Tensor:
-    """Rewrite kernels (m, out, in, taps) for signals squeezed once more: (m, 2·out, 2·in, taps')."""
+    """Rewrite kernels (m, out, in, taps) for signals squeezed once more: (m, 2·out, 2·in, …)."""
     m, outputs, inputs, taps = weight.shape
     half = taps // 2
     wide = (half + 1) // 2
@@ -190,6 +190,16 @@ def _bias(convolution: nn.Conv1d) -> Tensor:
     return convolution.bias
 
 
+def coupling_blocks(model: InnPar) -> list[Block]:
+    """Return the blocks with their type."""
+    return [block for block in model.blocks if isinstance(block, Block)]
+
+
+def modules_of(model: InnPar) -> list[MultiScale]:
+    """Return F, G, H of every block in order."""
+    return [m for block in coupling_blocks(model) for m in (block.f, block.g, block.h)]
+
+
 def collapse(model: InnPar, *, edge: int | None = None) -> Collapsed:
     """Collapse a network's modules, in its own precision and differentiably.
 
@@ -197,9 +207,8 @@ def collapse(model: InnPar, *, edge: int | None = None) -> Collapsed:
         edge: Frames corrected at either end; None for as many as need it, more do no harm. With 0
             up to 60 samples at either end of the output are off.
     """
-    blocks = [block for block in model.blocks if isinstance(block, Block)]
-    modules = [module for block in blocks for module in (block.f, block.g, block.h)]
-    sizes = reach(modules[0].entry.kernel_size[0])
+    modules = modules_of(model)
+    sizes = reach(model.kernel)
     stages = _stages(modules)
     kernel, bias = interior = _interior(stages)
     m, _, channels, taps = kernel.shape
@@ -209,5 +218,5 @@ def collapse(model: InnPar, *, edge: int | None = None) -> Collapsed:
     entry, entry_bias = _entries(modules, sizes)
     # tap k reads frame n + k - reach, so what a frame adds to the frame `reach - k` later is tap k
     by_tap = kernel.permute(0, 2, 3, 1).reshape(m, channels, taps * 4)
-    mixing = torch.stack([block.mixing.weight() for block in blocks])
+    mixing = torch.stack([block.mixing.weight() for block in coupling_blocks(model)])
     return Collapsed(mixing, entry, entry_bias, by_tap, bias, left, left_bias, right, right_bias)

@@ -176,6 +176,9 @@ class InnPar(nn.Module):
             is the published network, parameter for parameter.
     """
 
+    features: Final[int]
+    kernel: Final[int]
+    clamp: Final[float]
     context: Final[int]
 
     def __init__(
@@ -192,6 +195,7 @@ class InnPar(nn.Module):
                 f"context, not {blocks=} {features=} {kernel=} {context=}"
             )
         super().__init__()
+        self.features, self.kernel, self.clamp = features, kernel, clamp
         self.context = context
         self.blocks = nn.ModuleList(Block(features, kernel, clamp, context) for _ in range(blocks))
         self.encoder: nn.Module | None = None
@@ -237,5 +241,5 @@ class InnPar(nn.Module):
         """Undo `forward` under the same context."""
         embedding = self.embed(y, context)
         for block in self.blocks[::-1]:
-            y = block.inverse(y, embedding)
+            y = block.inverse(y, embedding)  # type: ignore[operator]  # a ModuleList is untyped
         return y

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from .errors import ModelError
 from .innpar import InnPar
+from .manifest import Manifest
 
 _CONVOLUTIONS = {
     "input_proj.0": "entry",
@@ -67,6 +70,62 @@ def from_published(state: Mapping[str, Tensor]) -> InnPar:
         raise ModelError(f"not a published checkpoint: {blocks} blocks with {kernel} taps")
     model = InnPar(blocks, features, kernel)
     return load_strictly(model, {str(names[theirs]): value for theirs, value in state.items()})
+
+
+def import_checkpoint(
+    path: Path, out: Path, *, pressures: tuple[float, float] = (0.0, 1.0)
+) -> Manifest:
+    """Make a model folder of a checkpoint of the original code.
+
+    Args:
+        path: Written by ``torch.save``: a state dict, or a dict that holds one.
+        out: Folder of the model.
+        pressures: mmHg that the network's 0 and 1 stand for (it was trained on pressures scaled
+            by the minimum and maximum of their data set, which a checkpoint does not tell). As
+            they are by default, the model gives these relative units.
+
+    Raises:
+        ModelError: The file cannot be read, is no such checkpoint, or `out` cannot be written.
+    """
+    from .export import export
+
+    low, high = pressures
+    if not low < high:
+        raise ModelError(f"the pressures of 0 and 1 go up, not from {low} to {high}")
+    known = (low, high) != (0.0, 1.0)
+    model = from_published(_state(path))
+    fields = {
+        "name": "innpar-published",
+        "version": "1",
+        "abp_offset": low,
+        "abp_scale": high - low,
+        # 625 samples and 3 of padding in the original; a window in a stream has neighbours instead
+        "window": 628,
+        "normalisation": "zscore",
+        "training": {
+            "source": f"imported from {path.name}, a checkpoint of the original code",
+            "reference": "Kundu et al., ICASSP 2025, doi 10.1109/ICASSP49660.2025.10888915",
+        },
+        "licence": "as the checkpoint's",
+        "calibration": {"output": "mmHg" if known else "relative to an unknown pressure range"},
+    }
+    return export(model, out, fields)
+
+
+def _state(path: Path) -> Mapping[str, Tensor]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"there is no checkpoint at {path}") from None
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path} cannot be read as a PyTorch checkpoint: {first}") from None
+    for key in ("state_dict", "model_state_dict", "model", "net"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise ModelError(f"{path} holds no state dict of tensors")
+    return {str(name).removeprefix("module."): value for name, value in loaded.items()}
 
 
 def load_strictly(model: InnPar, state: Mapping[str, Tensor]) -> InnPar:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .collapse import Collapsed, collapse, reach
-from .innpar import Block, InnPar
+from .collapse import Collapsed, collapse, modules_of, reach
+from .innpar import InnPar
 
 MICRO_BATCH = 16
 """Windows whose hidden frames are alive at one time: few enough to stay in a core's cache."""
@@ -158,7 +158,7 @@ def _run(x: Tensor, parts: Collapsed, which: slice, bias: Tensor, margin: int) -
     batch, length = x.shape
     sizes = _Sizes(margin, parts.left_bias.shape[1] // 4, length // 4)
     count, columns, channels = parts.entry[which].shape
-    y: Tensor = _Modules.apply(
+    y: Tensor = _Modules.apply(  # type: ignore[no-untyped-call]  # torch has no types here
         x,
         parts.entry[which].transpose(0, 1).reshape(columns, count * channels),
         bias,
@@ -176,13 +176,7 @@ def _run(x: Tensor, parts: Collapsed, which: slice, bias: Tensor, margin: int) -
 
 def shifts(model: InnPar, embedding: Tensor) -> Tensor:
     """Every module's context bias: (batch, 32) → (batch, 3·blocks, C)."""
-    weights = [
-        module.shift.weight
-        for block in model.blocks
-        if isinstance(block, Block)
-        for module in (block.f, block.g, block.h)
-        if module.shift is not None
-    ]
+    weights = [m.shift.weight for m in modules_of(model) if m.shift is not None]
     return torch.einsum("be,mfe->bmf", embedding, torch.stack(weights)).repeat_interleave(4, dim=2)
 
 
@@ -205,10 +199,7 @@ def folded_forward(
     embedding = model.embed(x, context)
     if embedding is not None:
         bias = bias + shifts(model, embedding)
-    block = model.blocks[0]
-    if not isinstance(block, Block):
-        raise TypeError("the network's blocks are coupling blocks")
-    margin = reach(block.f.entry.kernel_size[0]).margin
+    margin = reach(model.kernel).margin
     first, second = x.unbind(1)
     for i, w in enumerate(parts.mixing):
         mixed = w[0, 0] * first + w[0, 1] * second
@@ -219,5 +210,5 @@ def folded_forward(
         first = mixed + f
         which = slice(3 * i + 1, 3 * i + 3)
         g, h = _run(first, parts, which, bias[:, which].flatten(1), margin)
-        second = second * torch.exp(block.clamp * torch.tanh(0.5 * h)) + g
+        second = second * torch.exp(model.clamp * torch.tanh(0.5 * h)) + g
     return torch.stack([first, second], dim=1)

@@ -1,0 +1,286 @@
+"""The exported file as a function of arrays."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from . import script
+from .errors import ModelError
+from .fold import Folded, fold
+from .innpar import InnPar, joint
+from .manifest import NAME, Architecture, Manifest, read_manifest, verified_bytes
+from .published import load_strictly
+
+__all__ = ["Architecture", "Manifest", "Prediction", "Predictor", "load_network"]
+
+log = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float32]
+Backend = Literal["torchscript", "eager", "aot", "onnx"]
+Network = Callable[[Tensor, Tensor | None], Tensor]
+
+SHIPPED = Path(__file__).parent / "weights"
+MICRO_BATCH = 8
+"""Windows that go through the network together: more no longer fit in a core's cache."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What the network says of a batch of windows.
+
+    Attributes:
+        abp: (batch, window) mmHg.
+        gradient: (batch, window) the network's own account of its output's gradient, mmHg per two
+            samples (as `innpar.gradient` forms it).
+        consistency: (batch,) RMS difference between that and the gradient of `abp`, relative to the
+            latter's RMS, away from the ends. Grows on corrupted input.
+        reverse: (batch,) RMS difference between the input and what the inverse makes of `abp` and
+            its gradient, relative to the input's RMS, away from the ends; None unless asked for.
+    """
+
+    abp: Floats
+    gradient: Floats
+    consistency: Floats
+    reverse: Floats | None
+
+
+def load_network(path: Path) -> tuple[InnPar, Manifest]:
+    """Build the unfolded network from a model's weights.
+
+    Args:
+        path: A ``manifest.json`` or its folder.
+
+    Raises:
+        ModelError: Anything about it is not as it should be.
+    """
+    folder, manifest = _opened(path)
+    return _network(folder, manifest), manifest
+
+
+class Predictor:
+    """A model file, ready to use; `load` makes one.
+
+    The result for a window is the same, bit for bit, in any batch and at any place in it. That is
+    checked at loading for this processor; where it does not hold, windows run one by one.
+
+    Whoever owns the process sets its threads; one a process is best (`torch.set_num_threads(1)`).
+    """
+
+    def __init__(
+        self, manifest: Manifest, network: Network, inverse: Network, backend: str
+    ) -> None:
+        self.manifest = manifest
+        self.backend = backend
+        self._network = network
+        self._inverse = inverse
+        self._together = self._safe_batch()
+
+    @classmethod
+    def load(cls, path: Path | None = None, *, backend: Backend | None = None) -> Predictor:
+        """Open a model.
+
+        Args:
+            path: A ``manifest.json`` or its folder; None for the model that comes with the package.
+            backend: ``torchscript``, ``eager`` (the weights and the code of this package), ``aot``
+                (compiled for one kind of processor), ``onnx``. None takes TorchScript where Python
+                has it and the model brings it, else eager.
+
+        Raises:
+            ModelError: A file is missing or differs from its hash in the manifest, the manifest is
+                wrong, the weights do not fit, or the backend cannot be had.
+        """
+        folder, manifest = _opened(SHIPPED if path is None else path)
+        if backend is None:
+            has_script = manifest.file("torchscript") is not None and script.SUPPORTED
+            backend = "torchscript" if has_script else "eager"
+        if backend not in get_args(Backend):
+            raise ModelError(f"unknown backend {backend!r}; it is one of {get_args(Backend)}")
+        network, inverse = _BACKENDS[backend](folder, manifest)
+        return cls(manifest, network, inverse, backend)
+
+    @property
+    def id(self) -> str:
+        """Name, version and hash of the model."""
+        return self.manifest.id
+
+    def __call__(
+        self, ppg: npt.ArrayLike, context: npt.ArrayLike | None = None, *, reverse: bool = False
+    ) -> Prediction:
+        """Reconstruct the arterial pressure of each window.
+
+        Args:
+            ppg: (batch, window) conditioned PPG, pulse upward, any unit.
+            context: (batch, entries) as the manifest's architecture names them; None or rows of
+                zeros: not calibrated.
+            reverse: Also compute the projected-reverse residual, which doubles the cost.
+
+        Raises:
+            ValueError: A shape does not fit, or a value is not finite.
+        """
+        x = self._scaled(np.asarray(ppg, dtype=np.float32))
+        c = self._context(context, len(x))
+        outs, backs = [], []
+        with torch.inference_mode():
+            for start in range(0, len(x), self._together):
+                rows = slice(start, start + self._together)
+                told = None if c is None else torch.from_numpy(c[rows])
+                y = self._network(joint(torch.from_numpy(x[rows])), told)
+                outs.append(y.numpy())
+                if reverse:
+                    backs.append(self._inverse(joint(y[:, 0]), told)[:, 0].numpy())
+        return self._prediction(x, outs, backs if reverse else None)
+
+    def _scaled(self, ppg: Floats) -> Floats:
+        m = self.manifest
+        if ppg.ndim != 2 or ppg.shape[1] != m.window:
+            raise ValueError(f"expected windows of (batch, {m.window}), not {ppg.shape}")
+        if not np.isfinite(ppg).all():
+            row = int(np.flatnonzero(~np.isfinite(ppg).all(axis=1))[0])
+            raise ValueError(f"window {row} holds NaN or infinity; leave windows with gaps out")
+        wide = ppg.astype(np.float64)
+        if m.normalisation == "zscore":
+            wide -= wide.mean(axis=1, keepdims=True)
+        wide /= np.maximum(wide.std(axis=1, keepdims=True), 1e-9)
+        return wide.astype(np.float32)
+
+    def _context(self, context: npt.ArrayLike | None, batch: int) -> Floats | None:
+        entries = self.manifest.context_entries
+        if context is None:
+            return np.zeros((batch, entries), np.float32) if entries else None
+        told = np.ascontiguousarray(context, dtype=np.float32)
+        if told.shape != (batch, entries):
+            raise ValueError(f"expected a context of ({batch}, {entries}), not {told.shape}")
+        if not np.isfinite(told).all():
+            raise ValueError("the context holds NaN or infinity")
+        return told if entries else None
+
+    def _prediction(self, x: Floats, outs: list[Floats], backs: list[Floats] | None) -> Prediction:
+        m = self.manifest
+        y = np.concatenate(outs) if outs else np.empty((0, 2, m.window), np.float32)
+        scale, offset = np.float32(m.abp_scale), np.float32(m.abp_offset)
+        inside = slice(m.drop, m.window - m.drop)
+        implied = np.zeros_like(y[:, 0])
+        implied[:, 1:-1] = y[:, 0, 2:] - y[:, 0, :-2]
+        off = _rms(implied[:, inside] - y[:, 1, inside])
+        consistency = off / np.maximum(_rms(implied[:, inside]), 1e-9)
+        residual = None
+        if backs is not None:
+            back = np.concatenate(backs) if backs else x
+            off = _rms(back[:, inside] - x[:, inside])
+            residual = (off / np.maximum(_rms(x[:, inside]), 1e-9)).astype(np.float32)
+        return Prediction(
+            abp=y[:, 0] * scale + offset,
+            gradient=y[:, 1] * scale,
+            consistency=consistency.astype(np.float32),
+            reverse=residual,
+        )
+
+    def _safe_batch(self) -> int:
+        """Run every batch size once and return how many windows may go together."""
+        m = self.manifest
+        rng = np.random.default_rng(0)
+        x = joint(torch.from_numpy(rng.standard_normal((MICRO_BATCH, m.window), np.float32)))
+        c = torch.from_numpy(rng.standard_normal((MICRO_BATCH, m.context_entries), np.float32))
+        told = c if m.context_entries else None
+        with torch.inference_mode():
+            for _ in range(2):  # the first run of a script only records
+                alone = [
+                    self._network(x[i : i + 1], None if told is None else told[i : i + 1])
+                    for i in range(MICRO_BATCH)
+                ]
+            each = torch.cat(alone)
+            for size in range(2, MICRO_BATCH + 1):
+                y = self._network(x[:size], None if told is None else told[:size])
+                if not torch.equal(y, each[:size]):
+                    log.warning("batches round differently on this processor: one window at a time")
+                    return 1
+        return MICRO_BATCH
+
+
+def _rms(values: Floats) -> npt.NDArray[np.float64]:
+    wide = np.ascontiguousarray(values, dtype=np.float64)
+    return np.asarray(np.sqrt(np.square(wide).mean(axis=1)))
+
+
+def _opened(path: Path) -> tuple[Path, Manifest]:
+    file = path / NAME if path.is_dir() else path
+    return file.parent, read_manifest(file)
+
+
+def _network(folder: Path, manifest: Manifest) -> InnPar:
+    name = manifest.file("weights") or ""
+    content = verified_bytes(folder, manifest, name)
+    try:
+        state = load_safetensors(content)
+    except SafetensorError as error:
+        raise ModelError(f"{folder / name} cannot be read: {error}") from None
+    a = manifest.architecture
+    try:
+        model = InnPar(a.blocks, a.features, a.kernel, a.clamp, len(a.context))
+    except ValueError as error:
+        raise ModelError(f"the manifest in {folder} describes no network: {error}") from None
+    return load_strictly(model, state)
+
+
+def _eager(folder: Path, manifest: Manifest) -> tuple[Network, Network]:
+    folded = fold(_network(folder, manifest))
+    return folded, folded.inverse
+
+
+def _torchscript(folder: Path, manifest: Manifest) -> tuple[Network, Network]:
+    if not script.SUPPORTED:
+        raise ModelError("TorchScript has no support on this Python; use the eager backend")
+    module = script.from_bytes(verified_bytes(folder, manifest, _named(manifest, "torchscript")))
+    return module, module.inverse
+
+
+def _aot(folder: Path, manifest: Manifest) -> tuple[Network, Network]:
+    from .compiled import load_compiled
+
+    network = load_compiled(folder, manifest, _named(manifest, "aot"))
+    return network, _later(folder, manifest)
+
+
+def _onnx(folder: Path, manifest: Manifest) -> tuple[Network, Network]:
+    from .portable import load_onnx
+
+    content = verified_bytes(folder, manifest, _named(manifest, "onnx"))
+    return load_onnx(content), _later(folder, manifest)
+
+
+def _named(manifest: Manifest, kind: Literal["torchscript", "aot", "onnx"]) -> str:
+    if (name := manifest.file(kind)) is None:
+        raise ModelError(f"{manifest.id} brings no {kind} file; export it with one")
+    return name
+
+
+def _later(folder: Path, manifest: Manifest) -> Network:
+    """The inverse for backends that only run forward, folded when first asked for."""
+    folded: list[Folded] = []
+
+    def inverse(y: Tensor, context: Tensor | None) -> Tensor:
+        if not folded:
+            folded.append(fold(_network(folder, manifest)))
+        back: Tensor = folded[0].inverse(y, context)
+        return back
+
+    return inverse
+
+
+_BACKENDS: dict[str, Callable[[Path, Manifest], tuple[Network, Network]]] = {
+    "torchscript": _torchscript,
+    "eager": _eager,
+    "aot": _aot,
+    "onnx": _onnx,
+}
