@@ -53,7 +53,7 @@ class JsonSink:
 
 
 def silence(stream: IO[Any]) -> None:
-    """Send what a stream still holds nowhere: its reader has gone, and Python flushes at its end."""
+    """Let a stream whose reader has gone lead nowhere: Python flushes what it holds at the end."""
     with open(os.devnull, "wb") as nowhere, contextlib.suppress(OSError):
         os.dup2(nowhere.fileno(), stream.fileno())
 
