@@ -134,12 +134,15 @@ def decode(raw: bytes) -> Frame:
     A body cut between two blocks is a valid, shorter frame; any other cut is refused whole.
 
     Raises:
-        BadPacket: Too short, cut inside a block, or of a type that nobody has described.
+        BadPacket: Too short, cut inside a block, stamped centuries ahead, or of a type that nobody
+            has described.
     """
     if len(raw) < HEADER:
         raise BadPacket(f"a frame has at least {HEADER} bytes, this one {len(raw)}", raw)
     number, frame_type = raw[0] & 0x3F, raw[9]
     time = int.from_bytes(raw[1:9], "little")
+    if time >> 62:
+        raise BadPacket("a frame stamped in 2146 or later", raw)
     try:
         kind = Kind(number)
     except ValueError:

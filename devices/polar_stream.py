@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from . import pmd
 from .base import NS, BadPacket, Chunk, Event, EventKind, Signal
@@ -33,10 +34,8 @@ class _Lane:
     def __init__(self, signal: Signal, rates: Sequence[float], clock: SensorClock) -> None:
         self.signal = signal
         self.rates = tuple(rates)
-        self.timeline = Timeline(rates)
+        self.timeline: Timeline[Waveform] = Timeline(rates)
         self.steady = Steady(clock)
-        self.channels: tuple[str, ...] = ()
-        self.scale = 1.0
         self.why = ""
         self.told = False
 
@@ -135,11 +134,10 @@ class PolarStream:
         if not isinstance(frame, Waveform):
             return []
         lane = self._ppg if frame.kind is Kind.PPG else self._acc
-        lane.channels = frame.channels
-        lane.scale = pmd.scale(frame, 1.0 if lane is self._ppg else self._acc_factor)
-        return self._place(lane, lane.timeline.push(frame.time, frame.samples, arrival))
+        placed = lane.timeline.push(frame.time, len(frame.samples), frame, arrival)
+        return self._place(lane, placed)
 
-    def _place(self, lane: _Lane, placed: list[Placed]) -> list[Chunk | Event]:
+    def _place(self, lane: _Lane, placed: list[Placed[Waveform]]) -> list[Chunk | Event]:
         if any(p.hole is not None and p.hole.start is None for p in placed):
             self._clock.reset()
             self._ppg.steady.epoch()
@@ -153,14 +151,18 @@ class PolarStream:
             if p.hole is not None and before is not None:
                 out.append(self._gap(lane, before, int(times[0]), p.hole))
             lane.why = ""
-            labels = tuple(name for name in lane.channels if name not in NOT_LIGHT)
-            data = (p.samples[:, : len(labels)] * lane.scale).astype(np.float64)
-            out.append(Chunk(self._device, lane.signal, labels, lane.rate, times, data))
+            out.append(self._chunk(lane, p.frame, times))
             if lane is self._ppg:
                 self.samples += len(times)
         if placed and lane is self._ppg:
             out += self._remarks(int(times[-1]))
         return out
+
+    def _chunk(self, lane: _Lane, frame: Waveform, times: npt.NDArray[np.int64]) -> Chunk:
+        labels = tuple(name for name in frame.channels if name not in NOT_LIGHT)
+        factor = pmd.scale(frame, 1.0 if lane is self._ppg else self._acc_factor)
+        data = (frame.samples[:, : len(labels)] * factor).astype(np.float64)
+        return Chunk(self._device, lane.signal, labels, lane.rate, times, data)
 
     def _gap(self, lane: _Lane, start: int, end: int, hole: Hole) -> Event:
         lost = hole.lost
@@ -175,7 +177,9 @@ class PolarStream:
         out: list[Chunk | Event] = []
         lane = self._ppg
         promised = lane.rates[0]
-        if not lane.told and lane.timeline.settled:
+        if not lane.timeline.settled:
+            return []
+        if not lane.told:
             lane.told = True
             if abs(lane.timeline.rate / promised - 1) >= TOLERANCE:
                 text = f"the sensor says {promised:g} Hz and sends {lane.timeline.rate:.4g} Hz"

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .base import NS
+
+T = TypeVar("T")
 
 TOLERANCE = 0.05
 """A rate this close to a known one is that rate; a Verity Sense was seen 0.5 % off its word."""
@@ -42,26 +45,27 @@ class Hole:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
-    """A frame's samples with their times.
+class Placed(Generic[T]):
+    """A frame with the times of its samples.
 
     Attributes:
         times: (samples,) int64, ns on the sensor's clock, ascending, after everything before.
-        samples: (samples, channels), as pushed.
+        frame: As pushed.
         arrival: When the frame was received, ns on the host's clock.
         hole: What is missing before the first of them.
     """
 
     times: npt.NDArray[np.int64]
-    samples: npt.NDArray[np.int64]
+    frame: T
     arrival: int
     hole: Hole | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Held:
+class _Held(Generic[T]):
     time: int
-    samples: npt.NDArray[np.int64]
+    count: int
+    frame: T
     arrival: int
 
 
@@ -79,8 +83,8 @@ def spread(previous: int | None, time: int, n: int, period: float) -> npt.NDArra
     return times
 
 
-class Timeline:
-    """Places the samples of one stream.
+class Timeline(Generic[T]):
+    """Places the frames of one stream.
 
     The rate is measured, not believed: the first frames are held back until two in a row tell it,
     and it follows the sensor from then on.
@@ -93,7 +97,7 @@ class Timeline:
         self._rates = tuple(rates)
         self._period = NS / rates[0]
         self._weight = 0
-        self._held: list[_Held] = []
+        self._held: list[_Held[T]] = []
         self._previous: tuple[int, int] | None = None  # stamp and arrival of the last frame placed
         self._fresh = False  # just reconnected: the next frame cannot be an old one held up
         self._odd: list[float] = []
@@ -110,24 +114,25 @@ class Timeline:
         """Whether the rate has been measured."""
         return self._weight > 0
 
-    def push(self, time: int, samples: npt.NDArray[np.int64], arrival: int) -> list[Placed]:
+    def push(self, time: int, count: int, frame: T, arrival: int) -> list[Placed[T]]:
         """Take a frame; return what can now be placed.
 
         Args:
             time: Stamp of its last sample, ns.
-            samples: (samples, channels), at least one row.
+            count: Its samples, at least one.
+            frame: Whatever should come back with the times.
             arrival: ns on the host's clock.
         """
-        frame = _Held(time, samples, arrival)
+        held = _Held(time, count, frame, arrival)
         if self.settled:
-            return self._place(frame)
-        if self._held and not self._follows(frame):
-            return self.flush() + self.push(time, samples, arrival)
-        self._held.append(frame)
+            return self._place(held)
+        if self._held and not self._follows(held):
+            return self.flush() + self.push(time, count, frame, arrival)
+        self._held.append(held)
         self._settle()
         return self.flush() if self.settled or len(self._held) >= HELD else []
 
-    def flush(self) -> list[Placed]:
+    def flush(self) -> list[Placed[T]]:
         """Place what is held back, believing the likeliest rate where none was measured."""
         held, self._held = self._held, []
         return [placed for frame in held for placed in self._place(frame)]
@@ -136,7 +141,7 @@ class Timeline:
         """The link was renewed."""
         self._fresh = True
 
-    def _follows(self, frame: _Held) -> bool:
+    def _follows(self, frame: _Held[T]) -> bool:
         last = self._held[-1]
         return last.time < frame.time <= last.time + frame.arrival - last.arrival + AHEAD
 
@@ -146,13 +151,13 @@ class Timeline:
         A lost frame between them only ever lengthens the step, so after `HELD` frames that agree
         with nothing the shortest step is the best witness.
         """
-        steps = [(b.time - a.time) / len(b.samples) for a, b in pairwise(self._held)]
+        steps = [(b.time - a.time) / b.count for a, b in pairwise(self._held)]
         known = [s for s in steps if any(abs(NS / s / r - 1) < TOLERANCE for r in self._rates)]
         if known or len(self._held) >= HELD:
             self._period, self._weight = known[-1] if known else min(steps), 1
 
-    def _place(self, frame: _Held) -> list[Placed]:
-        n = len(frame.samples)
+    def _place(self, frame: _Held[T]) -> list[Placed[T]]:
+        n = frame.count
         if self._previous is None:
             return [self._keep(frame, spread(None, frame.time, n, self._period), None)]
         before, arrived = self._previous
@@ -169,7 +174,7 @@ class Timeline:
             self._learn((frame.time - before) / n)
         return [self._keep(frame, spread(before, frame.time, n, self._period), None)]
 
-    def _was_set(self, frame: _Held, before: int, arrived: int) -> bool:
+    def _was_set(self, frame: _Held[T], before: int, arrived: int) -> bool:
         """Tell whether the sensor's clock was set since the previous frame."""
         ahead = frame.time - before - (frame.arrival - arrived)
         if ahead > AHEAD:
@@ -195,6 +200,6 @@ class Timeline:
         self._weight = min(self._weight + 1, 16)
         self._period += (step - self._period) / self._weight
 
-    def _keep(self, frame: _Held, times: npt.NDArray[np.int64], hole: Hole | None) -> Placed:
+    def _keep(self, frame: _Held[T], times: npt.NDArray[np.int64], hole: Hole | None) -> Placed[T]:
         self._previous, self._fresh = (frame.time, frame.arrival), False
-        return Placed(times, frame.samples, frame.arrival, hole)
+        return Placed(times, frame.frame, frame.arrival, hole)

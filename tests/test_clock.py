@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from innpar.devices.base import NS
 from innpar.devices.clock import SensorClock, Steady
 from innpar.devices.timeline import Placed, Timeline
@@ -47,7 +48,7 @@ def run(ppm: float, law: str, seconds: float, seed: int) -> tuple[Ints, Ints, Se
 @pytest.mark.parametrize("ppm", [-200, 0, 200, 500])
 @pytest.mark.parametrize("law", ["uniform", "exponential", "half-normal"])
 def test_within_5_ms_after_a_minute_and_10_ppm_after_ten(ppm: float, law: str) -> None:
-    for seed in range(5):
+    for seed in range(3):
         out, true, clock = run(ppm, law, 900, seed)
         assert (np.diff(out) > 0).all()
         late = true - true[0] > 60 * NS
@@ -122,12 +123,12 @@ def frames(rate: float, sizes: list[int], start: int = SENSOR) -> list[tuple[int
     return made
 
 
-def push_all(timeline: Timeline, sent: list[tuple[int, Ints, int]]) -> list[Placed]:
-    return [p for frame in sent for p in timeline.push(*frame)] + timeline.flush()
+def push_all(timeline: Timeline[Ints], sent: list[tuple[int, Ints, int]]) -> list[Placed[Ints]]:
+    return [p for t, k, a in sent for p in timeline.push(t, len(k), k, a)] + timeline.flush()
 
 
-def account(placed: list[Placed]) -> tuple[int, int, list[int | None]]:
-    received = sum(len(p.samples) for p in placed)
+def account(placed: list[Placed[Ints]]) -> tuple[int, int, list[int | None]]:
+    received = sum(len(p.frame) for p in placed)
     holes = [p.hole.lost for p in placed if p.hole]
     return received, sum(lost or 0 for lost in holes), holes
 
@@ -149,19 +150,19 @@ def test_sent_is_received_plus_declared_lost(
         at = next(i for i, f in enumerate(kept) if f is sent[late])
         stamp, numbers, _ = kept.pop(at)
         kept.insert(at + 1, (stamp, numbers, kept[at][2] + NS // 100))
-    timeline = Timeline([rate, 135.0])
+    timeline: Timeline[Ints] = Timeline([rate, 135.0])
     placed = push_all(timeline, kept)
     received, declared, holes = account(placed)
     assert None not in holes
     assert received + declared == sum(sizes)
     times = np.concatenate([p.times for p in placed])
-    numbers = np.concatenate([p.samples[:, 0] for p in placed])
+    numbers = np.concatenate([p.frame[:, 0] for p in placed])
     assert np.abs(times - SENSOR - numbers * NS / rate).max() < 1000
     assert (np.diff(times) > 0).all()
 
 
 def test_the_true_rate_is_measured_not_believed() -> None:
-    timeline = Timeline([135.0, 55.0])
+    timeline: Timeline[Ints] = Timeline([135.0, 55.0])
     sent = frames(54.77, [42] * 20)
     placed = push_all(timeline, sent)
     assert timeline.rate == pytest.approx(54.77, rel=1e-6)
@@ -176,7 +177,7 @@ def test_a_lost_frame_right_at_the_start_does_not_halve_the_rate() -> None:
 
 
 def test_a_rate_nobody_expected() -> None:
-    timeline = Timeline([55.0])
+    timeline: Timeline[Ints] = Timeline([55.0])
     placed = push_all(timeline, frames(80, [50] * 10))
     assert timeline.rate == pytest.approx(80)
     assert account(placed) == (500, 0, [])
@@ -184,16 +185,16 @@ def test_a_rate_nobody_expected() -> None:
 
 def test_a_rate_that_drifts_is_not_a_loss() -> None:
     """A real Verity Sense was seen to go from 55.0 to 54.77 Hz in its first seconds."""
-    timeline = Timeline([55.0])
+    timeline: Timeline[Ints] = Timeline([55.0])
     placed, stamp = [], SENSOR
     for k in range(40):
         stamp += round(50 * NS / (55 - 0.23 * (1 - np.exp(-k / 5))))
-        placed += timeline.push(stamp, np.zeros((50, 1), np.int64), START + stamp - SENSOR)
+        placed += timeline.push(stamp, 50, np.zeros((50, 1), np.int64), START + stamp - SENSOR)
     assert account(placed)[2] == []
 
 
 def test_a_rate_that_jumps_is_learned() -> None:
-    timeline = Timeline([55.0])
+    timeline: Timeline[Ints] = Timeline([55.0])
     placed = push_all(timeline, frames(55, [50] * 10))
     more = frames(53.5, [50] * 10, start=placed[-1].times[-1] + round(NS / 53.5))
     holes = account(push_all(timeline, more))[2]
@@ -203,7 +204,7 @@ def test_a_rate_that_jumps_is_learned() -> None:
 
 @pytest.mark.parametrize("shift", [-(10**9) * NS, 10**6 * NS])
 def test_a_set_sensor_clock_loses_an_unknown_number(shift: int) -> None:
-    timeline = Timeline([55.0])
+    timeline: Timeline[Ints] = Timeline([55.0])
     first = push_all(timeline, frames(55, [50] * 5))
     later = [(t + shift, s, a + 5 * NS) for t, s, a in frames(55, [50] * 5)[1:]]
     holes = account(push_all(timeline, later))[2]
@@ -212,7 +213,7 @@ def test_a_set_sensor_clock_loses_an_unknown_number(shift: int) -> None:
 
 
 def test_after_a_reconnect_the_same_epoch_counts_and_another_does_not() -> None:
-    timeline = Timeline([55.0])
+    timeline: Timeline[Ints] = Timeline([55.0])
     sent = frames(55, [50] * 30)
     push_all(timeline, sent[:5])
     timeline.restart()

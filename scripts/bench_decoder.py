@@ -1,0 +1,54 @@
+"""Print how many real-time Polar sensors one core decodes, from notification to host time."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from innpar.devices.base import NS
+from innpar.devices.pmd import Kind, decode
+from innpar.devices.polar_stream import DATA, PolarStream
+from innpar.devices.virtual.frames import encode
+
+SECONDS = 120
+ROOM = 229
+
+
+def frames(rate: int) -> list[tuple[int, bytes]]:
+    """Return (time, frame) of a noisy pulse."""
+    times = np.rint(np.arange(SECONDS * rate) * NS / rate).astype(np.int64)
+    beat = 2000 * np.cos(times / NS * 2 * np.pi * 1.2)
+    noise = np.random.default_rng(0).normal(0, 30, (len(times), 4))
+    samples = (400_000 + beat[:, None] + noise).astype(np.int64)
+    out, k = [], 0
+    while k < len(times) - 100:
+        raw, taken = encode(Kind.PPG, 0x80, times[k : k + 100], samples[k : k + 100], ROOM)
+        k += taken
+        out.append((int(times[k - 1]), raw))
+    return out
+
+
+def main() -> None:
+    """Time each rate."""
+    for rate in (55, 176):
+        sent = frames(rate)
+        start = time.process_time()
+        for _, raw in sent:
+            decode(raw)
+        decoded = time.process_time() - start
+        stream = PolarStream("bench", (rate,))
+        start = time.process_time()
+        for arrival, raw in sent:
+            stream.push(DATA, arrival, raw)
+        whole = time.process_time() - start
+        per_frame = 1e6 / len(sent)
+        print(
+            f"{rate:3d} Hz, {len(sent[0][1])}-byte frames: "
+            f"decode {decoded * per_frame:5.1f} us a frame = {SECONDS / decoded:8,.0f} devices; "
+            f"to host time {whole * per_frame:5.1f} us a frame = {SECONDS / whole:8,.0f} devices"
+        )
+
+
+if __name__ == "__main__":
+    main()
