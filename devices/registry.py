@@ -38,8 +38,22 @@ def _replay(argument: str, options: dict[str, str], pace: Pace) -> Device:
     return create_replay(argument, options, pace)
 
 
+def _polar(model: str) -> Factory:
+    def make(argument: str, options: dict[str, str], pace: Pace) -> Device:
+        from .polar import create_polar
+
+        return create_polar(model, argument, options, pace)
+
+    return make
+
+
 DEVICES: dict[str, Entry] = {
     "demo": Entry("a simulated wearer with a known blood pressure: demo[:SEED]", _demo),
+    "polar-verity": Entry(
+        "Polar Verity Sense: polar-verity[:NUMBER or ADDRESS][?rate=55]", _polar("polar-verity")
+    ),
+    "polar-oh1": Entry("Polar OH1: polar-oh1[:NUMBER or ADDRESS]", _polar("polar-oh1")),
+    "polar": Entry("whichever Polar with an optical sensor is near", _polar("polar")),
     "replay": Entry("a recording, whatever its format: replay:FILE[?rate=100&channel=…]", _replay),
 }
 
