@@ -127,7 +127,8 @@ class Folded(nn.Module):
         for block in self.blocks[::-1]:
             i -= 1
             own = None if shift is None else shift[:, :, 3 * i : 3 * i + 3]
-            a, b = block.inverse(a, b, own)  # type: ignore[operator]  # a ModuleList is untyped
+            # a ModuleList does not know what it holds
+            a, b = block.inverse(a, b, own)  # type: ignore[operator]
         return torch.stack([a, b], dim=1)
 
     def _shift(self, x: Tensor, context: Tensor | None) -> Tensor | None:

@@ -241,5 +241,6 @@ class InnPar(nn.Module):
         """Undo `forward` under the same context."""
         embedding = self.embed(y, context)
         for block in self.blocks[::-1]:
-            y = block.inverse(y, embedding)  # type: ignore[operator]  # a ModuleList is untyped
+            # a ModuleList does not know what it holds
+            y = block.inverse(y, embedding)  # type: ignore[operator]
         return y
