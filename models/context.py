@@ -171,6 +171,11 @@ def features(windows: Array) -> npt.NDArray[np.float64]:
     return np.stack(columns, axis=1)
 
 
+def standardised(change: Array) -> npt.NDArray[np.float64]:
+    """Return a change of features (..., K) in training spreads, cut off at four."""
+    return np.asarray(np.clip(change / _SPREAD, -4.0, 4.0), dtype=np.float64)
+
+
 def context(
     now: Array, at_cuff: Array, sbp: Array | float, dbp: Array | float, seconds: Array | float
 ) -> npt.NDArray[np.float32]:
@@ -189,8 +194,8 @@ def context(
     """
     count = len(now)
     kept = [k for k, name in enumerate(FEATURES) if name != "regularity"]
-    change = np.clip((now - at_cuff) / _SPREAD, -4.0, 4.0)[:, kept]
-    level = np.clip((now - _CENTRE) / _SPREAD, -4.0, 4.0)[:, 1:]
+    change = standardised(now - at_cuff)[:, kept]
+    level = standardised(now - _CENTRE)[:, 1:]
     head = (
         np.ones(count),
         np.broadcast_to((np.asarray(sbp) - _CUFF_CENTRE[0]) / _CUFF_SPREAD[0], (count,)),

@@ -86,11 +86,15 @@ def release(
 
 
 def _provenance(config: TrainConfig, windows: Windows, step: int) -> dict[str, Any]:
+    each = np.bincount(windows.subject)
+    weight = 1.0 / each[windows.subject] / len(each)
+    pressures = {"sbp": windows.sbp, "dbp": windows.dbp, "map": windows.map_}
     sources = Counter(windows.entries[record].source for record in windows.record.tolist())
     return {
         "subjects": len(windows.subjects),
         "records": len(windows.entries),
         "windows": len(windows),
+        "population_mmhg": {name: round(float(weight @ p), 2) for name, p in pressures.items()},
         "windows_by_source": dict(sorted(sources.items())),
         "steps": step,
         "batch": config.run.batch,

@@ -9,13 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..devices import NS
-from ..models.context import context, features
+from ..models import calibrate
+from ..models.context import features
 from .estimate import CalibrationState, CalibrationStatus
 
 MEMORY = 30
 """Accepted windows (a hop each) that describe the pulse at a cuff reading."""
 ENOUGH = 8
 """Accepted windows without which a reading waits: one window may be a cough."""
+ANCHORS = 8
+"""Of those windows, the network is asked again about so many once it knows the reading."""
 STALE_SECONDS = 4 * 3600
 STALE_HEART_RATE = 35.0
 """Change of heart rate, beats a minute, beyond what the training records show within a case."""
@@ -62,6 +65,33 @@ class Cuff:
         Reading(0, self.sbp, self.dbp)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What the network is asked: ppg (window,) as of `Prepared`, context (entries,) or None."""
+
+    ppg: npt.NDArray[np.float32]
+    context: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guidance:
+    """What is known about a window beside its waveform.
+
+    Attributes:
+        context: (len(CONTEXT),) float32 for the network; None while there is no reading.
+        status: To publish.
+        pulse: (len(FEATURES),) medians over the last accepted windows; None before any.
+        calibration: The reading in force.
+        anchor: Windows from before that reading, once, when it takes effect.
+    """
+
+    context: npt.NDArray[np.float32] | None
+    status: CalibrationStatus
+    pulse: npt.NDArray[np.float64] | None
+    calibration: calibrate.Calibration | None
+    anchor: tuple[Question, ...] = ()
+
+
 @dataclass(slots=True)
 class Calibration:
     """Follow what has changed since the last cuff reading.
@@ -73,42 +103,54 @@ class Calibration:
     _recent: deque[npt.NDArray[np.float64]] = field(
         init=False, default_factory=lambda: deque(maxlen=MEMORY)
     )
+    _windows: deque[npt.NDArray[np.float32]] = field(
+        init=False, default_factory=lambda: deque(maxlen=MEMORY)
+    )
     _waiting: Reading | None = field(init=False, default=None)
     _reading: Reading | None = field(init=False, default=None)
+    _calibration: calibrate.Calibration | None = field(init=False, default=None)
     _pulse: npt.NDArray[np.float64] | None = field(init=False, default=None)
-    _heart_rate: float = field(init=False, default=float("nan"))
 
     def cuff(self, reading: Reading) -> None:
         """Take a reading; the pulse around it is what the windows just before and after show."""
         self._waiting = reading
 
-    def push(
-        self, time: int, conditioned: npt.NDArray[np.float32], accepted: bool
-    ) -> tuple[npt.NDArray[np.float32] | None, CalibrationStatus]:
-        """Return the network's context for a window, and the state to publish with it.
+    def push(self, time: int, conditioned: npt.NDArray[np.float32], accepted: bool) -> Guidance:
+        """Return what the network and its output's corrections need to know of a window.
 
         Args:
             time: Of the window's last sample, ns since the Unix epoch.
             conditioned: (window,) upright, in the sensor's unit.
             accepted: Whether its quality is sufficient.
-
-        Returns:
-            (len(CONTEXT),) float32, or None while there is no reading.
         """
         now = features(conditioned[None])
         if accepted:
             self._recent.append(now[0])
-            self._heart_rate = float(np.median([row[1] for row in self._recent]))
-        if self._waiting is not None and accepted and len(self._recent) >= ENOUGH:
-            self._reading, self._waiting = self._waiting, None
+            self._windows.append(conditioned)
             self._pulse = np.median(np.stack(self._recent), axis=0)
-        if self._reading is None or self._pulse is None:
-            return None, CalibrationStatus()
-        age = max(0.0, (time - self._reading.time) / NS)
-        told = context(now, self._pulse, self._reading.sbp, self._reading.dbp, age)[0]
-        return told, CalibrationStatus(self._state(age), age, self._reading.sbp, self._reading.dbp)
+        anchor: tuple[Question, ...] = ()
+        due = self._waiting is not None and self._waiting.time <= time
+        if due and accepted and len(self._recent) >= ENOUGH:
+            anchor = self._take(self._waiting)
+        reading, calibration = self._reading, self._calibration
+        if reading is None or calibration is None:
+            return Guidance(None, CalibrationStatus(), self._pulse, None)
+        age = max(0.0, (time - reading.time) / NS)
+        status = CalibrationStatus(self._state(age), age, reading.sbp, reading.dbp)
+        told = calibration.context(now, age)[0]
+        return Guidance(told, status, self._pulse, calibration, anchor)
+
+    def _take(self, reading: Reading) -> tuple[Question, ...]:
+        """Let a reading take effect; return windows from before it, under its own context."""
+        assert self._pulse is not None
+        self._reading, self._waiting = reading, None
+        self._calibration = calibrate.Calibration(reading.sbp, reading.dbp, self._pulse)
+        chosen = np.linspace(0, len(self._windows) - 1, ANCHORS).round().astype(int)
+        told = self._calibration.context(np.stack(self._recent)[chosen], 0.0)
+        return tuple(Question(self._windows[k], told[n]) for n, k in enumerate(chosen.tolist()))
 
     def _state(self, age: float) -> CalibrationState:
         assert self._pulse is not None
-        far = abs(self._heart_rate - float(self._pulse[1])) > STALE_HEART_RATE
+        assert self._calibration is not None
+        far = abs(float(self._pulse[1] - self._calibration.at_cuff[1])) > STALE_HEART_RATE
         return "stale" if far or age > STALE_SECONDS else "ok"

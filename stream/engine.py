@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..models.predictor import Predictor
+from .calibration import Question
 from .prepare import Prepared
 
 BATCH = 16
@@ -42,10 +43,10 @@ class Engine:
         self.calls = 0
         self._entries = predictor.manifest.context_entries
         # Bounded by the wearers: each waits for its answers before it asks again.
-        self._waiting: deque[tuple[Prepared, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[tuple[Prepared | Question, asyncio.Future[Answer]]] = deque()
         self._wake = asyncio.Event()
 
-    async def reconstruct(self, windows: Sequence[Prepared]) -> list[Answer]:
+    async def reconstruct(self, windows: Sequence[Prepared | Question]) -> list[Answer]:
         """Return the reconstruction of each window, in order."""
         loop = asyncio.get_running_loop()
         futures = []
@@ -87,7 +88,7 @@ class Engine:
                 if not future.done():
                     future.set_result(answer)
 
-    def _ask(self, windows: list[Prepared]) -> list[Answer]:
+    def _ask(self, windows: list[Prepared | Question]) -> list[Answer]:
         began = time.perf_counter()
         ppg = np.stack([window.ppg for window in windows])
         context = np.zeros((len(windows), self._entries), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..devices import Chunk, Event
 from ..models.predictor import Manifest
 from .beats import Beat, BeatFinder
 from .combine import Combiner, Piece, Reconstruction
+from .correct import Corrector
 from .estimate import Birth, CalibrationStatus, Estimate, Interval, Item, Latency, Reason, Waveform
 from .plausible import Plausibility
 from .prepare import Prepared
@@ -41,6 +43,7 @@ class Finisher:
     _period: int = field(init=False)
     _combiner: Combiner = field(init=False)
     _beats: BeatFinder = field(init=False)
+    _corrector: Corrector = field(init=False)
     _plausibility: Plausibility = field(init=False, default_factory=Plausibility)
     _status: CalibrationStatus = field(init=False, default_factory=CalibrationStatus)
     _skew: float | None = field(init=False, default=None)
@@ -53,6 +56,7 @@ class Finisher:
         self.reference = ReferenceTrack(self.manifest.rate)
         self._combiner = Combiner(self.manifest.drop)
         self._beats = BeatFinder(self.manifest.rate)
+        self._corrector = Corrector(self.manifest)
 
     def told(self, item: Event | Birth) -> list[Item]:
         """Pass on what the device told, and remember what belongs into every beat."""
@@ -69,7 +73,11 @@ class Finisher:
         return [*self.reference.chunk(chunk)]
 
     def push(
-        self, prepared: Prepared, abp: npt.NDArray[np.float32], compute_ms: float
+        self,
+        prepared: Prepared,
+        abp: npt.NDArray[np.float32],
+        compute_ms: float,
+        anchor: Sequence[npt.NDArray[np.float32]] = (),
     ) -> list[Item]:
         """Take a window and its reconstruction and return what is ready to publish.
 
@@ -77,9 +85,11 @@ class Finisher:
             prepared: What the network was asked.
             abp: (window,) float32, mmHg.
             compute_ms: What the network cost.
+            anchor: (window,) mmHg each, its answers to `prepared.guidance.anchor`.
         """
         window = prepared.window
-        self._status = prepared.calibration
+        self._status = prepared.guidance.status
+        abp = self._corrector.push(prepared, abp, anchor)
         scaled = prepared.ppg / prepared.ppg.std()
         piece = self._combiner.push(
             Reconstruction(
@@ -155,7 +165,7 @@ class Finisher:
         )
 
     def _interval(self, beat: Beat) -> Interval | None:
-        return None
+        return self._corrector.interval(beat)
 
     def _latency(self, beat: Beat) -> Latency:
         m, piece = self.manifest, beat.piece

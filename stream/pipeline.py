@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..devices import NS, Chunk, Device, Event, HostClock, Tap
-from .calibration import Cuff
+from .calibration import Cuff, Question
 from .engine import Engine
 from .estimate import Birth, Item, State
 from .finish import Finisher
@@ -56,7 +56,7 @@ class Wearer:
         return 0.0 if self.first is None else (self.last - self.first) / NS
 
     def cut(self, item: Chunk | Event) -> list[Chunk | Event]:
-        """Put orders and cuff readings at their place in the stream, and end it in time."""
+        """Put orders and cuff readings ahead of their samples, and end the stream in time."""
         if isinstance(item, Event) or not len(item):
             return [item]
         if self.first is None:
@@ -67,22 +67,16 @@ class Wearer:
         if item.signal != "ppg":
             return [*items, self._until_end(item)]
         item = self._until_end(item)
-        for cuff in [c for c in self.cuffs if self._at(c.seconds) <= self._end(item)]:
-            self.cuffs.remove(cuff)
-            row = int((item.times < self._at(cuff.seconds)).sum())
-            detail = {"sbp": cuff.sbp, "dbp": cuff.dbp}
-            at = self._at(cuff.seconds)
-            items += [item[:row], Event(self.device.id, "cuff", at, at, detail)]
-            item = item[row:]
         if len(item):
             self.last = max(self.last, int(item.times[-1]))
+        for cuff in [cuff for cuff in self.cuffs if self._at(cuff.seconds) <= self.last]:
+            self.cuffs.remove(cuff)
+            at, detail = self._at(cuff.seconds), {"sbp": cuff.sbp, "dbp": cuff.dbp}
+            items.append(Event(self.device.id, "cuff", at, at, detail))
         return [*items, item]
 
     def _at(self, seconds: float) -> int:
         return (self.first or 0) + round(seconds * NS)
-
-    def _end(self, chunk: Chunk) -> int:
-        return int(chunk.times[-1]) if len(chunk) else 0
 
     def _until_end(self, chunk: Chunk) -> Chunk:
         if self.duration is None:
@@ -193,13 +187,17 @@ async def deliver(
     sink: Sink,
 ) -> None:
     """Reconstruct what is ready and publish what follows from it, in order."""
-    windows = [one for one in ready if isinstance(one, Prepared) and not one.blank]
-    answers = iter(await engine.reconstruct(windows) if windows else ())
+    asked: list[Prepared | Question] = []
+    for one in ready:
+        if isinstance(one, Prepared) and not one.blank:
+            asked += [*one.guidance.anchor, one]
+    answers = iter(await engine.reconstruct(asked) if asked else ())
     for one in ready:
         if not isinstance(one, Prepared):
             await send(wearer.finisher.told(one), wearer.device, sink)
         elif not one.blank:
-            await send(wearer.finisher.push(one, *next(answers)), wearer.device, sink)
+            anchor = [next(answers)[0] for _ in one.guidance.anchor]
+            await send(wearer.finisher.push(one, *next(answers), anchor), wearer.device, sink)
 
 
 async def send(items: list[Item], device: Device, sink: Sink) -> None:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from ..devices import Chunk, Event
 from ..models.predictor import Manifest
-from .calibration import Calibration, Reading
+from .calibration import Calibration, Guidance, Reading
 from .channel import ChannelPicker
-from .estimate import Birth, CalibrationStatus, Reason
+from .estimate import Birth, Reason
 from .filter import conditioning_matrix
 from .quality import Quality
 from .resample import Resampler, Stretch, Tally, period
@@ -35,8 +35,7 @@ class Prepared:
     Attributes:
         window: Where it lies.
         ppg: (window,) float32, conditioned, pulse upward, the sensor's unit.
-        context: (entries,) float32 what a cuff reading adds; None without one.
-        calibration: To publish with it.
+        guidance: What a cuff reading adds.
         quality: Of the window.
         blank: There is nothing to scale by; the network is not asked, the waveform is interrupted.
         prepare_ms: What conditioning cost.
@@ -44,11 +43,15 @@ class Prepared:
 
     window: Window
     ppg: npt.NDArray[np.float32]
-    context: npt.NDArray[np.float32] | None
-    calibration: CalibrationStatus
+    guidance: Guidance
     quality: Quality
     blank: bool
     prepare_ms: float
+
+    @property
+    def context(self) -> npt.NDArray[np.float32] | None:
+        """(entries,) float32 for the network; None without a cuff reading."""
+        return self.guidance.context
 
 
 @dataclass(slots=True)
@@ -149,12 +152,12 @@ class Preparer:
             worn: tuple[Reason, ...] = ("not_worn", *quality.reasons)
             quality = Quality(0.0, worn, quality.steepness)
         end = window.index + self.manifest.window
-        told, status = self._calibration.push(end * self._period, ppg, quality.accepted)
+        guidance = self._calibration.push(end * self._period, ppg, quality.accepted)
         self.windows += 1
         self.accepted += quality.accepted
         blank = not float(ppg.std()) > 0
         took = 1e3 * (time.perf_counter() - began)
-        return Prepared(window, ppg, told, status, quality, blank, took)
+        return Prepared(window, ppg, guidance, quality, blank, took)
 
     def _speak(self, prepared: Prepared) -> list[Event]:
         """Say when the signal becomes usable or stops being so, and once how well it fits."""

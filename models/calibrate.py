@@ -1,0 +1,205 @@
+"""From a cuff reading to pressures that agree with it, and how far they may be off.
+
+Three small things around the network, each chosen by cross-validation over the training subjects
+(networks trained without them). Regressions on the changes since the reading, stacked on the
+network, were tried as well and lost to it: it has learnt what they know.
+
+- The affine map that makes the reconstruction at the reading agree with it, fading with the time
+  since: the network's own error at the reading is the best guess of its error shortly after, and no
+  guess an hour later.
+- Level and pulse height of neighbouring windows are averaged over some seconds; what differs
+  between windows that overlap by four fifths is mostly noise.
+- Half-widths of the intervals: linear in the time since the reading and in what has changed since,
+  scaled so that they cover the wanted share of an unseen subject's beats (split-conformal over
+  subjects; Romano et al., Conformalized quantile regression, 2019, arXiv 1905.03222, for scaling by
+  difficulty).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .context import FEATURES, RATE, context, standardised
+from .errors import ModelError
+
+Floats = npt.NDArray[np.float64]
+Waves = npt.NDArray[np.float32]
+
+PRESSURES = ("sbp", "dbp", "map")
+DIFFICULTY = ("one", "log_time", "heart_rate", "shape", "level")
+_HEART_RATE = FEATURES.index("heart_rate")
+_SHAPE = slice(FEATURES.index("skewness"), None)
+_LEAST_PULSE = 10.0  # mmHg; a flatter reconstruction says nothing of the scale
+_SCALES = (0.5, 2.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tables:
+    """What the manifest holds.
+
+    Attributes:
+        pull: Share of the reading's affine map right after it, 0 to 1.
+        fade_seconds: Time in which that share falls to 1/e.
+        smooth_seconds: Time constant over which level and pulse height are averaged.
+        level: Share of beats that the intervals are to cover.
+        calibrated: (3, len(DIFFICULTY)) mmHg; half-widths of SBP, DBP, MAP.
+        uncalibrated: (3,) mmHg.
+    """
+
+    pull: float
+    fade_seconds: float
+    smooth_seconds: float
+    level: float
+    calibrated: Floats
+    uncalibrated: Floats
+
+    @classmethod
+    def of(cls, calibration: Mapping[str, Any], intervals: Mapping[str, Any]) -> Tables | None:
+        """Read a manifest's `calibration` and `intervals`; None where they are empty.
+
+        Raises:
+            ModelError: They are not as this version writes them.
+        """
+        if not calibration or not intervals:
+            return None
+        try:
+            if tuple(intervals["difficulty"]) != DIFFICULTY:
+                raise ValueError("another measure of difficulty")
+            tables = cls(
+                float(calibration["pull"]),
+                float(calibration["fade_seconds"]),
+                float(calibration["smooth_seconds"]),
+                float(intervals["level"]),
+                np.array([intervals["calibrated"][name] for name in PRESSURES], dtype=np.float64),
+                np.array([intervals["uncalibrated"][name] for name in PRESSURES], dtype=np.float64),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the model's calibration tables are unusable: {error}") from None
+        if tables.calibrated.shape != (3, len(DIFFICULTY)):
+            raise ModelError("the model's interval tables have another shape; export it again")
+        return tables
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """One cuff reading, and the pulse at that time.
+
+    Attributes:
+        sbp: mmHg.
+        dbp: mmHg.
+        at_cuff: (len(FEATURES),) medians over the half minute before the reading.
+        scale: Of the affine map from the reconstruction to the reading.
+        offset: Likewise, mmHg.
+        level: Mean pressure at the reading, mmHg, None until `anchored`.
+    """
+
+    sbp: float
+    dbp: float
+    at_cuff: Floats
+    scale: float = 1.0
+    offset: float = 0.0
+    level: float | None = None
+
+    def context(self, now: Floats, seconds: float) -> npt.NDArray[np.float32]:
+        """Return the network's context (n, len(CONTEXT)) for windows with features `now` (n, K)."""
+        return context(now, self.at_cuff, self.sbp, self.dbp, seconds)
+
+    def anchored(self, waves: Waves, heart_rate: Floats, drop: int) -> Calibration:
+        """Return this calibration with its affine map.
+
+        Args:
+            waves: (n, window) mmHg, what the network makes of the half minute before the reading
+                under `context(..., 0)`.
+            heart_rate: (n,) a minute.
+            drop: Samples at either end of a wave that are not exact.
+        """
+        from .reference import wave_pressures
+
+        inner = np.asarray(waves, dtype=np.float64)[:, drop : waves.shape[1] - drop]
+        sbp, dbp, _ = np.median(wave_pressures(inner, heart_rate, RATE), axis=0)
+        scale = (self.sbp - self.dbp) / max(float(sbp - dbp), _LEAST_PULSE)
+        scale = min(max(scale, _SCALES[0]), _SCALES[1])
+        offset = self.dbp - scale * float(dbp)
+        level = scale * float(np.median(inner.mean(axis=1))) + offset
+        return dataclasses.replace(self, scale=scale, offset=offset, level=level)
+
+    def pulled(self, wave: Waves, seconds: float, tables: Tables) -> Waves:
+        """Return a wave (..., samples), mmHg, drawn towards the reading as its age allows."""
+        share = tables.pull * math.exp(-max(seconds, 0.0) / tables.fade_seconds)
+        mapped = self.scale * wave + self.offset
+        return np.asarray(wave + share * (mapped - wave), dtype=np.float32)
+
+
+def half_widths(
+    tables: Tables, calibration: Calibration | None, now: Floats, seconds: float, level: float
+) -> Floats:
+    """Return the half-widths (3,) of the intervals of SBP, DBP and MAP, mmHg.
+
+    Args:
+        tables: Of the model.
+        calibration: None without a reading.
+        now: (len(FEATURES),) of the window, or a running mean of the last ones.
+        seconds: Since the reading.
+        level: Mean of the published wave, mmHg.
+    """
+    if calibration is None:
+        return tables.uncalibrated
+    change = standardised(now - calibration.at_cuff)
+    moved = 0.0 if calibration.level is None else abs(level - calibration.level)
+    hard = difficulty(change[None], np.array([seconds]), np.array([moved]))[0]
+    return np.asarray(tables.calibrated @ hard)
+
+
+def difficulty(change: Floats, seconds: Floats, moved: Floats) -> Floats:
+    """Return what makes an estimate uncertain, (n, len(DIFFICULTY)).
+
+    Args:
+        change: (n, len(FEATURES)) since the reading, in training spreads.
+        seconds: (n,) since the reading.
+        moved: (n,) mmHg by which the mean pressure has moved since.
+    """
+    return np.stack(
+        (
+            np.ones(len(change)),
+            np.log1p(np.maximum(seconds, 0.0) / 360.0),
+            np.abs(change[:, _HEART_RATE]),
+            np.sqrt((change[:, _SHAPE] ** 2).mean(axis=1)),
+            np.abs(moved) / 10.0,
+        ),
+        axis=1,
+    )
+
+
+class Steadier:
+    """Averages the level and pulse height of successive windows; forgets at a gap or a reading."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._level: float | None = None
+        self._height = 0.0
+
+    def forget(self) -> None:
+        """Start afresh with the next window."""
+        self._level = None
+
+    def push(self, wave: Waves, seconds: float) -> Waves:
+        """Return the wave (window,), mmHg, at the running level and pulse height.
+
+        Args:
+            wave: mmHg.
+            seconds: Since the window before.
+        """
+        level, height = float(wave.mean()), max(float(wave.std()), 1e-3)
+        if self._level is None:
+            self._level, self._height = level, height
+        else:
+            new = 1.0 - math.exp(-seconds / self._seconds)
+            self._level += new * (level - self._level)
+            self._height += new * (height - self._height)
+        return np.asarray(self._level + (wave - level) * (self._height / height), dtype=np.float32)

@@ -1,0 +1,77 @@
+"""What is done to the network's output because of a cuff reading, and how far it may be off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..models import calibrate
+from ..models.context import FEATURES
+from ..models.predictor import Manifest
+from .beats import Beat
+from .estimate import Interval
+from .prepare import Prepared
+
+Wave = npt.NDArray[np.float32]
+
+_HEART_RATE = FEATURES.index("heart_rate")
+
+
+class Corrector:
+    """Draws each window towards the reading, steadies it, and knows its interval.
+
+    A model without calibration tables passes unchanged, without intervals.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._tables = calibrate.Tables.of(manifest.calibration, manifest.intervals)
+        self._rate, self._drop = manifest.rate, manifest.drop
+        self._calibration: calibrate.Calibration | None = None
+        self._steadier = calibrate.Steadier(self._tables.smooth_seconds if self._tables else 1.0)
+        self._segment = self._index = -1
+        self._half: npt.NDArray[np.float64] | None = None
+
+    def push(self, prepared: Prepared, abp: Wave, anchor: Sequence[Wave]) -> Wave:
+        """Return the window to publish, (window,) mmHg.
+
+        Args:
+            prepared: The window.
+            abp: (window,) mmHg, what the network made of it.
+            anchor: (window,) mmHg each, what it made of ``prepared.guidance.anchor``.
+        """
+        tables, guidance, window = self._tables, prepared.guidance, prepared.window
+        if tables is None:
+            return abp
+        if anchor and guidance.calibration is not None:
+            rate = np.full(len(anchor), guidance.calibration.at_cuff[_HEART_RATE])
+            self._calibration = guidance.calibration.anchored(np.stack(anchor), rate, self._drop)
+        if anchor or window.segment != self._segment:
+            self._steadier.forget()
+            self._segment, self._index = window.segment, window.index
+        if not prepared.quality.accepted:
+            return abp
+        age = guidance.status.age_s or 0.0
+        if self._calibration is not None:
+            abp = self._calibration.pulled(abp, age, tables)
+        elapsed = (window.index - self._index) / self._rate
+        abp, self._index = self._steadier.push(abp, elapsed), window.index
+        if guidance.pulse is not None:
+            level = float(abp.mean())
+            self._half = calibrate.half_widths(
+                tables, self._calibration, guidance.pulse, age, level
+            )
+        return abp
+
+    def interval(self, beat: Beat) -> Interval | None:
+        """Return the interval of a beat of the window pushed last; None without tables."""
+        if self._tables is None or self._half is None:
+            return None
+        sbp, dbp, map_ = self._half.tolist()
+        return Interval(
+            self._tables.level,
+            (beat.sbp - sbp, beat.sbp + sbp),
+            (beat.dbp - dbp, beat.dbp + dbp),
+            (beat.map_ - map_, beat.map_ + map_),
+        )

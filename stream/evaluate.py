@@ -1,0 +1,144 @@
+"""Evaluation through the live pipeline: stream, judge, print, and write a report."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from .judged import Judged, stream_split
+from .score import PRESSURES, score
+
+
+def evaluate(
+    data: Path,
+    *,
+    split: str = "test",
+    model: Path | None = None,
+    cuff_minutes: float | None = 30.0,
+    thin: int = 1,
+    report: Path | None = None,
+    as_json: bool = False,
+) -> dict[str, Any]:
+    """Evaluate a model on a split and print the tables.
+
+    Args:
+        data: The data folder.
+        split: train, val, test or rejects.
+        model: A manifest or its folder; None for the shipped one.
+        cuff_minutes: Between cuff readings; None without any, infinity for one at the start.
+        thin: Stream every so many-th record only.
+        report: HTML to write.
+        as_json: Print the figures as JSON instead of tables.
+
+    Returns:
+        The figures by group; see `score`.
+
+    Raises:
+        ModelError: The data or the model cannot be used.
+    """
+    from ..models.data import DataError
+
+    every = None if cuff_minutes is None else 60.0 * cuff_minutes
+    judged, predictor = stream_split(data, split, model, every, thin)
+    if not judged:
+        raise DataError(f"no beat of split {split!r} could be judged")
+    trained = predictor.manifest.training.get("population_mmhg")
+    if trained is None:
+        raise DataError("the model's manifest has no training population; export it again")
+    groups = score(judged, [trained[name] for name in PRESSURES])
+    title = f"{predictor.id} on {split}, {_state(cuff_minutes)}"
+    if as_json:
+        print(json.dumps({"title": title, "groups": groups}, indent=2))
+    else:
+        show(title, groups)
+    if report is not None:
+        from .report import write_report
+
+        write_report(report, title, groups, judged)
+    return groups
+
+
+def _state(cuff_minutes: float | None) -> str:
+    if cuff_minutes is None:
+        return "without a cuff reading"
+    if math.isinf(cuff_minutes):
+        return "one cuff reading at the start"
+    return f"a cuff reading every {cuff_minutes:g} minutes"
+
+
+def show(title: str, groups: dict[str, Any]) -> None:
+    """Print the tables."""
+    from rich.console import Console
+
+    console = Console()
+    console.print(title, style="bold")
+    for name, group in groups.items():
+        console.print(
+            f"\n{name}: {group['subjects']} subjects, {group['records']} records, "
+            f"{group['hours']} h, {group['beats']} beats, {group['rejected']:.1%} rejected"
+        )
+        console.print(errors_table(group))
+        for line in notes(group):
+            console.print(line)
+
+
+def errors_table(group: dict[str, Any]) -> Any:
+    """Return the table of ME ± SD and MAE of one group."""
+    from rich.table import Table
+
+    table = Table("", *(f"{p.upper()} {what}" for p in PRESSURES for what in ("ME ± SD", "MAE")))
+    for unit in ("per_beat", "per_30_s"):
+        for name in ("model", "held", "population"):
+            if name in group[unit]:
+                cells = []
+                for pressure in PRESSURES:
+                    row = group[unit][name][pressure]
+                    cells += [f"{row['me']:+.1f} ± {row['sd']:.1f}", f"{row['mae']:.2f}"]
+                table.add_row(f"{name}, {unit.replace('_', ' ')}", *cells)
+    return table
+
+
+def notes(group: dict[str, Any]) -> list[str]:
+    """Return what a table of errors leaves out, a line each."""
+    lines = []
+    per_beat = group["per_beat"]
+    for base in ("held", "population"):
+        if base in per_beat:
+            gains = (
+                f"{p.upper()} {1 - per_beat['model'][p]['mae'] / per_beat[base][p]['mae']:+.0%}"
+                for p in PRESSURES
+            )
+            lines.append(f"below {base}: " + ", ".join(gains))
+    lines.append(f"heart rate MAE {group['heart_rate']['mae']} a minute")
+    for pressure in PRESSURES:
+        s = group["standards"][pressure]
+        within = "/".join(f"{v:.0f}" for v in s["within_5_10_15"])
+        met = "met" if s["aami_numbers_met"] else "not met"
+        lines.append(
+            f"{pressure.upper()}: AAMI numbers {met} ({s['aami_subjects']} subjects), IEEE 1708 "
+            f"{s['ieee_1708']}, BHS {s['bhs']} ({within} % within 5/10/15)"
+        )
+    if group["waveform"]:
+        lines.append("waveform: " + ", ".join(f"{k} {v}" for k, v in group["waveform"].items()))
+    for row in group.get("by_minutes_since_cuff", []):
+        span = f"{row['from']:g}–{row['to']:g} min" if row["to"] else f"over {row['from']:g} min"
+        both = (" / ".join(f"{v:.1f}" for v in row["mae"][n]) for n in ("model", "held"))
+        lines.append(f"{span} since the cuff: " + " against held ".join(both))
+    for pressure in PRESSURES if "intervals" in group else ():
+        i = group["intervals"][pressure]
+        low, high = i["bootstrap_95"]
+        text = (
+            f"{pressure.upper()} 90 % interval: covers {i['coverage']:.1%} ({low:.0%}–{high:.0%})"
+        )
+        if "narrower_by" in i:
+            text += (
+                f", {i['mean_width']:.1f} mmHg wide, held {i['held_width_of_equal_coverage']:.1f}"
+                f" ({i['narrower_by']:+.0%})"
+            )
+        lines.append(text)
+    return lines
+
+
+__all__ = ["Judged", "evaluate"]
