@@ -143,7 +143,8 @@ class Device(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[Chunk | Event]]:
         """Connect on entering, disconnect on leaving.
 
-        The iterator ends when the source has ended (a file); a live device iterates for ever,
+        An event may come ahead of the samples of its time, never after them, so that how samples
+        are cut into chunks changes nothing. The iterator ends when the source has ended (a file); a live device iterates for ever,
         reconnecting by itself and saying so with events.
 
         Raises:

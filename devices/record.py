@@ -87,6 +87,7 @@ def open_record(path: Path, options: dict[str, str]) -> Recording:
         detail={
             "record": str(arrays.get("record", path.stem)),
             "subject": str(arrays.get("subject", "unknown")),
+            "reference": True,
             "lag": round(float(np.median(lags)), 3),
             "lag_range": [round(float(lags.min()), 3), round(float(lags.max()), 3)],
         },

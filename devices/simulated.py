@@ -143,7 +143,8 @@ class Simulated:
                 until = min(delivered * step, self.duration)
                 due = [event for event in markers if event.start < start + until * NS]
                 markers = markers[len(due) :]
-                yield from sorted([*due, *ppg.take(until)], key=_moment)
+                yield from due
+                yield from ppg.take(until)
                 yield from abp.take(until)
                 yield from acc.take(until)
                 if until >= self.duration:
@@ -172,11 +173,6 @@ class Simulated:
     def _marker(self, start: int, seconds: float, text: str) -> Event:
         at = start + round(seconds * NS)
         return Event(self.id, "marker", at, at, {"text": text})
-
-
-def _moment(item: Chunk | Event) -> int:
-    """Return when it becomes known: a gap with the first sample after it."""
-    return int(item.times[0]) if isinstance(item, Chunk) else item.end
 
 
 class _Outlet:
