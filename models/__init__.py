@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ModelError
 
 if TYPE_CHECKING:
-    from .export import export
-    from .fold import Folded, fold
+    from .fold import Folded
     from .innpar import InnPar, gradient, joint
     from .manifest import Architecture, Manifest
     from .predictor import Prediction, Predictor
@@ -26,8 +25,6 @@ _HOMES = {
     "Manifest": "manifest",
     "Prediction": "predictor",
     "Predictor": "predictor",
-    "export": "export",
-    "fold": "fold",
     "gradient": "innpar",
     "joint": "innpar",
     "folded_forward": "through",
@@ -42,8 +39,6 @@ __all__ = [
     "ModelError",
     "Prediction",
     "Predictor",
-    "export",
-    "fold",
     "folded_forward",
     "from_published",
     "gradient",
