@@ -56,6 +56,7 @@ class SensorClock:
         self._skew = 0.0
         self._excess = 0.0  # mean delay above the line, s
         self._frames = 0
+        self._newest = -1.0  # s since origin
         self._late_since: float | None = None
 
     @property
@@ -80,7 +81,7 @@ class SensorClock:
         """Take one frame.
 
         Args:
-            sensor: Its stamp, ns on the sensor's clock, not before the previous one's.
+            sensor: Its stamp, ns on the sensor's clock.
             arrival: When it was received, ns since the Unix epoch on the host's clock.
         """
         if not self._frames:
@@ -94,7 +95,9 @@ class SensorClock:
         self._frames += 1
         self._excess += (max(above, 0.0) - self._excess) / min(self._frames, 100)
         self._offset += min(above, 0.0)
-        self._keep(x, y)
+        if x > self._newest:  # two streams of one sensor may overtake each other
+            self._newest = x
+            self._keep(x, y)
         return None
 
     def _was_set(self, x: float, above: float) -> bool:

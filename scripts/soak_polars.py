@@ -23,7 +23,7 @@ RATE = 176
 
 
 def counting(clock: ScaledClock) -> tuple[Light, list[int]]:
-    """Return light that says each sample's place on the sensor's grid, and where the grid begins."""
+    """Return light that says each sample's place on the sensor's grid, and the grid's zero."""
     zero = [0]
 
     def light(times: Ints) -> Ints:

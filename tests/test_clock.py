@@ -105,6 +105,14 @@ def test_a_rare_stall_does_not_move_the_line() -> None:
     assert abs(clock.skew_ppm) < 0.1
 
 
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=60))
+def test_stamps_in_any_order(seconds: list[int]) -> None:
+    clock = SensorClock()
+    for s in seconds:
+        clock.observe(SENSOR + s * NS, START + s * NS + NS // 100)
+    assert clock.host(np.array([SENSOR]))[0] == START + NS // 100
+
+
 def test_nothing_observed() -> None:
     with pytest.raises(ValueError, match="observed"):
         SensorClock().host(np.array([1]))
