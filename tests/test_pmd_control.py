@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from innpar.devices import pmd_control as cp
 from innpar.devices.base import BadPacket, Refused
 from innpar.devices.pmd import Kind
