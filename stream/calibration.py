@@ -129,9 +129,10 @@ class Calibration:
             self._windows.append(conditioned)
             self._pulse = np.median(np.stack(self._recent), axis=0)
         anchor: tuple[Question, ...] = ()
-        due = self._waiting is not None and self._waiting.time <= time
-        if due and accepted and len(self._recent) >= ENOUGH:
-            anchor = self._take(self._waiting)
+        waiting = self._waiting
+        due = waiting is not None and waiting.time <= time and accepted
+        if waiting is not None and due and len(self._recent) >= ENOUGH:
+            anchor = self._take(waiting)
         reading, calibration = self._reading, self._calibration
         if reading is None or calibration is None:
             return Guidance(None, CalibrationStatus(), self._pulse, None)

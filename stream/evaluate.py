@@ -109,6 +109,7 @@ def notes(group: dict[str, Any]) -> list[str]:
             gains = (
                 f"{p.upper()} {1 - per_beat['model'][p]['mae'] / per_beat[base][p]['mae']:+.0%}"
                 for p in PRESSURES
+                if per_beat[base][p]["mae"] > 0
             )
             lines.append(f"below {base}: " + ", ".join(gains))
     lines.append(f"heart rate MAE {group['heart_rate']['mae']} a minute")

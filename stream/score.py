@@ -190,6 +190,7 @@ def _intervals(
         if held is not None:
             equal = 2.0 * float(np.quantile(np.abs(held[:, k]), coverage))
             row["held_width_of_equal_coverage"] = round(equal, 2)
-            row["narrower_by"] = round(1.0 - width / equal, 3)
+            if equal > 0:
+                row["narrower_by"] = round(1.0 - width / equal, 3)
         found[pressure] = row
     return found
