@@ -1,0 +1,244 @@
+"""The whole of it, with the shipped network: laws, gates, cuff readings, company."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import Keep, estimates, same, shipped, stream_all
+
+from innpar.devices import NS, Chunk, Device, Event, NotFound
+from innpar.devices.pace import Pace, SystemClock, VirtualClock
+from innpar.devices.registry import create
+from innpar.devices.simulated import Simulated
+from innpar.stream.calibration import Cuff
+from innpar.stream.engine import Engine
+from innpar.stream.estimate import Birth, Estimate, State, Waveform
+from innpar.stream.pipeline import enrol, run
+
+START = 1_700_000_000 * NS
+
+
+def wearer(
+    chunk_seconds: float | None = 10.0, speed: float = math.inf, **more: object
+) -> Simulated:
+    return Simulated(
+        pace=Pace(speed, chunk_seconds),
+        start=START,
+        **{"duration": 90.0, **more},  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def usual() -> list[Estimate]:
+    return estimates(stream_all([wearer()])[0])
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.4, 1.7, 30.0])
+def test_any_cut_gives_the_same_beats(usual: list[Estimate], seconds: float) -> None:
+    assert len(usual) > 60
+    assert same(usual, estimates(stream_all([wearer(seconds)])[0]))
+
+
+@pytest.mark.parametrize("speed", [1.0, 20.0])
+def test_any_speed_gives_the_same_beats(usual: list[Estimate], speed: float) -> None:
+    # The clock is virtual: the pace is kept, nobody waits.
+    slow = estimates(stream_all([wearer(speed=speed)], clock=VirtualClock())[0])
+    assert same(usual, slow)
+
+
+def test_company_changes_nothing(usual: list[Estimate]) -> None:
+    others = [wearer(0.7, seed=3, id="b"), wearer(1.1, seed=4, id="c"), wearer(0.3, seed=5, id="d")]
+    items, _, engine = stream_all([wearer(0.4), *others])
+    assert same(usual, estimates(items, "demo"))
+    assert engine.calls < engine.windows, "windows of different wearers never met in a batch"
+
+
+def test_beats_are_numbered_and_ordered(usual: list[Estimate]) -> None:
+    assert [beat.seq for beat in usual] == list(range(len(usual)))
+    assert all(np.diff([beat.peak for beat in usual]) > 0)
+
+
+def test_a_beat_is_what_its_waveform_says(usual: list[Estimate]) -> None:
+    for beat in usual:
+        if not beat.valid:
+            assert beat.reasons
+            assert (beat.sbp, beat.dbp, beat.map_, beat.hr, beat.interval) == (None,) * 5
+            assert len(beat.abp) == 0
+            continue
+        assert beat.reasons == ()
+        assert beat.sbp == pytest.approx(beat.abp.max(), abs=1e-3)
+        assert beat.dbp == pytest.approx(beat.abp[0], abs=1e-3)
+        assert beat.map_ == pytest.approx(beat.abp.mean(), abs=1e-3)
+        assert beat.abp_start < beat.peak < beat.abp_start + len(beat.abp) * 8_000_000
+
+
+def test_latency_adds_up_to_delivery(usual: list[Estimate]) -> None:
+    items, _, _ = stream_all([wearer(0.4)])
+    manifest = shipped().manifest
+    for beat in estimates(items):
+        parts = beat.latency
+        assert parts.guard == manifest.guard * 8
+        assert parts.lookahead == manifest.drop * 8
+        assert 0 <= parts.sensor <= 400 + 45  # a chunk, and a sample to interpolate towards
+        # A hop, but for the first window of a segment, which gives out all of its middle.
+        assert 0 <= parts.hop <= (manifest.window - 2 * manifest.drop) * 8
+        assert parts.beat > 0
+        assert parts.compute > 0
+        total = parts.sensor + parts.guard + parts.lookahead + parts.hop + parts.beat
+        assert parts.total == pytest.approx(total + parts.compute)
+
+
+def test_the_waveform_is_continuous_and_holds_the_beats() -> None:
+    items, _, _ = stream_all([wearer(motion=False, dropouts=False)])
+    pieces = [i for i in items if isinstance(i, Waveform) and i.kind == "abp"]
+    for one, two in zip(pieces, pieces[1:], strict=False):
+        assert two.start == one.start + len(one.samples) * 8_000_000
+    joined = np.concatenate([piece.samples for piece in pieces])
+    for beat in estimates(items):
+        if beat.valid:
+            at = (beat.abp_start - pieces[0].start) // 8_000_000
+            np.testing.assert_array_equal(joined[at : at + len(beat.abp)], beat.abp)
+
+
+def test_the_demo_carries_its_true_pressure(usual: list[Estimate]) -> None:
+    known = [beat for beat in usual if beat.reference is not None]
+    assert len(known) > 0.9 * len(usual)
+    assert all(80 < beat.reference.sbp < 200 for beat in known if beat.reference)
+
+
+def test_a_cuff_reading_takes_effect_at_its_place() -> None:
+    cuffs = [Cuff(140, 90, None, 30.0)]
+    device = wearer(cuff=False, motion=False, dropouts=False)
+    items, _, _ = stream_all([device], cuffs=cuffs)
+    beats = estimates(items)
+    before = [b for b in beats if b.peak < START + 25 * NS]
+    after = [b for b in beats if b.peak > START + 40 * NS]
+    assert {b.calibration.state for b in before} == {"none"}
+    assert {b.calibration.state for b in after} == {"ok"}
+    assert {(b.calibration.sbp, b.calibration.dbp) for b in after} == {(140.0, 90.0)}
+    plain = estimates(stream_all([device])[0])
+    assert same(before, plain[: len(before)])
+
+    def level(beats: list[Estimate]) -> float:
+        return float(np.median([b.map_ for b in beats if b.map_ is not None]))
+
+    # Towards 107 mmHg, and the nearer for it.
+    late = [b for b in plain if b.peak > START + 40 * NS]
+    assert abs(level(after) - 107) < abs(level(late) - 107)
+    assert same(
+        beats,
+        estimates(
+            stream_all([wearer(0.3, cuff=False, motion=False, dropouts=False)], cuffs=cuffs)[0]
+        ),
+    )
+
+
+def test_pressures_can_be_made_to_wait_for_a_cuff() -> None:
+    items, _, _ = stream_all([wearer()], require_calibration=True)
+    beats = estimates(items)
+    for beat in beats:
+        if beat.calibration.state == "none":
+            assert not beat.valid
+            assert "uncalibrated" in beat.reasons
+    assert any(beat.valid for beat in beats)
+
+
+def test_a_cuff_for_somebody_else_is_not_taken() -> None:
+    items, _, _ = stream_all([wearer(cuff=False, duration=40.0)], cuffs=[Cuff(140, 90, "other")])
+    assert {beat.calibration.state for beat in estimates(items)} == {"none"}
+
+
+def test_the_duration_is_signal_time() -> None:
+    items, (one,), _ = stream_all([wearer(duration=90.0)], duration=30.0)
+    assert one.seconds == pytest.approx(30, abs=0.05)
+    assert max(b.peak for b in estimates(items)) < START + 30 * NS
+
+
+def write_csv(path: Path, values: np.ndarray, times: np.ndarray | None = None) -> Device:
+    times = np.arange(len(values)) / 100 if times is None else times
+    rows = "\n".join(f"{t:.3f},{v:.3f}" for t, v in zip(times, values, strict=True))
+    path.write_text("time,ppg\n" + rows + "\n")
+    return create(f"replay:{path}", pace=Pace(math.inf, 10.0))
+
+
+def pulse(seconds: float) -> np.ndarray:
+    at = (1.1 * np.arange(round(100 * seconds)) / 100) % 1.0
+    return 1000 * (np.exp(-(((at - 0.2) / 0.08) ** 2)) + 0.5 * np.exp(-(((at - 0.45) / 0.16) ** 2)))
+
+
+def test_damage_in_a_file_is_counted_and_never_computed_across(tmp_path: Path) -> None:
+    values, times = pulse(120), np.arange(12000) / 100
+    values[2000:2010] = np.nan
+    values[4000:5000] = values[4000]
+    times[7000] = times[6999]
+    times[9000] -= 0.5
+    items, (one,), _ = stream_all([write_csv(tmp_path / "bad.csv", values, times)])
+    gaps = [i for i in items if isinstance(i, Event) and i.kind == "gap"]
+    assert len(gaps) == one.preparer.tally.gaps == 3
+    assert one.preparer.tally.missing == 10
+    assert one.preparer.tally.disordered == 2
+    beats = estimates(items)
+    for gap in gaps:
+        for beat in beats:
+            end = beat.abp_start + len(beat.abp) * 8_000_000
+            assert not (beat.valid and beat.abp_start <= gap.start and end >= gap.end)
+    flat = [b for b in beats if b.valid and 41 < (b.peak - one.first) / NS < 49]  # type: ignore[operator]
+    assert flat == []
+    assert sum(b.valid for b in beats) > 60
+
+
+def test_a_signal_that_never_fits_says_what_to_do(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=6000)
+    items, _, _ = stream_all([write_csv(tmp_path / "noise.csv", noise)])
+    assert not any(beat.valid for beat in estimates(items))
+    told = [i for i in items if isinstance(i, Event) and i.kind == "quality"]
+    assert [event.detail["usable"] for event in told] == [False]
+
+
+def test_the_demo_says_how_it_fits() -> None:
+    items, _, _ = stream_all([wearer()])
+    texts = [i.detail["text"] for i in items if isinstance(i, Event) and i.kind == "notice"]
+    assert [text for text in texts if text.startswith("fit check: the signal is usable")]
+
+
+def test_birth_tells_the_channel_and_state_the_link() -> None:
+    items, _, _ = stream_all([wearer()])
+    births = [i for i in items if isinstance(i, Birth)]
+    assert births[-1].detail["channel"].startswith("ppg")  # type: ignore[attr-defined]
+    assert births[-1].model == shipped().id
+    assert [i.state for i in items if isinstance(i, State)] == ["online", "offline"]
+
+
+class Broken:
+    """A device that cannot be opened."""
+
+    id, source, polarity, site = "broken", "live", 1, "wrist"
+
+    @asynccontextmanager
+    async def open(self, **_: object) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
+        raise NotFound("no such thing; switch it on")
+        yield
+
+
+def test_a_device_that_is_not_there_ends_the_run_with_its_own_error() -> None:
+    with pytest.raises(NotFound, match="switch it on"):
+        stream_all([wearer(), Broken()])  # type: ignore[list-item]
+
+
+async def test_cancelling_at_any_await_leaves_no_task() -> None:
+    for delay in (0.0, 0.01, 0.05, 0.2):
+        engine, clock = Engine(shipped()), SystemClock()
+        device = wearer(0.05, speed=1.0, duration=math.inf)
+        one = enrol(device, engine, clock)
+        task = asyncio.create_task(run([one], engine, Keep(), clock))
+        await asyncio.sleep(delay)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
