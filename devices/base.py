@@ -71,7 +71,7 @@ class Chunk:
 EventKind = Literal[
     "connected",  # detail: model, firmware, rate, channels, battery, … as far as known
     "disconnected",  # detail: why
-    "gap",  # detail: why, lost (samples, None when unknown)
+    "gap",  # detail: why, lost (samples, None when unknown), signal (ppg where not said)
     "battery",  # detail: percent
     "wear",  # detail: worn (bool)
     "motion",  # detail: moving (bool)
@@ -123,6 +123,7 @@ class Device(Protocol):
 
     Attributes:
         id: Stable name in topics and files: lower-case letters, digits, ``-``, ``_`` and ``.``.
+            Final once `open` has been entered; a sensor asked for by kind is only known then.
         source: ``live``, ``replay`` or ``simulated``; every published beat says it.
         polarity: +1 where a pulse makes the samples rise, -1 where systole is a minimum
             (reflected-light counts), 0 where it is not known and the pipeline must find out.

@@ -55,6 +55,12 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--json", action="store_const", const=True, help="beats as JSON lines on standard output"
     )
+    run.add_argument(
+        "--virtual",
+        action="store_const",
+        const=True,
+        help="the real driver on a virtual radio and sensor, worn by the simulated wearer",
+    )
     run.add_argument("--verbose", action="store_const", const=True, help="say more")
 
 
@@ -76,6 +82,15 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command("devices", "list the devices that --device can name", _devices)
+
+    scan = command("scan", "list the Bluetooth sensors in reach", _scan)
+    scan.add_argument("--seconds", type=float, default=5.0, help="to listen (5)")
+
+    decode = command("decode", "captured notifications as samples, a JSON line each", _decode)
+    decode.add_argument("device", metavar="DEVICE", help="such as polar-verity?rate=55")
+    decode.add_argument(
+        "file", nargs="?", type=argparse.FileType("r"), default="-", help="hex, one a line (stdin)"
+    )
 
     watch = command("watch", "subscribe, and show what arrives", _watch)
     watch.add_argument("--broker", metavar="URL", help="mqtt:// or mqtts://… (localhost:1883)")
@@ -138,6 +153,7 @@ FLAGS = (
     "speed",
     "duration",
     "json",
+    "virtual",
     "verbose",
 )
 
@@ -156,6 +172,25 @@ def _devices(_: argparse.Namespace) -> int:
     width = max(map(len, DEVICES))
     for name, entry in DEVICES.items():
         print(f"{name:<{width}}  {entry.about}")
+    return 0
+
+
+def _scan(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from ..devices.scan import survey, table
+
+    print(table(asyncio.run(survey(options.seconds))))
+    return 0
+
+
+def _decode(options: argparse.Namespace) -> int:
+    import json
+
+    from ..devices.decode import decode
+
+    for record in decode(options.device, options.file):
+        print(json.dumps(record))
     return 0
 
 

@@ -61,6 +61,7 @@ class Settings(BaseModel):
     require_calibration: bool = False
     record: Path | None = None
     json_: Annotated[bool, Field(alias="json")] = False
+    virtual: bool = False
     verbose: bool = False
 
 

@@ -53,9 +53,15 @@ def open_devices(settings: Settings) -> list[Device]:
     # At full speed long chunks let the network take many windows in one call.
     pace = Pace(settings.speed, 10.0 if math.isinf(settings.speed) else None)
     devices = [create(spec, pace=pace) for spec in settings.device]
+    if settings.virtual:
+        from ..devices.virtual.worn import worn
+
+        devices = [worn(device) for device in devices]
     ids = [device.id for device in devices]
     for twice in {name for name in ids if ids.count(name) > 1}:
-        raise ConfigError(f"--device: two are called {twice!r}; name one with ?id=…")
+        raise ConfigError(
+            f"--device: two are called {twice!r}; name which, as in {twice}:NUMBER, or add ?id=…"
+        )
     for cuff in settings.cuff:
         if cuff.device is not None and cuff.device not in ids:
             raise ConfigError(f"--cuff: no device is called {cuff.device!r}; there is {ids}")
@@ -162,9 +168,8 @@ def cost(signal_seconds: float, cpu_seconds: float) -> str:
 
 async def obey(mqtt: MqttSink, wearers: Sequence[Wearer]) -> None:
     """Put what subscribers ask for into the stream it is meant for."""
-    by_id = {wearer.device.id: wearer for wearer in wearers}
     async for command in mqtt.commands():
-        wearer = by_id.get(command.device)
+        wearer = next((one for one in wearers if one.device.id == command.device), None)
         if wearer is None:
             mqtt.answer(command, f"no device is called {command.device!r} here")
             continue

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ..devices import NS, Chunk, Device, Event, HostClock, Tap
@@ -74,6 +74,11 @@ class Wearer:
             at, detail = self._at(cuff.seconds), {"sbp": cuff.sbp, "dbp": cuff.dbp}
             items.append(Event(self.device.id, "cuff", at, at, detail))
         return [*items, item]
+
+    def found(self) -> None:
+        """Take the device's final id: a sensor that was asked for by kind has one once found."""
+        birth = replace(self.preparer.birth, device=self.device.id)
+        self.preparer.birth = self.finisher.birth = birth
 
     def _at(self, seconds: float) -> int:
         return (self.first or 0) + round(seconds * NS)
@@ -158,6 +163,7 @@ async def stream(
     """Stream one wearer."""
     device = wearer.device
     async with device.open(clock=clock, tap=tap) as items:
+        wearer.found()
         await sink.send(State(device.id, "online"))
         try:
             async for item in items:
