@@ -1,0 +1,314 @@
+"""The calibration's tables, from networks judged on training subjects they never saw.
+
+Every subject is left out of one short training run; that run's network, corrected as it would be
+live, is judged on it. Half-widths are fitted to those errors and scaled so that they cover the
+wanted share, every subject weighing the same, so that they hold for the next subject and not for
+the next window of a known one.
+
+`PULL`, `FADE_SECONDS` and `SMOOTH_SECONDS` were chosen on the same errors; these are flat around
+them (±0.3 % of the error for a pull of 0.7 to 1 and a fade of 20 to 45 minutes).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.torch import load_file
+from scipy.optimize import nnls
+
+from .calibrate import DIFFICULTY, PRESSURES, Calibration, Steadier, Tables, difficulty
+from .context import CONTEXT, FEATURES, RATE, standardised
+from .data import Windows
+from .fold import fold
+from .innpar import InnPar
+from .journal import replace
+from .reference import wave_pressures
+from .sampling import (
+    CUFF_SECONDS,
+    Cuffs,
+    Sampler,
+    cuffs_of,
+    empty_context,
+    raw_buffers,
+    window_features,
+)
+from .settings import TrainConfig
+from .train import Trainer
+from .validate import network_waves
+
+log = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+
+PULL, FADE_SECONDS, SMOOTH_SECONDS, LEVEL = 0.85, 1800.0, 10.0, 0.9
+READINGS = ((1800.0, 30.0), (6000.0, 200.0))  # between readings, and until the first, s
+_PULSE_SECONDS = 30.0
+_WHOLE_SECONDS = 60.0  # shorter records say nothing of the time since a reading
+_HEART_RATE = FEATURES.index("heart_rate")
+_FIXED = Tables(
+    PULL, FADE_SECONDS, SMOOTH_SECONDS, LEVEL, np.zeros((3, len(DIFFICULTY))), np.zeros(3)
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Errors:
+    """What was published against the truth, mmHg (n, 3), by `subject` (n,).
+
+    `hard` is the difficulty (n, len(DIFFICULTY)), empty rows where there was no reading.
+    """
+
+    error: Floats
+    hard: Floats
+    subject: npt.NDArray[np.int64]
+
+
+def crossfit(
+    config: TrainConfig,
+    windows: Windows,
+    matrix: npt.NDArray[np.float64],
+    out: Path,
+    *,
+    folds: int = 4,
+    steps: int = 2500,
+) -> dict[str, dict[str, Any]]:
+    """Return the manifest's `calibration` and `intervals`; also written to ``out/tables.json``.
+
+    Args:
+        config: Of the shipped network; the fold's networks train for `steps` only.
+        windows: Training windows.
+        matrix: Conditioning, (buffer, window).
+        out: Folder; a fold whose weights lie there is not trained again.
+        folds: Subjects are dealt to so many.
+        steps: Of training a fold.
+
+    Raises:
+        DataError: A file cannot be written.
+    """
+    fold_of = deal(windows, folds)
+    known: list[Errors] = []
+    unknown: list[Errors] = []
+    for k in range(folds):
+        model = _network(config, windows, fold_of != k, matrix, out / f"fold{k}", steps, 10 + k)
+        judge = _Judge(model, windows, matrix, config.run.edge)
+        records = [r for r, who in _records(windows) if fold_of[who] == k]
+        known += [judge.calibrated(r, *when) for r in records for when in READINGS]
+        unknown += [judge.uncalibrated(r) for r in records]
+        log.info("fold %d of %d judged", k + 1, folds)
+    tables = fit(_joined(known), _joined(unknown), len(windows.subjects))
+    text = json.dumps(tables, indent=2)
+    replace(out / "tables.json", lambda path: path.write_text(text, encoding="utf-8"))
+    return tables
+
+
+def deal(windows: Windows, folds: int) -> npt.NDArray[np.int64]:
+    """Return each subject's fold: dealt back and forth by kind of source and size."""
+    count = np.bincount(windows.subject, minlength=len(windows.subjects))
+    source = {e.subject: e.source.replace("50hz", "125hz") for e in windows.entries}
+    order = sorted(range(len(count)), key=lambda s: (source[windows.subjects[s]], -count[s]))
+    there_and_back = [*range(folds), *reversed(range(folds))]
+    dealt = np.zeros(len(count), dtype=np.int64)
+    for k, subject in enumerate(order):
+        dealt[subject] = there_and_back[k % len(there_and_back)]
+    return dealt
+
+
+def _records(windows: Windows) -> list[tuple[int, int]]:
+    first = np.unique(windows.record, return_index=True)
+    return [(int(r), int(windows.subject[k])) for r, k in zip(*first, strict=True)]
+
+
+def _network(
+    config: TrainConfig,
+    windows: Windows,
+    kept: npt.NDArray[np.bool_],
+    matrix: npt.NDArray[np.float64],
+    out: Path,
+    steps: int,
+    seed: int,
+) -> InnPar:
+    """Train without the subjects that are not `kept`, or take what was trained before."""
+    model = InnPar(**dataclasses.asdict(config.network), context=len(CONTEXT))
+    if not (out / "done").is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        mine = kept[windows.subject]
+        rows = {
+            field.name: getattr(windows, field.name)[mine]
+            for field in dataclasses.fields(Windows)
+            if field.name not in ("ppg", "abp", "entries", "subjects")
+        }
+        run = dataclasses.replace(
+            config.run, steps=steps, seed=seed, warm_up=min(150, steps), average=0.995
+        )
+        short = dataclasses.replace(config, run=run)
+        some = dataclasses.replace(windows, **rows)
+        trainer = Trainer(short, Sampler(some, matrix, config.sampling))
+        while trainer.step < steps:
+            trainer.advance()
+        trainer.save(out)
+        (out / "done").touch()
+    model.load_state_dict(load_file(out / "average.safetensors"))
+    return model.eval()
+
+
+class _Judge:
+    """Runs a network over records as live, window by window, corrections included."""
+
+    def __init__(
+        self, model: InnPar, windows: Windows, matrix: npt.NDArray[np.float64], edge: int
+    ) -> None:
+        self._windows, self._edge = windows, edge
+        self._matrix = matrix.astype(np.float32)
+        self._forward = fold(model)
+
+    def _waves(self, rows: npt.NDArray[np.int64], told: npt.NDArray[np.float32]) -> Any:
+        raw = raw_buffers(self._windows, self._windows.start[rows], self._matrix.shape[0])
+        ppg = raw @ self._matrix
+        scaled = ppg / np.maximum(ppg.std(axis=1, keepdims=True), 1e-9)
+        return network_waves(self._forward, scaled, told, step=16)
+
+    def _record(self, record: int) -> tuple[npt.NDArray[np.int64], Floats, Cuffs, Floats]:
+        """Return a record's rows, their features, cuff values and true pressures."""
+        w = self._windows
+        rows = np.flatnonzero(w.record == record)
+        part = dataclasses.replace(
+            w,
+            **{
+                name: getattr(w, name)[rows]
+                for name in ("start", "first", "last", "record", "subject", "time")
+            },
+            **{name: getattr(w, name)[rows] for name in ("sbp", "dbp", "map_")},
+        )
+        found = window_features(part, self._matrix)
+        truth = np.stack((part.sbp, part.dbp, part.map_), axis=1).astype(np.float64)
+        return rows, found, cuffs_of(part, found), truth
+
+    def calibrated(self, record: int, every: float, first: float) -> Errors:
+        """Judge a record with a reading every so many seconds."""
+        rows, found, cuffs, truth = self._record(record)
+        time = self._windows.time[rows].astype(np.float64)
+        parts: list[tuple[Floats, Floats]] = []
+        due = np.arange(time[0] + first, time[-1], every)
+        readings = np.unique(np.searchsorted(time, due))
+        if time[-1] - time[0] < _WHOLE_SECONDS or not len(readings):
+            return _empty()
+        for reading, until in zip(readings, [*readings[1:], len(rows) - 1], strict=True):
+            before = np.flatnonzero((time <= time[reading]) & (time > time[reading] - CUFF_SECONDS))
+            calibration = Calibration(
+                float(cuffs.sbp[reading]), float(cuffs.dbp[reading]), cuffs.features[reading]
+            )
+            told = calibration.context(found[before], 0.0)
+            anchors = self._waves(rows[before], told)
+            calibration = calibration.anchored(anchors, found[before, _HEART_RATE], self._edge)
+            after = np.arange(reading + 1, until + 1)
+            if len(after):
+                parts.append(self._follow(calibration, rows, found, truth, time, reading, after))
+        if not parts:
+            return _empty()
+        error, hard = (np.concatenate(one) for one in zip(*parts, strict=True))
+        return Errors(error, hard, np.full(len(error), self._windows.subject[rows[0]]))
+
+    def _follow(
+        self,
+        calibration: Calibration,
+        rows: npt.NDArray[np.int64],
+        found: Floats,
+        truth: Floats,
+        time: Floats,
+        reading: int,
+        after: npt.NDArray[np.int64],
+    ) -> tuple[Floats, Floats]:
+        age = time[after] - time[reading]
+        told = np.concatenate(
+            [calibration.context(found[k : k + 1], a) for k, a in zip(after, age, strict=True)]
+        )
+        waves = self._waves(rows[after], told)
+        steadier, last = Steadier(SMOOTH_SECONDS), time[after[0]]
+        published = np.empty(waves.shape, dtype=np.float64)
+        for k, wave in enumerate(waves):
+            pulled = calibration.pulled(wave, float(age[k]), _FIXED)
+            published[k] = steadier.push(pulled, float(time[after[k]] - last))
+            last = time[after[k]]
+        inner = published[:, self._edge : -self._edge]
+        error = wave_pressures(inner, found[after, _HEART_RATE], RATE) - truth[after]
+        pulse = np.stack(
+            [
+                np.median(found[(time > time[k] - _PULSE_SECONDS) & (time <= time[k])], axis=0)
+                for k in after
+            ]
+        )
+        moved = published.mean(axis=1) - (calibration.level or 0.0)
+        return error, difficulty(standardised(pulse - calibration.at_cuff), age, moved)
+
+    def uncalibrated(self, record: int) -> Errors:
+        """Judge every other window of a record without a reading."""
+        rows, found, _, truth = self._record(record)
+        waves = self._waves(rows[::2], empty_context(len(rows[::2])))
+        inner = waves[:, self._edge : -self._edge].astype(np.float64)
+        error = wave_pressures(inner, found[::2, _HEART_RATE], RATE) - truth[::2]
+        none = np.zeros((len(error), len(DIFFICULTY)))
+        return Errors(error, none, np.full(len(error), self._windows.subject[rows[0]]))
+
+
+def _empty() -> Errors:
+    return Errors(np.zeros((0, 3)), np.zeros((0, len(DIFFICULTY))), np.zeros(0, np.int64))
+
+
+def _joined(parts: Sequence[Errors]) -> Errors:
+    names = [field.name for field in dataclasses.fields(Errors)]
+    return Errors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def fit(known: Errors, unknown: Errors, subjects: int) -> dict[str, dict[str, Any]]:
+    """Return the tables: half-widths that cover `LEVEL` of the errors, subjects weighing alike."""
+    half = [_half_widths(known, p) for p in range(3)]
+    alone = [
+        _quantile(np.abs(unknown.error[:, p]), LEVEL, _even(unknown.subject)) for p in range(3)
+    ]
+    return {
+        "calibration": {
+            "method": "affine map that agrees with the reading, fading with the time since; "
+            "running level and pulse height",
+            "pull": PULL,
+            "fade_seconds": FADE_SECONDS,
+            "smooth_seconds": SMOOTH_SECONDS,
+        },
+        "intervals": {
+            "method": "half-width linear in difficulty, scaled on left-out subjects weighing alike",
+            "level": LEVEL,
+            "subjects": subjects,
+            "difficulty": list(DIFFICULTY),
+            "calibrated": {
+                name: [round(float(v), 3) for v in row]
+                for name, row in zip(PRESSURES, half, strict=True)
+            },
+            "uncalibrated": {name: round(v, 2) for name, v in zip(PRESSURES, alone, strict=True)},
+        },
+    }
+
+
+def _even(subject: npt.NDArray[np.int64]) -> Floats:
+    return np.asarray(1.0 / np.bincount(subject)[subject])
+
+
+def _half_widths(known: Errors, pressure: int) -> Floats:
+    """Fit the mean absolute error by least squares relative to itself, then scale to cover."""
+    size, weight = np.abs(known.error[:, pressure]), _even(known.subject)
+    expected = np.full(len(size), size.mean())
+    for _ in range(4):
+        factor = np.sqrt(weight) / expected
+        slopes, _ = nnls(known.hard * factor[:, None], size * factor)
+        expected = np.maximum(known.hard @ slopes, 0.5)
+    return np.asarray(slopes * _quantile(size / expected, LEVEL, weight))
+
+
+def _quantile(values: Floats, share: float, weight: Floats) -> float:
+    order = np.argsort(values)
+    until = np.cumsum(weight[order]) / weight.sum()
+    return float(values[order][min(int(np.searchsorted(until, share)), len(values) - 1)])
