@@ -77,7 +77,9 @@ def bench_model(path: Path | None = None) -> int:
     print(f"{predictor.id}: one thread, {torch.backends.cpu.get_cpu_capability()}")
     rows, peak = measure(network, predictor, _compiled(network, predictor))
     print(f"peak of matrix products: {peak / 1e9:.0f} GFLOP/s")
-    print(f"{'':34} {'batch':>5} {'windows/CPU-s':>13} {'ms/window':>9} {'ratio':>6} {'of peak':>7}")
+    print(
+        f"{'':34} {'batch':>5} {'windows/CPU-s':>13} {'ms/window':>9} {'ratio':>6} {'of peak':>7}"
+    )
     for row in rows:
         print(
             f"{row.name:34} {row.batch:5d} {row.windows:13.0f} {1e3 / row.windows:9.3f} "
@@ -92,7 +94,7 @@ def measure(
     compiled_network: Callable[[Tensor, Tensor | None], Tensor] | None,
     *,
     batches: tuple[int, ...] = BATCHES,
-    rounds: int = ROUNDS,
+    rounds: int | None = None,
     turn_s: float = TURN_S,
 ) -> tuple[list[Row], float]:
     """Return one row a variant and batch size, and the core's peak in FLOP/s.
@@ -102,16 +104,14 @@ def measure(
         predictor: The same network as a model file.
         compiled_network: The folded network through AOTInductor, None to leave it out.
         batches: Windows a call.
-        rounds: Turns of each variant.
+        rounds: Turns of each variant, default `ROUNDS`.
         turn_s: CPU seconds a turn, about.
     """
-    variants = [
-        v for b in batches for v in _variants(network, predictor, compiled_network, b)
-    ]
+    variants = [v for b in batches for v in _variants(network, predictor, compiled_network, b)]
     left, right = torch.randn(PEAK, PEAK), torch.randn(PEAK, PEAK)
     calls: list[Call] = [lambda: torch.mm(left, right), *(v.call for v in variants)]
     with torch.inference_mode():
-        times = _interleaved(calls, rounds, turn_s)
+        times = _interleaved(calls, rounds or ROUNDS, turn_s)
     peak = 2.0 * PEAK**3 / statistics.median(times[0])
     published = {v.batch: t for v, t in zip(variants, times[1:], strict=True) if v.name == EAGER}
     return [

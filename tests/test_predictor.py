@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import network, windows
 
-from innpar.models import ModelError, Predictor, joint
+from innpar.models import ModelError, Predictor, joint, script
 from innpar.models.export import export
 
 FIELDS = {"name": "test", "version": "1", "abp_offset": 90.0, "abp_scale": 25.0}
@@ -150,6 +150,15 @@ def test_backends_agree(folder: Path, predictor: Predictor) -> None:
     assert expected.reverse is not None
     assert np.abs(found.abp - expected.abp).max() <= 1e-5 * np.abs(expected.abp).max()
     np.testing.assert_allclose(found.reverse, expected.reverse, rtol=1e-4)
+
+
+def test_where_python_has_no_torchscript_the_weights_are_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "SUPPORTED", False)
+    assert Predictor.load(folder).backend == "eager"
+    with pytest.raises(ModelError, match="no support on this Python; use the eager backend"):
+        Predictor.load(folder, backend="torchscript")
 
 
 def test_onnx_agrees(tmp_path: Path) -> None:
