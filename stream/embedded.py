@@ -12,7 +12,7 @@ import sys
 
 from amqtt.broker import Broker  # type: ignore[import-untyped]
 from amqtt.contexts import BrokerConfig, ListenerConfig  # type: ignore[import-untyped]
-from amqtt.errors import AMQTTError  # type: ignore[import-untyped]
+from amqtt.errors import BrokerError  # type: ignore[import-untyped]
 
 from .broker import FIRST_PORT, HOST, PORTS
 
@@ -33,7 +33,7 @@ async def _listen() -> tuple[Broker, int]:
         )
         try:
             await broker.start()
-        except AMQTTError:
+        except BrokerError:
             continue  # taken
         return broker, port
     raise SystemExit(1)

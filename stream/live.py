@@ -132,7 +132,8 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         finally:
             orders.cancel()
             spent = time.process_time() - began
-            for line in report(wearers, outcomes.of, predictor.manifest.training.get("population_mmhg")):
+            population = predictor.manifest.training.get("population_mmhg")
+            for line in report(wearers, outcomes.of, population):
                 terminal.say(line)
             terminal.say(cost(sum(wearer.seconds for wearer in wearers), spent))
     return 0
