@@ -40,6 +40,7 @@ def release(
     *,
     calibration: Mapping[str, Any] | None = None,
     intervals: Mapping[str, Any] | None = None,
+    note: str = "",
 ) -> Manifest:
     """Export a run's averaged weights with their provenance, and keep its training log beside them.
 
@@ -52,6 +53,7 @@ def release(
         matrix: Conditioning, to verify the export on real windows.
         calibration: Tables of `calibrate`, None without.
         intervals: Likewise.
+        note: What else must be known about the run.
 
     Raises:
         DataError: The run has no weights or no log yet.
@@ -72,7 +74,7 @@ def release(
         "abp_offset": CENTRE,
         "abp_scale": SPREAD,
         "licence": LICENCE,
-        "training": _provenance(config, windows, int(last["step"])),
+        "training": {**_provenance(config, windows, int(last["step"])), "note": note},
         "metrics": _metrics(config, check, last),
         "calibration": dict(calibration or {}),
         "intervals": dict(intervals or {}),

@@ -72,7 +72,7 @@ def show(title: str, groups: dict[str, Any]) -> None:
     """Print the tables."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(width=110, soft_wrap=True)
     console.print(title, style="bold")
     for name, group in groups.items():
         console.print(
@@ -88,7 +88,9 @@ def errors_table(group: dict[str, Any]) -> Any:
     """Return the table of ME ± SD and MAE of one group."""
     from rich.table import Table
 
-    table = Table("", *(f"{p.upper()} {what}" for p in PRESSURES for what in ("ME ± SD", "MAE")))
+    table = Table(expand=False)
+    for heading in ("mmHg", *(f"{p.upper()} {w}" for p in PRESSURES for w in ("ME ± SD", "MAE"))):
+        table.add_column(heading, no_wrap=True)
     for unit in ("per_beat", "per_30_s"):
         for name in ("model", "held", "population"):
             if name in group[unit]:

@@ -35,7 +35,7 @@ def score(judged: Sequence[Judged], population: Sequence[float]) -> dict[str, An
     groups = {}
     for name, prefixes in GROUPS.items():
         chosen = [one for one in judged if one.source.startswith(prefixes)]
-        if chosen:
+        if chosen and (name != "all" or len(groups) != 1):
             groups[name] = _group(chosen, np.asarray(population, dtype=np.float64))
     return groups
 
