@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def compiled(folded: Folded, x: Tensor, context: Tensor | None) -> bytes:
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     arguments = (x[:2].clone(), None if context is None else context[:2].clone())
     shapes = ({0: batch}, None if context is None else {0: batch})
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the compiler's, about itself
         target = str(Path(folder) / "model.pt2")
         try:
             program = torch.export.export(folded, arguments, dynamic_shapes=shapes)

@@ -71,9 +71,7 @@ def test_a_changed_file_is_refused_by_its_hash(model: Path, kind: Any) -> None:
     content[len(content) // 2] ^= 1
     (model / name).write_bytes(content)
     backend = "eager" if kind == "weights" else "torchscript"
-    with pytest.raises(
-        ModelError, match=r"is not the file its manifest names: SHA-256"
-    ):
+    with pytest.raises(ModelError, match=r"is not the file its manifest names: SHA-256"):
         Predictor.load(model, backend=backend)
     (model / name).unlink()
     with pytest.raises(ModelError, match="cannot be read: No such file"):
