@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors.torch import load_file
 from scipy.optimize import nnls
 
@@ -91,6 +92,7 @@ def crossfit(
     Raises:
         DataError: A file cannot be written.
     """
+    torch.set_num_threads(config.run.threads)
     fold_of = deal(windows, folds)
     known: list[Errors] = []
     unknown: list[Errors] = []
@@ -135,7 +137,12 @@ def _network(
 ) -> InnPar:
     """Train without the subjects that are not `kept`, or take what was trained before."""
     model = InnPar(**dataclasses.asdict(config.network), context=len(CONTEXT))
-    if not (out / "done").is_file():
+    run = dataclasses.replace(
+        config.run, steps=steps, seed=seed, warm_up=min(150, steps), average=0.995
+    )
+    short = dataclasses.replace(config, run=run)
+    done, mark = out / "done", json.dumps(dataclasses.asdict(short), sort_keys=True)
+    if not done.is_file() or done.read_text(encoding="utf-8") != mark:
         out.mkdir(parents=True, exist_ok=True)
         mine = kept[windows.subject]
         rows = {
@@ -143,16 +150,12 @@ def _network(
             for field in dataclasses.fields(Windows)
             if field.name not in ("ppg", "abp", "entries", "subjects")
         }
-        run = dataclasses.replace(
-            config.run, steps=steps, seed=seed, warm_up=min(150, steps), average=0.995
-        )
-        short = dataclasses.replace(config, run=run)
         some = dataclasses.replace(windows, **rows)
         trainer = Trainer(short, Sampler(some, matrix, config.sampling))
         while trainer.step < steps:
             trainer.advance()
         trainer.save(out)
-        (out / "done").touch()
+        done.write_text(mark, encoding="utf-8")
     model.load_state_dict(load_file(out / "average.safetensors"))
     return model.eval()
 

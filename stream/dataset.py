@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..models.data import Entry, Recording, Windows, load, of_split, read_index, windows_of
-from .filter import conditioning_matrix
 
 RATE = 125.0  # Hz
 WINDOW = 640  # samples the network sees
@@ -55,17 +54,3 @@ def split_windows(folder: Path, split: str, hop: int = WINDOW) -> Windows:
     entries = of_split(read_index(folder), split)
     interior = (GUARD + EDGE, GUARD + WINDOW - EDGE)
     return windows_of(recordings(folder, entries), WINDOW + 2 * GUARD, hop, interior, RATE)
-
-
-def train_model(config: Path, data: Path, out: Path, *, resume: bool = False) -> Path:
-    """Train on a data folder as a configuration says; return the averaged weights' file.
-
-    Raises:
-        DataError: configuration or data cannot be used; the message says what to change.
-    """
-    from ..models.train import read_config, train
-
-    settings = read_config(config)
-    matrix = conditioning_matrix(WINDOW, GUARD, RATE, BAND)
-    windows, check = split_windows(data, "train"), split_windows(data, "val")
-    return train(settings, windows, check, matrix, out, resume=resume)

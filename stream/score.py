@@ -32,7 +32,7 @@ def score(judged: Sequence[Judged], population: Sequence[float]) -> dict[str, An
         judged: The records' beats.
         population: Mean SBP, DBP, MAP of the training subjects, mmHg.
     """
-    groups = {}
+    groups: dict[str, Any] = {}
     for name, prefixes in GROUPS.items():
         chosen = [one for one in judged if one.source.startswith(prefixes)]
         if chosen and (name != "all" or len(groups) != 1):
