@@ -44,6 +44,7 @@ class Beat:
         rr: From this upstroke to the next, s.
         abp: (end - foot,) float64, mmHg.
         piece: The waveform's piece that held the sample `confirmed`.
+        oldest: The piece that held its foot; the beat rests on no cuff reading later than that.
         score: Least quality of the pieces it lies in.
         reasons: Of those pieces.
     """
@@ -58,6 +59,7 @@ class Beat:
     rr: float
     abp: npt.NDArray[np.float64]
     piece: Piece
+    oldest: Piece
     score: float
     reasons: tuple[Reason, ...]
 
@@ -177,6 +179,7 @@ class BeatFinder:
                 (here.steepest - last.steepest) / self.rate,
                 wave,
                 holder,
+                overlapping[0],
                 min(p.score for p in overlapping),
                 tuple(reasons),
             )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from .estimate import Reason
+from .estimate import NOT_CALIBRATED, CalibrationStatus, Reason
 from .quality import Quality
 
 FADE = 32
@@ -31,6 +31,8 @@ class Reconstruction:
         quality: Of the window.
         delivered: Time of the newest sample the device had delivered when the window was due, ns.
         compute_ms: Filter and network, measured.
+        calibration: The cuff reading that `abp` rests on.
+        half_widths: (3,) of the intervals of SBP, DBP and MAP, mmHg; None where not known.
     """
 
     segment: int
@@ -40,6 +42,8 @@ class Reconstruction:
     quality: Quality
     delivered: int
     compute_ms: float
+    calibration: CalibrationStatus = NOT_CALIBRATED
+    half_widths: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +59,8 @@ class Piece:
         reasons: Why not accepted.
         delivered: As of `Reconstruction`.
         compute_ms: As of `Reconstruction`.
+        calibration: As of `Reconstruction`.
+        half_widths: As of `Reconstruction`.
     """
 
     segment: int
@@ -65,6 +71,8 @@ class Piece:
     reasons: tuple[Reason, ...]
     delivered: int
     compute_ms: float
+    calibration: CalibrationStatus = NOT_CALIBRATED
+    half_widths: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(slots=True)
@@ -109,4 +117,6 @@ class Combiner:
             window.quality.reasons,
             window.delivered,
             window.compute_ms,
+            window.calibration,
+            window.half_widths,
         )

@@ -10,8 +10,6 @@ import numpy.typing as npt
 from ..models import calibrate
 from ..models.context import FEATURES
 from ..models.predictor import Manifest
-from .beats import Beat
-from .estimate import Interval
 from .prepare import Prepared
 
 Wave = npt.NDArray[np.float32]
@@ -23,15 +21,20 @@ class Corrector:
     """Draws each window towards the reading, steadies it, and knows its interval.
 
     A model without calibration tables passes unchanged, without intervals.
+
+    Attributes:
+        level: Probability that the true pressure lies within the interval.
+        half_widths: (3,) SBP, DBP and MAP, mmHg, of the window pushed last; None while not known.
     """
 
     def __init__(self, manifest: Manifest) -> None:
         self._tables = calibrate.Tables.of(manifest.calibration, manifest.intervals)
+        self.level = self._tables.level if self._tables else 0.0
         self._rate, self._drop = manifest.rate, manifest.drop
         self._calibration: calibrate.Calibration | None = None
         self._steadier = calibrate.Steadier(self._tables.smooth_seconds if self._tables else 1.0)
         self._segment = self._index = -1
-        self._half: npt.NDArray[np.float64] | None = None
+        self.half_widths: npt.NDArray[np.float64] | None = None
 
     def push(self, prepared: Prepared, abp: Wave, anchor: Sequence[Wave]) -> Wave:
         """Return the window to publish, (window,) mmHg.
@@ -59,19 +62,7 @@ class Corrector:
         abp, self._index = self._steadier.push(abp, elapsed), window.index
         if guidance.pulse is not None:
             level = float(abp.mean())
-            self._half = calibrate.half_widths(
+            self.half_widths = calibrate.half_widths(
                 tables, self._calibration, guidance.pulse, age, level
             )
         return abp
-
-    def interval(self, beat: Beat) -> Interval | None:
-        """Return the interval of a beat of the window pushed last; None without tables."""
-        if self._tables is None or self._half is None:
-            return None
-        sbp, dbp, map_ = self._half.tolist()
-        return Interval(
-            self._tables.level,
-            (beat.sbp - sbp, beat.sbp + sbp),
-            (beat.dbp - dbp, beat.dbp + dbp),
-            (beat.map_ - map_, beat.map_ + map_),
-        )

@@ -42,6 +42,9 @@ class CalibrationStatus:
     dbp: float | None = None
 
 
+NOT_CALIBRATED = CalibrationStatus()
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Where the true pressure lies with probability `level`, mmHg."""

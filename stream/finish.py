@@ -13,7 +13,7 @@ from ..models.predictor import Manifest
 from .beats import Beat, BeatFinder
 from .combine import Combiner, Piece, Reconstruction
 from .correct import Corrector
-from .estimate import Birth, CalibrationStatus, Estimate, Interval, Item, Latency, Reason, Waveform
+from .estimate import Birth, Estimate, Interval, Item, Latency, Reason, Waveform
 from .plausible import Plausibility
 from .prepare import Prepared
 from .quality import ACCEPT
@@ -45,7 +45,6 @@ class Finisher:
     _beats: BeatFinder = field(init=False)
     _corrector: Corrector = field(init=False)
     _plausibility: Plausibility = field(init=False, default_factory=Plausibility)
-    _status: CalibrationStatus = field(init=False, default_factory=CalibrationStatus)
     _skew: float | None = field(init=False, default=None)
     _error: float | None = field(init=False, default=None)
     _seq: int = field(init=False, default=0)
@@ -88,7 +87,6 @@ class Finisher:
             anchor: (window,) mmHg each, its answers to `prepared.guidance.anchor`.
         """
         window = prepared.window
-        self._status = prepared.guidance.status
         abp = self._corrector.push(prepared, abp, anchor)
         scaled = prepared.ppg / prepared.ppg.std()
         piece = self._combiner.push(
@@ -100,6 +98,8 @@ class Finisher:
                 prepared.quality,
                 window.delivered,
                 prepared.prepare_ms + compute_ms,
+                prepared.guidance.status,
+                self._corrector.half_widths,
             )
         )
         length = len(piece.abp) / self.manifest.rate
@@ -135,7 +135,8 @@ class Finisher:
         reasons: tuple[Reason, ...] = beat.reasons if beat.score < ACCEPT else ()
         if not self._plausibility.push(beat):
             reasons = (*reasons, "implausible")
-        if self.require_calibration and self._status.state == "none":
+        calibration = beat.oldest.calibration
+        if self.require_calibration and calibration.state == "none":
             reasons = (*reasons, "uncalibrated")
         valid, born = not reasons, self.birth
         seq, self._seq = self._seq, self._seq + 1
@@ -149,11 +150,11 @@ class Finisher:
             dbp=beat.dbp if valid else None,
             map_=beat.map_ if valid else None,
             hr=60.0 / beat.rr if valid else None,
-            interval=self._interval(beat) if valid else None,
+            interval=_interval(beat, self._corrector.level) if valid else None,
             quality=beat.score,
             valid=valid,
             reasons=reasons,
-            calibration=self._status,
+            calibration=calibration,
             latency=self._latency(beat),
             skew_ppm=self._skew,
             clock_error_ms=self._error,
@@ -163,9 +164,6 @@ class Finisher:
             reference=None,
             model=born.model,
         )
-
-    def _interval(self, beat: Beat) -> Interval | None:
-        return self._corrector.interval(beat)
 
     def _latency(self, beat: Beat) -> Latency:
         m, piece = self.manifest, beat.piece
@@ -180,3 +178,16 @@ class Finisher:
             beat=(beat.confirmed - beat.peak) * ms,
             compute=piece.compute_ms,
         )
+
+
+def _interval(beat: Beat, level: float) -> Interval | None:
+    half = beat.oldest.half_widths
+    if half is None:
+        return None
+    sbp, dbp, map_ = half.tolist()
+    return Interval(
+        level,
+        (beat.sbp - sbp, beat.sbp + sbp),
+        (beat.dbp - dbp, beat.dbp + dbp),
+        (beat.map_ - map_, beat.map_ + map_),
+    )
