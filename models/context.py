@@ -61,6 +61,8 @@ CONTEXT = (
 _SLOWEST, _FASTEST = 37.0, 200.0  # heart rates searched, per minute
 _HARMONICS = 6
 _PHASES = 96  # points on which the mean pulse is drawn
+_NEXT = (np.arange(_PHASES) + 1) % _PHASES
+_LAST = (np.arange(_PHASES) - 1) % _PHASES
 _RISE = 32  # point at which its steepest rise is put
 
 
@@ -111,11 +113,16 @@ def _mean_pulse(windows: Array, rate: Array) -> tuple[Array, npt.NDArray[np.comp
         harmonics[:, k] = np.einsum("ns,ns->n", tapered, turning)
         turning *= turn
     pulse = (harmonics @ drawing).real
-    rise = np.argmax(np.roll(pulse, -1, axis=1) - np.roll(pulse, 1, axis=1), axis=1)
+    rise = np.argmax(_difference(pulse), axis=1)
     order = (rise[:, None] - _RISE + np.arange(_PHASES)) % _PHASES
     pulse = np.take_along_axis(pulse, order, axis=1)
     pulse -= pulse.min(axis=1, keepdims=True)
     return pulse / np.maximum(pulse.max(axis=1, keepdims=True), 1e-12), harmonics
+
+
+def _difference(pulse: Array) -> Array:
+    """Return each phase's next value minus its last one, (n, phases); a beat has no ends."""
+    return np.asarray(pulse[:, _NEXT] - pulse[:, _LAST])
 
 
 def _skewness(values: Array) -> Array:
@@ -144,8 +151,8 @@ def features(windows: Array) -> npt.NDArray[np.float64]:
     second = turn[:, 1] * np.conj(turn[:, 0]) ** 2
     third = turn[:, 2] * np.conj(turn[:, 0]) ** 3
     a_second = rate / 60.0  # beats a second turns shares of a beat into times
-    slope = (np.roll(pulse, -1, axis=1) - np.roll(pulse, 1, axis=1)) * (_PHASES / 2)
-    curve = np.roll(slope, -1, axis=1) - np.roll(slope, 1, axis=1)
+    slope = _difference(pulse) * (_PHASES / 2)
+    curve = _difference(slope)
     foot, peak = np.argmin(pulse[:, : _RISE + 1], axis=1), np.argmax(pulse[:, _RISE:80], axis=1)
     crest = _RISE + peak - foot
     columns = (
