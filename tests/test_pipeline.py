@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -97,7 +98,7 @@ def test_latency_adds_up_to_delivery(usual: list[Estimate]) -> None:
 def test_the_waveform_is_continuous_and_holds_the_beats() -> None:
     items, _, _ = stream_all([wearer(motion=False, dropouts=False)])
     pieces = [i for i in items if isinstance(i, Waveform) and i.kind == "abp"]
-    for one, two in zip(pieces, pieces[1:], strict=False):
+    for one, two in itertools.pairwise(pieces):
         assert two.start == one.start + len(one.samples) * 8_000_000
     joined = np.concatenate([piece.samples for piece in pieces])
     for beat in estimates(items):
