@@ -204,7 +204,7 @@ def _vertex(values: npt.NDArray[np.float64]) -> float:
     """Return the position of the maximum, between samples by a parabola."""
     k = int(np.argmax(values))
     if 0 < k < len(values) - 1:
-        a, b, c = values[k - 1 : k + 2].tolist()
+        a, b, c = (float(value) for value in values[k - 1 : k + 2])
         if a - 2 * b + c < 0:
             return k + 0.5 * (a - c) / (a - 2 * b + c)
     return float(k)

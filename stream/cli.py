@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -52,6 +53,9 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--speed", metavar="N|max", help="of replays and the demo, times real time")
     run.add_argument("--duration", metavar="SECONDS", help="of signal, then stop")
+    run.add_argument(
+        "--record", metavar="PATH", help="a file, or a folder in which it gets a dated name"
+    )
     run.add_argument(
         "--json", action="store_const", const=True, help="beats as JSON lines on standard output"
     )
@@ -106,6 +110,31 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--config", type=Path, metavar="FILE", help="TOML; configs/train.toml else")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the model")
 
+    train.add_argument("--resume", action="store_true", help="continue what was interrupted")
+    train.add_argument(
+        "--no-tables",
+        action="store_true",
+        help="without the cross-fit for calibration and intervals, which doubles the time",
+    )
+
+    evaluate = command(
+        "evaluate", "accuracy through the live pipeline, beside baselines", _evaluate
+    )
+    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds index.csv")
+    evaluate.add_argument("--split", default="test", help="train, val or test (test)")
+    evaluate.add_argument("--model", type=Path, metavar="FILE", help="the shipped one else")
+    evaluate.add_argument(
+        "--cuff-every",
+        default="30",
+        metavar="MINUTES",
+        help="a cuff reading every so many minutes, once (one at the start) or never (30)",
+    )
+    evaluate.add_argument(
+        "--every", type=int, default=1, metavar="N", help="every N-th record: a quick look"
+    )
+    evaluate.add_argument("--report", type=Path, metavar="OUT.html", help="with plots")
+    evaluate.add_argument("--json", action="store_true", help="the figures as JSON")
+
     bench = command("bench", "measure speed on this computer, as ratios in one run", _bench)
     bench.add_argument(
         "--model", nargs="?", const="", metavar="FILE", help="the network (the shipped one)"
@@ -115,6 +144,14 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("action", choices=["import"])
     model.add_argument("checkpoint", type=Path)
     model.add_argument("out", type=Path, help="folder for the model file and its manifest")
+    model.add_argument(
+        "--abp-range",
+        nargs=2,
+        type=float,
+        default=(0.0, 1.0),
+        metavar=("MIN", "MAX"),
+        help="mmHg that its outputs 0 and 1 stand for; a checkpoint does not say",
+    )
     return parser
 
 
@@ -152,6 +189,7 @@ FLAGS = (
     "require_calibration",
     "speed",
     "duration",
+    "record",
     "json",
     "virtual",
     "verbose",
@@ -220,7 +258,38 @@ def _config(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from .training import train
 
-    return train(options.data, options.config, options.out)
+    return train(
+        options.data,
+        options.config,
+        options.out,
+        resume=options.resume,
+        tables=not options.no_tables,
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from .errors import ConfigError
+    from .evaluate import evaluate
+
+    words = {"once": math.inf, "never": None}
+    try:
+        minutes = (
+            words[options.cuff_every] if options.cuff_every in words else float(options.cuff_every)
+        )
+    except ValueError:
+        raise ConfigError(
+            f"--cuff-every: minutes, once or never, not {options.cuff_every!r}"
+        ) from None
+    evaluate(
+        options.data,
+        split=options.split,
+        model=options.model,
+        cuff_minutes=minutes,
+        thin=options.every,
+        report=options.report,
+        as_json=options.json,
+    )
+    return 0
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -232,7 +301,7 @@ def _bench(options: argparse.Namespace) -> int:
 def _model(options: argparse.Namespace) -> int:
     from ..models.published import import_checkpoint
 
-    import_checkpoint(options.checkpoint, options.out)
+    import_checkpoint(options.checkpoint, options.out, pressures=tuple(options.abp_range))
     print(f"{options.out}: use it with: innpar-stream --model {options.out}")
     return 0
 

@@ -68,4 +68,5 @@ def condition(
     Returns:
         (window,) float32 in the unit of `raw`.
     """
-    return ((raw - raw.mean()) @ matrix).astype(np.float32)
+    conditioned: npt.NDArray[np.float32] = ((raw - raw.mean()) @ matrix).astype(np.float32)
+    return conditioned

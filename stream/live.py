@@ -23,6 +23,7 @@ from .errors import ConfigError
 from .mqtt import MqttSink
 from .outcome import OutcomeSink, report
 from .pipeline import Wearer, enrol, run
+from .recorder import Recorder, describe
 from .sink import FanOut, JsonSink, Sink
 from .terminal import TerminalSink
 
@@ -102,6 +103,10 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         # After the broker has been started: it comes up while torch is being imported.
         from ..models.predictor import Predictor
 
+        import torch
+
+        # One thread a process: with more, a busy neighbour makes the slowest window 60 times slower.
+        torch.set_num_threads(1)
         predictor = await asyncio.to_thread(Predictor.load, settings.model)
         engine = Engine(predictor)
         wearers = [
@@ -117,6 +122,13 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         ]
         mqtt = await stack.enter_async_context(MqttSink.open(address, topic=settings.topic))
         sinks: list[Sink] = [mqtt, terminal, outcomes]
+        recorder: Recorder | None = None
+        if settings.record is not None:
+            told = describe(settings, predictor.manifest)
+            recorder = Recorder(settings.record, clock, told)
+            await stack.enter_async_context(recorder.running())
+            sinks.append(recorder)
+            terminal.say(f"recording to {recorder.path}")
         if settings.json_:
             sinks.append(JsonSink(sys.stdout.buffer))
         terminal.say(_welcome(address, settings.topic))
@@ -124,7 +136,7 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         began = time.process_time()
         try:
             with terminal:
-                await run(wearers, engine, FanOut(sinks), clock)
+                await run(wearers, engine, FanOut(sinks), clock, recorder)
                 await mqtt.flush()
         except DeviceError as error:
             error.after_start = any(wearer.heard for wearer in wearers)  # type: ignore[attr-defined]

@@ -112,10 +112,10 @@ class Resampler:
         outputs: list[Stretch | Event] = []
         if len(self._times) and len(times) and data.shape[1] != self._data.shape[1]:
             why = {"why": "channels changed", "lost": None}
-            gap = Event(item.device, "gap", int(self._times[-1]), int(times[0]), why)
+            change = Event(item.device, "gap", int(self._times[-1]), int(times[0]), why)
             self._last = None
             self.tally.gaps += 1
-            outputs += [*self.flush(), gap]
+            outputs += [*self.flush(), change]
         for start, stop, gap in self._runs(item, times):
             if gap is not None:
                 self.tally.gaps += 1
