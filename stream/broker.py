@@ -68,6 +68,7 @@ async def embedded_broker() -> AsyncIterator[Address]:
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # nothing in the user's folder takes a module's place
         "-m",
         f"{__package__}.embedded",
         stdin=asyncio.subprocess.PIPE,

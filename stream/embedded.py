@@ -9,6 +9,8 @@ import asyncio
 import logging
 import os
 import sys
+import threading
+import time
 
 from amqtt.broker import Broker  # type: ignore[import-untyped]
 from amqtt.contexts import BrokerConfig, ListenerConfig  # type: ignore[import-untyped]
@@ -39,21 +41,24 @@ async def _listen() -> tuple[Broker, int]:
     raise SystemExit(1)
 
 
-async def _parent_ends() -> None:
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    await reader.read()
+def _end_with_parent(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    """Wait in a thread for the end of standard input; then nothing may hold us up for long."""
+    sys.stdin.buffer.read()
+    loop.call_soon_threadsafe(ended.set)
+    time.sleep(2 * _LAST_WORDS)
+    os._exit(0)
 
 
 async def main() -> None:
     """Serve until the parent ends."""
     _, port = await _listen()
     print(port, flush=True)
-    await _parent_ends()
+    ended = asyncio.Event()
+    waiting = (asyncio.get_running_loop(), ended)
+    threading.Thread(target=_end_with_parent, args=waiting, daemon=True).start()
+    await ended.wait()
     await asyncio.sleep(_LAST_WORDS)
-    # Nothing is kept, so nothing needs closing, and no lingering session may hold us up.
-    os._exit(0)
+    os._exit(0)  # nothing is kept, so nothing needs closing
 
 
 if __name__ == "__main__":

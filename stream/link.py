@@ -34,6 +34,9 @@ IN_FLIGHT = 20
 
 _KEEPALIVE = 15
 _HANDSHAKE = 5.0
+_HANDSHAKE_V5 = 2.0
+"""s. amqtt, which is 3.1.1 only, waits for ever for the rest of a greeting that has a will."""
+
 _log = logging.getLogger(__name__)
 _quiet = logging.getLogger(f"{__name__}.paho")
 _quiet.setLevel(logging.CRITICAL)  # every one of its warnings also comes as an exception
@@ -76,6 +79,10 @@ class Link(aiomqtt.Client):
     on_acknowledged: Acknowledged | None = None
     version = V5
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._opened = asyncio.Event()
+
     def send(self, parcel: Parcel, topic: str) -> int:
         """Hand a message over and return its number; `on_acknowledged` tells the rest.
 
@@ -106,9 +113,22 @@ class Link(aiomqtt.Client):
             cause = error.__cause__ or error
             raise LinkLost(f"the connection to the broker is lost: {cause}") from None
 
-    def drop(self) -> None:
-        """Close the socket at once; aiomqtt leaves it open where connecting failed half-way."""
+    async def drop(self) -> None:
+        """Leave no socket and no task; aiomqtt leaves both where connecting failed half-way."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._opened.wait()
         self._client._sock_close()
+        if self._misc_task is not None:
+            self._misc_task.cancel()
+            await asyncio.wait({self._misc_task})
+
+    def _client_connect(self) -> None:
+        # In a thread that goes on when we are cancelled.
+        try:
+            super()._client_connect()
+        finally:
+            self._loop.call_soon_threadsafe(self._opened.set)
 
     def _on_connect(
         self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
@@ -184,7 +204,7 @@ def _client(
         identifier=client_id,
         protocol=version,
         will=None if will is None else _will(will, version),
-        timeout=_HANDSHAKE,
+        timeout=_HANDSHAKE_V5 if version is V5 else _HANDSHAKE,
         keepalive=_KEEPALIVE,
         tls_context=context,
         logger=_quiet,
@@ -200,16 +220,18 @@ async def _enter(link: Link, address: Address) -> None:
     try:
         await link.__aenter__()
     except aiomqtt.MqttError as error:
-        link.drop()
+        await link.drop()
         if isinstance(error, MqttConnectError):
             raise _refusal(error, address) from None
         if "timed out" in str(error):
+            if link.version is V5:
+                raise _ProtocolRefused(f"{address} does not answer MQTT 5") from None
             message = f"{address} accepts connections but does not answer: is it an MQTT broker?"
         else:
             message = f"{address} hung up on us ({error}): is it an MQTT broker, or one with TLS?"
         raise BrokerError(message) from None
     except asyncio.CancelledError:
-        link.drop()
+        await link.drop()
         raise
 
 
@@ -250,6 +272,9 @@ async def _knock(address: Address, context: ssl.SSLContext | None) -> None:
         raise BrokerError(
             f"TLS with {address} fails ({error.reason or error}): is this its TLS port, often 8883?"
         ) from None
+    except ConnectionResetError:
+        what = "is it an MQTT broker, and does it speak TLS on this port?"
+        raise BrokerError(f"{address} hangs up on us: {what}") from None
     except ConnectionRefusedError:
         raise BrokerError(f"nothing listens at {address}: start the broker there") from None
     except OSError as error:

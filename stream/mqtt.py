@@ -19,7 +19,7 @@ from .command import NAMES, Calibrate, Command, CommandError, Reply, parse_comma
 from .delivery import Delivery
 from .errors import BrokerError
 from .estimate import Birth, Item, State
-from .link import Link, Received, connect
+from .link import Link, LinkLost, Received, connect
 from .outbox import Outbox
 from .payload import Parcel, parcel, reply_parcel
 from .spool import Spool
@@ -103,6 +103,7 @@ class MqttSink:
             self._births[item.device] = item
         if isinstance(item, State) and self._bridge.states.get(item.device) != item.state:
             self._bridge.states[item.device] = item.state
+            self._tell()  # first: who finds us crashed must know whom we left online
             self._news.set()
         self._put(parcel(item, self._bridge.root))
         for summary in self._summaries.push(item):
@@ -131,6 +132,10 @@ class MqttSink:
         """Tell the asker how it went: on the response topic, else a failure as an event."""
         name = "calibrate" if isinstance(command, Calibrate) else "mark"
         self._answer(name, command.device, command.reply, error)
+
+    @property
+    def connected(self) -> bool:
+        return self._link is not None
 
     @property
     def node(self) -> str:
@@ -204,6 +209,8 @@ class MqttSink:
                     tasks.create_task(self._listen(link))
                     await self._delivery.hand_over(link, self._bridge.state("online"))
                     first = not connected.done()
+                    if first:  # before our own message there replaces an earlier run's
+                        await link.listen(self._bridge.info_topic)
                     tasks.create_task(self._tend(link, first))
                     tasks.create_task(self._delivery.deliver(link))
                     tasks.create_task(self._delivery.watch())
@@ -222,21 +229,26 @@ class MqttSink:
 
     async def _tend(self, link: Link, first: bool) -> None:
         """Tell of this process and its devices, and ask for their commands."""
-        if first:
-            await link.listen(self._bridge.info_topic)
-        else:
+        if not first:
             self._renew()
         asked: set[str] = set()
         while True:
+            self._tell()
+            self._news.clear()
             for device in self._bridge.states.keys() - asked:
                 asked.add(device)
                 for name in NAMES:
                     await self._ask(link, f"{self._bridge.root}/cmd/{device}/{name}")
-            self._news.clear()
-            link.send(self._bridge.info(self.counts, self._delivery.lag), self._bridge.info_topic)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_INFO):
                     await self._news.wait()
+
+    def _tell(self) -> None:
+        """Publish what is to be known of this process."""
+        if self._link is not None:
+            info = self._bridge.info(self.counts, self._delivery.lag)
+            with suppress(LinkLost):  # whoever listens on the link will say so
+                self._link.send(info, self._bridge.info_topic)
 
     def _renew(self) -> None:
         """Publish again what is retained: the broker may have lost it."""
@@ -297,8 +309,7 @@ class MqttSink:
                 if self._link is not None:
                     await self.flush()
                 if self._link is not None:
-                    info = self._bridge.info(self.counts, self._delivery.lag)
-                    self._link.send(info, self._bridge.info_topic)
+                    self._tell()
                     await self._delivery.hand_over(self._link, self._bridge.state("offline"))
         except (TimeoutError, BrokerError) as error:
             _log.warning("left without the broker's last acknowledgements %s", error)

@@ -31,7 +31,7 @@ class Mosquitto:
         lines = lines or ("allow_anonymous true",)
         self._config.write_text(
             f"user {os.environ.get('USER', 'root')}\nlistener {self.port} 127.0.0.1\n"
-            "max_queued_messages 0\n" + "\n".join(lines) + "\n"
+            "max_queued_messages 100000\n" + "\n".join(lines) + "\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 
