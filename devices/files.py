@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Literal, cast
 
-from .base import Refused
+from .base import Device, Refused
 from .emotibit_log import looks_like_emotibit, open_emotibit_log
 from .empatica import looks_like_empatica, open_empatica
 from .options import Options, slug
@@ -17,6 +17,8 @@ from .record import open_record
 from .recording import PLAYS, Recording
 from .replay import Replay
 from .rows import BYTE_ORDER_MARK, opened
+from .session import open_session
+from .session_write import MAGIC
 from .table import open_table
 
 _HEAD_BYTES = 1 << 16
@@ -29,11 +31,19 @@ _OPTIONS = {
 }
 
 
-def create_replay(argument: str, options: dict[str, str], pace: Pace) -> Replay:
-    """Return the recording that ``replay:FILE[?key=value&…]`` names."""
+def create_replay(argument: str, options: dict[str, str], pace: Pace) -> Device:
+    """Return the recording that ``replay:FILE[?key=value&…]`` names: a session, or another's."""
     if not argument:
         raise Refused("replay needs a file: --device replay:FILE")
-    return open_recording(Path(argument).expanduser(), options, pace=pace)
+    path = Path(argument).expanduser()
+    if _is_session(path):
+        return open_session(path, options, pace=pace)
+    return open_recording(path, options, pace=pace)
+
+
+def _is_session(path: Path) -> bool:
+    with opened(path) as stream:
+        return stream.read(len(MAGIC)) == MAGIC
 
 
 def open_recording(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME) -> Replay:

@@ -72,6 +72,7 @@ class Session:
         self._control: ControlPoint
         self._plan: Plan
         self._about: dict[str, Any] = {}
+        self._decoder: dict[str, Any] = {}
         self._stalls = 0
         self._due = 0
 
@@ -162,6 +163,8 @@ class Session:
         if self._device.ppi and not self._plan.sdk:
             await self._control.start(Kind.PPI)
         if self._stream is None:
+            told = {"rates": list(self._plan.rates), "acc_rate": rate, "acc_factor": factor}
+            self._decoder = {"name": "polar", **told}
             self._stream = PolarStream(
                 self._device.id, self._plan.rates, acc_rate=rate, acc_factor=factor
             )
@@ -270,6 +273,8 @@ class Session:
             "sdk_mode": chosen.sdk,
             "channels": int((*chosen.settings.get(Setting.CHANNELS, ()), 4)[0]),
             "mtu": self._link.mtu,
+            # Whoever decodes recorded frames once more needs to know how they were decoded.
+            "decoder": self._decoder,
         }
         return self._event("connected", **detail)
 

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from ..devices import NS, Chunk, Device, Event, HostClock, Tap
+from ..devices import NS, Chunk, Device, Event, HostClock
 from .calibration import Cuff, Question
 from .engine import Engine
 from .estimate import Birth, Item, State
 from .finish import Finisher
 from .prepare import Prepared, Preparer
+from .recorder import Recorder
 from .sink import Sink
 
 SILENCE = 5 * NS
@@ -124,9 +125,20 @@ def enrol(
 
 
 async def run(
-    wearers: Sequence[Wearer], engine: Engine, sink: Sink, clock: HostClock, tap: Tap | None = None
+    wearers: Sequence[Wearer],
+    engine: Engine,
+    sink: Sink,
+    clock: HostClock,
+    recorder: Recorder | None = None,
 ) -> None:
     """Stream every wearer until the sources end, the duration is over, or this is cancelled.
+
+    Args:
+        wearers: Whom to stream.
+        engine: The network they share.
+        sink: Where results go.
+        clock: The host's.
+        recorder: Gets what the devices deliver before the pipeline does.
 
     Raises:
         DeviceError: A device could not be opened; with several devices the first one's error.
@@ -136,7 +148,7 @@ async def run(
             async with asyncio.TaskGroup() as group:
                 streams = [
                     group.create_task(
-                        stream(wearer, engine, sink, clock, tap), name=wearer.device.id
+                        stream(wearer, engine, sink, clock, recorder), name=wearer.device.id
                     )
                     for wearer in wearers
                 ]
@@ -158,17 +170,26 @@ def _first(error: BaseException) -> BaseException:
 
 
 async def stream(
-    wearer: Wearer, engine: Engine, sink: Sink, clock: HostClock, tap: Tap | None = None
+    wearer: Wearer,
+    engine: Engine,
+    sink: Sink,
+    clock: HostClock,
+    recorder: Recorder | None = None,
 ) -> None:
     """Stream one wearer."""
     device = wearer.device
+    tap = recorder.tap(device) if recorder is not None else None
     async with device.open(clock=clock, tap=tap) as items:
         wearer.found()
+        if recorder is not None:
+            recorder.enrol(device, wearer.preparer.birth.session)
         await sink.send(State(device.id, "online"))
         try:
             async for item in items:
                 wearer.heard = clock.now()
                 for part in wearer.cut(item):
+                    if recorder is not None:
+                        await send([*recorder.take(part)], device, sink)
                     await advance(wearer, part, engine, sink)
                 if wearer.done:
                     break

@@ -1,0 +1,193 @@
+"""Writing an MCAP file block by block, so that what has been written stays readable.
+
+MCAP (https://mcap.dev/spec) as the `mcap` package writes it wants a clean end; here a block reaches
+the file as soon as it is asked for, whole or not at all, and explains itself: the channels it is
+the first to use are defined in it, and every `RESTATE` blocks all of them are.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mcap.data_stream import RecordBuilder
+
+MAGIC = b"\x89MCAP0\r\n"
+PROFILE = "innpar-session/1"
+BLOCK_BYTES = 256 * 1024
+"""A block is written when it has become this long, whatever its time."""
+RESTATE = 64
+"""Blocks after which every channel is defined again: one damaged block must not cost the rest."""
+
+_MESSAGE = struct.Struct("<BQHIQQ")
+_ENTRY = struct.Struct("<QQ")
+
+
+class Writer:
+    """Writes messages in blocks.
+
+    Args:
+        file: Empty, open for writing, unbuffered.
+        library: Name and version of what writes.
+
+    Attributes:
+        pending: Bytes in the block that has not been written yet.
+        written: Bytes on the file, every one part of a whole record.
+
+    Raises:
+        OSError: Whatever writing raises; the file then ends with the last whole record.
+    """
+
+    def __init__(self, file: io.FileIO, library: str = "innpar") -> None:
+        from mcap.data_stream import RecordBuilder
+        from mcap.records import Header
+
+        self._file = file
+        self._builder = RecordBuilder
+        self._channels: dict[tuple[str, str, tuple[tuple[str, str], ...]], int] = {}
+        self._definitions: list[bytes] = []
+        self._index: list[bytes] = []
+        self._counts: Counter[int] = Counter()
+        self._first: int | None = None
+        self._last = 0
+        self._sequence = 0
+        self.written = 0
+        self._begin()
+        header = RecordBuilder()
+        Header(PROFILE, library).write(header)
+        self._append(MAGIC + _done(header))
+
+    def _begin(self) -> None:
+        restate = len(self._index) % RESTATE == 0 and self._index
+        self._parts: list[bytes] = list(self._definitions) if restate else []
+        self.pending = sum(map(len, self._parts))
+        self._entries: dict[int, list[bytes]] = {}
+        self._low, self._high = 1 << 63, 0
+
+    def channel(self, topic: str, encoding: str, about: Mapping[str, str] | None = None) -> int:
+        """Return the number of a channel, defining it where it is new."""
+        from mcap.records import Channel
+
+        key = (topic, encoding, tuple((about or {}).items()))
+        if key not in self._channels:
+            number = self._channels[key] = len(self._channels) + 1
+            record = self._builder()
+            Channel(number, topic, encoding, dict(about or {}), 0).write(record)
+            self._definitions.append(_done(record))
+            self._put(self._definitions[-1])
+        return self._channels[key]
+
+    def add(self, channel: int, time: int, written: int, data: bytes) -> None:
+        """Add a message.
+
+        Args:
+            channel: As `channel` returned it.
+            time: Of what it says, ns since the Unix epoch; blocks are indexed by it.
+            written: When it was recorded, ns since the Unix epoch.
+            data: The message.
+        """
+        time, written = max(0, time), max(0, written)
+        head = _MESSAGE.pack(5, 22 + len(data), channel, self._sequence & 0xFFFFFFFF, time, written)
+        self._sequence += 1
+        self._entries.setdefault(channel, []).append(_ENTRY.pack(time, self.pending))
+        self._put(head + data)
+        self._low, self._high = min(self._low, time), max(self._high, time)
+        if self.pending >= BLOCK_BYTES:
+            self.flush()
+
+    def _put(self, record: bytes) -> None:
+        self._parts.append(record)
+        self.pending += len(record)
+
+    def flush(self) -> None:
+        """Write the block; a kill of this process no longer loses what is in it."""
+        from mcap.records import Chunk, ChunkIndex
+
+        if not self._entries:
+            return
+        plain = b"".join(self._parts)
+        packed, how = _pack(plain)
+        record = self._builder()
+        Chunk(how, packed, self._high, self._low, zlib.crc32(plain), len(plain)).write(record)
+        chunk = _done(record)
+        places, indexes, at = {}, b"", self.written + len(chunk)
+        for channel, entries in self._entries.items():
+            places[channel] = at + len(indexes)
+            body = b"".join(entries)
+            indexes += struct.pack("<BQHI", 7, 6 + len(body), channel, len(body)) + body
+        index = self._builder()
+        ChunkIndex(
+            chunk_length=len(chunk),
+            chunk_start_offset=self.written,
+            compression=how,
+            compressed_size=len(packed),
+            message_end_time=self._high,
+            message_index_length=len(indexes),
+            message_index_offsets=places,
+            message_start_time=self._low,
+            uncompressed_size=len(plain),
+        ).write(index)
+        self._append(chunk + indexes)
+        self._index.append(_done(index))
+        self._counts.update({channel: len(e) for channel, e in self._entries.items()})
+        self._first = self._low if self._first is None else min(self._first, self._low)
+        self._last = max(self._last, self._high)
+        self._begin()
+
+    def finish(self) -> None:
+        """Write the last block, and the summary by which others find their way about."""
+        from mcap.records import DataEnd, Footer, Statistics
+
+        self.flush()
+        end = self._builder()
+        DataEnd(0).write(end)
+        data_end = _done(end)
+        statistics = self._builder()
+        Statistics(
+            attachment_count=0,
+            channel_count=len(self._channels),
+            channel_message_counts=dict(self._counts),
+            chunk_count=len(self._index),
+            message_count=sum(self._counts.values()),
+            message_end_time=self._last,
+            message_start_time=self._first or 0,
+            metadata_count=0,
+            schema_count=0,
+        ).write(statistics)
+        summary = b"".join([*self._definitions, _done(statistics), *self._index])
+        start = self.written + len(data_end)
+        head = struct.pack("<BQQQ", 2, 20, start, 0)
+        footer = self._builder()
+        Footer(start, 0, zlib.crc32(head, zlib.crc32(summary))).write(footer)
+        self._append(data_end + summary + _done(footer) + MAGIC)
+
+    def _append(self, data: bytes) -> None:
+        """Write all of `data` or nothing."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) or 0 :]
+        except OSError:
+            os.ftruncate(self._file.fileno(), self.written)
+            self._file.seek(self.written)
+            raise
+        self.written += len(data)
+
+
+def _done(record: RecordBuilder) -> bytes:
+    data: Any = record.end()
+    return bytes(data)
+
+
+def _pack(plain: bytes) -> tuple[bytes, str]:
+    """Compress where that is worth it."""
+    import zstandard
+
+    packed = zstandard.compress(plain, 3)
+    return (packed, "zstd") if len(packed) < len(plain) else (plain, "")

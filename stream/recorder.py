@@ -1,0 +1,247 @@
+"""What a run records of itself, ahead of anything that could go wrong with it.
+
+Frames before they are decoded, items before the pipeline gets them, beats as they are published. A
+block reaches the file after `FLUSH` seconds, so that killing the process loses no more than that;
+every `SYNC` seconds the file is made to survive the computer too. When the file cannot be written
+any more, recording stops and says so, and streaming goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..devices import Chunk, Device, Event, HostClock, Tap
+from ..devices.session_items import (
+    ABOUT,
+    BEATS,
+    BYTES,
+    EVENTS,
+    JSON,
+    RAW,
+    RUN,
+    SAMPLES,
+    Topic,
+    pack_chunk,
+    pack_event,
+    to_json,
+)
+from ..devices.session_write import Writer
+from .errors import SessionError
+from .estimate import Estimate, Item
+from .payload import beat_payload
+
+if TYPE_CHECKING:
+    from ..models.predictor import Manifest
+    from .config import Settings
+
+log = logging.getLogger(__name__)
+
+FLUSH = 0.4
+"""Seconds that a message may wait in memory, at most; the check itself takes a little."""
+CHECK = 0.1
+SYNC = 5.0
+"""Seconds between two requests to the disk to keep what it was given."""
+
+
+class Recorder:
+    """Writes one session file; also a sink, for the beats.
+
+    Args:
+        path: A file that does not exist yet, or a folder, in which it gets a dated name.
+        clock: The host's; it says when something was recorded.
+        run: What is running, as `describe` returns it.
+
+    Attributes:
+        path: The file.
+        failed: Why recording stopped; empty while it goes on.
+
+    Raises:
+        SessionError: It cannot be written there.
+    """
+
+    def __init__(self, path: Path, clock: HostClock, run: Mapping[str, Any]) -> None:
+        self._clock = clock
+        self.path = _named(path, clock)
+        self.failed = ""
+        self._untold: set[str] = set()
+        self._known: set[str] = set()
+        self._since = 0.0
+        try:
+            self._file = io.FileIO(self.path, "x")
+            self._writer = Writer(self._file, f"innpar-stream {version('innpar-stream')}")
+            self._put(RUN, JSON, clock.now(), to_json(run))
+            self._writer.flush()
+        except FileExistsError:
+            raise SessionError(
+                f"{self.path}: exists already, and a recording is never overwritten; name another"
+            ) from None
+        except OSError as error:
+            raise SessionError(
+                f"{self.path}: cannot be recorded to ({error.strerror}); name another place"
+            ) from None
+
+    def enrol(self, device: Device, session: str) -> None:
+        """Note what is known of a device that has just been opened."""
+        self._known.add(device.id)
+        told = {
+            "source": device.source,
+            "polarity": device.polarity,
+            "site": device.site,
+            "session": session,
+        }
+        self._put(str(Topic(device.id, ABOUT)), JSON, self._clock.now(), to_json(told))
+
+    def tap(self, device: Device) -> Tap:
+        """Return what takes a device's frames."""
+
+        def take(channel: str, arrival: int, raw: bytes) -> None:
+            self._put(str(Topic(device.id, RAW, channel)), BYTES, arrival, raw)
+
+        return take
+
+    def take(self, item: Chunk | Event) -> list[Event]:
+        """Record an item of a device's stream.
+
+        Returns:
+            What is to be told to whoever listens, once a device: that recording has stopped.
+        """
+        if isinstance(item, Event):
+            topic = str(Topic(item.device, EVENTS))
+            self._put(topic, JSON, item.start, pack_event(item))
+        else:
+            at = int(item.times[-1]) if len(item) else 0
+            topic, labels = str(Topic(item.device, item.signal)), "\t".join(item.channels)
+            self._put(topic, SAMPLES, at, pack_chunk(item), channels=labels)
+        if item.device not in self._untold:
+            return []
+        self._untold.discard(item.device)
+        now = self._clock.now()
+        return [Event(item.device, "notice", now, now, {"text": self.failed})]
+
+    async def send(self, item: Item) -> None:
+        """Record a beat; see `Sink`."""
+        if isinstance(item, Estimate):
+            topic = str(Topic(item.device, BEATS))
+            self._put(topic, JSON, item.peak, to_json(beat_payload(item)))
+
+    async def ready(self) -> None:
+        """Return at once: a file takes what it is given."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Recorder]:
+        """Write in time while inside; the file is whole afterwards."""
+        task = asyncio.create_task(self._watch(), name="recorder")
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self.close()
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._file.closed:
+            return
+        try:
+            self._writer.finish()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._fail(error)
+        self._file.close()
+
+    def _put(self, topic: str, encoding: str, at: int, data: bytes, **about: str) -> None:
+        if self.failed:
+            return
+        began = time.monotonic()
+        try:
+            channel = self._writer.channel(topic, encoding, about)
+            if not self._writer.pending:
+                self._since = began
+            self._writer.add(channel, at, self._clock.now(), data)
+            if began - self._since >= FLUSH:
+                self._flush()
+        except OSError as error:
+            self._fail(error)
+
+    def _flush(self) -> None:
+        self._writer.flush()
+        self._since = time.monotonic()
+
+    async def _watch(self) -> None:
+        synced = time.monotonic()
+        while not self.failed:
+            await asyncio.sleep(CHECK)
+            try:
+                if time.monotonic() - self._since >= FLUSH - CHECK:
+                    self._flush()
+                if not os.fstat(self._file.fileno()).st_nlink:
+                    raise FileNotFoundError(2, "the file has been deleted")
+                if time.monotonic() - synced >= SYNC:
+                    await asyncio.to_thread(os.fsync, self._file.fileno())
+                    synced = time.monotonic()
+            except OSError as error:
+                self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        """Stop recording; what has been written stays readable."""
+        if self.failed:
+            return
+        self.failed = (
+            f"recording to {self.path} has stopped ({error.strerror or error}); streaming goes on"
+        )
+        self._untold = set(self._known)
+        log.warning("%s", self.failed)
+        # On a full disk there is no room for a summary; without it the file is read all the same.
+        with contextlib.suppress(OSError):
+            self._writer.finish()
+        self._file.close()
+
+
+def _named(path: Path, clock: HostClock) -> Path:
+    path = path.expanduser()
+    if not path.is_dir():
+        return path
+    began = datetime.fromtimestamp(clock.now() // 1_000_000_000, UTC)
+    name = f"session-{began:%Y-%m-%dT%H%M%SZ}"
+    # Two runs may begin in the same second.
+    names = (f"{name}{f'-{n}' if n else ''}.mcap" for n in range(1000))
+    return next(path / file for file in names if not (path / file).exists())
+
+
+def describe(settings: Settings, manifest: Manifest) -> dict[str, Any]:
+    """Return what was running, as far as it bears upon the numbers; no broker, no password."""
+    told = asdict(manifest)
+    canonical = json.dumps(told, sort_keys=True, separators=(",", ":"), default=str).encode()
+    return {
+        "format": "innpar-session/1",
+        "software": f"innpar-stream {version('innpar-stream')}",
+        "configuration": {
+            "device": settings.device,
+            "cuff": [asdict(cuff) for cuff in settings.cuff],
+            "require_calibration": settings.require_calibration,
+            "speed": str(settings.speed),
+            "duration": settings.duration,
+            "virtual": settings.virtual,
+        },
+        "model": {
+            "id": manifest.id,
+            "manifest_sha256": hashlib.sha256(canonical).hexdigest(),
+            "files": dict(manifest.files),
+            "rate": manifest.rate,
+            "window": manifest.window,
+        },
+    }
