@@ -101,11 +101,11 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(_broker(settings.broker))
         # After the broker has been started: it comes up while torch is being imported.
-        from ..models.predictor import Predictor
-
         import torch
 
-        # One thread a process: with more, a busy neighbour makes the slowest window 60 times slower.
+        from ..models.predictor import Predictor
+
+        # With more threads than one, a busy neighbour makes the slowest window 60 times slower.
         torch.set_num_threads(1)
         predictor = await asyncio.to_thread(Predictor.load, settings.model)
         engine = Engine(predictor)
