@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from innpar.models.context import CONTEXT, FEATURES, RATE, context, features
 from test_data import pulses
+
+from innpar.models.context import CONTEXT, FEATURES, RATE, context, features
 
 INDEX = {name: k for k, name in enumerate(FEATURES)}
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_data import write_index, write_record
+
 from innpar.models.context import CONTEXT
 from innpar.models.data import DataError, Windows
 from innpar.models.journal import Journal, replace
@@ -17,7 +19,6 @@ from innpar.models.train import Trainer, train
 from innpar.models.validate import held_cuffs
 from innpar.stream.dataset import BAND, GUARD, RATE, WINDOW, split_windows
 from innpar.stream.filter import conditioning_matrix
-from test_data import write_index, write_record
 
 MATRIX = conditioning_matrix(WINDOW, GUARD, RATE, BAND)
 CONFIG = TrainConfig(
