@@ -43,6 +43,7 @@ class Delivery:
         self._volatile: dict[int, str] = {}
         self._direct: dict[int, asyncio.Future[str | None]] = {}
         self._refusals: set[str] = set()
+        self._synced = time.monotonic()
         self.published = 0
         self.refused = 0
 
@@ -69,16 +70,26 @@ class Delivery:
 
     async def watch(self) -> None:
         """Bring the outbox to safety when the broker is slow, give up the link when it is dead."""
-        synced = time.monotonic()
         while True:
-            await asyncio.sleep(0.25)
+            await self.pause(0.25)
             if self.lag > _DEAD:
                 raise LinkLost(f"the broker has acknowledged nothing for {_DEAD:g} s")
             if self.lag > _SLOW:
                 self._outbox.spill()
-            if time.monotonic() - synced > _SYNC:
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep, and keep what is on disk safe from a power cut meanwhile."""
+        end = time.monotonic() + seconds
+        while (rest := end - time.monotonic()) > 0:
+            due = self._synced + _SYNC - time.monotonic()
+            if due > 0:
+                await asyncio.sleep(min(rest, due))
+                continue
+            self._synced = time.monotonic()
+            try:
                 await asyncio.to_thread(self._outbox.sync)
-                synced = time.monotonic()
+            except OSError as error:
+                _log.warning("the spool cannot be synced: %s", error)
 
     async def hand_over(self, link: Link, parcel: Parcel) -> None:
         """Send one parcel past the queues and return when it is acknowledged.

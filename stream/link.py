@@ -28,6 +28,7 @@ from .command import Reply
 from .errors import BrokerError
 from .payload import Parcel
 from .properties import packed
+from .reach import knock, tls_context
 
 IN_FLIGHT = 20
 """QoS 1 messages without an acknowledgement; what mosquitto takes by default."""
@@ -68,14 +69,25 @@ class Received:
     reply: Reply | None
 
 
+_LOST = "the connection to the broker is lost"
+_TAKEN_OVER = 142
+
 Acknowledged = Callable[[int, str | None], None]
 """Takes the number that `Link.send` returned, and why the broker refused it, if it did."""
 
 
 class Link(aiomqtt.Client):
-    """An open connection; made by `connect`."""
+    """An open connection; made by `connect`.
+
+    Attributes:
+        in_flight: Unacknowledged QoS 1 messages that the broker takes.
+        missed: Messages that came faster than they were read, and are lost.
+        on_acknowledged: Told of every message that `send` has handed over.
+        version: Of MQTT, as agreed.
+    """
 
     in_flight = IN_FLIGHT
+    missed = 0
     on_acknowledged: Acknowledged | None = None
     version = V5
 
@@ -92,7 +104,7 @@ class Link(aiomqtt.Client):
         properties = packed(parcel) if self.version is V5 else None
         info = self._client.publish(topic, parcel.payload, parcel.qos, parcel.retain, properties)
         if info.rc != MQTT_ERR_SUCCESS:
-            raise LinkLost("the connection to the broker is lost")
+            raise LinkLost(_LOST)
         return info.mid
 
     async def listen(self, topic: str) -> str | None:
@@ -100,7 +112,7 @@ class Link(aiomqtt.Client):
         try:
             (code,) = await self.subscribe(topic, qos=1)
         except aiomqtt.MqttError as error:
-            raise LinkLost(f"the connection to the broker is lost: {error}") from None
+            raise LinkLost(_why(error)) from None
         value = code.value if isinstance(code, ReasonCode) else code
         return str(code) if value >= 0x80 else None
 
@@ -110,8 +122,7 @@ class Link(aiomqtt.Client):
             async for message in self.messages:
                 yield _received(message)
         except aiomqtt.MqttError as error:
-            cause = error.__cause__ or error
-            raise LinkLost(f"the connection to the broker is lost: {cause}") from None
+            raise LinkLost(_why(error)) from None
 
     async def drop(self) -> None:
         """Leave no socket and no task; aiomqtt leaves both where connecting failed half-way."""
@@ -136,6 +147,10 @@ class Link(aiomqtt.Client):
         limit = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
         self.in_flight = min(IN_FLIGHT, limit)
         super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        self.missed += self._queue.full()  # aiomqtt drops it then
+        super()._on_message(client, userdata, message)
 
     def _on_disconnect(
         self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
@@ -163,8 +178,8 @@ async def connect(
     Raises:
         BrokerError: The broker is not there, or does not let us in.
     """
-    context = _tls(address)
-    await _knock(address, context)
+    context = tls_context(address)
+    await knock(address, context)
     link = await _greet(address, context, client_id, will)
     try:
         yield link
@@ -250,48 +265,14 @@ def _refusal(error: MqttConnectError, address: Address) -> BrokerError:
     return BrokerError(f"{address} refuses the connection: {error.rc}")
 
 
-async def _knock(address: Address, context: ssl.SSLContext | None) -> None:
-    """Find out whether the broker can be reached at all.
-
-    aiomqtt connects in a thread that cannot be cancelled and tells little of what went wrong.
-    """
-    try:
-        async with asyncio.timeout(_HANDSHAKE):
-            _, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-    except TimeoutError:
-        raise BrokerError(f"{address} does not answer: check host, port and firewall") from None
-    except ssl.SSLCertVerificationError as error:
-        raise BrokerError(
-            f"the certificate of {address} cannot be trusted ({error.verify_message}): "
-            "name its authority with ?ca=FILE, and use the host name it was made for"
-        ) from None
-    except ssl.SSLError as error:
-        raise BrokerError(
-            f"TLS with {address} fails ({error.reason or error}): is this its TLS port, often 8883?"
-        ) from None
-    except ConnectionResetError:
-        what = "is it an MQTT broker, and does it speak TLS on this port?"
-        raise BrokerError(f"{address} hangs up on us: {what}") from None
-    except ConnectionRefusedError:
-        raise BrokerError(f"nothing listens at {address}: start the broker there") from None
-    except OSError as error:
-        raise BrokerError(f"{address} cannot be reached ({error.strerror or error})") from None
-
-
-def _tls(address: Address) -> ssl.SSLContext | None:
-    if not address.tls:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=address.ca)
-        if address.cert is not None:
-            context.load_cert_chain(address.cert, address.key)
-    except (OSError, ssl.SSLError) as error:
-        files = ", ".join(name for name in (address.ca, address.cert, address.key) if name)
-        raise BrokerError(f"no usable certificate in {files} ({error}): check the files") from None
-    return context
+def _why(error: aiomqtt.MqttError) -> str:
+    """Return what the broker said when it closed the connection, if it said anything."""
+    code = getattr(error.__cause__, "rc", None)
+    if not isinstance(code, ReasonCode) or code.value <= 128:
+        return _LOST
+    if code.value == _TAKEN_OVER:
+        return f"{_LOST}: another process with the same name took it over"
+    return f"{_LOST}: {code}"
 
 
 def _will(parcel: Parcel, version: aiomqtt.ProtocolVersion) -> aiomqtt.Will:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from ..devices import Event
 from .address import Address, check_root
 from .bridge import Bridge
 from .claim import Claim, claim, state_folder
-from .command import NAMES, Calibrate, Command, CommandError, Reply, parse_command
+from .command import NAMES, Command
 from .delivery import Delivery
 from .errors import BrokerError
 from .estimate import Birth, Item, State
-from .link import Link, LinkLost, Received, connect
+from .intake import Intake
+from .link import Link, LinkLost, connect
 from .outbox import Outbox
-from .payload import Parcel, parcel, reply_parcel
+from .payload import Parcel, parcel
 from .spool import Spool
 from .summary import Summaries
 
@@ -51,7 +50,7 @@ class MqttSink:
         self._delivery = Delivery(outbox, self._room.set)
         self._summaries = Summaries()
         self._births: dict[str, Birth] = {}
-        self._commands: asyncio.Queue[Command] = asyncio.Queue(maxsize=64)
+        self._intake = Intake(bridge, self._put)
         self._news = asyncio.Event()
         self._link: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -126,12 +125,11 @@ class MqttSink:
     async def commands(self) -> AsyncIterator[Command]:
         """Iterate over what subscribers ask for; `answer` each."""
         while True:
-            yield await self._commands.get()
+            yield await self._intake.get()
 
     def answer(self, command: Command, error: str | None = None) -> None:
         """Tell the asker how it went: on the response topic, else a failure as an event."""
-        name = "calibrate" if isinstance(command, Calibrate) else "mark"
-        self._answer(name, command.device, command.reply, error)
+        self._intake.answer(command, error)
 
     @property
     def connected(self) -> bool:
@@ -196,7 +194,7 @@ class MqttSink:
             attempt += 1
             # Jitter, so that many wristbands' computers do not return at once.
             pause = min(0.25 * 2**attempt, _LONGEST_PAUSE) * random.uniform(0.5, 1.0)
-            await asyncio.sleep(pause)
+            await self._delivery.pause(pause)
 
     async def _serve(self, connected: asyncio.Future[None]) -> None:
         """Hold one connection until it is lost, and say why it was."""
@@ -269,30 +267,7 @@ class MqttSink:
                     _log.info("%s was left online by an earlier run; saying offline", device)
                     self._put(parcel(State(device, "offline"), self._bridge.root))
             else:
-                self._command(message)
-
-    def _command(self, message: Received) -> None:
-        device, name = message.topic.removeprefix(f"{self._bridge.root}/cmd/").split("/")
-        if message.retained:
-            _log.warning(
-                "a retained command on %s is ignored: send it without retain", message.topic
-            )
-            return
-        try:
-            command = parse_command(name, device, message.payload, message.reply)
-            self._commands.put_nowait(command)
-        except CommandError as error:
-            self._answer(name, device, message.reply, str(error))
-        except asyncio.QueueFull:
-            self._answer(name, device, message.reply, "too many commands are waiting")
-
-    def _answer(self, name: str, device: str, reply: Reply | None, error: str | None) -> None:
-        if reply is not None and self._bridge.may_answer(reply.topic):
-            self._put(reply_parcel(name, device, error, reply.topic, reply.correlation))
-        elif error is not None:
-            now = time.time_ns()
-            text = f"{name} command refused: {error}"
-            self._put(parcel(Event(device, "notice", now, now, {"text": text}), self._bridge.root))
+                self._intake.take(message)
 
     async def _leave(self) -> None:
         """Say ``offline``, deliver what can be delivered at once, and disconnect."""

@@ -137,9 +137,14 @@ class Spool:
 
     def sync(self) -> None:
         """Wait until what was appended would survive a power cut."""
-        if self._writer is not None:
-            os.fdatasync(self._writer)
+        if self._writer is None:
+            return
+        writer = os.dup(self._writer)  # a thread may be here while another segment is begun
+        try:
+            os.fdatasync(writer)
             os.fdatasync(self._done_file)
+        finally:
+            os.close(writer)
 
     def close(self) -> None:
         self._close_writer()

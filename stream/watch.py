@@ -54,9 +54,13 @@ async def _watch(address: Address, topic: str, as_json: bool) -> None:
             )
         if not as_json:
             print(f"{topic} on {address}; Ctrl-C ends", file=sys.stderr)
-        async with aclosing(link.received()) as messages:
-            with screen.live if screen is not None else nullcontext():
-                await _show(messages, screen, as_json)
+        try:
+            async with aclosing(link.received()) as messages:
+                with screen.live if screen is not None else nullcontext():
+                    await _show(messages, screen, as_json)
+        finally:
+            if link.missed:
+                print(f"{link.missed} messages came too fast to be shown", file=sys.stderr)
 
 
 async def _show(messages: AsyncIterator[Received], screen: Screen | None, as_json: bool) -> None:
