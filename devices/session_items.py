@@ -116,8 +116,7 @@ def unpack_chunk(device: str, signal: str, channels: tuple[str, ...], packed: by
     times = np.frombuffer(packed, "<i8", rows, _HEADER.size).astype(np.int64)
     data = np.frombuffer(packed, f"<{kind.decode()}", rows * columns, wide).astype(np.float64)
     try:
-        kept = cast(Signal, signal)
-        return Chunk(device, kept, channels, rate, times, data.reshape(rows, columns))
+        return Chunk(device, signal, channels, rate, times, data.reshape(rows, columns))
     except ValueError as error:
         raise BadPacket(str(error), packed) from None
 

@@ -296,7 +296,7 @@ def _unpack(data: bytes, how: str, size: int) -> bytes:
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from None
     if how == "lz4":
-        import lz4.frame
+        import lz4.frame  # type: ignore[import-untyped]  # it ships none
 
         try:
             plain: bytes = lz4.frame.decompress(data)

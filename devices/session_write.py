@@ -181,8 +181,8 @@ class Writer:
 
 
 def _done(record: RecordBuilder) -> bytes:
-    data: Any = record.end()
-    return bytes(data)
+    builder: Any = record  # its methods carry no types
+    return bytes(builder.end())
 
 
 def _pack(plain: bytes) -> tuple[bytes, str]:

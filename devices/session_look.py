@@ -1,0 +1,98 @@
+"""What a session file holds of each device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import Chunk, Event, Refused
+from .session_items import (
+    ABOUT,
+    EVENTS,
+    RAW,
+    SIGNALS,
+    Frame,
+    Topic,
+    from_json,
+    unpack_chunk,
+    unpack_event,
+)
+from .session_read import Message, SessionFile
+
+
+def entry_of(
+    file: SessionFile, message: Message, device: str | None = None
+) -> Chunk | Event | Frame | None:
+    """Return what a message of a device (None for any) holds; None for what is no part of a stream.
+
+    Raises:
+        BadPacket: It is not what its channel says.
+    """
+    channel = file.channels.get(message.channel)
+    if channel is None:
+        return None
+    topic = Topic.of(channel.topic)
+    if device not in (None, topic.device):
+        return None
+    if topic.what in SIGNALS:
+        labels = tuple(channel.about.get("channels", "").split("\t"))
+        return unpack_chunk(topic.device, topic.what, labels, message.data)
+    if topic.what == EVENTS:
+        return unpack_event(topic.device, message.data)
+    if topic.what == RAW:
+        return Frame(topic.device, topic.rest, message.time, message.data)
+    return None
+
+
+def told_of(file: SessionFile) -> str:
+    """Return what a person should know of a file's state; empty where it is sound."""
+    said = []
+    if file.damaged:
+        said.append(f"{len(file.damaged)} of {len(file.blocks)} blocks are damaged and left out")
+    if not file.whole:
+        said.append(f"the recording ends abruptly ({file.ignored} bytes at its end are ignored)")
+    return "; ".join(said)
+
+
+def devices_in(file: SessionFile) -> list[str]:
+    """Return the ids of the devices of which samples were recorded, in order of appearance."""
+    topics = [Topic.of(channel.topic) for channel in file.channels.values()]
+    return list(dict.fromkeys(topic.device for topic in topics if topic.what == "ppg"))
+
+
+def about(file: SessionFile, device: str) -> dict[str, Any]:
+    """Return what was noted of a device when it was opened; empty where that is lost."""
+    numbers = file.numbers(str(Topic(device, ABOUT)))
+    for message in file.messages(file.holding(numbers)):
+        if message.channel in numbers:
+            return from_json(message.data)
+    return {}
+
+
+def extent(file: SessionFile, device: str) -> tuple[int, int]:
+    """Return the times of the first and the last PPG sample, ns since the Unix epoch.
+
+    Raises:
+        Refused: There is none.
+    """
+    numbers = file.numbers(str(Topic(device, "ppg")))
+    places = file.holding(numbers)
+    first = last = None
+    for message in file.messages(places):
+        chunk = entry_of(file, message, device) if message.channel in numbers else None
+        if isinstance(chunk, Chunk) and len(chunk):
+            first = int(chunk.times[0])
+            break
+    for place in reversed(places):
+        ends = [
+            int(chunk.times[-1])
+            for message in file.messages([place])
+            if message.channel in numbers
+            and isinstance(chunk := entry_of(file, message, device), Chunk)
+            and len(chunk)
+        ]
+        if ends:
+            last = ends[-1]
+            break
+    if first is None or last is None:
+        raise Refused(f"{file.path}: no PPG of {device} was recorded in it")
+    return first, last

@@ -1,0 +1,234 @@
+"""Record, and replay: the same stream, the same beats, bit for bit."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import estimates, same, stream_all
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from mcap.reader import make_reader
+from sessions import MAX, demo, keys, played, record, samples
+
+from innpar.devices import NS, Chunk, Event, NotFound, Refused
+from innpar.devices.registry import create
+from innpar.devices.session import Session, open_session
+from innpar.devices.session_items import pack_chunk, pack_event, unpack_chunk, unpack_event
+from innpar.devices.session_read import SessionFile
+from innpar.devices.virtual.scaled import ScaledClock
+from innpar.devices.virtual.worn import worn
+from innpar.stream.estimate import Item
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Item]]:
+    path = tmp_path_factory.mktemp("session") / "demo.mcap"
+    return path, record(path, demo(90, seed=3))
+
+
+def without_remark(items: list[Chunk | Event]) -> list[Chunk | Event]:
+    """Leave out what is said ahead of a recording of nobody."""
+    assert isinstance(items[0], Event)
+    assert "simulated wearer" in items[0].detail["text"]
+    return items[1:]
+
+
+def test_the_stream_is_what_it_was(recorded: tuple[Path, list[Item]]) -> None:
+    path, _ = recorded
+    device = demo(90, seed=3)
+    with SessionFile(path) as file:
+        assert file.whole
+    again = without_remark(played(path))
+    first = next(item for item in again if isinstance(item, Chunk))
+    assert keys(again) == keys(list(device.items(int(first.times[0]))))
+
+
+def test_the_beats_are_what_they_were(recorded: tuple[Path, list[Item]]) -> None:
+    path, live = recorded
+    device = create(f"replay:{path}", pace=MAX)
+    assert isinstance(device, Session)
+    assert (device.id, device.source, device.polarity, device.site) == (
+        "demo",
+        "replay",
+        -1,
+        "wrist",
+    )
+    again = estimates(stream_all([device])[0])
+    assert len(again) > 60
+    assert {beat.calibration.state for beat in again} == {"none", "ok"}
+    assert {beat.source for beat in again} == {"replay"}
+    assert same(estimates(live), again)
+
+
+def test_without_the_cuff_the_beats_are_others(recorded: tuple[Path, list[Item]]) -> None:
+    path, live = recorded
+    again = estimates(stream_all([open_session(path, {"cuffs": "off"}, pace=MAX)])[0])
+    assert {beat.calibration.state for beat in again} == {"none"}
+    assert not same(estimates(live), again)
+
+
+def test_other_readers_of_mcap_read_it(recorded: tuple[Path, list[Item]]) -> None:
+    path, live = recorded
+    with path.open("rb") as stream:
+        reader = make_reader(stream, validate_crcs=True)
+        summary = reader.get_summary()
+        assert summary is not None
+        assert summary.statistics is not None
+        assert reader.get_header().profile == "innpar-session/1"
+        topics = [channel.topic for _, channel, _ in reader.iter_messages()]
+    assert len(topics) == summary.statistics.message_count
+    assert topics.count("demo/beats") == len(estimates(live))
+    assert topics.count("run") == topics.count("demo/about") == 1
+
+
+@pytest.mark.parametrize("rate", [None, 176])
+def test_a_polar_with_faults_decoded_then_and_decoded_now(tmp_path: Path, rate: int | None) -> None:
+    """Frames lost, late, swapped and cut short, a link lost and a stream that stalls."""
+    pytest.importorskip("bumble")
+    tail = "" if rate is None else f"?rate={rate}"
+    device = worn(create(f"polar-verity:DEADBEEF{tail}"))
+    device.faults.drop, device.faults.jitter, device.faults.ppm = 0.02, 0.2, 40.0
+    beats = 0
+
+    def trouble(item: Item) -> None:
+        nonlocal beats
+        sensor = device.sensor
+        if type(item).__name__ != "Estimate" or sensor is None:
+            return
+        beats += 1
+        sensor.faults.swap_next += beats == 10
+        sensor.faults.truncate_next += beats == 14
+        if beats == 18:
+            assert sensor.air is not None
+            sensor.air.hang_up()
+        if beats == 40:
+            sensor.faults.stall = True
+            asyncio.get_running_loop().call_later(1, setattr, sensor.faults, "stall", False)
+
+    path = tmp_path / "polar.mcap"
+    live = record(path, device, clock=ScaledClock(12), duration=110, on=trouble)
+    kinds = [item.kind for item in live if isinstance(item, Event)]
+    assert kinds.count("connected") >= 2
+    assert kinds.count("gap") >= 3
+    before = estimates(live)
+    assert len(before) > 40
+    then = open_session(path, {}, pace=MAX)
+    now = open_session(path, {"redecode": "on"}, pace=MAX)
+    assert keys(list(then.items())) == keys(list(now.items()))
+    assert same(before, estimates(stream_all([then])[0]))
+    assert same(before, estimates(stream_all([now])[0]))
+
+
+def test_redecoding_needs_frames(recorded: tuple[Path, list[Item]]) -> None:
+    with pytest.raises(Refused, match="leave out redecode"):
+        played(recorded[0], redecode="on")
+
+
+def test_cut_from_any_second(recorded: tuple[Path, list[Item]]) -> None:
+    path, _ = recorded
+    times, data = samples(played(path))
+    for begin, end in ((0, 20), (33.3, 47.7), (60, 1e6), (89.5, 91)):
+        low, high = times[0] + round(begin * NS), times[0] + round(end * NS)
+        inside = (times >= low) & (times < high)
+        part = played(path, from_=str(begin), to=str(end))
+        cut_times, cut = samples(part)
+        assert (cut_times == times[inside]).all()
+        assert (cut == data[inside]).all()
+        assert [i.kind for i in part if isinstance(i, Event)].count("connected") == 1
+        events = [i for i in part if isinstance(i, Event) and i.kind not in ("connected", "notice")]
+        assert all(low <= event.start < high for event in events)
+
+
+def test_seeking_reads_no_more_than_it_must(recorded: tuple[Path, list[Item]]) -> None:
+    path, _ = recorded
+    session = open_session(path, {"from": "80"}, pace=MAX)
+    with SessionFile(path) as file:
+        places = session._places(file)
+        events = file.holding(file.numbers("demo/events"))
+        last = file.blocks[-1]
+        assert last.end >= session.last
+        start = next(n for n, block in enumerate(file.blocks) if block.end >= session.begin)
+        assert set(places) == {*(e for e in events if e < start), *range(start, len(file.blocks))}
+
+
+def test_a_loop_goes_on_in_time(recorded: tuple[Path, list[Item]]) -> None:
+    once, data = samples(played(recorded[0], from_="10", to="14"))
+    items = played(recorded[0], from_="10", to="14", loop="3")
+    times, thrice = samples(items)
+    assert (np.diff(times) > 0).all()
+    assert thrice.tobytes() == data.tobytes() * 3
+    assert (times[: len(once)] == once).all()
+    gaps = [i for i in items if isinstance(i, Event) and "begins again" in str(i.detail)]
+    assert len(gaps) == 2
+    endless = open_session(recorded[0], {"from": "10", "to": "14", "loop": "on"}).items()
+    seen = [next(endless) for _ in range(500)]
+    assert len([i for i in seen if isinstance(i, Event) and i.kind == "gap"]) > 5
+
+
+def test_several_devices_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "two.mcap"
+    live = record(path, demo(30), demo(30, seed=2, id="other", rate=135.0))
+    with pytest.raises(Refused, match=r"there are: demo, other"):
+        create(f"replay:{path}")
+    with pytest.raises(NotFound, match="no device is called 'third'"):
+        create(f"replay:{path}?device=third")
+    for name in ("demo", "other"):
+        device = create(f"replay:{path}?device={name}", pace=MAX)
+        again = estimates(stream_all([device])[0])
+        assert len(again) > 15
+        assert same(estimates(live, name), again)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("?from=-1", "from is a number"),
+        ("?from=9&to=3", "does not come after"),
+        ("?from=1000", "past its end"),
+        ("?loop=often", "loop is on or off"),
+        ("?form=3", "did you mean from"),
+    ],
+)
+def test_options_that_make_no_sense(
+    recorded: tuple[Path, list[Item]], options: str, words: str
+) -> None:
+    with pytest.raises(Refused, match=words):
+        create(f"replay:{recorded[0]}{options}")
+
+
+def _chunks() -> st.SearchStrategy[Chunk]:
+    finite = st.floats(allow_nan=False, width=64)
+    numbers = st.one_of(finite, st.integers(-(2**31), 2**31 - 1).map(float), st.just(np.nan))
+
+    def build(shape: tuple[int, int]) -> st.SearchStrategy[Chunk]:
+        return st.builds(
+            lambda data, times, rate: Chunk(
+                "d", "ppg", tuple(f"c{n}" for n in range(shape[1])), rate, times, data
+            ),
+            arrays.arrays(np.float64, shape, elements=numbers),
+            arrays.arrays(np.int64, shape[0]),
+            st.floats(0.1, 1e4),
+        )
+
+    return st.tuples(st.integers(0, 20), st.integers(1, 5)).flatmap(build)
+
+
+@given(_chunks())
+def test_samples_come_back_bit_for_bit(chunk: Chunk) -> None:
+    back = unpack_chunk("d", "ppg", chunk.channels, pack_chunk(chunk))
+    assert keys([back]) == keys([chunk])
+
+
+@given(
+    st.integers(-(2**62), 2**62),
+    st.dictionaries(
+        st.text(), st.one_of(st.none(), st.booleans(), st.floats(allow_nan=False), st.text())
+    ),
+)
+def test_events_come_back(start: int, detail: dict[str, object]) -> None:
+    event = Event("d", "notice", start, start + 1, detail)
+    assert unpack_event("d", pack_event(event)) == event
