@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from . import pmd
 from .base import NS, BadPacket, Chunk, Event, NotFound
+from .gatt import Stream
 from .options import Options, closest
 from .pmd import Metadata, Pulses
 from .pmd_control import FEATURES, RESPONSE, parse_answer, parse_features, parse_settings
@@ -173,9 +174,32 @@ def _control(raw: bytes) -> Record:
     return {**told, **{s.name.lower(): list(values) for s, values in settings.items()}}
 
 
+class _Plain:
+    """Whatever needs no more than its stream; see `Decoder`."""
+
+    def __init__(self, stream: Stream, channels: tuple[str, ...]) -> None:
+        self._stream = stream
+        self.channels = channels
+
+    def push(self, channel: str, arrival: int | None, raw: bytes) -> list[Record]:
+        when = self._stream.arrival_of(channel, raw) if arrival is None else arrival
+        return list(records(self._stream.push(channel, when, raw)))
+
+    def flush(self) -> list[Record]:
+        return list(records(self._stream.flush()))
+
+
+def _cuff(name: str, options: dict[str, str]) -> Decoder:
+    from .cuff import CHANNEL, CuffStream
+
+    Options(f"decode {name}", options, {})
+    return _Plain(CuffStream(name), (CHANNEL,))
+
+
 DECODERS: dict[str, Callable[[str, dict[str, str]], Decoder]] = {
     "polar-verity": _Polar,
     "polar-oh1": _Polar,
     "polar": _Polar,
+    "cuff": _cuff,
 }
 """Device → what decodes it."""

@@ -38,6 +38,12 @@ def _replay(argument: str, options: dict[str, str], pace: Pace) -> Device:
     return create_replay(argument, options, pace)
 
 
+def _lsl(argument: str, options: dict[str, str], pace: Pace) -> Device:
+    from .lsl import create_lsl
+
+    return create_lsl(argument, options, pace)
+
+
 def _polar(model: str) -> Factory:
     def make(argument: str, options: dict[str, str], pace: Pace) -> Device:
         from .polar import create_polar
@@ -47,6 +53,12 @@ def _polar(model: str) -> Factory:
     return make
 
 
+def _cuff(argument: str, options: dict[str, str], pace: Pace) -> Device:
+    from .cuff import create_cuff
+
+    return create_cuff(argument, options, pace)
+
+
 DEVICES: dict[str, Entry] = {
     "demo": Entry("a simulated wearer with a known blood pressure: demo[:SEED]", _demo),
     "polar-verity": Entry(
@@ -54,6 +66,13 @@ DEVICES: dict[str, Entry] = {
     ),
     "polar-oh1": Entry("Polar OH1: polar-oh1[:NUMBER or ADDRESS]", _polar("polar-oh1")),
     "polar": Entry("whichever Polar with an optical sensor is near", _polar("polar")),
+    "lsl": Entry(
+        "an LSL stream of pulses: lsl[:name=… or type=… or source_id=…][?channel=…]", _lsl
+    ),
+    "cuff": Entry(
+        "a Bluetooth blood-pressure cuff, to calibrate with: cuff[:NAME or ADDRESS][?for=DEVICE]",
+        _cuff,
+    ),
     "replay": Entry("a recording, whatever its format: replay:FILE[?rate=100&channel=…]", _replay),
 }
 

@@ -37,7 +37,7 @@ KNOWN = (
         "PPG where its firmware has it (untested; bonds with one host)",
     ),
     Known(("Polar H",), (), "", "heart rate and ECG only: no PPG"),
-    Known((), (_SIG("1810"),), "", "a blood-pressure cuff"),
+    Known((), (_SIG("1810"),), "cuff", "cuff readings, to calibrate with"),
     Known((), (_SIG("180d"),), "", "heart rate only: no PPG that is documented"),
 )
 

@@ -133,7 +133,7 @@ def test_recognition() -> None:
     assert recognise(sighting("Polar Sense 8A3F1B2C")).device == "polar-verity:8A3F1B2C"
     assert recognise(sighting("Polar OH1 12345678")).device == "polar-oh1:12345678"
     cuff = recognise(sighting("X", ("00001810-0000-1000-8000-00805f9b34fb",)))
-    assert (cuff.device, cuff.streams) == ("", "a blood-pressure cuff")
+    assert cuff.device == "cuff:A0:9E:1A:8A:3F:1B"
     assert recognise(sighting("")).streams == ""
 
 
