@@ -21,10 +21,18 @@ import numpy.typing as npt
 
 
 def _smoother(samples: int, cutoff: float, rate: float) -> npt.NDArray[np.float64]:
-    second_difference = np.diff(np.eye(samples), n=2, axis=0)
+    """Return the inverse of 1 + weight · DᵀD, D the second difference: five diagonals."""
+    from scipy.linalg import solveh_banded
+
     weight = (2.0 * np.sin(np.pi * cutoff / rate)) ** -4.0
-    penalty = np.eye(samples) + weight * (second_difference.T @ second_difference)
-    return np.linalg.inv(penalty)
+    second_difference = np.diff(np.eye(samples), n=2, axis=0)
+    penalty = weight * (second_difference.T @ second_difference)
+    upper = np.zeros((3, samples))
+    for k in range(3):
+        upper[2 - k, k:] = np.diagonal(penalty, k)
+    upper[2] += 1.0
+    smoother: npt.NDArray[np.float64] = solveh_banded(upper, np.eye(samples))
+    return smoother
 
 
 @functools.cache
