@@ -145,8 +145,8 @@ class Device(Protocol):
         """Connect on entering, disconnect on leaving.
 
         An event may come ahead of the samples of its time, never after them, so that how samples
-        are cut into chunks changes nothing. The iterator ends when the source has ended (a file); a live device iterates for ever,
-        reconnecting by itself and saying so with events.
+        are cut into chunks changes nothing. The iterator ends when the source has ended (a file);
+        a live device iterates for ever, reconnecting by itself and saying so with events.
 
         Raises:
             NotFound, Refused: On entering, where trying again would not help.
