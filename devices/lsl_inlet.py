@@ -1,0 +1,398 @@
+"""An LSL inlet on a thread of its own, and the bridge from it to the event loop.
+
+The only import of pylsl among the devices. liblsl blocks; its calls are kept shorter than `SLICE`,
+so that closing never waits longer. liblsl's own recovery is left off: finding a stream again by
+ourselves works without a source id too, and tells a new outlet from a link that came back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .base import NS, HostClock, NotFound, Refused
+from .lsl_stream import Block
+
+log = logging.getLogger(__name__)
+
+SLICE = 0.1
+"""s. The longest that liblsl may block at a time."""
+
+POLL = 0.02
+"""s between two looks at which streams have answered."""
+
+COLLECT = 0.8
+"""s. After a first stream has answered, others that match have so long to do so too: those beyond
+the multicast group are only asked half a second later."""
+
+STALL = 5.0
+"""s without a sample before the stream is looked for anew."""
+
+OPENING = 5.0
+"""s for each step of opening a stream; the first clock correction takes two thirds of one."""
+
+MOST_BLOCKS = 4096
+"""Pulls that wait for the loop; half a minute of single samples at the fastest usual rate."""
+
+CORRECT_EVERY = 0.5
+"""s between two looks at the clock correction, which liblsl renews every five."""
+
+CONFIGURATIONS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A stream that has been opened.
+
+    Attributes:
+        labels: One a channel; empty where the stream names none.
+        kinds: What each channel is, as far as it says.
+        text: Whether its values are strings.
+    """
+
+    name: str
+    type: str
+    source_id: str
+    uid: str
+    host: str
+    rate: float
+    created: float
+    channels: int
+    text: bool = False
+    labels: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    manufacturer: str = ""
+
+    @property
+    def line(self) -> str:
+        """What a person needs to tell it from another."""
+        rate = f"{self.rate:g} Hz" if self.rate else "irregular"
+        return (
+            f"name={self.name} type={self.type} source_id={self.source_id or '-'} "
+            f"({self.channels} channels, {rate}, on {self.host})"
+        )
+
+    @property
+    def again(self) -> str:
+        """A predicate for the same stream after its outlet was started anew."""
+        if self.source_id:
+            return " and ".join(
+                f"{key}={quoted(value)}"
+                for key, value in (("source_id", self.source_id), ("type", self.type))
+            )
+        fields = (("name", self.name), ("type", self.type), ("hostname", self.host))
+        return " and ".join(f"{key}={quoted(value)}" for key, value in fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The stream is gone, or has fallen silent; it is being looked for."""
+
+    why: str
+
+
+Told = Found | Block | Gone
+
+
+def library() -> Any:
+    """Return pylsl, told to keep its own remarks to itself unless it has been configured.
+
+    Raises:
+        NotFound: The LSL library cannot be loaded.
+    """
+    try:
+        import pylsl  # type: ignore[import-untyped]  # it ships no types
+    except (ImportError, RuntimeError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise NotFound(
+            f"the LSL library cannot be loaded ({first}): install it with `pip install pylsl`, "
+            "or liblsl from conda-forge"
+        ) from error
+    configured = any(Path(path).expanduser().is_file() for path in CONFIGURATIONS)
+    if "LSLAPICFG" not in os.environ and not configured:
+        # Of no effect where liblsl is already in use, so it may be said every time.
+        pylsl.set_config_content("[log]\nlevel = -3\n")
+    return pylsl
+
+
+def quoted(value: str) -> str:
+    """Return `value` as an XPath 1.0 literal.
+
+    Raises:
+        Refused: It holds both kinds of quotes, which XPath 1.0 cannot write.
+    """
+    mark = '"' if "'" in value else "'"
+    if mark in value:
+        raise Refused(f"lsl: {value!r} holds both kinds of quotes; select by another property")
+    return f"{mark}{value}{mark}"
+
+
+class Inbox:
+    """Carries what the thread has to tell to the loop. Bounded; the oldest samples go first."""
+
+    def __init__(self, most: int = MOST_BLOCKS) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._items: deque[Told | Exception] = deque()
+        self._lock = threading.Lock()
+        self._news = asyncio.Event()
+        self._most = most
+        self.dropped = 0
+        """Samples thrown away because nobody took them in time."""
+
+    def put(self, item: Told | Exception) -> None:
+        """From the thread."""
+        with self._lock:
+            if len(self._items) >= self._most:
+                item = self._drop(item)
+            self._items.append(item)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    def _drop(self, newest: Told | Exception) -> Told | Exception:
+        """Throw the oldest block away and leave its number with the block after it."""
+        blocks = [k for k, item in enumerate(self._items) if isinstance(item, Block)][:2]
+        if not blocks:
+            return newest
+        oldest = self._items[blocks[0]]
+        assert isinstance(oldest, Block)
+        self.dropped += len(oldest.stamps)
+        lost = oldest.dropped + len(oldest.stamps)
+        heir = self._items[blocks[1]] if len(blocks) > 1 else newest
+        if isinstance(heir, Block):
+            heir = replace(heir, dropped=heir.dropped + lost)
+            if len(blocks) > 1:
+                self._items[blocks[1]] = heir
+            else:
+                newest = heir
+        del self._items[blocks[0]]
+        return newest
+
+    async def next(self) -> Told:
+        """Return the oldest item.
+
+        Raises:
+            DeviceError: The thread could not begin.
+        """
+        while True:
+            with self._lock:
+                item = self._items.popleft() if self._items else None
+                if item is None:
+                    self._news.clear()
+            if isinstance(item, Exception):
+                raise item
+            if item is not None:
+                return item
+            await self._news.wait()
+
+
+class Reader(threading.Thread):
+    """Finds a stream, pulls from it, and finds it again whenever it is gone.
+
+    Args:
+        predicate: Which stream, as an XPath 1.0 predicate.
+        wait: Seconds to look for it the first time.
+        inbox: Where everything goes.
+        clock: The host's.
+        ended: Called when the thread is about to end.
+    """
+
+    def __init__(
+        self,
+        predicate: str,
+        wait: float,
+        inbox: Inbox,
+        clock: HostClock,
+        ended: Callable[[], None],
+    ) -> None:
+        super().__init__(name="lsl", daemon=True)
+        self._lsl = library()
+        self._predicate = predicate
+        self._wait = wait
+        self._inbox = inbox
+        self._ended = ended
+        self._over = threading.Event()
+        # Both clocks are the computer's monotonic one, so they never drift apart.
+        self._shift = clock.now() - round(self._lsl.local_clock() * NS)
+
+    def stop(self) -> None:
+        """Ask the thread to end, which it does within about `SLICE`."""
+        self._over.set()
+
+    def run(self) -> None:
+        """Until `stop`."""
+        try:
+            info = self._first()
+            while not self._over.is_set() and info is not None:
+                why, found = self._follow(info)
+                self._inbox.put(Gone(why))
+                info = self._again(found)
+        except Exception as error:
+            self._inbox.put(error)
+        finally:
+            self._ended()
+
+    def _first(self) -> Any:
+        """Return the one stream that matches, None when stopped.
+
+        Raises:
+            NotFound: None does. Refused: Several do, or the predicate makes no sense.
+        """
+        infos: list[Any] = []
+        settle = until = time.monotonic() + self._wait
+        resolver = self._resolver(self._predicate)
+        while not self._over.is_set() and time.monotonic() < min(until, settle):
+            if not infos:
+                settle = time.monotonic() + COLLECT
+            self._over.wait(POLL)
+            infos = resolver.results()
+        if self._over.is_set():
+            return None
+        if not infos:
+            raise NotFound(
+                f"no LSL stream with {self._predicate} for {self._wait:g} s: start the program "
+                "that sends it, in the same network and past the firewall (UDP 16571-16604, "
+                "TCP 16572-16604); `innpar-stream doctor` lists what can be seen"
+            )
+        if len(infos) > 1:
+            lines = "\n".join(f"  {describe(info).line}" for info in infos)
+            raise Refused(
+                f"{len(infos)} LSL streams match; say which, as in lsl:name=… or lsl:source_id=…\n"
+                + lines
+            )
+        return infos[0]
+
+    def _resolver(self, predicate: str) -> Any:
+        try:
+            return self._lsl.ContinuousResolver(pred=predicate)
+        except RuntimeError:
+            raise Refused(f"lsl: {predicate!r} is no predicate that LSL understands") from None
+
+    def _again(self, found: Found) -> Any:
+        """Return the stream's newest outlet once there is one; None when stopped."""
+        resolver = self._resolver(found.again)
+        while not self._over.is_set():
+            same = [i for i in resolver.results() if i.channel_count() == found.channels]
+            if same:
+                return max(same, key=lambda info: float(info.created_at()))
+            self._over.wait(POLL)
+        return None
+
+    def _follow(self, info: Any) -> tuple[str, Found]:
+        """Pull until the stream is gone; return why it is, and what it was."""
+        found = describe(info)
+        inlet = self._lsl.StreamInlet(info, max_buflen=60, recover=False, as_numpy=True)
+        try:
+            if not found.text:
+                self._patiently(inlet.open_stream)
+            full = self._patiently(inlet.info)
+            if full is not None:
+                found = describe(full)
+            if found.text:
+                self._inbox.put(found)
+                return "its values are text", found
+            correction = self._patiently(inlet.time_correction)
+            if correction is not None:
+                self._inbox.put(found)
+                return self._pull(inlet, correction), found
+        except (self._lsl.util.LostError, self._lsl.util.TimeoutError) as error:
+            log.info("%s: %s", found.name, error)
+        finally:
+            del inlet
+        return "the outlet was closed", found
+
+    def _patiently(self, call: Callable[[float], Any]) -> Any:
+        """Call with a short timeout until it succeeds or `STALL` is over; None when stopped."""
+        until = time.monotonic() + OPENING
+        while not self._over.is_set():
+            try:
+                return call(SLICE)
+            except self._lsl.util.TimeoutError:
+                if time.monotonic() > until:
+                    raise
+        return None
+
+    def _pull(self, inlet: Any, correction: float) -> str:
+        """Pull samples into the inbox; return why no more came."""
+        heard = corrected = time.monotonic()
+        while not self._over.is_set():
+            try:
+                data, stamps = inlet.pull_chunk(SLICE, 1024, min_samples=1)
+            except self._lsl.util.LostError:
+                return "the outlet was closed"
+            now = time.monotonic()
+            if now - corrected > CORRECT_EVERY:
+                corrected = now
+                correction = self._corrected(inlet, correction)
+            if len(stamps):
+                heard = now
+                arrival = round(self._lsl.local_clock() * NS) + self._shift
+                moved = round(correction * NS) + self._shift
+                self._inbox.put(Block(stamps, data.astype(np.float64), moved, arrival))
+            elif now - heard > STALL:
+                return f"nothing came for {STALL:g} s"
+        return "closed"
+
+    def _corrected(self, inlet: Any, before: float) -> float:
+        try:
+            return float(inlet.time_correction(SLICE / 10))
+        except self._lsl.util.TimeoutError:
+            return before
+
+
+def describe(info: Any) -> Found:
+    """Return what a stream tells of itself; labels only come with an inlet's full info."""
+    labels, kinds = [], []
+    channel = info.desc().child("channels").child("channel")
+    while not channel.empty():
+        labels.append(channel.child_value("label"))
+        kinds.append(channel.child_value("type"))
+        channel = channel.next_sibling("channel")
+    count = info.channel_count()
+    complete = len(labels) == count and all(labels)
+    return Found(
+        name=info.name(),
+        type=info.type(),
+        source_id=info.source_id(),
+        uid=info.uid(),
+        host=info.hostname(),
+        rate=float(info.nominal_srate()),
+        created=float(info.created_at()),
+        channels=count,
+        text=info.channel_format() == 3,
+        labels=tuple(labels) if complete else (),
+        kinds=tuple(kinds) if complete else (),
+        manufacturer=info.desc().child_value("manufacturer"),
+    )
+
+
+@asynccontextmanager
+async def reading(predicate: str, wait: float, clock: HostClock) -> AsyncIterator[Inbox]:
+    """Read a stream on a thread, which has ended on leaving."""
+    inbox, ended = Inbox(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(ended.set)
+
+    reader = Reader(predicate, wait, inbox, clock, end)
+    reader.start()
+    try:
+        yield inbox
+    finally:
+        reader.stop()
+        try:
+            await ended.wait()
+        finally:
+            reader.join()
