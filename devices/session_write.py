@@ -83,7 +83,9 @@ class Writer:
             self._put(self._definitions[-1])
         return self._channels[key]
 
-    def add(self, channel: int, time: int, written: int, data: bytes) -> None:
+    def add(
+        self, channel: int, time: int, written: int, data: bytes, sequence: int | None = None
+    ) -> None:
         """Add a message.
 
         Args:
@@ -91,8 +93,11 @@ class Writer:
             time: Of what it says, ns since the Unix epoch; blocks are indexed by it.
             written: When it was recorded, ns since the Unix epoch.
             data: The message.
+            sequence: Its number; the next one where it is not said.
         """
         time, written = max(0, time), max(0, written)
+        if sequence is not None:
+            self._sequence = sequence
         head = _MESSAGE.pack(5, 22 + len(data), channel, self._sequence & 0xFFFFFFFF, time, written)
         self._sequence += 1
         self._entries.setdefault(channel, []).append(_ENTRY.pack(time, self.pending))

@@ -16,6 +16,7 @@ examples:
   innpar-stream --device polar-verity --cuff 128/79   with a cuff reading taken just now
   innpar-stream --device demo                         a simulated wearer, nothing to put on
   innpar-stream --device replay:walk.txt --speed max --json > beats.jsonl
+  innpar-stream --device demo --record night.mcap     recorded; `replay night.mcap` plays it
   innpar-stream devices                               what --device can name
   innpar-stream watch                                 what is being published right now
 
@@ -25,14 +26,15 @@ Research software: not a medical device, not for diagnosis or treatment.
 Command = Callable[[argparse.Namespace], int]
 
 
-def _run_arguments(parser: argparse.ArgumentParser) -> None:
+def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
     run = parser.add_argument_group("a run")
-    run.add_argument(
-        "--device",
-        action="append",
-        metavar="NAME[:ARGUMENT]",
-        help="where samples come from; repeat it for several wearers",
-    )
+    if device:
+        run.add_argument(
+            "--device",
+            action="append",
+            metavar="NAME[:ARGUMENT]",
+            help="where samples come from; repeat it for several wearers",
+        )
     run.add_argument(
         "--broker", metavar="URL", help="mqtt:// or mqtts://[user:password@]host[:port]"
     )
@@ -64,6 +66,12 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_const",
         const=True,
         help="the real driver on a virtual radio and sensor, worn by the simulated wearer",
+    )
+    run.add_argument(
+        "--lsl-out",
+        action="store_const",
+        const=True,
+        help="PPG, ABP and beats as LSL streams too, for LabRecorder",
     )
     run.add_argument("--verbose", action="store_const", const=True, help="say more")
 
@@ -100,6 +108,27 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--broker", metavar="URL", help="mqtt:// or mqtts://… (localhost:1883)")
     watch.add_argument("--topic", metavar="TOPIC", help="what to subscribe to (bp/estimates)")
     watch.add_argument("--json", action="store_true", help="payloads as they come, a line each")
+
+    replay = command("replay", "play a recording: a session or another's", _replay)
+    replay.add_argument("file", metavar="FILE")
+    replay.add_argument("--from", dest="from_", metavar="SECONDS", help="into it, where to begin")
+    replay.add_argument("--to", metavar="SECONDS", help="into it, where to end")
+    replay.add_argument("--loop", nargs="?", const="on", metavar="TIMES", help="play it again")
+    replay.add_argument(
+        "--redecode", action="store_const", const="on", help="decode its raw frames once more"
+    )
+    replay.add_argument("--only", metavar="DEVICE", help="which of a session's devices")
+    _run_arguments(replay, device=False)
+
+    session = command("session", "look into a recording, check it, mend it, export it", _session)
+    session.add_argument("action", choices=["info", "verify", "repair", "export", "plot"])
+    session.add_argument("file", type=Path, metavar="FILE")
+    session.add_argument(
+        "out", type=Path, nargs="?", metavar="OUT", help="file (repair, plot) or folder (export)"
+    )
+    session.add_argument(
+        "--format", choices=["csv", "edf"], default="csv", help="of an export (csv)"
+    )
 
     config = command("config", "write a commented configuration", _config)
     config.add_argument("action", choices=["init"])
@@ -192,6 +221,7 @@ FLAGS = (
     "record",
     "json",
     "virtual",
+    "lsl_out",
     "verbose",
 )
 
@@ -202,6 +232,41 @@ def _run(options: argparse.Namespace) -> int:
 
     flags: dict[str, Any] = {name: getattr(options, name) for name in FLAGS}
     return start(load(flags, options.config))
+
+
+def _replay(options: argparse.Namespace) -> int:
+    chosen = {
+        "from": options.from_,
+        "to": options.to,
+        "loop": options.loop,
+        "redecode": options.redecode,
+        "device": options.only,
+    }
+    if "?" in options.file:
+        from .errors import ConfigError
+
+        raise ConfigError(f"{options.file}: a file to be replayed has no ? in its name; rename it")
+    tail = "&".join(f"{key}={value}" for key, value in chosen.items() if value is not None)
+    options.device = [f"replay:{options.file}" + (f"?{tail}" if tail else "")]
+    return _run(options)
+
+
+def _session(options: argparse.Namespace) -> int:
+    from . import session
+
+    if options.action == "info":
+        return session.info(options.file)
+    if options.action == "verify":
+        return session.verify(options.file)
+    if options.action == "repair":
+        return session.repair(options.file, options.out)
+    if options.action == "plot":
+        from .session_plot import plot
+
+        return plot(options.file, options.out)
+    from .session_export import export
+
+    return export(options.file, options.out, options.format)
 
 
 def _devices(_: argparse.Namespace) -> int:

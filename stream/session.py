@@ -1,0 +1,181 @@
+"""``innpar-stream session``: look into a recording, check it, mend it, hand it on."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from ..devices import NS
+from ..devices.session_read import SessionFile
+from ..devices.session_write import Writer
+from .errors import SessionError
+from .payload import iso
+from .survey import Found, Survey, Track, survey
+
+MOST_LINES = 10
+"""Gaps that are listed; of more only the number is told."""
+
+
+def info(path: Path) -> int:
+    """Print what is in a session; return the exit status."""
+    for line in describe(survey(path)):
+        print(line)
+    return 0
+
+
+def verify(path: Path) -> int:
+    """Print what is wrong with a session; return 0 where nothing is, 1 otherwise."""
+    found = survey(path)
+    faults = [*wrong(found)]
+    for fault in faults:
+        print(f"{path}: {fault}")
+    if not faults:
+        print(f"{path}: sound; {found.messages} messages in {found.blocks} blocks, none missing")
+    return 1 if faults else 0
+
+
+def wrong(found: Survey) -> Iterator[str]:
+    """Yield what is wrong with a session, a line each."""
+    if found.trouble:
+        remedy = f"`innpar-stream session repair {found.path}` makes a whole one of it"
+        yield f"{found.trouble}; {remedy}"
+    if found.absent:
+        yield f"{found.absent} messages are missing between those that can be read"
+    if found.unknown:
+        yield f"{found.unknown} messages are of channels whose definition is lost"
+    if found.faults:
+        yield f"{found.faults} messages are not what their channel says"
+    for device in found.devices.values():
+        for signal, track in device.tracks.items():
+            if track.disordered:
+                yield f"{device.id}: {track.disordered} {signal} samples are out of order"
+        # Beats end where the run did; a number left out between two of them is a loss.
+        told = (beat.get("seq") for beat in device.beats)
+        numbers = [number for number in told if isinstance(number, int)]
+        lost = sum(b != a + 1 for a, b in pairwise(numbers))
+        if lost:
+            yield f"{device.id}: beats are missing in {lost} places"
+
+
+def describe(found: Survey) -> Iterator[str]:
+    """Yield what is in a session, line by line."""
+    model = found.run.get("model")
+    yield f"{found.path}: {found.size / 1e6:.1f} MB, {found.blocks} blocks"
+    yield f"  recorded by {found.run.get('software', 'an unknown version')}"
+    if isinstance(model, dict):
+        yield f"  model {model.get('id')}, manifest sha256 {str(model.get('manifest_sha256'))[:16]}"
+    for device in found.devices.values():
+        yield from _device(device)
+    if found.trouble:
+        yield f"  {found.trouble}"
+
+
+def _device(device: Found) -> Iterator[str]:
+    about = device.about
+    yield f"{device.id}: {about.get('source', 'unknown source')}, worn at {about.get('site', '?')}"
+    for signal, track in device.tracks.items():
+        yield f"  {_signal(signal, track)}"
+    if device.frames:
+        yield f"  raw: {device.frames} frames, {device.frame_bytes / 1e6:.2f} MB"
+    ppg = device.tracks.get("ppg")
+    if ppg is not None:
+        yield from _gaps(device, ppg)
+    for event in device.of("cuff"):
+        yield f"  cuff {event.detail.get('sbp')}/{event.detail.get('dbp')} at {iso(event.start)}"
+    clocks = device.of("clock")
+    if clocks:
+        skews = [float(event.detail["skew_ppm"]) for event in clocks]
+        yield f"  clock: {skews[-1]:+.1f} ppm at the end ({min(skews):+.1f} to {max(skews):+.1f})"
+    if device.beats:
+        yield from _beats(device)
+
+
+def _signal(signal: str, track: Track) -> str:
+    text = (
+        f"{signal}: {track.samples} samples of {', '.join(track.channels)} at {track.rate:g} Hz, "
+        f"{track.seconds:.1f} s from {iso(track.first or 0)}"
+    )
+    for number, what in ((track.missing, "without a value"), (track.disordered, "out of order")):
+        text += f"; {number} {what}" if number else ""
+    return text
+
+
+def _gaps(device: Found, ppg: Track) -> Iterator[str]:
+    if not ppg.holes:
+        yield "  no gaps"
+        return
+    why = {(event.start, event.end): event.detail.get("why") for event in device.of("gap")}
+    lost = sum(int(event.detail.get("lost") or 0) for event in device.of("gap"))
+    yield f"  {len(ppg.holes)} gaps, {ppg.lost:.2f} s in all; {lost} samples declared lost"
+    for start, end in ppg.holes[:MOST_LINES]:
+        text = f"    {iso(start)}  {(end - start) / NS:8.3f} s  {why.get((start, end)) or ''}"
+        yield text.rstrip()
+    if len(ppg.holes) > MOST_LINES:
+        yield f"    … and {len(ppg.holes) - MOST_LINES} more"
+
+
+def _beats(device: Found) -> Iterator[str]:
+    beats = device.beats
+    valid = [beat for beat in beats if beat.get("valid")]
+    quality = [float(beat["quality"]) for beat in beats if beat.get("quality") is not None]
+    line = f"  {len(beats)} beats, {len(valid)} with pressures"
+    if quality:
+        line += f"; median quality {median(quality):.2f}"
+    yield line
+    reasons = Counter(reason for beat in beats for reason in beat.get("reasons") or ())
+    if reasons:
+        yield "    without: " + ", ".join(f"{why} {n}" for why, n in reasons.most_common())
+    if valid:
+        middle = {key: median(float(b[key]) for b in valid) for key in ("sbp", "dbp", "map", "hr")}
+        yield (
+            f"    median {middle['sbp']:.0f}/{middle['dbp']:.0f} mmHg, MAP {middle['map']:.0f}, "
+            f"heart rate {middle['hr']:.0f}"
+        )
+    states = Counter(str((beat.get("calibration") or {}).get("state")) for beat in beats)
+    yield "    calibration: " + ", ".join(f"{state} {n}" for state, n in states.most_common())
+
+
+def repair(path: Path, out: Path | None) -> int:
+    """Make a whole session of a torn or damaged one, which stays as it is.
+
+    Raises:
+        SessionError: It cannot be written.
+        DeviceError: There is no such file, or it is no session.
+    """
+    out = out or path.with_name(f"{path.stem}.repaired{path.suffix}")
+    with SessionFile(path) as file:
+        try:
+            kept = _copy(file, out)
+        except FileExistsError:
+            raise SessionError(f"{out}: exists already; name another file") from None
+        except OSError as error:
+            raise SessionError(f"{out}: cannot be written ({error.strerror})") from None
+        lost = f"; {len(file.damaged)} damaged blocks left out" if file.damaged else ""
+        if file.ignored:
+            lost += f"; {file.ignored} bytes at the torn end left out"
+    print(f"{out}: whole, {kept} messages{lost or '; nothing was wrong with the original'}")
+    return 0
+
+
+def _copy(file: SessionFile, out: Path) -> int:
+    """Write what can be read, block by block; return the number of messages."""
+    kept = 0
+    with io.FileIO(out, "x") as target:
+        writer = Writer(target, "innpar-stream session repair")
+        for place in range(len(file.blocks)):
+            for message in file.messages([place]):
+                channel = file.channels.get(message.channel)
+                if channel is None:
+                    continue
+                number = writer.channel(channel.topic, channel.encoding, channel.about)
+                writer.add(number, message.time, message.written, message.data, message.sequence)
+                kept += 1
+            writer.flush()
+        writer.finish()
+        os.fsync(target.fileno())
+    return kept
