@@ -44,6 +44,10 @@ class Session:
         self._clock = clock
         self._tap = tap
         self._linked = AsyncExitStack()
+        self._remedy = (
+            f"{f'{device.family.name} {device.who}'.strip()} is not to be found: "
+            f"{device.family.remedy}; `innpar-stream scan` lists what can be heard"
+        )
         self._link: Link | None = None
         self._stream: Stream | None = None
         self._about: dict[str, Any] = {}
@@ -74,12 +78,7 @@ class Session:
     async def _connect(self, seconds: float) -> None:
         """Find, connect, subscribe, begin; on any error nothing is left connected."""
         device, family = self._device, self._family
-        who = f"{family.name} {device.who}".strip()
-        remedy = (
-            f"{who} is not to be found: {family.remedy}; `innpar-stream scan` lists what can be "
-            "heard"
-        )
-        sighting = await find(device.matches, seconds, device.radio, remedy)
+        sighting = await find(device.matches, seconds, device.radio, self._remedy)
         async with AsyncExitStack() as stack:
             link = await stack.enter_async_context(connect(sighting, device.radio, self._clock))
             device.found(sighting)
@@ -202,14 +201,19 @@ class Session:
             attempt += 1
             try:
                 await self._connect(seconds)
-            except Refused as refused:
-                if str(refused) != told:
-                    told = str(refused)
-                    yield self._event("notice", text=told)
             except DeviceError as error:
                 log.info("%s: attempt %d: %s", self._device.id, attempt, error)
+                if self._worth_telling(error) and str(error) != told:
+                    told = str(error)
+                    yield self._event("notice", text=told)
             else:
                 return
+
+    def _worth_telling(self, error: DeviceError) -> bool:
+        """Whether somebody must do something: being out of reach mends itself, and is expected."""
+        return isinstance(error, Refused) or (
+            isinstance(error, NotFound) and str(error) != self._remedy
+        )
 
     def _event(self, kind: EventKind, **detail: Any) -> Event:
         now = self._clock.now()

@@ -15,6 +15,7 @@ from ..devices import Device, DeviceError, Event
 from ..devices.pace import Pace, SystemClock
 from ..devices.registry import create
 from .address import Address
+from .attend import assign, attend
 from .broker import broker_for
 from .command import Calibrate
 from .config import Settings
@@ -66,6 +67,7 @@ def open_devices(settings: Settings) -> list[Device]:
     for cuff in settings.cuff:
         if cuff.device is not None and cuff.device not in ids:
             raise ConfigError(f"--cuff: no device is called {cuff.device!r}; there is {ids}")
+    assign(devices)
     if not math.isinf(settings.speed) and settings.speed != 1:
         for device in devices:
             if device.source == "live":
@@ -109,6 +111,7 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         torch.set_num_threads(1)
         predictor = await asyncio.to_thread(Predictor.load, settings.model)
         engine = Engine(predictor)
+        sensors, cuffs = assign(devices)
         wearers = [
             enrol(
                 device,
@@ -118,7 +121,7 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
                 cuffs=list(settings.cuff),
                 require_calibration=settings.require_calibration,
             )
-            for device in devices
+            for device in sensors
         ]
         mqtt = await stack.enter_async_context(MqttSink.open(address, topic=settings.topic))
         sinks: list[Sink] = [mqtt, terminal, outcomes]
@@ -129,20 +132,28 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
             await stack.enter_async_context(recorder.running())
             sinks.append(recorder)
             terminal.say(f"recording to {recorder.path}")
+        if settings.lsl_out:
+            from .lsl_sink import LslSink
+
+            sinks.append(await stack.enter_async_context(LslSink.open(clock)))
         if settings.json_:
             sinks.append(JsonSink(sys.stdout.buffer))
         terminal.say(_welcome(address, settings.topic))
-        orders = asyncio.create_task(obey(mqtt, wearers), name="commands")
+        out = FanOut(sinks)
+        aside = [asyncio.create_task(obey(mqtt, wearers), name="commands")]
+        aside += [asyncio.create_task(attend(cuff, wearers, out, clock)) for cuff in cuffs]
         began = time.process_time()
         try:
             with terminal:
-                await run(wearers, engine, FanOut(sinks), clock, recorder)
+                await run(wearers, engine, out, clock, recorder)
                 await mqtt.flush()
         except DeviceError as error:
             error.after_start = any(wearer.heard for wearer in wearers)  # type: ignore[attr-defined]
             raise
         finally:
-            orders.cancel()
+            for task in aside:
+                task.cancel()
+            await asyncio.gather(*aside, return_exceptions=True)
             spent = time.process_time() - began
             population = predictor.manifest.training.get("population_mmhg")
             for line in report(wearers, outcomes.of, population):

@@ -1,0 +1,66 @@
+"""A cuff beside the wearers: its readings enter the stream of whoever wears it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..devices import Device, DeviceError, Event, HostClock
+from ..devices.cuff import Cuff
+from .errors import ConfigError
+from .pipeline import Wearer
+from .sink import Sink
+
+log = logging.getLogger(__name__)
+
+
+def assign(devices: Sequence[Device]) -> tuple[list[Device], list[Cuff]]:
+    """Part the wearers' sensors from the cuffs.
+
+    Raises:
+        ConfigError: A cuff without a wearer, or for whom it is cannot be told.
+    """
+    cuffs = [device for device in devices if isinstance(device, Cuff)]
+    sensors = [device for device in devices if not isinstance(device, Cuff)]
+    ids = [device.id for device in sensors]
+    for cuff in cuffs:
+        if cuff.wearer is None and len(ids) != 1:
+            wants = f"for which of {ids}? add ?for=…" if ids else "add the --device to calibrate"
+            raise ConfigError(f"--device {cuff.id}: {wants}")
+        if cuff.wearer is not None and not any(_is(name, cuff.wearer) for name in ids):
+            raise ConfigError(f"--device {cuff.id}: no device is called {cuff.wearer!r}: {ids}")
+    return sensors, cuffs
+
+
+def _is(device: str, wanted: str | None) -> bool:
+    """Whether an id is the wanted one, or one made of it once the sensor was found."""
+    return wanted is None or device == wanted or device.startswith(f"{wanted}-")
+
+
+async def attend(cuff: Cuff, wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
+    """Hand on what a cuff tells, for ever; without Bluetooth say so once and let the run go on."""
+    try:
+        async with cuff.open(clock=clock) as items:
+            async for item in items:
+                if not isinstance(item, Event):
+                    continue
+                if item.kind != "cuff":
+                    await sink.send(item)
+                    continue
+                for wearer in wearers:
+                    if _is(wearer.device.id, cuff.wearer):
+                        order(wearer, item)
+    except DeviceError as error:
+        now = clock.now()
+        await sink.send(Event(cuff.id, "notice", now, now, {"text": str(error)}))
+
+
+def order(wearer: Wearer, reading: Event) -> None:
+    """Put a reading into a wearer's stream; only a live one shares the cuff's time axis."""
+    at = reading.start if wearer.device.source == "live" else wearer.last
+    try:
+        wearer.orders.put_nowait(replace(reading, device=wearer.device.id, start=at, end=at))
+    except asyncio.QueueFull:
+        log.warning("%s takes no more readings: it has sent nothing for long", wearer.device.id)
