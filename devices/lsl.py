@@ -20,8 +20,11 @@ from .options import Options, slug
 if TYPE_CHECKING:
     from .pace import Pace
 
-DEFAULT = "type='PPG' or type='BVP' or starts-with(type,'PPG')"
-"""What senders of pulses call themselves."""
+DEFAULT = (
+    "(type='PPG' or type='BVP' or starts-with(type,'PPG')) "
+    "and not(starts-with(source_id,'innpar-'))"
+)
+"""What senders of pulses call themselves; what `--lsl-out` publishes is not taken for one."""
 
 PROPERTIES = ("name", "type", "source_id", "hostname", "uid")
 WAIT = 10.0

@@ -26,6 +26,7 @@ ResolveScope = machine
 ListenAddress = 127.0.0.1
 [lab]
 KnownPeers = {127.0.0.1}
+SessionID = bench
 [log]
 level = -3
 """

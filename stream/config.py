@@ -62,6 +62,7 @@ class Settings(BaseModel):
     record: Path | None = None
     json_: Annotated[bool, Field(alias="json")] = False
     virtual: bool = False
+    lsl_out: bool = False
     verbose: bool = False
 
 

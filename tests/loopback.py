@@ -12,14 +12,16 @@ from types import ModuleType
 
 import numpy as np
 
-SETTINGS = """\
+# A session id of its own keeps two test runs on one computer from hearing each other.
+SETTINGS = f"""\
 [ports]
 IPv6 = disable
 [multicast]
 ResolveScope = machine
 ListenAddress = 127.0.0.1
 [lab]
-KnownPeers = {127.0.0.1}
+KnownPeers = {{127.0.0.1}}
+SessionID = test-{os.getpid()}
 [log]
 level = -3
 """
