@@ -1,0 +1,363 @@
+"""What can happen to a session file: killed processes, full disks, damage, other people's files."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import estimates, same
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sessions import demo, keys, mount_small, played, record, samples, unmount
+
+from innpar.devices import NS, Chunk, DeviceError, Event, Refused
+from innpar.devices.pace import Pace, VirtualClock
+from innpar.devices.registry import create
+from innpar.devices.session_read import SessionFile
+from innpar.devices.session_write import MAGIC
+from innpar.stream.cli import main
+from innpar.stream.errors import SessionError
+from innpar.stream.recorder import Recorder
+
+START = 1_700_000_000 * NS
+HEAD = 0.2
+"""Share of `whole` in which the file says what it is, and its first block lies."""
+KILLS = int(os.environ.get("INNPAR_KILLS", "5"))
+
+RECORD = """
+import asyncio, sys, time
+from pathlib import Path
+from innpar.devices import Chunk
+from innpar.devices.pace import Pace, SystemClock
+from innpar.devices.simulated import Simulated
+from innpar.stream.recorder import Recorder
+
+async def main():
+    clock = SystemClock()
+    device = Simulated(seed=5, start=int(sys.argv[2]), pace=Pace(float(sys.argv[3])))
+    recorder = Recorder(Path(sys.argv[1]), clock, {"software": "test"})
+    async with recorder.running(), device.open(clock=clock) as items:
+        recorder.enrol(device, "s")
+        async for item in items:
+            recorder.take(item)
+            if isinstance(item, Chunk) and item.signal == "ppg":
+                print(time.monotonic(), int(item.times[-1]), flush=True)
+
+asyncio.run(asyncio.wait_for(main(), 60))
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session of many small blocks."""
+    path = tmp_path_factory.mktemp("whole") / "whole.mcap"
+    recorder = Recorder(path, VirtualClock(START), {"software": "test"})
+    device = demo(12, seed=5, pace=Pace(float("inf"), 0.4))
+    recorder.enrol(device, "s")
+    for number, item in enumerate(device.items(START)):
+        recorder.take(item)
+        if number % 7 == 0:
+            recorder._flush()
+    recorder.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def stream(whole: Path) -> list[object]:
+    """What is in it."""
+    return keys(played(whole))
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_killed_at_a_random_moment(number: int, tmp_path: Path) -> None:
+    """Whatever was recorded a second before is there, and nothing that was not recorded."""
+    path = tmp_path / "killed.mcap"
+    speed = random.Random(number).choice([1, 20, 60])
+    command = [sys.executable, "-c", RECORD, str(path), str(START), str(speed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(random.Random(number).uniform(0.1, 2.5))
+        killed = time.monotonic()
+        process.kill()
+        told = [line.split() for line in process.stdout.read().splitlines() if " " in line]
+        process.wait(10)
+    with SessionFile(path) as file:
+        assert not file.whole
+    items = played(path)
+    assert isinstance(items[-1], Event)
+    assert "ends abruptly" in items[-1].detail["text"]
+    times, _ = samples(items)
+    safe = [int(sample) for moment, sample in told if float(moment) <= killed - 1]
+    assert times[-1] >= max(safe, default=0)
+    wanted = demo(float("inf"), seed=5, pace=Pace(1)).items(START)
+    # The first says that nobody wore it, the last that it ends abruptly.
+    assert keys(items[1:-1]) == keys([next(wanted) for _ in items[1:-1]])
+    mended = tmp_path / "mended.mcap"
+    assert main(["session", "repair", str(path), str(mended)]) == 0
+    assert main(["session", "verify", str(mended)]) == 0
+    assert keys(played(mended)) == keys(items[:-1])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(share=st.floats(0, 1))
+def test_cut_off_anywhere(
+    whole: Path, stream: list[object], tmp_path_factory: pytest.TempPathFactory, share: float
+) -> None:
+    data = whole.read_bytes()
+    torn = tmp_path_factory.mktemp("torn") / "torn.mcap"
+    torn.write_bytes(data[: int(share * (len(data) - 1))])
+    if share < HEAD:
+        with contextlib.suppress(DeviceError):
+            played(torn)
+        return
+    items = keys(played(torn))
+    assert items[:-1] == stream[: len(items) - 1]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), torn=st.booleans())
+def test_damaged_anywhere(
+    whole: Path,
+    stream: list[object],
+    tmp_path_factory: pytest.TempPathFactory,
+    share: float,
+    bit: int,
+    torn: bool,
+) -> None:
+    """A flipped bit may cost samples; it never changes one."""
+    data = bytearray(whole.read_bytes())
+    data[int(share * len(data))] ^= 1 << bit
+    path = tmp_path_factory.mktemp("damaged") / "damaged.mcap"
+    path.write_bytes(data[:-40] if torn else data)
+    items = []
+    with contextlib.suppress(DeviceError):
+        items = played(path)
+    known = set(stream)
+    added = [item for item, key in zip(items, keys(items), strict=True) if key not in known]
+    assert all(isinstance(item, Event) and item.kind == "notice" for item in added)
+    times, _ = samples(items)
+    assert (np.diff(times) > 0).all()
+    # Past the head of the file no single bit makes it unreadable.
+    assert len(times) or share < HEAD
+
+
+def test_damage_is_told_and_left_out(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with SessionFile(whole) as file:
+        block = file.blocks[len(file.blocks) // 2]
+    data = bytearray(whole.read_bytes())
+    data[block.offset + block.length // 2] ^= 0xFF
+    path = tmp_path / "damaged.mcap"
+    path.write_bytes(data)
+    assert main(["session", "verify", str(path)]) == 1
+    said = capsys.readouterr().out
+    assert "1 of" in said
+    assert "messages are missing" in said
+    last = played(path)[-1]
+    assert isinstance(last, Event)
+    assert "damaged" in last.detail["text"]
+    assert main(["session", "verify", str(whole)]) == 0
+
+
+def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    if why := mount_small(small, 128):
+        pytest.skip(f"no small file system: {why}")
+    try:
+        path = small / "full.mcap"
+        live = record(path, demo(180, pace=Pace(float("inf"), 0.4)))
+        other = record(tmp_path / "room.mcap", demo(180, pace=Pace(float("inf"), 0.4)))
+        assert same(estimates(live), estimates(other))
+        notices = [i for i in live if isinstance(i, Event) and "recording to" in str(i.detail)]
+        assert len(notices) == 1
+        assert "No space left on device" in notices[0].detail["text"]
+        assert "streaming goes on" in notices[0].detail["text"]
+        part, all_ = keys(played(path)), keys(played(tmp_path / "room.mcap"))
+        assert 10 < len(part) < len(all_)
+        assert part[:-1] == all_[: len(part) - 1]
+    finally:
+        unmount(small)
+
+
+async def test_a_file_that_vanishes_ends_the_recording(tmp_path: Path) -> None:
+    path = tmp_path / "gone.mcap"
+    recorder = Recorder(path, VirtualClock(START), {})
+    device = demo()
+    recorder.enrol(device, "s")
+    items = device.items(START)
+    async with recorder.running():
+        assert recorder.take(next(items)) == []
+        path.unlink()
+        for _ in range(50):
+            if recorder.failed:
+                break
+            await _soon()
+        (told,) = recorder.take(next(items))
+        assert "the file has been deleted" in told.detail["text"]
+        assert recorder.take(next(items)) == []
+
+
+async def _soon() -> None:
+    import asyncio
+
+    await asyncio.sleep(0.05)
+
+
+async def test_a_silent_device_is_written_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "silent.mcap"
+    recorder = Recorder(path, VirtualClock(START), {})
+    device = demo()
+    items = device.items(START)
+    async with recorder.running():
+        recorder.enrol(device, "s")
+        for _ in range(4):
+            recorder.take(next(items))
+        size = path.stat().st_size
+        for _ in range(12):
+            await _soon()
+        assert path.stat().st_size > size
+
+
+def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "there.mcap"
+    path.write_text("precious")
+    run = ["--device", "demo", "--broker", "embedded", "--speed", "max", "--duration", "1"]
+    assert main([*run, "--record", str(path)]) == 2
+    assert "never overwritten" in capsys.readouterr().err
+    assert path.read_text() == "precious"
+    with pytest.raises(SessionError, match="name another place"):
+        Recorder(tmp_path / "no" / "such" / "folder.mcap", VirtualClock(), {})
+    for name in ("session-2023-11-14T221320Z", "session-2023-11-14T221320Z-1"):
+        recorder = Recorder(tmp_path, VirtualClock(), {})
+        recorder.close()
+        assert recorder.path == tmp_path / f"{name}.mcap"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no session file"),
+        (b"time,ppg\n1,2\n", "no session file"),
+        (MAGIC, "nothing was recorded"),
+        (MAGIC + b"\0" * 500, "nothing was recorded"),
+        (MAGIC * 40, "nothing was recorded"),
+        (b"\x89MCAP9\r\n" + b"x" * 99, "no session file"),
+    ],
+)
+@pytest.mark.parametrize("action", ["info", "verify", "repair", "export", "plot"])
+def test_what_is_no_session(
+    content: bytes, words: str, action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "odd.mcap"
+    path.write_bytes(content)
+    assert main(["session", action, str(path)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"innpar-stream: {path}: ")
+    assert words in said[0]
+
+
+def test_somebody_elses_mcap(tmp_path: Path) -> None:
+    from mcap.writer import Writer
+
+    path = tmp_path / "robot.mcap"
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start()
+        channel = writer.register_channel("robot/ppg", "json", 0)
+        writer.add_message(channel, START, b"{}", START)
+        writer.finish()
+    with pytest.raises(Refused, match="verify"):
+        create(f"replay:{path}")
+
+
+def test_csv_holds_every_number(whole: Path, tmp_path: Path) -> None:
+    exported = tmp_path / "out"
+    assert main(["session", "export", str(whole), str(exported)]) == 0
+    for signal in ("ppg", "acc", "abp"):
+        times, data = samples(played(whole), signal)
+        with (exported / f"demo-{signal}.csv").open() as stream:
+            rows = list(csv.reader(stream))[1:]
+        assert [row[0] for row in rows] == [f"{t // NS}.{t % NS:09d}" for t in times.tolist()]
+        assert (np.array([row[1:] for row in rows], dtype=float) == data).all()
+    with (exported / "demo-events.csv").open() as stream:
+        first = next(csv.DictReader(stream))
+    assert first["kind"] == "connected"
+    assert json.loads(first["detail"])["rate"] == 55
+    assert main(["session", "export", str(whole), str(exported)]) == 2
+
+
+def test_an_exported_table_can_be_replayed(whole: Path, tmp_path: Path) -> None:
+    exported = tmp_path / "out"
+    assert main(["session", "export", str(whole), str(exported)]) == 0
+    times, data = samples(played(whole))
+    device = create(f"replay:{exported / 'demo-ppg.csv'}?polarity=-1", pace=Pace(float("inf")))
+    again, values = samples(list(device.items()))  # type: ignore[attr-defined]
+    assert (np.abs(again - times) < 1000).all()
+    assert (values == data[:, : values.shape[1]]).all()
+
+
+def test_edf_holds_the_samples_within_its_resolution(tmp_path: Path) -> None:
+    edfio = pytest.importorskip("edfio")
+    path, out = tmp_path / "gaps.mcap", tmp_path / "edf"
+    recorder = Recorder(path, VirtualClock(START), {})
+    device = demo(150, seed=3, pace=Pace(float("inf"), 1.0))
+    recorder.enrol(device, "s")
+    items = list(device.items(START))
+    for item in items:
+        recorder.take(item)
+    recorder.close()
+    assert main(["session", "export", str(path), str(out), "--format", "edf"]) == 0
+    gaps = [i for i in items if isinstance(i, Event) and i.kind == "gap"]
+    assert gaps
+    for signal, resolution in (("ppg", 0.0), ("acc", 1e-3), ("abp", 5e-3)):
+        times, data = samples(items, signal)
+        files = sorted(out.glob(f"demo-{signal}-*"))
+        assert len(files) == (len(gaps) + 1 if signal != "abp" else 1)
+        ends = np.flatnonzero(np.diff(times) > 2 * NS / 52) + 1
+        for file, piece in zip(files, np.split(np.arange(len(times)), ends), strict=True):
+            read = edfio.read_bdf if file.suffix == ".bdf" else edfio.read_edf
+            told = read(file)
+            columns = [column.data[: len(piece)] for column in told.signals]
+            assert np.abs(np.stack(columns, axis=1) - data[piece]).max() <= resolution
+            began = told.starttime
+            assert began.microsecond == times[piece[0]] % NS // 1000
+    notes = [note.text for note in edfio.read_edf(files[0]).annotations]
+    assert any(text.startswith("cuff") for text in notes)
+
+
+def test_an_overview_is_drawn(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "demo.mcap"
+    record(path, demo(40))
+    assert main(["session", "plot", str(path)]) == 0
+    picture = path.with_suffix(".png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 20_000
+    assert main(["session", "plot", str(whole), str(tmp_path / "no" / "p.png")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_info_says_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "demo.mcap"
+    live = record(path, demo(60, seed=3))
+    assert main(["session", "info", str(path)]) == 0
+    said = capsys.readouterr().out
+    ppg = sum(len(i) for i in played(path) if isinstance(i, Chunk) and i.signal == "ppg")
+    assert f"ppg: {ppg} samples of ppg0, ppg1, ppg2, ambient at 55 Hz, 60.0 s" in said
+    assert f"{len(estimates(live))} beats" in said
+    assert "demo: simulated, worn at wrist" in said
+    assert "cuff 118/74" in said
