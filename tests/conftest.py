@@ -15,6 +15,10 @@ import pytest
 from listening import Listener
 
 
+# A shell that runs the tests in the background ignores SIGINT, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
