@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from listening import Listener
 
-
 # A shell that runs the tests in the background ignores SIGINT, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
