@@ -95,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command("devices", "list the devices that --device can name", _devices)
 
+    doctor = command("doctor", "check what a run needs from this computer", _doctor)
+    doctor.add_argument("--broker", metavar="URL", help="mqtt:// or mqtts://… (localhost:1883)")
+    doctor.add_argument("--model", type=Path, metavar="FILE", help="a manifest.json or its folder")
+
     scan = command("scan", "list the Bluetooth sensors in reach", _scan)
     scan.add_argument("--seconds", type=float, default=5.0, help="to listen (5)")
 
@@ -276,6 +280,12 @@ def _devices(_: argparse.Namespace) -> int:
     for name, entry in DEVICES.items():
         print(f"{name:<{width}}  {entry.about}")
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor import doctor
+
+    return doctor(options.broker, options.model)
 
 
 def _scan(options: argparse.Namespace) -> int:
