@@ -15,6 +15,7 @@ import time
 from amqtt.broker import Broker  # type: ignore[import-untyped]
 from amqtt.contexts import BrokerConfig, ListenerConfig  # type: ignore[import-untyped]
 from amqtt.errors import BrokerError  # type: ignore[import-untyped]
+from amqtt.session import Session  # type: ignore[import-untyped]
 
 from .broker import FIRST_PORT, HOST, PORTS
 
@@ -22,10 +23,24 @@ _LAST_WORDS = 0.2
 """s for messages that are still on their way to subscribers."""
 
 
+class _Broker(Broker):  # type: ignore[misc]
+    """Hands retained messages to their own subscribers only.
+
+    amqtt 0.11 and 0.12 send a client that connects what is retained for anybody's subscription.
+    """
+
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        own = self._subscriptions.get(subscription[0], ())
+        if any(subscriber.client_id == session.client_id for subscriber, _ in own):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
+
+
 async def _listen() -> tuple[Broker, int]:
     """Start on the first free port."""
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
-        broker = Broker(
+        broker = _Broker(
             BrokerConfig(
                 listeners={"default": ListenerConfig(bind=f"{HOST}:{port}")},
                 plugins={

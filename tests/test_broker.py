@@ -79,6 +79,21 @@ async def test_it_serves_until_we_leave_and_says_offline_to_the_last() -> None:
     assert brokers() == []
 
 
+async def test_a_subscriber_gets_what_it_subscribed_to_and_nothing_else() -> None:
+    async with embedded_broker() as address, MqttSink.open(address) as sink:
+        await sink.send(State("demo", "online"))
+        where = ("-h", address.host, "-p", str(address.port), "-W", "5", "-v")
+        heard = await asyncio.create_subprocess_exec(
+            *("mosquitto_sub", *where, "-t", "bp/estimates", "-t", "bp/devices/demo/state"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        await asyncio.sleep(1)
+        await sink.send(beat())
+        out, _ = await heard.communicate()
+    topics = [line.split()[0] for line in out.decode().splitlines()]
+    assert topics == ["bp/devices/demo/state", "bp/estimates"]
+
+
 async def test_it_listens_on_this_computer_only() -> None:
     async with embedded_broker() as address:
         (process,) = brokers()
