@@ -29,7 +29,7 @@ ABP_RATE = 125.0
 CHUNK_SECONDS = 0.4
 """About what a wristband's radio packs together."""
 
-CUFF_SECONDS = 25.0
+CUFF_SECONDS = 15.0
 """After the first sample."""
 CUFF_SPAN = 10.0
 """Seconds of true pressure that the cuff sees."""
@@ -44,7 +44,7 @@ OPTIONS = {
     "episodes": "on or off: exercise, standing up, cold hands",
     "motion": "on or off: bursts of arm movement",
     "dropouts": "on or off: lost packets",
-    "cuff": "on or off: a simulated cuff reading after half a minute",
+    "cuff": "on or off: a simulated cuff reading after a quarter of a minute",
     "id": "another name than demo",
 }
 
