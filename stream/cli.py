@@ -17,6 +17,7 @@ examples:
   innpar-stream --device demo                         a simulated wearer, nothing to put on
   innpar-stream --device replay:walk.txt --speed max --json > beats.jsonl
   innpar-stream --device demo --record night.mcap     recorded; `replay night.mcap` plays it
+  innpar-stream calibrate 128/79                      a cuff reading for the run going on
   innpar-stream devices                               what --device can name
   innpar-stream watch                                 what is being published right now
 
@@ -112,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--broker", metavar="URL", help="mqtt:// or mqtts://… (localhost:1883)")
     watch.add_argument("--topic", metavar="TOPIC", help="what to subscribe to (bp/estimates)")
     watch.add_argument("--json", action="store_true", help="payloads as they come, a line each")
+
+    calibrate = command("calibrate", "a cuff reading for a run that is going on", _calibrate)
+    calibrate.add_argument("reading", metavar="SBP/DBP", help="mmHg, such as 128/79")
+    calibrate.add_argument("--device", metavar="ID", help="whose; where only one is online, that")
+    calibrate.add_argument("--broker", metavar="URL", help="mqtt:// or mqtts://… (localhost:1883)")
+    calibrate.add_argument("--topic", metavar="ROOT", help="first part of every topic (bp)")
 
     replay = command("replay", "play a recording: a session or another's", _replay)
     replay.add_argument("file", metavar="FILE")
@@ -311,6 +318,14 @@ def _watch(options: argparse.Namespace) -> int:
     from .watch import watch
 
     return watch(options.broker, options.topic, as_json=options.json)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from .ask import calibrate
+
+    return calibrate(
+        options.reading, device=options.device, url=options.broker, topic=options.topic
+    )
 
 
 def _config(options: argparse.Namespace) -> int:

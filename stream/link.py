@@ -61,12 +61,14 @@ class Received:
     Attributes:
         retained: Whether it was kept by the broker rather than sent just now.
         reply: Where an answer is wanted (MQTT 5).
+        correlation: By which an answer names its question (MQTT 5).
     """
 
     topic: str
     payload: bytes
     retained: bool
     reply: Reply | None
+    correlation: bytes | None = None
 
 
 _LOST = "the connection to the broker is lost"
@@ -289,5 +291,6 @@ def _received(message: aiomqtt.Message) -> Received:
     payload = message.payload if isinstance(message.payload, bytes) else b""
     properties = message.properties
     topic = getattr(properties, "ResponseTopic", None)
-    reply = Reply(topic, getattr(properties, "CorrelationData", None)) if topic else None
-    return Received(str(message.topic), payload, message.retain, reply)
+    correlation = getattr(properties, "CorrelationData", None)
+    reply = Reply(topic, correlation) if topic else None
+    return Received(str(message.topic), payload, message.retain, reply, correlation)

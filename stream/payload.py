@@ -42,7 +42,8 @@ class Parcel:
         durable: Whether it is kept while the broker is away; a waveform is not.
         expiry: Seconds, or None for never.
         headers: MQTT 5 user properties.
-        correlation: MQTT 5 correlation data of a reply.
+        correlation: MQTT 5 correlation data, of a request or its reply.
+        response: Topic on which a request wants its reply (MQTT 5).
     """
 
     topics: tuple[str, ...]
@@ -54,6 +55,7 @@ class Parcel:
     expiry: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
     correlation: bytes | None = None
+    response: str | None = None
 
 
 def iso(time: int) -> str:

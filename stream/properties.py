@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 from .payload import Parcel
 
 _UTF8 = b"\x01\x01"  # payload format indicator
-_EXPIRY, _CONTENT_TYPE, _CORRELATION, _USER = b"\x02", b"\x03", b"\x09", b"\x26"
+_EXPIRY, _CONTENT_TYPE, _RESPONSE, _CORRELATION, _USER = b"\x02", b"\x03", b"\x08", b"\x09", b"\x26"
 
 
 class PackedProperties(Properties):
@@ -40,6 +40,8 @@ def packed(parcel: Parcel) -> PackedProperties:
     parts = [_UTF8, _CONTENT_TYPE, _text(parcel.content_type)]
     if parcel.expiry is not None:
         parts += [_EXPIRY, parcel.expiry.to_bytes(4)]
+    if parcel.response is not None:
+        parts += [_RESPONSE, _text(parcel.response)]
     if parcel.correlation is not None:
         parts += [_CORRELATION, _data(parcel.correlation)]
     for name, value in parcel.headers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -98,7 +99,7 @@ def tell(event: Event) -> str | None:
         counted = "" if lost is None else f", {lost} samples"
         return f"gap of {length:.2f} s{counted}: {detail.get('why')}"
     if event.kind == "cuff":
-        return f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg"
+        return tell_cuff(detail)
     if event.kind == "connected":
         rate = detail.get("rate")
         return f"connected: {detail.get('model')}" + (f", {rate:g} Hz" if rate else "")
@@ -109,6 +110,11 @@ def tell(event: Event) -> str | None:
     if event.kind == "wear":
         return "worn" if detail.get("worn") else "not worn"
     return None
+
+
+def tell_cuff(detail: Mapping[str, Any]) -> str:
+    """Return a cuff reading in words, and how far off we were by it."""
+    return f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg"
 
 
 def _clock(time_ns: int) -> str:
