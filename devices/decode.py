@@ -196,10 +196,18 @@ def _cuff(name: str, options: dict[str, str]) -> Decoder:
     return _Plain(CuffStream(name), (CHANNEL,))
 
 
+def _berrymed(name: str, options: dict[str, str]) -> Decoder:
+    from .berrymed import CHANNEL, BerryMedStream
+
+    Options(f"decode {name}", options, {})
+    return _Plain(BerryMedStream(name), (CHANNEL,))
+
+
 DECODERS: dict[str, Callable[[str, dict[str, str]], Decoder]] = {
     "polar-verity": _Polar,
     "polar-oh1": _Polar,
     "polar": _Polar,
     "cuff": _cuff,
+    "berrymed": _berrymed,
 }
 """Device → what decodes it."""

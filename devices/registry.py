@@ -1,13 +1,21 @@
-"""Every device by name: a new one is one file and one line here."""
+"""Every device by name: a new one is one file and one line here, or a package with an entry point."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .base import Device, NotFound, Refused
 from .options import closest
 from .pace import REAL_TIME, Pace
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "innpar.devices"
+"""Entry points by which other packages add devices: each names an `Entry`."""
 
 Factory = Callable[[str, dict[str, str], Pace], Device]
 """Makes a device of its argument, its options and the pace (which a live device leaves aside)."""
@@ -53,10 +61,14 @@ def _polar(model: str) -> Factory:
     return make
 
 
-def _cuff(argument: str, options: dict[str, str], pace: Pace) -> Device:
-    from .cuff import create_cuff
+def _late(module: str) -> Factory:
+    """Return the ``create_…`` of a device's file, imported when it is called."""
 
-    return create_cuff(argument, options, pace)
+    def make(argument: str, options: dict[str, str], pace: Pace) -> Device:
+        factory: Factory = getattr(import_module(f".{module}", __package__), f"create_{module}")
+        return factory(argument, options, pace)
+
+    return make
 
 
 DEVICES: dict[str, Entry] = {
@@ -71,8 +83,9 @@ DEVICES: dict[str, Entry] = {
     ),
     "cuff": Entry(
         "a Bluetooth blood-pressure cuff, to calibrate with: cuff[:NAME or ADDRESS][?for=DEVICE]",
-        _cuff,
+        _late("cuff"),
     ),
+    "berrymed": Entry("BerryMed finger clip (BM1000): berrymed[:ADDRESS]", _late("berrymed")),
     "replay": Entry("a recording, whatever its format: replay:FILE[?rate=100&channel=…]", _replay),
 }
 
@@ -111,8 +124,54 @@ def create(spec: str, *, pace: Pace = REAL_TIME) -> Device:
         Refused: The argument or an option makes no sense to it.
     """
     name, argument, options = parse(spec)
-    entry = DEVICES.get(name)
-    if entry is None:
-        known = ", ".join(DEVICES)
-        raise NotFound(f"no device is called {name!r}{closest(name, DEVICES)}; there are: {known}")
+    entry = DEVICES.get(name) or _plugged(name)
     return entry.make(argument, options, pace)
+
+
+def listed() -> dict[str, str]:
+    """Return every device's name and the line about it; one that is broken says how."""
+    lines = {name: entry.about for name, entry in DEVICES.items()}
+    for name in _plugins():
+        if name not in lines:
+            try:
+                lines[name] = _plugged(name).about
+            except Refused as refused:
+                lines[name] = str(refused)
+    return lines
+
+
+def _plugins() -> dict[str, list[EntryPoint]]:
+    from importlib.metadata import entry_points
+
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _plugged(name: str) -> Entry:
+    """Load another package's device.
+
+    Raises:
+        NotFound: No package has one of that name.
+        Refused: Several have, or it cannot be loaded.
+    """
+    plugins = _plugins()
+    points = plugins.get(name)
+    if points is None:
+        known = dict.fromkeys([*DEVICES, *plugins])
+        raise NotFound(
+            f"no device is called {name!r}{closest(name, known)}; there are: {', '.join(known)}"
+        )
+    if len(points) > 1:
+        values = " and ".join(point.value for point in points)
+        raise Refused(f"two packages call a device {name!r}: {values}; uninstall one of them")
+    try:
+        entry = points[0].load()
+    except Exception as error:  # whatever another's code raises while it is imported
+        raise Refused(
+            f"{name}: {points[0].value} cannot be loaded ({error}); update or uninstall it"
+        ) from error
+    if not isinstance(entry, Entry):
+        raise Refused(f"{name}: {points[0].value} is no Entry of innpar.devices.registry")
+    return entry

@@ -36,6 +36,7 @@ KNOWN = (
         "polar",
         "PPG where its firmware has it (untested; bonds with one host)",
     ),
+    Known(("BerryMed",), (), "berrymed", "PPG 100 Hz of a finger"),
     Known(("Polar H",), (), "", "heart rate and ECG only: no PPG"),
     Known((), (_SIG("1810"),), "cuff", "cuff readings, to calibrate with"),
     Known((), (_SIG("180d"),), "", "heart rate only: no PPG that is documented"),
