@@ -186,10 +186,8 @@ def _news(event: dict[str, Any], cuff: Cuff) -> tuple[bool, str] | None:
     ):
         return False, tell_cuff(detail)
     text = detail.get("text")
-    if event.get("kind") == "notice" and isinstance(text, str):
-        if text.startswith("calibrate command refused"):
-            return True, printable(text)
-    return None
+    refused = isinstance(text, str) and text.startswith("calibrate command refused")
+    return (True, printable(text)) if event.get("kind") == "notice" and refused else None
 
 
 async def _listen(link: Link, address: Address, topic: str) -> None:
