@@ -196,6 +196,13 @@ def _cuff(name: str, options: dict[str, str]) -> Decoder:
     return _Plain(CuffStream(name), (CHANNEL,))
 
 
+def _muse(name: str, options: dict[str, str]) -> Decoder:
+    from .muse import CHANNELS, MuseStream
+
+    Options(f"decode {name}", options, {})
+    return _Plain(MuseStream(name), CHANNELS)
+
+
 def _berrymed(name: str, options: dict[str, str]) -> Decoder:
     from .berrymed import CHANNEL, BerryMedStream
 
@@ -208,6 +215,7 @@ DECODERS: dict[str, Callable[[str, dict[str, str]], Decoder]] = {
     "polar-oh1": _Polar,
     "polar": _Polar,
     "cuff": _cuff,
+    "muse": _muse,
     "berrymed": _berrymed,
 }
 """Device → what decodes it."""

@@ -85,6 +85,7 @@ DEVICES: dict[str, Entry] = {
         "a Bluetooth blood-pressure cuff, to calibrate with: cuff[:NAME or ADDRESS][?for=DEVICE]",
         _late("cuff"),
     ),
+    "muse": Entry("Muse 2 or Muse S headband: muse[:NAME or ADDRESS][?preset=p50]", _late("muse")),
     "berrymed": Entry("BerryMed finger clip (BM1000): berrymed[:ADDRESS]", _late("berrymed")),
     "replay": Entry("a recording, whatever its format: replay:FILE[?rate=100&channel=…]", _replay),
 }

@@ -36,6 +36,7 @@ KNOWN = (
         "polar",
         "PPG where its firmware has it (untested; bonds with one host)",
     ),
+    Known(("Muse",), (_SIG("fe8d"),), "muse", "PPG 64 Hz of the forehead (not the Athena)"),
     Known(("BerryMed",), (), "berrymed", "PPG 100 Hz of a finger"),
     Known(("Polar H",), (), "", "heart rate and ECG only: no PPG"),
     Known((), (_SIG("1810"),), "cuff", "cuff readings, to calibrate with"),
