@@ -184,7 +184,10 @@ def _news(event: dict[str, Any], cuff: Cuff) -> tuple[bool, str] | None:
         cuff.sbp,
         cuff.dbp,
     ):
-        return False, tell_cuff(detail)
+        try:
+            return False, tell_cuff(detail)
+        except (KeyError, TypeError, ValueError):  # a check that somebody else's program wrote
+            return False, tell_cuff({"sbp": cuff.sbp, "dbp": cuff.dbp})
     text = detail.get("text")
     refused = isinstance(text, str) and text.startswith("calibrate command refused")
     return (True, printable(text)) if event.get("kind") == "notice" and refused else None

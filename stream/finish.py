@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..devices import Chunk, Event
 from ..models.predictor import Manifest
 from .beats import Beat, BeatFinder
+from .check import Checker
 from .combine import Combiner, Piece, Reconstruction
 from .correct import Corrector
 from .estimate import Birth, Estimate, Interval, Item, Latency, Reason, Waveform
@@ -45,6 +46,7 @@ class Finisher:
     _beats: BeatFinder = field(init=False)
     _corrector: Corrector = field(init=False)
     _plausibility: Plausibility = field(init=False, default_factory=Plausibility)
+    _checker: Checker = field(init=False, default_factory=Checker)
     _skew: float | None = field(init=False, default=None)
     _error: float | None = field(init=False, default=None)
     _seq: int = field(init=False, default=0)
@@ -65,6 +67,8 @@ class Finisher:
         elif item.kind == "clock":
             self._skew = item.detail.get("skew_ppm")
             self._error = item.detail.get("error_ms")
+        elif item.kind == "cuff":
+            return [self._checker.told(item)]
         return [item]
 
     def truth(self, chunk: Chunk) -> list[Item]:
@@ -107,7 +111,9 @@ class Finisher:
         self.good_seconds += length if piece.score >= ACCEPT else 0.0
         outputs: list[Item] = [*self._waveforms(piece)]
         for beat in self._beats.push(piece):
-            outputs += self.reference.push(self._estimate(beat))
+            estimate = self._estimate(beat)
+            self._checker.push(estimate)
+            outputs += self.reference.push(estimate)
         return outputs
 
     def flush(self) -> list[Item]:

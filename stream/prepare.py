@@ -81,6 +81,7 @@ class Preparer:
     _channels: tuple[str, ...] = field(init=False, default=())
     _worn: bool = field(init=False, default=True)
     _usable: bool | None = field(init=False, default=None)
+    _cuffs: list[Event] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         m = self.manifest
@@ -104,7 +105,9 @@ class Preparer:
             self._channels, self.rate = item.channels, item.rate
             self.samples += len(item)
         for output in self._resampler.push(item):
-            if isinstance(output, Event):
+            if output is item and output.kind == "cuff":
+                self._cuffs.append(output)
+            elif isinstance(output, Event):
                 outputs.append(output)
             else:
                 outputs += self._windows(output)
@@ -116,7 +119,8 @@ class Preparer:
         for output in self._resampler.flush():
             if isinstance(output, Stretch):
                 outputs += self._windows(output)
-        return outputs
+        cuffs, self._cuffs = self._cuffs, []
+        return [*outputs, *cuffs]
 
     def _told(self, event: Event) -> list[Prepared | Event | Birth]:
         if event.kind == "wear":
@@ -138,12 +142,24 @@ class Preparer:
     def _windows(self, stretch: Stretch) -> list[Prepared | Event | Birth]:
         outputs: list[Prepared | Event | Birth] = []
         for window in self._windower.push(stretch):
+            outputs += self._due(window)
             before = self._picker.choice
             prepared = self._prepare(window)
             if self._picker.choice != before and self._picker.choice is not None:
                 outputs.append(self._bear(channel=self._picker.choice.label))
             outputs += [*self._speak(prepared), prepared]
         return outputs
+
+    def _due(self, window: Window) -> list[Event]:
+        """Return the cuff readings that this window is the first to know of.
+
+        They come ahead of their samples, by how much depends on the chunks; told in their place, a
+        reading finds the same beats before it whatever the chunks.
+        """
+        end = (window.index + self.manifest.window) * self._period
+        due = [cuff for cuff in self._cuffs if cuff.start <= end]
+        self._cuffs = [cuff for cuff in self._cuffs if cuff.start > end]
+        return due
 
     def _prepare(self, window: Window) -> Prepared:
         began = time.perf_counter()

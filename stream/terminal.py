@@ -114,7 +114,15 @@ def tell(event: Event) -> str | None:
 
 def tell_cuff(detail: Mapping[str, Any]) -> str:
     """Return a cuff reading in words, and how far off we were by it."""
-    return f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg"
+    text = f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg"
+    check = detail.get("check")
+    if not isinstance(check, Mapping):
+        return text
+    mean = check["mae"]
+    return (
+        f"{text}; ours was off by {check['sbp']:+.1f}/{check['dbp']:+.1f} "
+        f"(mean error of {check['n']}: {mean['sbp']:.1f}/{mean['dbp']:.1f})"
+    )
 
 
 def _clock(time_ns: int) -> str:
