@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, asynccontextmanager, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -51,6 +51,7 @@ class Session:
         redecode: Whether frames are decoded once more.
         cuffs: Whether recorded cuff readings are kept.
         pace: Its speed; chunks are as they were recorded.
+        seen: The file as it was looked at, closed since.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class Session:
     redecode: bool = False
     cuffs: bool = True
     pace: Pace = REAL_TIME
+    seen: SessionFile | None = field(default=None, repr=False, compare=False)
 
     @property
     def source(self) -> Source:
@@ -103,7 +105,7 @@ class Session:
                 yield _moved(item, self.id, shift)
 
     def _once(self) -> Iterator[Chunk | Event]:
-        with SessionFile(self.path) as file:
+        with SessionFile(self.path, self.seen) as file:
             if self.simulated and not self.begin:
                 text = "this is a recording of a simulated wearer, not of a person"
                 yield Event(self.recorded, "notice", self.first, self.first, {"text": text})
@@ -215,6 +217,7 @@ def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME)
         redecode=given.flag("redecode", False),
         cuffs=given.flag("cuffs", True),
         pace=pace,
+        seen=file,
     )
 
 

@@ -10,8 +10,9 @@ A file's channels are named ``DEVICE/…``::
     DEVICE/beats    JSON   what was published
 
 Samples are a header (`_HEADER`: type of the numbers, columns, rows, rate in Hz), the rows' times as
-int64 ns since the Unix epoch, then the rows; little-endian. Numbers are kept in the smallest type
-that holds every one of them exactly.
+int64 ns, each less the one before it (the first counts from the Unix epoch), then column after
+column; little-endian. Numbers are kept in the smallest type that holds every one of them exactly:
+``f8``, ``f4``, or ``i4``, in which each is less the one before it in its column, modulo 2^32.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ def pack_chunk(chunk: Chunk) -> bytes:
     """Return a chunk's rate, times and samples; device, signal and labels are its channel's."""
     kind, data = _smallest(chunk.data)
     header = _HEADER.pack(kind, len(chunk.channels), len(chunk), chunk.rate)
-    return header + chunk.times.astype("<i8").tobytes() + data.tobytes()
+    times = np.diff(chunk.times, prepend=np.int64(0))
+    return header + times.astype("<i8").tobytes() + data.tobytes()
 
 
 def unpack_chunk(device: str, signal: str, channels: tuple[str, ...], packed: bytes) -> Chunk:
@@ -113,22 +115,29 @@ def unpack_chunk(device: str, signal: str, channels: tuple[str, ...], packed: by
     size = int(kind[1:2] or b"0") if kind in _TYPES else 0
     if not size or columns != len(channels) or len(packed) != wide + rows * columns * size:
         raise BadPacket("samples that contradict their header", packed)
-    times = np.frombuffer(packed, "<i8", rows, _HEADER.size).astype(np.int64)
-    data = np.frombuffer(packed, f"<{kind.decode()}", rows * columns, wide).astype(np.float64)
+    times = np.frombuffer(packed, "<i8", rows, _HEADER.size).astype(np.int64).cumsum()
+    small = np.frombuffer(packed, f"<{kind.decode()}", rows * columns, wide).reshape(columns, rows)
+    if kind == b"i4":
+        small = small.cumsum(axis=1, dtype=np.int32)
+    data = np.ascontiguousarray(small.T, dtype=np.float64)
     try:
-        return Chunk(device, signal, channels, rate, times, data.reshape(rows, columns))
+        return Chunk(device, signal, channels, rate, times, data)
     except ValueError as error:
         raise BadPacket(str(error), packed) from None
 
 
 def _smallest(data: npt.NDArray[np.float64]) -> tuple[bytes, npt.NDArray[Any]]:
-    """Return `data` in the smallest type that gives back the very same bits."""
+    """Return the columns of `data`, packed in the smallest type that keeps every bit."""
     with np.errstate(invalid="ignore", over="ignore"):
         for kind in _TYPES[:2]:
             small = data.astype(f"<{kind.decode()}")
-            if small.astype(np.float64).tobytes() == data.tobytes():
-                return kind, small
-    return b"f8", data.astype("<f8")
+            if small.astype(np.float64).tobytes() != data.tobytes():
+                continue
+            columns = np.ascontiguousarray(small.T)
+            if kind == b"i4":
+                columns = np.diff(columns, prepend=np.int32(0))
+            return kind, columns
+    return b"f8", np.ascontiguousarray(data.T, dtype="<f8")
 
 
 def pack_event(event: Event) -> bytes:

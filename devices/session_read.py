@@ -7,6 +7,7 @@ that fails is left out and counted.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import struct
@@ -70,6 +71,7 @@ class SessionFile:
 
     Attributes:
         path: Where it is.
+        like: The same file as it was opened before; where it has not grown its index is taken over.
         blocks: Where its blocks are, in the order of writing.
         channels: By number.
         whole: Whether it was closed in order.
@@ -82,6 +84,7 @@ class SessionFile:
     """
 
     path: Path
+    like: SessionFile | None = field(default=None, repr=False)
     blocks: list[Block] = field(init=False, default_factory=list)
     channels: dict[int, Channel] = field(init=False, default_factory=dict)
     whole: bool = field(init=False, default=False)
@@ -107,9 +110,16 @@ class SessionFile:
         self.size = os.fstat(self._file.fileno()).st_size
         if self._at(0, len(MAGIC)) != MAGIC:
             raise Refused(f"{self.path}: this is no session file; is it the right one?")
-        self.whole = self._summary()
-        if not self.whole:
-            self._walk()
+        like = self.like
+        if like is not None and like.size == self.size:
+            self.blocks, self.channels = like.blocks, like.channels
+            self.whole, self.ignored = like.whole, like.ignored
+            self.damaged = set(like.damaged)
+        else:
+            self.whole = self._summary()
+            if not self.whole:
+                self._walk()
+        self.like = None
         if not self.blocks:
             raise Refused(f"{self.path}: nothing was recorded in it, or nothing of it is left")
 
@@ -178,12 +188,13 @@ class SessionFile:
 
     def _take(self, plain: bytes) -> list[Message]:
         messages: list[Message] = []
-        for opcode, body in _records(plain):
+        for opcode, start, stop in _places(plain):
             if opcode == CHANNEL:
-                self._define(body)
+                self._define(plain[start:stop])
             elif opcode == MESSAGE:
-                number, sequence, time, written = _MESSAGE.unpack_from(body)
-                messages.append(Message(number, sequence, time, written, body[_MESSAGE.size :]))
+                number, sequence, time, written = _MESSAGE.unpack_from(plain, start)
+                data = plain[start + _MESSAGE.size : stop]
+                messages.append(Message(number, sequence, time, written, data))
         return messages
 
     def _define(self, body: bytes) -> None:
@@ -207,14 +218,11 @@ class SessionFile:
         summary = self._at(start, length)
         if zlib.crc32(tail[: _RECORD.size + 16], zlib.crc32(summary)) != crc:
             return False
-        for opcode, body in _records(summary):
-            if opcode == CHANNEL:
-                self._define(body)
-            elif opcode == CHUNK_INDEX:
-                low, high, offset, size, places = _CHUNK_INDEX.unpack_from(body)
-                at = _CHUNK_INDEX.size
-                held = _INDEXED.iter_unpack(body[at : at + places])
-                self.blocks.append(Block(offset, size, low, high, tuple(n for n, _ in held)))
+        for opcode, start, stop in _places(summary):
+            if opcode == CHUNK_INDEX:
+                self.blocks.append(_indexed(summary, start))
+            elif opcode == CHANNEL:
+                self._define(summary[start:stop])
         return True
 
     def _walk(self) -> None:
@@ -231,14 +239,14 @@ class SessionFile:
                 low, high = struct.unpack_from("<QQ", head, _RECORD.size)
                 self.blocks.append(Block(offset, after - offset, low, high, ()))
             elif opcode == MESSAGE_INDEX and self.blocks:
-                self._indexed(*struct.unpack_from("<H", head, _RECORD.size))
+                self._holds(*struct.unpack_from("<H", head, _RECORD.size))
             offset = end = after
             if opcode == DATA_END:
                 break
         self._know_last()
         self.ignored = self.size - end
 
-    def _indexed(self, number: int) -> None:
+    def _holds(self, number: int) -> None:
         """Note that the block read last holds a channel; a new one is defined in that block."""
         place = len(self.blocks) - 1
         block = self.blocks[place]
@@ -269,13 +277,26 @@ _OUTSIDE = frozenset((HEADER, CHUNK, MESSAGE_INDEX, DATA_END, 3, CHANNEL, MESSAG
 """Records that may stand between the beginning and the end of the data."""
 
 
-def _records(plain: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _RECORD.size <= len(plain):
-        opcode, length = _RECORD.unpack_from(plain, at)
-        at += _RECORD.size
-        yield opcode, plain[at : at + length]
+def _places(records: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield each record's kind, and where its content begins and ends."""
+    at, end, head = 0, len(records) - _RECORD.size, _RECORD.size
+    while at <= end:
+        opcode, length = _RECORD.unpack_from(records, at)
+        at += head
+        yield opcode, at, at + length
         at += length
+
+
+def _indexed(summary: bytes, at: int) -> Block:
+    """Read what the summary says of a block."""
+    low, high, offset, size, places = _CHUNK_INDEX.unpack_from(summary, at)
+    held = _held(places // _INDEXED.size).unpack_from(summary, at + _CHUNK_INDEX.size)
+    return Block(offset, size, low, high, held[::2])
+
+
+@functools.lru_cache(maxsize=256)
+def _held(channels: int) -> struct.Struct:
+    return struct.Struct("<" + "HQ" * channels)
 
 
 def _unpack(data: bytes, how: str, size: int) -> bytes:

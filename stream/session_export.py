@@ -63,7 +63,7 @@ class Segments:
         """Take a chunk; yield the segments that it ends."""
         if not len(chunk):
             return
-        finite: npt.NDArray[np.bool_] = np.isfinite(chunk.data).all(axis=1)
+        finite = np.asarray(np.isfinite(chunk.data).all(axis=1))
         steps = np.diff(chunk.times)
         apart = (steps <= 0) | (steps > HOLE * NS / chunk.rate) | (finite[1:] != finite[:-1])
         edges = [0, *(np.flatnonzero(apart) + 1).tolist(), len(chunk)]

@@ -1,0 +1,115 @@
+"""What a long session costs: ``bench_session.py [HOURS]`` records one of a 176 Hz sensor of four
+channels, with its raw frames, a beat a second and a gap an hour, and takes the time of everything
+that is done with it afterwards. Ends with 1 where a limit is missed."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from innpar.devices import NS, Chunk, Event
+from innpar.devices.pace import Pace, VirtualClock
+from innpar.devices.session import open_session
+from innpar.devices.session_items import (
+    BEATS,
+    BYTES,
+    JSON,
+    RAW,
+    SAMPLES,
+    Topic,
+    pack_chunk,
+    pack_event,
+    to_json,
+)
+from innpar.devices.session_write import Writer
+from innpar.stream.session_export import export
+
+RATE, CHANNELS = 176, ("ppg0", "ppg1", "ppg2", "ambient")
+ROWS = 72
+"""Samples in a notification of a Verity Sense, about."""
+START = 1_700_000_000 * NS
+
+
+def write(path: Path, hours: float) -> tuple[float, int]:
+    """Write a session with a block every 0.4 s of signal, as live.
+
+    Returns:
+        CPU seconds, and bytes of the raw frames.
+    """
+    rng = np.random.default_rng(0)
+    clock = VirtualClock(START)
+    wave = 4e5 + 2e3 * np.sin(2 * np.pi * 1.1 * np.arange(RATE * 600) / RATE)[:, None]
+    counts = np.rint(wave + rng.normal(0, 30, (RATE * 600, 4)))
+    frame = rng.bytes(ROWS * 4 * 10 // 8)
+    beat = {"schema": "bp-beat/1", "sbp": 121.5, "dbp": 74.9, "map": 91.2, "quality": 0.93}
+    beat |= {"abp": np.round(80 + 20 * rng.random(110), 1).tolist(), "valid": True}
+    raw, row = 0, 0
+    began = time.process_time()
+    with path.open("xb", buffering=0) as file:
+        writer = Writer(file)
+        ppg = writer.channel("bench/ppg", SAMPLES, {"channels": "\t".join(CHANNELS)})
+        frames = writer.channel(str(Topic("bench", RAW, "pmd")), BYTES)
+        events = writer.channel("bench/events", JSON)
+        beats = writer.channel(str(Topic("bench", BEATS)), JSON)
+        about = writer.channel("bench/about", JSON)
+        writer.add(about, START, START, to_json({"source": "simulated", "polarity": -1}))
+        told = pack_event(Event("bench", "connected", START, START, {"rate": RATE}))
+        writer.add(events, START, START, told)
+        while row < hours * 3600 * RATE:
+            at = START + (row + np.arange(ROWS)) * NS // RATE + row // (3600 * RATE) * NS
+            data = counts[row % len(counts) :][:ROWS]
+            data = data if len(data) == ROWS else counts[:ROWS]
+            now = int(at[-1])
+            writer.add(frames, now, now, frame)
+            chunk = Chunk("bench", "ppg", CHANNELS, RATE, at, data)
+            writer.add(ppg, now, clock.now(), pack_chunk(chunk))
+            if row // ROWS % 2:
+                writer.add(
+                    beats, now, now, to_json({**beat, "seq": row // ROWS // 2, "t": now / NS})
+                )
+            writer.flush()
+            raw += len(frame)
+            row += ROWS
+        writer.finish()
+    return time.process_time() - began, raw
+
+
+def main(hours: float) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "long.mcap"
+        cpu, raw = write(path, hours)
+        size = path.stat().st_size
+        share = cpu / (hours * 3600)
+        print(
+            f"{size / 1e6 / hours:.1f} MB an hour beside {raw / 1e6 / hours:.1f} MB of raw frames"
+        )
+        print(f"writing: {share:.2%} of a core")
+        slowest = 0.0
+        rng = np.random.default_rng(1)
+        for begin in rng.uniform(0, hours * 3600 - 60, 10):
+            before = time.perf_counter()
+            session = open_session(path, {"from": f"{begin:.0f}"}, pace=Pace(float("inf")))
+            items = session.items()
+            while not isinstance(item := next(items), Chunk):
+                pass
+            items.close()
+            slowest = max(slowest, time.perf_counter() - before)
+            due = session.first + round(float(f"{begin:.0f}") * NS)
+            assert 0 <= int(item.times[0]) - due <= 1.1 * NS
+        print(f"opening and seeking to any minute: {slowest:.2f} s at most")
+        before = time.perf_counter()
+        export(path, Path(folder) / "edf", "edf")
+        took = time.perf_counter() - before
+        print(f"export to EDF+: {took:.1f} s")
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"{memory:.0f} MB of memory at most")
+    return 0 if slowest < 1 and took < 60 and memory < 1024 and share < 0.05 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 24.0))
