@@ -1,4 +1,4 @@
-"""Every device by name: a new one is one file and one line here, or a package with an entry point."""
+"""Every device by name: one file and one line here each, or a package with an entry point."""
 
 from __future__ import annotations
 

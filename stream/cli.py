@@ -281,11 +281,12 @@ def _session(options: argparse.Namespace) -> int:
 
 
 def _devices(_: argparse.Namespace) -> int:
-    from ..devices.registry import DEVICES
+    from ..devices.registry import listed
 
-    width = max(map(len, DEVICES))
-    for name, entry in DEVICES.items():
-        print(f"{name:<{width}}  {entry.about}")
+    lines = listed()
+    width = max(map(len, lines))
+    for name, about in lines.items():
+        print(f"{name:<{width}}  {about}")
     return 0
 
 
