@@ -204,6 +204,24 @@ def test_beats_as_json_lines_follow_the_schema() -> None:
     assert "population mean" in run.stderr
 
 
+def test_the_headline_command_on_a_virtual_radio(
+    mosquitto: Callable[..., Any], listen: Callable[..., Any]
+) -> None:
+    """The real driver, scan to estimates on MQTT; only sensor and radio are virtual."""
+    broker = mosquitto()
+    heard = listen(broker.port, "bp/estimates", "bp/devices/+/state", "bp/devices/+/meta")
+    command = [*PROGRAM, "--device", "polar-verity", "--virtual", "--broker", broker.url]
+    subprocess.run([*command, "--duration", "12"], capture_output=True, check=True, timeout=90)
+    beats = [message.json for message in heard.heard("bp/estimates")]
+    assert len(beats) >= 5
+    (device,) = {beat["device"] for beat in beats}
+    assert device.startswith("polar-verity-")
+    assert {beat["source"] for beat in beats} == {"simulated"}
+    states = [message.payload for message in heard.heard(f"bp/devices/{device}/state")]
+    assert states[-1] == "offline"
+    assert heard.heard(f"bp/devices/{device}/meta")[-1].json["detail"]["channel"]
+
+
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     log = (tmp_path / "demo.log").open("wb")
