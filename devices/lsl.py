@@ -1,6 +1,7 @@
 """Any LSL stream of pulses as a device: ``lsl``, ``lsl:type=PPG``, ``lsl:name=Muse?channel=PPG2``.
 
-What the network and its thread do is `lsl_inlet`'s, samples and time are `lsl_stream`'s.
+The network and its thread are `lsl_inlet`'s, the way to the loop `lsl_inbox`'s, samples and time
+`lsl_stream`'s.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .base import Chunk, Event, EventKind, HostClock, NotFound, Refused, Source, Tap
-from .lsl_inlet import Found, Gone, Inbox, quoted, reading
+from .lsl_found import Found, quoted
+from .lsl_inbox import Gone, Inbox
+from .lsl_inlet import reading
 from .lsl_stream import Block, LslStream
 from .options import Options, slug
 

@@ -1,6 +1,6 @@
-"""An LSL inlet on a thread of its own, and the bridge from it to the event loop.
+"""An LSL inlet on a thread of its own.
 
-The only import of pylsl among the devices. liblsl blocks; its calls are kept shorter than `SLICE`,
+liblsl blocks; its calls are kept shorter than `SLICE`,
 so that closing never waits longer. liblsl's own recovery is left off: finding a stream again by
 ourselves works without a source id too, and tells a new outlet from a link that came back.
 """
@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .base import NS, HostClock, NotFound, Refused
+from .lsl_found import Found, describe, library
+from .lsl_inbox import Gone, Inbox
 from .lsl_stream import Block
 
 log = logging.getLogger(__name__)
@@ -42,158 +40,8 @@ STALL = 5.0
 OPENING = 5.0
 """s for each step of opening a stream; the first clock correction takes two thirds of one."""
 
-MOST_BLOCKS = 4096
-"""Pulls that wait for the loop; half a minute of single samples at the fastest usual rate."""
-
 CORRECT_EVERY = 0.5
 """s between two looks at the clock correction, which liblsl renews every five."""
-
-CONFIGURATIONS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A stream that has been opened.
-
-    Attributes:
-        labels: One a channel; empty where the stream names none.
-        kinds: What each channel is, as far as it says.
-        text: Whether its values are strings.
-    """
-
-    name: str
-    type: str
-    source_id: str
-    uid: str
-    host: str
-    rate: float
-    created: float
-    channels: int
-    text: bool = False
-    labels: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    manufacturer: str = ""
-
-    @property
-    def line(self) -> str:
-        """What a person needs to tell it from another."""
-        rate = f"{self.rate:g} Hz" if self.rate else "irregular"
-        return (
-            f"name={self.name} type={self.type} source_id={self.source_id or '-'} "
-            f"({self.channels} channels, {rate}, on {self.host})"
-        )
-
-    @property
-    def again(self) -> str:
-        """A predicate for the same stream after its outlet was started anew."""
-        if self.source_id:
-            return " and ".join(
-                f"{key}={quoted(value)}"
-                for key, value in (("source_id", self.source_id), ("type", self.type))
-            )
-        fields = (("name", self.name), ("type", self.type), ("hostname", self.host))
-        return " and ".join(f"{key}={quoted(value)}" for key, value in fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The stream is gone, or has fallen silent; it is being looked for."""
-
-    why: str
-
-
-Told = Found | Block | Gone
-
-
-def library() -> Any:
-    """Return pylsl, told to keep its own remarks to itself unless it has been configured.
-
-    Raises:
-        NotFound: The LSL library cannot be loaded.
-    """
-    try:
-        import pylsl  # type: ignore[import-untyped]  # it ships no types
-    except (ImportError, RuntimeError, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise NotFound(
-            f"the LSL library cannot be loaded ({first}): install it with `pip install pylsl`, "
-            "or liblsl from conda-forge"
-        ) from error
-    configured = any(Path(path).expanduser().is_file() for path in CONFIGURATIONS)
-    if "LSLAPICFG" not in os.environ and not configured:
-        # Of no effect where liblsl is already in use, so it may be said every time.
-        pylsl.set_config_content("[log]\nlevel = -3\n")
-    return pylsl
-
-
-def quoted(value: str) -> str:
-    """Return `value` as an XPath 1.0 literal.
-
-    Raises:
-        Refused: It holds both kinds of quotes, which XPath 1.0 cannot write.
-    """
-    mark = '"' if "'" in value else "'"
-    if mark in value:
-        raise Refused(f"lsl: {value!r} holds both kinds of quotes; select by another property")
-    return f"{mark}{value}{mark}"
-
-
-class Inbox:
-    """Carries what the thread has to tell to the loop. Bounded; the oldest samples go first."""
-
-    def __init__(self, most: int = MOST_BLOCKS) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._items: deque[Told | Exception] = deque()
-        self._lock = threading.Lock()
-        self._news = asyncio.Event()
-        self._most = most
-        self.dropped = 0
-        """Samples thrown away because nobody took them in time."""
-
-    def put(self, item: Told | Exception) -> None:
-        """From the thread."""
-        with self._lock:
-            if len(self._items) >= self._most:
-                item = self._drop(item)
-            self._items.append(item)
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._news.set)
-
-    def _drop(self, newest: Told | Exception) -> Told | Exception:
-        """Throw the oldest block away and leave its number with the block after it."""
-        blocks = [k for k, item in enumerate(self._items) if isinstance(item, Block)][:2]
-        if not blocks:
-            return newest
-        oldest = self._items[blocks[0]]
-        assert isinstance(oldest, Block)
-        self.dropped += len(oldest.stamps)
-        lost = oldest.dropped + len(oldest.stamps)
-        heir = self._items[blocks[1]] if len(blocks) > 1 else newest
-        if isinstance(heir, Block):
-            heir = replace(heir, dropped=heir.dropped + lost)
-            if len(blocks) > 1:
-                self._items[blocks[1]] = heir
-            else:
-                newest = heir
-        del self._items[blocks[0]]
-        return newest
-
-    async def next(self) -> Told:
-        """Return the oldest item.
-
-        Raises:
-            DeviceError: The thread could not begin.
-        """
-        while True:
-            with self._lock:
-                item = self._items.popleft() if self._items else None
-                if item is None:
-                    self._news.clear()
-            if isinstance(item, Exception):
-                raise item
-            if item is not None:
-                return item
-            await self._news.wait()
 
 
 class Reader(threading.Thread):
@@ -348,32 +196,6 @@ class Reader(threading.Thread):
             return float(inlet.time_correction(SLICE / 10))
         except self._lsl.util.TimeoutError:
             return before
-
-
-def describe(info: Any) -> Found:
-    """Return what a stream tells of itself; labels only come with an inlet's full info."""
-    labels, kinds = [], []
-    channel = info.desc().child("channels").child("channel")
-    while not channel.empty():
-        labels.append(channel.child_value("label"))
-        kinds.append(channel.child_value("type"))
-        channel = channel.next_sibling("channel")
-    count = info.channel_count()
-    complete = len(labels) == count and all(labels)
-    return Found(
-        name=info.name(),
-        type=info.type(),
-        source_id=info.source_id(),
-        uid=info.uid(),
-        host=info.hostname(),
-        rate=float(info.nominal_srate()),
-        created=float(info.created_at()),
-        channels=count,
-        text=info.channel_format() == 3,
-        labels=tuple(labels) if complete else (),
-        kinds=tuple(kinds) if complete else (),
-        manufacturer=info.desc().child_value("manufacturer"),
-    )
 
 
 @asynccontextmanager

@@ -73,16 +73,23 @@ class LslStream:
         self._rows = np.empty((0, len(self._columns)))  # pushed, not yet placed
         self._foreign: bool | None = None
         self._why = ""
+        self._lost: int | None = None
         self._clock_told: int | None = None
         self._rate_told = False
         self.samples = 0
         self.lost = 0
 
-    def interrupted(self, why: str) -> list[Chunk | Event]:
-        """Give out what is held back; say why the next hole will be there."""
+    def interrupted(self, why: str, lost: int | None = None) -> list[Chunk | Event]:
+        """Give out what is held back; say why the next hole will be there.
+
+        Args:
+            why: In a person's words; what was said first stands.
+            lost: Samples missing in it; None where nobody can know.
+        """
         out = self._place(self._even.flush())
         self._rows = self._rows[:0]
         self._even.restart()
+        self._lost = lost if not self._why and lost is not None else None
         self._why = self._why or why
         return out
 
@@ -94,7 +101,7 @@ class LslStream:
         """Take what was pulled."""
         out: list[Chunk | Event] = []
         if block.dropped:
-            out += self.interrupted(f"too slow: {block.dropped} samples dropped")
+            out += self.interrupted("too slow to take what came", block.dropped)
         if not len(block.stamps):
             return out
         stamps = np.rint(block.stamps * NS).astype(np.int64)
@@ -129,7 +136,7 @@ class LslStream:
             times = self._steady.host(run.times)
             if before is not None and (run.lost or self._why):
                 # A pause that was announced tells its own length only where the clock went on.
-                lost = None if self._why else run.lost
+                lost = self._lost if self._why else run.lost
                 self.lost += lost or 0
                 detail = {"why": self._why or "samples missing", "lost": lost, "signal": "ppg"}
                 out.append(Event(self._device, "gap", before, int(times[0]), detail))

@@ -137,7 +137,7 @@ async def _lsl() -> str:
 
 def _discover() -> str:
     """Publish a stream, and look whether it and which others can be found."""
-    from ..devices.lsl_inlet import describe, library
+    from ..devices.lsl_found import describe, library
 
     lsl = library()
     mine = f"innpar-doctor-{secrets.token_hex(4)}"

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..devices import NS, HostClock
-from ..devices.lsl_inlet import library
+from ..devices.lsl_found import library
 from .estimate import Birth, Estimate, Item, Waveform
 
 OURS = "innpar"

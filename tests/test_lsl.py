@@ -12,6 +12,8 @@ from loopback import Sender, lsl, numbers
 
 from innpar.devices import NS, Chunk, Event, NotFound, Refused
 from innpar.devices.lsl import Lsl
+from innpar.devices.lsl_inbox import Inbox
+from innpar.devices.lsl_stream import Block, LslStream
 from innpar.devices.pace import SystemClock
 from innpar.devices.registry import create
 
@@ -227,3 +229,29 @@ async def test_closing_at_any_moment_leaves_nothing(delay: float) -> None:
             await task
     assert not [thread for thread in threading.enumerate() if thread.name == "lsl"]
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_what_nobody_takes_in_time_is_dropped_and_told() -> None:
+    inbox, stream = Inbox(most=50), LslStream("slow", ("x",), (0,), 100.0)
+    for n in range(400):
+        stamps, data = np.array([10 + n / 100]), np.array([[float(n)]])
+        inbox.put(Block(stamps, data, 0, 10 * NS + n * 10**7))
+    out: list[Item] = []
+    for _ in range(50):
+        block = await inbox.next()
+        assert isinstance(block, Block)
+        out += stream.push(block)
+    assert inbox.dropped == 350
+    assert not events(out, "gap")  # nothing came before that it could lie after
+    for n in range(400, 500):
+        stamps, data = np.array([10 + n / 100]), np.array([[float(n)]])
+        inbox.put(Block(stamps, data, 0, 10 * NS + n * 10**7))
+    for _ in range(50):
+        block = await inbox.next()
+        assert isinstance(block, Block)
+        out += stream.push(block)
+    assert received(out) == [*range(350, 400), *range(450, 500)]
+    (gap,) = events(out, "gap")
+    assert gap.detail == {"why": "too slow to take what came", "lost": 50, "signal": "ppg"}
+    assert stream.samples + stream.lost == 150
+    assert gap.end - gap.start == 51 * 10**7
