@@ -203,6 +203,22 @@ def _muse(name: str, options: dict[str, str]) -> Decoder:
     return _Plain(MuseStream(name), CHANNELS)
 
 
+def _contec(name: str, options: dict[str, str]) -> Decoder:
+    from .contec import ContecStream
+    from .port import CHANNEL
+
+    Options(f"decode {name}", options, {})
+    return _Plain(ContecStream(name), (CHANNEL,))
+
+
+def _serial(name: str, options: dict[str, str]) -> Decoder:
+    from .lines import LineStream
+    from .port import CHANNEL
+
+    given = Options(f"decode {name}", options, {"rate": "Hz, where it is known"})
+    return _Plain(LineStream(name, given.number("rate", 5, 2000), joined=False), (CHANNEL,))
+
+
 def _berrymed(name: str, options: dict[str, str]) -> Decoder:
     from .berrymed import CHANNEL, BerryMedStream
 
@@ -216,6 +232,8 @@ DECODERS: dict[str, Callable[[str, dict[str, str]], Decoder]] = {
     "polar": _Polar,
     "cuff": _cuff,
     "muse": _muse,
+    "serial": _serial,
+    "contec": _contec,
     "berrymed": _berrymed,
 }
 """Device → what decodes it."""

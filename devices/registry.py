@@ -86,6 +86,11 @@ DEVICES: dict[str, Entry] = {
         _late("cuff"),
     ),
     "muse": Entry("Muse 2 or Muse S headband: muse[:NAME or ADDRESS][?preset=p50]", _late("muse")),
+    "serial": Entry(
+        "a sensor that prints lines of numbers (MAX3010x, ESP32, Arduino): serial:PORT[?rate=100]",
+        _late("lines"),
+    ),
+    "contec": Entry("Contec CMS50D+ finger clip on USB: contec:PORT", _late("contec")),
     "berrymed": Entry("BerryMed finger clip (BM1000): berrymed[:ADDRESS]", _late("berrymed")),
     "replay": Entry("a recording, whatever its format: replay:FILE[?rate=100&channel=…]", _replay),
 }

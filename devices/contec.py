@@ -1,0 +1,145 @@
+"""Contec CMS50D+ finger clips (firmware 4.6 and later) on USB serial, 60 samples a second.
+
+Nine-byte frames ``01 state … FF FF`` of which only the first byte has its top bit clear. The older
+models at 19200 baud send other frames and are not read. Untested on hardware.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .base import NS, BadPacket, Chunk, Event
+from .counted import Counted
+from .lane import Lane, stated
+from .options import Options
+from .port import Wire, Wired
+
+if TYPE_CHECKING:
+    from .pace import Pace
+
+BAUD = 115_200
+RATE = 60.0
+SIZE = 9
+START = bytes.fromhex("7d81a1808080808080")
+KEEP = bytes.fromhex("7d81af808080808080")
+EVERY = 5.0
+"""Seconds between two of `KEEP`."""
+
+VALID = 0xE0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One frame: waveform (NaN where there is no pulse), beats a minute, percent."""
+
+    pleth: float
+    pulse: int
+    spo2: int
+
+
+class Parser:
+    """Finds frames in a stream of bytes that is cut anyhow.
+
+    Attributes:
+        skipped: Bytes that belong to no whole frame.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.skipped = 0
+
+    def due(self, raw: bytes) -> int:
+        """Return how many frames these bytes would complete."""
+        return (len(self._rest) + len(raw)) // SIZE
+
+    def push(self, raw: bytes) -> list[Reading]:
+        """Take bytes; return the frames that they complete."""
+        data = self._rest + raw
+        found: list[Reading] = []
+        at = 0
+        while at < len(data):
+            frame = data[at : at + SIZE]
+            ends = next((i for i in range(1, len(frame)) if not frame[i] & 0x80), len(frame))
+            if frame[0] == 1 and ends == SIZE and frame[7:] == b"\xff\xff":
+                pleth = float(frame[3] & 0x7F) if frame[1] == VALID else math.nan
+                found.append(Reading(pleth, frame[5] & 0x7F, frame[6] & 0x7F))
+            elif frame[0] == 1 and at + ends == len(data) and ends < SIZE:
+                break
+            else:
+                self.skipped += ends
+            at += ends
+        self._rest = data[at:]
+        return found
+
+
+class ContecStream:
+    """Turns bytes into chunks and events; see `gatt.Stream`.
+
+    Attributes:
+        bad: Reads in which nothing was a frame.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._lane = Lane(device, ("pleth",))
+        self._begin()
+        self.bad = 0
+
+    def _begin(self) -> None:
+        self._parser = Parser()
+        self._places = Counted(RATE, self._lane.clock.reset)
+
+    def arrival_of(self, channel: str, raw: bytes) -> int:
+        """Return when the samples end that the bytes complete, as the count has it."""
+        due = self._parser.due(raw)
+        return (self._places.stamp or 0) + round(due * NS / self._places.rate)
+
+    def interrupted(self, why: str, *, relinked: bool = False) -> None:
+        """Say why the next hole will be there; plugged in again, counting begins anew."""
+        self._lane.interrupted(why)
+        if relinked:
+            self._begin()
+            self._lane.anew()
+
+    def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
+        """Take what was read.
+
+        Raises:
+            BadPacket: Nothing in it is a frame, though one was due.
+        """
+        before = self._parser.skipped
+        readings = self._parser.push(raw)
+        if not readings:
+            if self._parser.skipped > before:
+                self.bad += 1
+                raise BadPacket("no frame of a CMS50D+", raw)
+            return []
+        rows = np.array([[r.pleth] for r in readings], np.float64)
+        return self._lane.give(self._places.push(rows, arrival), self._rate)
+
+    def flush(self) -> list[Chunk | Event]:
+        """Give out what waits for it to become clear whether something was lost."""
+        return self._lane.give(self._places.flush(), self._rate)
+
+    @property
+    def _rate(self) -> float:
+        return stated(self._places.rate, (RATE,))
+
+
+WIRE = Wire("contec", BAUD, ContecStream, START, KEEP, EVERY, site="finger")
+
+
+def create_contec(argument: str, options: Mapping[str, str], pace: Pace) -> Wired:
+    """Make the device behind ``contec:PORT``.
+
+    Raises:
+        Refused: No port was named, or an option makes no sense.
+    """
+    from .lines import port_of
+
+    given = Options("contec", options, {"id": "what to call it in topics and files"})
+    return Wired(WIRE, port_of("contec", argument), given.identity("") if "id" in given else None)
