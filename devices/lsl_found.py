@@ -1,4 +1,4 @@
-"""What an LSL stream is, and the LSL library that knows; among the devices the only import of it."""
+"""What an LSL stream is, and the LSL library that knows. Only this file imports pylsl here."""
 
 from __future__ import annotations
 
