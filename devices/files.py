@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from .base import Device, Refused
+from .edf_file import BDF_MAGIC, EDF_MAGIC, open_edf
 from .emotibit_log import looks_like_emotibit, open_emotibit_log
 from .empatica import looks_like_empatica, open_empatica
 from .options import Options, slug
@@ -20,6 +21,9 @@ from .rows import BYTE_ORDER_MARK, opened
 from .session import open_session
 from .session_write import MAGIC
 from .table import open_table
+from .wfdb_file import looks_like_wfdb, open_wfdb
+from .xdf_file import MAGIC as XDF_MAGIC
+from .xdf_file import open_xdf
 
 _HEAD_BYTES = 1 << 16
 _OPTIONS = {
@@ -88,6 +92,10 @@ def _recognised(path: Path, options: dict[str, str]) -> Recording:
         raise Refused(f"{path}: the file is empty; record again")
     if head.startswith(b"PK"):
         return open_record(path, options)
+    if head.startswith(XDF_MAGIC):
+        return open_xdf(path, options)
+    if head.startswith(BDF_MAGIC) or _is_edf(head):
+        return open_edf(path, options, wide=head.startswith(BDF_MAGIC))
     lines = _lines(path, head)
     if lines[0].startswith(HEADER):
         return open_polar_log(path, lines, options)
@@ -95,7 +103,14 @@ def _recognised(path: Path, options: dict[str, str]) -> Recording:
         return open_empatica(path, lines, options)
     if looks_like_emotibit(lines):
         return open_emotibit_log(path, lines, options)
+    if looks_like_wfdb(lines):
+        return open_wfdb(path, options)
     return open_table(path, lines, options)
+
+
+def _is_edf(head: bytes) -> bool:
+    # The version is all that EDF begins with; its header's length says the rest.
+    return head.startswith(EDF_MAGIC) and head[184:192].strip().isdigit() and len(head) > 256
 
 
 def _lines(path: Path, head: bytes) -> list[bytes]:
@@ -113,5 +128,7 @@ def _lines(path: Path, head: bytes) -> list[bytes]:
 
 
 def _stem(path: Path) -> str:
-    name = re.sub(r"(\.(gz|txt|csv|tsv|npz|dat))+$", "", path.name, flags=re.IGNORECASE)
+    name = re.sub(
+        r"(\.(gz|txt|csv|tsv|npz|dat|hea|edf|bdf|xdf))+$", "", path.name, flags=re.IGNORECASE
+    )
     return slug(name.replace("_", "-"))

@@ -67,7 +67,7 @@ class Recording:
 
 PLAYS = (
     "replay plays Polar logs, tables with a time column (or ?rate=HZ), Empatica and EmotiBit files,"
-    " and .npz records of PPG and pressure"
+    " XDF, EDF, BDF and WFDB files, sessions, and .npz records of PPG and pressure"
 )
 """For whoever named something else."""
 

@@ -366,3 +366,12 @@ def test_info_says_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert f"{len(estimates(live))} beats" in said
     assert "demo: simulated, worn at wrist" in said
     assert f"cuff {cuff.detail['sbp']}/{cuff.detail['dbp']} at" in said
+
+
+def test_half_an_hour_at_the_highest_rate() -> None:
+    """Size, cost of writing, time to seek and to export; the script's own limits are a day's."""
+    bench = Path(__file__).resolve().parents[1] / "scripts/bench_session.py"
+    done = subprocess.run(
+        [sys.executable, bench, "0.5"], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,74 @@
+"""XDF, the file format of the Lab Streaming Layer (https://github.com/sccn/xdf/wiki)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .base import NS, Refused
+from .recording import NO_DATE, Recording, iso_time
+from .traces import Trace, recording_of
+
+MAGIC = b"XDF:"
+
+
+def open_xdf(path: Path, options: dict[str, str]) -> Recording:
+    """Look at an XDF file.
+
+    LSL's clock counts from the computer's start; the header's date says when that was, else the
+    recording is taken to begin at `NO_DATE`.
+
+    Args:
+        options: Those of `traces.OPTIONS`.
+
+    Raises:
+        Refused: It is damaged, holds no pulse, or pyxdf is not installed.
+    """
+    try:
+        import pyxdf  # type: ignore[import-untyped]  # it ships none
+    except ImportError:
+        raise Refused(f"{path}: XDF needs pyxdf: pip install 'innpar-stream[import]'") from None
+    logging.getLogger("pyxdf").setLevel(logging.ERROR)
+    try:
+        streams, header = pyxdf.load_xdf(str(path), verbose=False)
+    except Exception as error:  # whatever it stumbles over, the file is at fault
+        raise Refused(f"{path}: a damaged XDF file ({error}); record or copy it again") from None
+    numeric = [s for s in streams if isinstance(s["time_series"], np.ndarray)]
+    numeric = [s for s in numeric if len(s["time_stamps"]) > 1]
+    first = min((float(s["time_stamps"][0]) for s in numeric), default=0.0)
+    zero = _date(header)
+    traces: list[Trace] = []
+    for group, stream in enumerate(numeric):
+        since = np.rint((np.asarray(stream["time_stamps"]) - first) * NS).astype(np.int64)
+        values = np.asarray(stream["time_series"], np.float64)
+        for column, label in enumerate(_labels(stream["info"], values.shape[1])):
+            traces.append(Trace(label, since + zero, values[:, column], group))
+    return recording_of(path, "XDF", "LSL", traces, options)
+
+
+def _date(header: dict[str, Any]) -> int:
+    for text in header.get("info", {}).get("datetime", ()):
+        # Offsets are written without a colon.
+        written = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", str(text))
+        try:
+            return iso_time(written.encode())
+        except ValueError:
+            continue
+    return NO_DATE
+
+
+def _labels(info: dict[str, Any], count: int) -> list[str]:
+    """Return the channels' labels, with the stream's type where they say nothing of a pulse."""
+    kind = str((info.get("type") or [""])[0])
+    try:
+        channels = info["desc"][0]["channels"][0]["channel"]
+        labels = [str(channel["label"][0]) for channel in channels]
+    except (KeyError, IndexError, TypeError):
+        labels = []
+    if len(labels) != count:
+        labels = [str(n) for n in range(count)]
+    return [label if kind.lower() in label.lower() else f"{kind} {label}" for label in labels]
