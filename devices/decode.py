@@ -219,6 +219,13 @@ def _serial(name: str, options: dict[str, str]) -> Decoder:
     return _Plain(LineStream(name, given.number("rate", 5, 2000), joined=False), (CHANNEL,))
 
 
+def _bangle(name: str, options: dict[str, str]) -> Decoder:
+    from .bangle import CHANNEL, BangleStream
+
+    Options(f"decode {name}", options, {})
+    return _Plain(BangleStream(name), (CHANNEL,))
+
+
 def _berrymed(name: str, options: dict[str, str]) -> Decoder:
     from .berrymed import CHANNEL, BerryMedStream
 
@@ -234,6 +241,7 @@ DECODERS: dict[str, Callable[[str, dict[str, str]], Decoder]] = {
     "muse": _muse,
     "serial": _serial,
     "contec": _contec,
+    "bangle": _bangle,
     "berrymed": _berrymed,
 }
 """Device → what decodes it."""

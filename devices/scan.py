@@ -37,6 +37,7 @@ KNOWN = (
         "PPG where its firmware has it (untested; bonds with one host)",
     ),
     Known(("Muse",), (_SIG("fe8d"),), "muse", "PPG 64 Hz of the forehead (not the Athena)"),
+    Known(("Bangle.js",), (), "bangle", "PPG 12 to 100 Hz of the wrist (Bangle.js 2)"),
     Known(("BerryMed",), (), "berrymed", "PPG 100 Hz of a finger"),
     Known(("Polar H",), (), "", "heart rate and ECG only: no PPG"),
     Known((), (_SIG("1810"),), "cuff", "cuff readings, to calibrate with"),
