@@ -64,6 +64,7 @@ class Lsl:
         wait: float = WAIT,
     ) -> None:
         self.predicate, named = predicate(select)
+        self._shown = f"with {self.predicate}" if select else "of type PPG or BVP"
         self.channel = channel
         self.wait = wait
         self._polarity: Literal[-1, 0, 1] = polarity
@@ -104,11 +105,13 @@ class Lsl:
             Refused: Several do, it holds text, or it has no such channel.
         """
         async with AsyncExitStack() as stack:
-            inbox = await stack.enter_async_context(reading(self.predicate, self.wait, clock))
+            inbox = await stack.enter_async_context(
+                reading(self.predicate, self._shown, self.wait, clock)
+            )
             found = await inbox.next()
             if not isinstance(found, Found):
                 raise NotFound(
-                    f"the LSL stream with {self.predicate} answers but cannot be opened: let TCP "
+                    f"the LSL stream {self._shown} answers but cannot be opened: let TCP "
                     "16572-16604 through the sending computer's firewall, or start its program anew"
                 )
             self._name = found.name
@@ -129,6 +132,8 @@ class Lsl:
         names = labels(found)
         stream = LslStream(self.id, [names[k] for k in columns], columns, found.rate)
         yield event("connected", **about(found))
+        if found.origin in ("simulated", "replay"):
+            yield event("notice", text=f"nobody wears this: its sender says {found.origin}")
         uid, gone, silent = found.uid, "", False
         while True:
             item = await inbox.next()

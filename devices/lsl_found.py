@@ -20,6 +20,7 @@ class Found:
         labels: One a channel; empty where the stream names none.
         kinds: What each channel is, as far as it says.
         text: Whether its values are strings.
+        origin: What ``--lsl-out`` says of its samples: ``live``, ``replay`` or ``simulated``.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Found:
     labels: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     manufacturer: str = ""
+    origin: str = ""
 
     @property
     def line(self) -> str:
@@ -112,4 +114,5 @@ def describe(info: Any) -> Found:
         labels=tuple(labels) if complete else (),
         kinds=tuple(kinds) if complete else (),
         manufacturer=info.desc().child_value("manufacturer"),
+        origin=info.desc().child_value("source"),
     )

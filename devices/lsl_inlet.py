@@ -49,6 +49,7 @@ class Reader(threading.Thread):
 
     Args:
         predicate: Which stream, as an XPath 1.0 predicate.
+        shown: The same in a person's words.
         wait: Seconds to look for it the first time.
         inbox: Where everything goes.
         clock: The host's.
@@ -58,6 +59,7 @@ class Reader(threading.Thread):
     def __init__(
         self,
         predicate: str,
+        shown: str,
         wait: float,
         inbox: Inbox,
         clock: HostClock,
@@ -66,6 +68,7 @@ class Reader(threading.Thread):
         super().__init__(name="lsl", daemon=True)
         self._lsl = library()
         self._predicate = predicate
+        self._shown = shown
         self._wait = wait
         self._inbox = inbox
         self._ended = ended
@@ -108,7 +111,7 @@ class Reader(threading.Thread):
             return None
         if not infos:
             raise NotFound(
-                f"no LSL stream with {self._predicate} for {self._wait:g} s: start the program "
+                f"no LSL stream {self._shown} for {self._wait:g} s: start the program "
                 "that sends it, in the same network and past the firewall (UDP 16571-16604, "
                 "TCP 16572-16604); `innpar-stream doctor` lists what can be seen"
             )
@@ -199,7 +202,9 @@ class Reader(threading.Thread):
 
 
 @asynccontextmanager
-async def reading(predicate: str, wait: float, clock: HostClock) -> AsyncIterator[Inbox]:
+async def reading(
+    predicate: str, shown: str, wait: float, clock: HostClock
+) -> AsyncIterator[Inbox]:
     """Read a stream on a thread, which has ended on leaving."""
     inbox, ended = Inbox(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -208,7 +213,7 @@ async def reading(predicate: str, wait: float, clock: HostClock) -> AsyncIterato
         if not loop.is_closed():
             loop.call_soon_threadsafe(ended.set)
 
-    reader = Reader(predicate, wait, inbox, clock, end)
+    reader = Reader(predicate, shown, wait, inbox, clock, end)
     reader.start()
     try:
         yield inbox

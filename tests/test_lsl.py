@@ -62,7 +62,7 @@ async def test_a_stream_is_found_by_its_type_and_dated_at_the_host() -> None:
     got = received(items)
     assert got == list(range(got[0], got[0] + len(got)))
     expected = (began + np.array(got) / 100) * NS + shift
-    assert np.abs(times(items) - expected).max() < 2e6
+    assert np.abs(times(items) - expected).max() < 5e6
     assert {c.channels for c in items if isinstance(c, Chunk)} == {("PPG1",)}
 
 
@@ -208,7 +208,7 @@ async def test_stamps_of_another_clock_are_dated_by_arrival() -> None:
         items = await collect(Lsl("unix"), lambda items: count(items) > 120)
         now = SystemClock().now()
     assert "not on LSL's clock" in events(items, "notice")[0].detail["text"]
-    assert 0 <= now - times(items)[-1] < 0.2 * NS
+    assert 0 <= now - times(items)[-1] < 1 * NS
 
 
 async def test_text_is_refused() -> None:

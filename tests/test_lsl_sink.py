@@ -115,13 +115,14 @@ async def test_our_own_streams_are_not_taken_for_a_sensor() -> None:
     clock = SystemClock()
     async with LslSink.open(clock) as sink:
         samples = np.zeros(128, np.float32)
-        await sink.send(Waveform("d", "ppg", "live", "s", 0, clock.now(), 125.0, samples))
-        with pytest.raises(NotFound):
+        await sink.send(Waveform("d", "ppg", "simulated", "s", 0, clock.now(), 125.0, samples))
+        with pytest.raises(NotFound, match="no LSL stream of type PPG or BVP"):
             async with Lsl(wait=1.5).open(clock=clock):
                 pass
         async with asyncio.timeout(10), Lsl("name=d PPG").open(clock=clock) as items:
-            connected = await anext(items)
+            connected, notice = await anext(items), await anext(items)
     assert connected.device == "lsl-d-ppg"
+    assert "its sender says simulated" in notice.detail["text"]
 
 
 async def test_a_recording_is_sent_as_of_now() -> None:
