@@ -83,6 +83,7 @@ class Guidance:
         pulse: (len(FEATURES),) medians over the last accepted windows; None before any.
         calibration: The reading in force.
         anchor: Windows from before that reading, once, when it takes effect.
+        reading: The same reading, with its time.
     """
 
     context: npt.NDArray[np.float32] | None
@@ -90,6 +91,7 @@ class Guidance:
     pulse: npt.NDArray[np.float64] | None
     calibration: calibrate.Calibration | None
     anchor: tuple[Question, ...] = ()
+    reading: Reading | None = None
 
 
 @dataclass(slots=True)
@@ -115,6 +117,10 @@ class Calibration:
         """Take a reading; the pulse around it is what the windows just before and after show."""
         self._waiting = reading
 
+    def resume(self, reading: Reading, calibration: calibrate.Calibration) -> None:
+        """Go on with an earlier run's reading; it is in force at once."""
+        self._reading, self._calibration = reading, calibration
+
     def push(self, time: int, conditioned: npt.NDArray[np.float32], accepted: bool) -> Guidance:
         """Return what the network and its output's corrections need to know of a window.
 
@@ -139,7 +145,7 @@ class Calibration:
         age = max(0.0, (time - reading.time) / NS)
         status = CalibrationStatus(self._state(age), age, reading.sbp, reading.dbp)
         told = calibration.context(now, age)[0]
-        return Guidance(told, status, self._pulse, calibration, anchor)
+        return Guidance(told, status, self._pulse, calibration, anchor, reading)
 
     def _take(self, reading: Reading) -> tuple[Question, ...]:
         """Let a reading take effect; return windows from before it, under its own context."""
@@ -151,7 +157,7 @@ class Calibration:
         return tuple(Question(self._windows[k], told[n]) for n, k in enumerate(chosen.tolist()))
 
     def _state(self, age: float) -> CalibrationState:
-        assert self._pulse is not None
         assert self._calibration is not None
-        far = abs(float(self._pulse[1] - self._calibration.at_cuff[1])) > STALE_HEART_RATE
+        pulse = self._calibration.at_cuff if self._pulse is None else self._pulse
+        far = abs(float(pulse[1] - self._calibration.at_cuff[1])) > STALE_HEART_RATE
         return "stale" if far or age > STALE_SECONDS else "ok"

@@ -47,6 +47,8 @@ class Checker:
         reading, mmHg; ``beats`` how many they were; ``n`` how many readings have been checks so far
         and ``mae`` the mean absolute error over these.
         """
+        if "remembered" in cuff.detail:
+            return cuff
         detail = {name: value for name, value in cuff.detail.items() if name != "check"}
         beats = [b for b in self._beats if cuff.start - SECONDS * NS < b.peak <= cuff.start]
         if len(beats) >= ENOUGH:

@@ -26,6 +26,8 @@ Research software: not a medical device, not for diagnosis or treatment.
 
 Command = Callable[[argparse.Namespace], int]
 
+SESSION = ("info", "verify", "repair", "cut", "merge", "redact", "export", "plot")
+
 
 def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
     run = parser.add_argument_group("a run")
@@ -53,6 +55,13 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         action="store_const",
         const=True,
         help="publish no pressures before a cuff reading",
+    )
+    run.add_argument(
+        "--no-remember",
+        dest="remember",
+        action="store_const",
+        const=False,
+        help="neither keep a live wearer's calibration for the next run nor take the last one's",
     )
     run.add_argument("--speed", metavar="N|max", help="of replays and the demo, times real time")
     run.add_argument("--duration", metavar="SECONDS", help="of signal, then stop")
@@ -132,11 +141,17 @@ def _parser() -> argparse.ArgumentParser:
     _run_arguments(replay, device=False)
 
     session = command("session", "look into a recording, check it, mend it, export it", _session)
-    session.add_argument("action", choices=["info", "verify", "repair", "export", "plot"])
+    session.add_argument("action", choices=SESSION)
     session.add_argument("file", type=Path, metavar="FILE")
     session.add_argument(
-        "out", type=Path, nargs="?", metavar="OUT", help="file (repair, plot) or folder (export)"
+        "more",
+        type=Path,
+        nargs="*",
+        metavar="OUT",
+        help="file to write, or folder (export); for merge, more files and then the one to write",
     )
+    session.add_argument("--from", dest="from_", type=float, default=0.0, metavar="SECONDS")
+    session.add_argument("--to", type=float, default=float("inf"), metavar="SECONDS")
     session.add_argument(
         "--format", choices=["csv", "edf"], default="csv", help="of an export (csv)"
     )
@@ -227,6 +242,7 @@ FLAGS = (
     "model",
     "cuff",
     "require_calibration",
+    "remember",
     "speed",
     "duration",
     "record",
@@ -263,21 +279,36 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _session(options: argparse.Namespace) -> int:
-    from . import session
+    from . import session, session_edit
+    from .errors import ConfigError
 
+    file, more = options.file, options.more
+    if options.action in ("cut", "merge", "redact") and not more:
+        raise ConfigError(
+            f"session {options.action}: name the file to write, after the one to read"
+        )
+    if options.action == "merge":
+        return session_edit.merge([file, *more[:-1]], more[-1])
+    if len(more) > 1:
+        raise ConfigError(f"session {options.action}: takes one file to write, not {len(more)}")
+    out = more[0] if more else None
     if options.action == "info":
-        return session.info(options.file)
+        return session.info(file)
     if options.action == "verify":
-        return session.verify(options.file)
+        return session.verify(file)
     if options.action == "repair":
-        return session.repair(options.file, options.out)
+        return session.repair(file, out)
+    if options.action == "cut":
+        return session_edit.cut(file, more[0], options.from_, options.to)
+    if options.action == "redact":
+        return session_edit.redact(file, more[0])
     if options.action == "plot":
         from .session_plot import plot
 
-        return plot(options.file, options.out)
+        return plot(file, out)
     from .session_export import export
 
-    return export(options.file, options.out, options.format)
+    return export(file, out, options.format)
 
 
 def _devices(_: argparse.Namespace) -> int:

@@ -59,6 +59,7 @@ class Settings(BaseModel):
     speed: Annotated[float, BeforeValidator(_speed), Field(gt=0)] = 1.0
     duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     require_calibration: bool = False
+    remember: bool = True
     record: Path | None = None
     json_: Annotated[bool, Field(alias="json")] = False
     virtual: bool = False

@@ -36,6 +36,11 @@ class Corrector:
         self._segment = self._index = -1
         self.half_widths: npt.NDArray[np.float64] | None = None
 
+    @property
+    def calibration(self) -> calibrate.Calibration | None:
+        """The reading in force, with its affine map."""
+        return self._calibration
+
     def push(self, prepared: Prepared, abp: Wave, anchor: Sequence[Wave]) -> Wave:
         """Return the window to publish, (window,) mmHg.
 
@@ -50,6 +55,8 @@ class Corrector:
         if anchor and guidance.calibration is not None:
             rate = np.full(len(anchor), guidance.calibration.at_cuff[_HEART_RATE])
             self._calibration = guidance.calibration.anchored(np.stack(anchor), rate, self._drop)
+        elif guidance.calibration is not None and guidance.calibration.level is not None:
+            self._calibration = guidance.calibration  # of an earlier run, anchored then
         if anchor or window.segment != self._segment:
             self._steadier.forget()
             self._segment, self._index = window.segment, window.index

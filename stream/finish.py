@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..devices import Chunk, Event
 from ..models.predictor import Manifest
 from .beats import Beat, BeatFinder
+from .calibration import Guidance
 from .check import Checker
 from .combine import Combiner, Piece, Reconstruction
 from .correct import Corrector
@@ -19,6 +20,7 @@ from .plausible import Plausibility
 from .prepare import Prepared
 from .quality import ACCEPT
 from .reference import ReferenceTrack
+from .remember import Kept
 from .resample import period
 
 
@@ -33,6 +35,7 @@ class Finisher:
         reference: Pairs each beat with the true pressures, where the device carries them.
         seconds: Of waveform given out so far.
         good_seconds: Of those, accepted.
+        kept: The newest reading that has taken effect in this run.
     """
 
     birth: Birth
@@ -41,6 +44,7 @@ class Finisher:
     reference: ReferenceTrack = field(init=False)
     seconds: float = 0.0
     good_seconds: float = 0.0
+    kept: Kept | None = None
     _period: int = field(init=False)
     _combiner: Combiner = field(init=False)
     _beats: BeatFinder = field(init=False)
@@ -92,6 +96,7 @@ class Finisher:
         """
         window = prepared.window
         abp = self._corrector.push(prepared, abp, anchor)
+        self._keep(prepared.guidance)
         scaled = prepared.ppg / prepared.ppg.std()
         piece = self._combiner.push(
             Reconstruction(
@@ -119,6 +124,12 @@ class Finisher:
     def flush(self) -> list[Item]:
         """Return what the end of the stream settles."""
         return [*self.reference.flush()]
+
+    def _keep(self, guidance: Guidance) -> None:
+        if guidance.anchor and guidance.reading is not None:
+            calibration = self._corrector.calibration or guidance.calibration
+            if calibration is not None:
+                self.kept = Kept(guidance.reading, calibration)
 
     def _time(self, index: int) -> int:
         return index * self._period

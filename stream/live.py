@@ -17,6 +17,7 @@ from ..devices.registry import create
 from .address import Address
 from .attend import assign, attend
 from .broker import broker_for
+from .claim import state_folder
 from .command import Calibrate
 from .config import Settings
 from .engine import Engine
@@ -25,6 +26,7 @@ from .mqtt import MqttSink
 from .outcome import OutcomeSink, report
 from .pipeline import Wearer, enrol, run
 from .recorder import Recorder, describe
+from .remember import Memory
 from .sink import FanOut, JsonSink, Sink
 from .terminal import TerminalSink
 
@@ -120,6 +122,7 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
                 duration=settings.duration,
                 cuffs=list(settings.cuff),
                 require_calibration=settings.require_calibration,
+                memory=Memory(state_folder()) if settings.remember else None,
             )
             for device in sensors
         ]

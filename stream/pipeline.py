@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,10 @@ from .estimate import Birth, Item, State
 from .finish import Finisher
 from .prepare import Prepared, Preparer
 from .recorder import Recorder
+from .remember import Kept, Memory
 from .sink import Sink
+
+log = logging.getLogger(__name__)
 
 SILENCE = 5 * NS
 """A connected live device without samples for this long is stale."""
@@ -38,6 +42,7 @@ class Wearer:
         duration: Seconds of signal after which to stop; None for ever.
         cuffs: Readings still to come.
         orders: Events put into the stream from outside, at its present position.
+        memory: Where the calibration survives this run; None where it does not.
     """
 
     device: Device
@@ -46,10 +51,13 @@ class Wearer:
     duration: float | None = None
     cuffs: list[Cuff] = field(default_factory=list)
     orders: asyncio.Queue[Event] = field(default_factory=lambda: asyncio.Queue(maxsize=64))
+    memory: Memory | None = None
     first: int | None = None
     last: int = 0
     heard: int = 0
     done: bool = False
+    _recalled: Kept | None = None
+    _kept: Kept | None = None
 
     @property
     def seconds(self) -> float:
@@ -60,9 +68,11 @@ class Wearer:
         """Put orders and cuff readings ahead of their samples, and end the stream in time."""
         if isinstance(item, Event) or not len(item):
             return [item]
+        items: list[Chunk | Event] = []
         if self.first is None:
             self.first = int(item.times[0])
-        items: list[Chunk | Event] = []
+            if self._recalled is not None:
+                items.append(self._recalled.event(self.device.id, self.first))
         while not self.orders.empty():
             items.append(self.orders.get_nowait())
         if item.signal != "ppg":
@@ -80,6 +90,28 @@ class Wearer:
         """Take the device's final id: a sensor that was asked for by kind has one once found."""
         birth = replace(self.preparer.birth, device=self.device.id)
         self.preparer.birth = self.finisher.birth = birth
+
+    def recall(self, now: int) -> list[Event]:
+        """Go on with the calibration of the run before; return what a person should know of it."""
+        if self.memory is None or self.device.source != "live":
+            return []
+        model = self.preparer.birth.model
+        self._recalled, text = self.memory.recall(self.device.id, model, now)
+        return [Event(self.device.id, "notice", now, now, {"text": text})] if text else []
+
+    async def keep(self) -> None:
+        """Remember a reading that has just taken effect."""
+        kept = self.finisher.kept
+        if kept is None or kept is self._kept:
+            return
+        if self.memory is None or self.device.source != "live":
+            return
+        self._kept = kept
+        model = self.preparer.birth.model
+        try:  # beside the loop: a disk may take its time
+            await asyncio.to_thread(self.memory.keep, kept, self.device.id, model)
+        except OSError as error:
+            log.warning("%s: the calibration cannot be kept (%s)", self.device.id, error)
 
     def _at(self, seconds: float) -> int:
         return (self.first or 0) + round(seconds * NS)
@@ -107,6 +139,7 @@ def enrol(
     duration: float | None = None,
     cuffs: Sequence[Cuff] = (),
     require_calibration: bool = False,
+    memory: Memory | None = None,
 ) -> Wearer:
     """Give a device its place in the pipeline."""
     predictor = engine.predictor
@@ -121,6 +154,7 @@ def enrol(
         Finisher(birth, manifest, require_calibration),
         duration,
         mine,
+        memory=memory,
     )
 
 
@@ -184,6 +218,7 @@ async def stream(
         if recorder is not None:
             recorder.enrol(device, wearer.preparer.birth.session)
         await sink.send(State(device.id, "online"))
+        await send([*wearer.recall(clock.now())], device, sink)
         try:
             async for item in items:
                 wearer.heard = clock.now()
@@ -191,6 +226,7 @@ async def stream(
                     if recorder is not None:
                         await send([*recorder.take(part)], device, sink)
                     await advance(wearer, part, engine, sink)
+                await wearer.keep()
                 if wearer.done:
                     break
             await deliver(wearer, wearer.preparer.flush(), engine, sink)

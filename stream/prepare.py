@@ -19,6 +19,7 @@ from .channel import ChannelPicker
 from .estimate import Birth, Reason
 from .filter import conditioning_matrix
 from .quality import Quality
+from .remember import Kept
 from .resample import Resampler, Stretch, Tally, period
 from .window import Window, Windower
 
@@ -126,6 +127,10 @@ class Preparer:
         if event.kind == "wear":
             self._worn = bool(event.detail["worn"])
         elif event.kind == "cuff":
+            kept = Kept.of(event)
+            if kept is not None:
+                self._calibration.resume(kept.reading, kept.calibration)
+                return []
             reading = Reading(event.start, float(event.detail["sbp"]), float(event.detail["dbp"]))
             self._calibration.cuff(reading)
         elif event.kind == "connected":

@@ -115,7 +115,10 @@ def tell(event: Event) -> str | None:
 def tell_cuff(detail: Mapping[str, Any]) -> str:
     """Return a cuff reading in words, and how far off we were by it."""
     text = f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg"
-    check = detail.get("check")
+    remembered, check = detail.get("remembered"), detail.get("check")
+    if isinstance(remembered, Mapping):
+        ago = f"{remembered['age_s'] / 3600:.1f} h ago"
+        return f"{text} of {ago} is remembered; measure again where the sensor has moved"
     if not isinstance(check, Mapping):
         return text
     mean = check["mae"]

@@ -1,0 +1,155 @@
+"""A wearer's calibration on disk, so that stopping and starting again needs no new cuff reading.
+
+What is remembered enters the next run as a ``cuff`` event of its own, ahead of the first sample:
+like every other influence from outside it is recorded with its place in the stream, and a replay
+takes it from there, never from the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..devices import NS, Event
+from ..models import calibrate
+from ..models.context import FEATURES
+from .calibration import Reading
+
+SCHEMA = "innpar-calibration/1"
+LONGEST = 24 * 3600
+"""s after which a reading says too little of a wearer to begin with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """A reading in force, and all that following it takes.
+
+    Attributes:
+        reading: With its time.
+        calibration: The pulse at that time, and the affine map to the reading.
+        height: Of the sensor above the heart at that time, cm.
+    """
+
+    reading: Reading
+    calibration: calibrate.Calibration
+    height: float = 0.0
+
+    def event(self, device: str, at: int) -> Event:
+        """Return what brings it into a stream, at a time in ns since the Unix epoch."""
+        remembered = {
+            "age_s": round((at - self.reading.time) / NS, 3),
+            "pulse": self.calibration.at_cuff.tolist(),
+            "scale": self.calibration.scale,
+            "offset": self.calibration.offset,
+            "level": self.calibration.level,
+            "wrist_height": self.height,
+        }
+        detail = {"sbp": self.reading.sbp, "dbp": self.reading.dbp, "remembered": remembered}
+        return Event(device, "cuff", at, at, detail)
+
+    @classmethod
+    def of(cls, event: Event) -> Kept | None:
+        """Return what `event` made of it; None from an event of a reading just taken.
+
+        Raises:
+            ValueError: What is remembered is not as this version writes it.
+        """
+        told = event.detail.get("remembered")
+        if told is None:
+            return None
+        try:
+            sbp, dbp = float(event.detail["sbp"]), float(event.detail["dbp"])
+            pulse = np.array(told["pulse"], dtype=np.float64)
+            level = None if told["level"] is None else float(told["level"])
+            scale, offset, height = (float(told[n]) for n in ("scale", "offset", "wrist_height"))
+            time = event.start - round(float(told["age_s"]) * NS)
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"no calibration: {error}") from None
+        numbers = [*pulse.ravel(), scale, offset, height, 0.0 if level is None else level]
+        if pulse.shape != (len(FEATURES),) or not np.isfinite(numbers).all():
+            raise ValueError("no calibration: other numbers")
+        calibration = calibrate.Calibration(sbp, dbp, pulse, scale, offset, level)
+        return cls(Reading(time, sbp, dbp), calibration, height)
+
+
+class Memory:
+    """One file a device.
+
+    Args:
+        folder: That survives this process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "calibration"
+
+    def keep(self, kept: Kept, device: str, model: str) -> None:
+        """Write it, whole or not at all.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        event = kept.event(device, kept.reading.time)
+        told = {"schema": SCHEMA, "device": device, "model": model, "time": kept.reading.time}
+        text = json.dumps({**told, **event.detail}, indent=1, allow_nan=False)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        number, name = tempfile.mkstemp(dir=self._folder, prefix=".writing-")
+        try:
+            with os.fdopen(number, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, self._path(device))
+        except BaseException:
+            os.unlink(name)
+            raise
+
+    def recall(self, device: str, model: str, now: int) -> tuple[Kept | None, str]:
+        """Return what is remembered of a device, and why it is not used where it is not.
+
+        Args:
+            model: Name and hash; under another the pulse and the map mean something else.
+            now: ns since the Unix epoch.
+        """
+        path = self._path(device)
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            kept = _kept(told, device)
+        except FileNotFoundError:
+            return None, ""
+        except (OSError, ValueError, RecursionError):
+            return None, f"the calibration in {path} cannot be read; measure again"
+        age = (now - kept.reading.time) / NS
+        what = f"{kept.reading.sbp:g}/{kept.reading.dbp:g} of {max(age, 0) / 3600:.1f} h ago"
+        if told.get("model") != model:
+            return None, f"the reading {what} is of another model and not used; measure again"
+        if not 0 <= age <= LONGEST:
+            why = "too old" if age > 0 else "from the future"
+            return None, f"the reading {what} is {why} and not used; measure again"
+        return kept, ""
+
+    def _path(self, device: str) -> Path:
+        return self._folder / f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', device)}.json"
+
+
+def _kept(told: Any, device: str) -> Kept:
+    """Read a file's content.
+
+    Raises:
+        ValueError: It is no calibration of this device.
+    """
+    if not isinstance(told, dict) or (told.get("schema"), told.get("device")) != (SCHEMA, device):
+        raise ValueError("not of this device")
+    time = told.get("time")
+    if isinstance(time, bool) or not isinstance(time, int) or not 0 <= time < 2**63:
+        raise ValueError("no time")
+    kept = Kept.of(Event(device, "cuff", time, time, told))
+    if kept is None:
+        raise ValueError("nothing remembered")
+    return kept
