@@ -226,6 +226,13 @@ def _bangle(name: str, options: dict[str, str]) -> Decoder:
     return _Plain(BangleStream(name), (CHANNEL,))
 
 
+def _nonin(name: str, options: dict[str, str]) -> Decoder:
+    from .nonin import CHANNEL, NoninStream
+
+    Options(f"decode {name}", options, {})
+    return _Plain(NoninStream(name), (CHANNEL,))
+
+
 def _berrymed(name: str, options: dict[str, str]) -> Decoder:
     from .berrymed import CHANNEL, BerryMedStream
 
@@ -242,6 +249,7 @@ DECODERS: dict[str, Callable[[str, dict[str, str]], Decoder]] = {
     "serial": _serial,
     "contec": _contec,
     "bangle": _bangle,
+    "nonin": _nonin,
     "berrymed": _berrymed,
 }
 """Device → what decodes it."""

@@ -87,6 +87,7 @@ DEVICES: dict[str, Entry] = {
     ),
     "muse": Entry("Muse 2 or Muse S headband: muse[:NAME or ADDRESS][?preset=p50]", _late("muse")),
     "bangle": Entry("Bangle.js 2 watch: bangle[:NAME or ADDRESS][?rate=25]", _late("bangle")),
+    "nonin": Entry("Nonin 3150 oximeter, paired beforehand: nonin[:ADDRESS]", _late("nonin")),
     "serial": Entry(
         "a sensor that prints lines of numbers (MAX3010x, ESP32, Arduino): serial:PORT[?rate=100]",
         _late("lines"),

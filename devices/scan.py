@@ -37,6 +37,9 @@ KNOWN = (
         "PPG where its firmware has it (untested; bonds with one host)",
     ),
     Known(("Muse",), (_SIG("fe8d"),), "muse", "PPG 64 Hz of the forehead (not the Athena)"),
+    Known(
+        (), ("46a970e0-0d5f-11e2-8b5e-0002a5d5c51b",), "nonin", "PPG 75 Hz (3150; pair it first)"
+    ),
     Known(("Bangle.js",), (), "bangle", "PPG 12 to 100 Hz of the wrist (Bangle.js 2)"),
     Known(("BerryMed",), (), "berrymed", "PPG 100 Hz of a finger"),
     Known(("Polar H",), (), "", "heart rate and ECG only: no PPG"),

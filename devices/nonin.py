@@ -1,0 +1,144 @@
+"""Nonin 3150 wrist oximeters: twenty-five samples a packet, three packets a second.
+
+From second-hand readings of Nonin's specification 113142-000-02, untested on hardware. The sensor
+wants to be bonded: pair it first with the system's Bluetooth settings. A 3230 has no waveform. What
+the packets' counter counts is not told, so the smallest step seen is taken for one packet.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .base import NS, BadPacket, Chunk, Event
+from .gatt import KEYS, Family, Gatt, create
+from .lane import Lane, Rows, stated
+from .options import Options
+from .timeline import Timeline
+
+if TYPE_CHECKING:
+    from .pace import Pace
+
+SERVICE = "46a970e0-0d5f-11e2-8b5e-0002a5d5c51b"
+LIGHT = "ec0a883a-4d24-11e7-b114-b2f933d5fe66"
+CHANNEL = "df22"
+
+RATE = 75.0
+SAMPLES = 25
+SIZE = 53
+NUMBERS = 1 << 16
+
+
+def parse(raw: bytes) -> tuple[int, tuple[int, ...]]:
+    """Return counter and the 25 samples, 16-bit counts.
+
+    Raises:
+        BadPacket: Not 53 bytes, or it says another length.
+    """
+    if len(raw) != SIZE or raw[0] != SIZE:
+        raise BadPacket(f"a packet of light has {SIZE} bytes and says so, not {len(raw)}", raw)
+    *samples, counter = struct.unpack(f">{SAMPLES + 1}H", raw[1:])
+    return counter, tuple(samples)
+
+
+def build(counter: int, samples: tuple[int, ...]) -> bytes:
+    """Return the packet of 25 samples."""
+    return struct.pack(f">B{SAMPLES + 1}H", SIZE, *samples, counter % NUMBERS)
+
+
+class NoninStream:
+    """Turns notifications into chunks and events; see `gatt.Stream`.
+
+    Attributes:
+        bad: Packets that could not be decoded.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._lane = Lane(device, ("pleth",))
+        self._step: int | None = None
+        self._anew()
+        self.bad = 0
+
+    def _anew(self) -> None:
+        self._timeline: Timeline[Rows] = Timeline((RATE,))
+        self._counter: int | None = None
+        self._at = 0
+
+    def _packets(self, counter: int) -> int | None:
+        """Return how many packets after the one before this one is; None where nobody can know."""
+        if self._counter is None:
+            return 1
+        ahead = (counter - self._counter) % NUMBERS
+        if not 0 < ahead < NUMBERS // 2:
+            return None
+        return max(round(ahead / min(self._step or ahead, ahead)), 1)
+
+    def arrival_of(self, channel: str, raw: bytes) -> int:
+        """Return the time of its last sample by the counter."""
+        return _stamp(self._at + (self._packets(parse(raw)[0]) or 1))
+
+    def interrupted(self, why: str, *, relinked: bool = False) -> None:
+        """Say why the next hole will be there; on a new link the counter may begin anew."""
+        self._lane.interrupted(why)
+        if relinked:
+            self._anew()
+            self._lane.anew()
+
+    def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
+        """Take one notification.
+
+        Raises:
+            BadPacket: It is not one of light.
+        """
+        try:
+            counter, samples = parse(raw)
+        except BadPacket:
+            self.bad += 1
+            raise
+        out: list[Chunk | Event] = []
+        packets = self._packets(counter)
+        if packets is None:
+            out = self.flush()
+            self._anew()
+            self._lane.anew()
+            packets = 1
+        elif self._counter is not None:
+            ahead = (counter - self._counter) % NUMBERS
+            self._step = min(self._step or ahead, ahead)
+        self._counter = counter
+        self._at += packets
+        rows: Rows = np.array(samples, np.float64)[:, None]
+        placed = self._timeline.push(_stamp(self._at), SAMPLES, rows, arrival)
+        return out + self._lane.give(placed, self._rate)
+
+    def flush(self) -> list[Chunk | Event]:
+        """Give out what is held back."""
+        return self._lane.give(self._timeline.flush(), self._rate)
+
+    @property
+    def _rate(self) -> float:
+        return stated(self._timeline.rate, (RATE,))
+
+
+def _stamp(at: int) -> int:
+    """Return the time of a packet's last sample by counting, ns."""
+    return round(at * SAMPLES * NS / RATE)
+
+
+FAMILY = Family(
+    name="nonin",
+    names=(),
+    services=(SERVICE,),
+    notify={LIGHT: CHANNEL},
+    remedy="put a finger in it, and pair it with the system's Bluetooth settings first",
+    stream=NoninStream,
+    site="finger",
+)
+
+
+def create_nonin(argument: str, options: Mapping[str, str], pace: Pace) -> Gatt:
+    """Make the device behind ``nonin[:ADDRESS]``."""
+    return create(FAMILY, argument, Options("nonin", options, KEYS))
