@@ -69,6 +69,12 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         "--record", metavar="PATH", help="a file, or a folder in which it gets a dated name"
     )
     run.add_argument(
+        "--keep-address",
+        action="store_const",
+        const=True,
+        help="record radio addresses as they are, not as pseudonyms",
+    )
+    run.add_argument(
         "--json", action="store_const", const=True, help="beats as JSON lines on standard output"
     )
     run.add_argument(
@@ -246,6 +252,7 @@ FLAGS = (
     "speed",
     "duration",
     "record",
+    "keep_address",
     "json",
     "virtual",
     "lsl_out",

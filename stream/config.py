@@ -61,6 +61,7 @@ class Settings(BaseModel):
     require_calibration: bool = False
     remember: bool = True
     record: Path | None = None
+    keep_address: bool = False
     json_: Annotated[bool, Field(alias="json")] = False
     virtual: bool = False
     lsl_out: bool = False

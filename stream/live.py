@@ -131,7 +131,7 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         recorder: Recorder | None = None
         if settings.record is not None:
             told = describe(settings, predictor.manifest)
-            recorder = Recorder(settings.record, clock, told)
+            recorder = Recorder(settings.record, clock, told, keep_address=settings.keep_address)
             await stack.enter_async_context(recorder.running())
             sinks.append(recorder)
             terminal.say(f"recording to {recorder.path}")

@@ -15,10 +15,11 @@ import io
 import json
 import logging
 import os
+import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -64,6 +65,8 @@ class Recorder:
         path: A file that does not exist yet, or a folder, in which it gets a dated name.
         clock: The host's; it says when something was recorded.
         run: What is running, as `describe` returns it.
+        keep_address: Whether radio addresses are written as they are, not as a pseudonym that
+            differs from file to file.
 
     Attributes:
         path: The file.
@@ -73,8 +76,11 @@ class Recorder:
         SessionError: It cannot be written there.
     """
 
-    def __init__(self, path: Path, clock: HostClock, run: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, clock: HostClock, run: Mapping[str, Any], *, keep_address: bool = False
+    ) -> None:
         self._clock = clock
+        self._salt = b"" if keep_address else secrets.token_bytes(16)
         self.path = _named(path, clock)
         self.failed = ""
         self._untold: set[str] = set()
@@ -121,7 +127,7 @@ class Recorder:
         """
         if isinstance(item, Event):
             topic = str(Topic(item.device, EVENTS))
-            self._put(topic, JSON, item.start, pack_event(item))
+            self._put(topic, JSON, item.start, pack_event(self._pseudonymous(item)))
         else:
             at = int(item.times[-1]) if len(item) else 0
             topic, labels = str(Topic(item.device, item.signal)), "\t".join(item.channels)
@@ -131,6 +137,13 @@ class Recorder:
         self._untold.discard(item.device)
         now = self._clock.now()
         return [Event(item.device, "notice", now, now, {"text": self.failed})]
+
+    def _pseudonymous(self, event: Event) -> Event:
+        address = event.detail.get("address")
+        if not self._salt or not isinstance(address, str):
+            return event
+        name = hashlib.blake2b(address.encode(), key=self._salt, digest_size=6).hexdigest()
+        return replace(event, detail={**event.detail, "address": f"pseudonym-{name}"})
 
     async def send(self, item: Item) -> None:
         """Record a beat; see `Sink`."""

@@ -375,3 +375,21 @@ def test_half_an_hour_at_the_highest_rate() -> None:
         [sys.executable, bench, "0.5"], capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_addresses_are_pseudonyms_unless_kept(tmp_path: Path) -> None:
+    told = {"address": "A0:9E:1A:12:34:56", "rate": 55}
+    said = []
+    for number, keep in enumerate((False, False, True)):
+        recorder = Recorder(tmp_path / f"{number}.mcap", VirtualClock(), {}, keep_address=keep)
+        for _ in range(2):
+            recorder.take(Event("d", "connected", START, START, told))
+        recorder.close()
+        with SessionFile(recorder.path) as file:
+            events = [json.loads(m.data) for m in file.messages() if b"connected" in m.data]
+        first, again = (event["detail"]["address"] for event in events)
+        assert first == again
+        said.append(first)
+    assert said[2] == told["address"]
+    assert len(set(said)) == 3
+    assert b"A0:9E" not in (tmp_path / "0.mcap").read_bytes()

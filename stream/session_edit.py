@@ -1,0 +1,193 @@
+"""New sessions of old ones: a part, several in one, or one that names nobody."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from ..devices import NS, Chunk, Event
+from ..devices.session_items import (
+    ABOUT,
+    BEATS,
+    RUN,
+    Topic,
+    from_json,
+    pack_chunk,
+    pack_event,
+    to_json,
+)
+from ..devices.session_look import devices_in, entry_of, extent
+from ..devices.session_read import Message, SessionFile
+from ..devices.session_write import Writer
+from .errors import SessionError
+
+PRIVATE = ("address", "name", "serial", "subject", "user")
+"""What a device's ``connected`` event may tell that leads to a person."""
+
+
+class Piece(NamedTuple):
+    """A message on its way into another file; its topic, its content, its time."""
+
+    topic: Topic
+    data: bytes
+    time: int
+
+
+Edit = Callable[[SessionFile, Message, Piece], list[Piece]]
+"""What becomes of a message."""
+
+
+def cut(path: Path, out: Path, begin: float, end: float) -> int:
+    """Write the part of a session from `begin` to `end`, seconds after each device's first sample.
+
+    What was told before and still holds comes along. Frames do too, but decoding them once more
+    begins afresh where the part does.
+
+    Raises:
+        SessionError: `out` cannot be written, or nothing lies in that part.
+        DeviceError: There is no such file, or it is no session.
+    """
+    with SessionFile(path) as file:
+        spans = {device: extent(file, device) for device in devices_in(file)}
+        windows = {
+            device: (first + round(begin * NS), first + round(min(end, 1e9) * NS))
+            for device, (first, _) in spans.items()
+        }
+        if all(last < windows[device][0] for device, (_, last) in spans.items()):
+            raise SessionError(
+                f"{path}: there is nothing after {begin:g} s; choose an earlier part"
+            )
+        state: dict[tuple[str, str], Piece] = {}
+
+        def part(file: SessionFile, message: Message, piece: Piece) -> list[Piece]:
+            topic = piece.topic
+            if topic.what in (RUN, ABOUT) or topic.device not in windows:
+                return [piece]
+            low, high = windows[topic.device]
+            entry = entry_of(file, message)
+            if isinstance(entry, Event) and entry.start < low:
+                if entry.kind in ("connected", "wear"):
+                    state[topic.device, entry.kind] = piece
+                return []
+            if isinstance(entry, Chunk):
+                inside = (entry.times >= low) & (entry.times < high)
+                if not inside.any():
+                    return []
+                entry = replace(entry, times=entry.times[inside], data=entry.data[inside])
+                piece = Piece(topic, pack_chunk(entry), int(entry.times[-1]))
+            elif not low <= piece.time < high:
+                return []
+            before = [state.pop(key) for key in sorted(state) if key[0] == topic.device]
+            return [*before, piece]
+
+        kept = _write([file], out, part)
+    print(f"{out}: {kept} messages")
+    return 0
+
+
+def merge(paths: Sequence[Path], out: Path) -> int:
+    """Write several sessions into one, each device's in the order of its time.
+
+    Raises:
+        SessionError: `out` cannot be written, or one device was in two sessions at the same time.
+        DeviceError: There is no such file, or it is no session.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(SessionFile(path)) for path in paths]
+        spans = [
+            (device, *extent(file, device), number)
+            for number, file in enumerate(files)
+            for device in devices_in(file)
+        ]
+        for device, first, last, one in spans:
+            for other, start, stop, two in spans:
+                if device == other and one != two and first <= stop and start <= last:
+                    raise SessionError(
+                        f"{paths[one]} and {paths[two]} both hold {device} at the same time; "
+                        "cut one of them"
+                    )
+        begins = {number: first for _, first, _, number in reversed(spans)}
+        files = [files[number] for number in sorted(begins, key=begins.__getitem__)]
+        kept = _write(files, out, lambda _file, _message, piece: [piece])
+    print(f"{out}: {kept} messages of {len(files)} sessions")
+    return 0
+
+
+def redact(path: Path, out: Path) -> int:
+    """Write a session without what leads to a person: ids, addresses, names, words of markers.
+
+    Times and the signals themselves stay.
+
+    Raises:
+        SessionError: `out` cannot be written.
+        DeviceError: There is no such file, or it is no session.
+    """
+    names: dict[str, str] = {}
+
+    def nameless(file: SessionFile, message: Message, piece: Piece) -> list[Piece]:
+        topic, data, time = piece
+        if topic.what == RUN:
+            run = from_json(data)
+            run.pop("configuration", None)
+            return [Piece(topic, to_json(run), time)]
+        name = names.setdefault(topic.device, f"wearer-{len(names) + 1}")
+        entry = entry_of(file, message)
+        if isinstance(entry, Event):
+            detail = {key: v for key, v in entry.detail.items() if key not in PRIVATE}
+            if "text" in detail:
+                detail["text"] = _unsaid(str(detail["text"]), entry.kind)
+            data = pack_event(replace(entry, detail=detail))
+        elif topic.what == BEATS:
+            data = to_json({**from_json(data), "device": name})
+        text = Topic(name, topic.what, topic.rest)
+        return [Piece(text, data, time)]
+
+    with SessionFile(path) as file:
+        kept = _write([file], out, nameless)
+    told = json.dumps(names, ensure_ascii=False)
+    print(f"{out}: {kept} messages; who is who, for your own notes: {told}")
+    return 0
+
+
+def _unsaid(text: str, kind: str) -> str:
+    """A driver's notices may hold an address; of markers nothing can be known."""
+    again = "the stream was started again"  # what decoding once more must know
+    return again if kind == "notice" and again in text else "(redacted)"
+
+
+def _write(files: Sequence[SessionFile], out: Path, edit: Edit) -> int:
+    """Write what `edit` makes of every message; return how many there are.
+
+    Raises:
+        SessionError: `out` cannot be written.
+    """
+    kept = 0
+    try:
+        with io.FileIO(out, "x") as target:
+            writer = Writer(target, "innpar-stream session")
+            for file in files:
+                for message in file.messages():
+                    channel = file.channels.get(message.channel)
+                    if channel is None:
+                        continue
+                    piece = Piece(Topic.of(channel.topic), message.data, message.time)
+                    for topic, data, time in edit(file, message, piece):
+                        # An event that comes along from before has the encoding of all events.
+                        about = channel.about if topic.what == piece.topic.what else {}
+                        encoding = "json" if topic.what in ("events", RUN) else channel.encoding
+                        number = writer.channel(str(topic), encoding, about)
+                        writer.add(number, time, message.written, data)
+                        kept += 1
+            writer.finish()
+            os.fsync(target.fileno())
+    except FileExistsError:
+        raise SessionError(f"{out}: exists already; name another file") from None
+    except OSError as error:
+        raise SessionError(f"{out}: cannot be written ({error.strerror})") from None
+    return kept

@@ -1,0 +1,73 @@
+"""Parts of sessions, several in one, and sessions that name nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sessions import demo, keys, played, record, samples
+
+from innpar.devices import NS, Event
+from innpar.devices.pace import Pace, VirtualClock
+from innpar.devices.session_read import SessionFile
+from innpar.stream.cli import main
+from innpar.stream.recorder import Recorder
+
+START = 1_700_000_000 * NS
+SHORT = Pace(float("inf"), 0.4)
+
+
+def write(path: Path, start: int = START, identity: str = "demo") -> Path:
+    recorder = Recorder(path, VirtualClock(start), {"configuration": {"device": [identity]}})
+    device = demo(30, id=identity, pace=SHORT)
+    recorder.enrol(device, "s")
+    for item in device.items(start):
+        recorder.take(item)
+    told = {"address": "A0:9E:1A:12:34:56", "name": "Polar Sense 12345678", "rate": 55}
+    recorder.take(Event(identity, "connected", start + 30 * NS, start + 30 * NS, told))
+    recorder.take(Event(identity, "marker", start + 30 * NS, start + 30 * NS, {"text": "Anna"}))
+    recorder.close()
+    return path
+
+
+def test_a_part_is_what_a_replay_of_that_part_gives(tmp_path: Path) -> None:
+    path, out = write(tmp_path / "a.mcap"), tmp_path / "part.mcap"
+    assert main(["session", "cut", str(path), str(out), "--from", "7.3", "--to", "21"]) == 0
+    assert main(["session", "verify", str(out)]) == 0
+    assert keys(played(out)[1:]) == keys(played(path, from_="7.3", to="21"))
+    assert main(["session", "cut", str(path), str(tmp_path / "x"), "--from", "99"]) == 2
+    assert main(["session", "cut", str(path)]) == 2
+
+
+def test_two_in_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    early, late = write(tmp_path / "a.mcap"), write(tmp_path / "b.mcap", START + 100 * NS)
+    other = write(tmp_path / "c.mcap", identity="other")
+    out = tmp_path / "all.mcap"
+    assert main(["session", "merge", str(late), str(other), str(early), str(out)]) == 0
+    times, data = samples(played(out, device="demo"))
+    parts = [samples(played(path)) for path in (early, late)]
+    assert (times == np.concatenate([part[0] for part in parts])).all()
+    assert (data == np.concatenate([part[1] for part in parts])).all()
+    assert keys(played(out, device="other")) == keys(played(other))
+    assert main(["session", "merge", str(early), str(early), str(tmp_path / "d")]) == 2
+    assert "both hold demo at the same time" in capsys.readouterr().err
+
+
+def test_a_session_that_names_nobody(tmp_path: Path) -> None:
+    live, path = tmp_path / "live.mcap", write(tmp_path / "a.mcap", identity="polar-12345678")
+    out = tmp_path / "nobody.mcap"
+    assert main(["session", "redact", str(path), str(out)]) == 0
+    with SessionFile(out) as file:
+        everything = b"".join(message.data for message in file.messages())
+        topics = {channel.topic for channel in file.channels.values()}
+    for word in (b"12345678", b"A0:9E", b"Anna"):
+        assert word not in everything
+    assert "wearer-1/ppg" in topics
+    assert samples(played(out))[1].tobytes() == samples(played(path))[1].tobytes()
+    record(live, demo(30))
+    assert main(["session", "redact", str(live), str(tmp_path / "two.mcap")]) == 0
+    with SessionFile(tmp_path / "two.mcap") as file:
+        beats = [m for m in file.messages() if file.channels[m.channel].topic == "wearer-1/beats"]
+    assert len(beats) > 20
+    assert all(b'"device":"wearer-1"' in beat.data for beat in beats)
