@@ -79,6 +79,7 @@ EventKind = Literal[
     "clock",  # detail: skew_ppm, error_ms
     "marker",  # detail: text
     "cuff",  # detail: sbp, dbp in mmHg, and whatever the cuff told beside them
+    "posture",  # detail: wrist_height, cm by which the sensor lies above the heart
     "notice",  # detail: text; something a person should know, once
 ]
 

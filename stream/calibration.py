@@ -19,6 +19,8 @@ ENOUGH = 8
 """Accepted windows without which a reading waits: one window may be a cough."""
 ANCHORS = 8
 """Of those windows, the network is asked again about so many once it knows the reading."""
+HYDROSTATIC = 0.77
+"""mmHg a cm: what blood of 1.05 g/ml weighs, between the heart and a sensor above or below it."""
 STALE_SECONDS = 4 * 3600
 STALE_HEART_RATE = 35.0
 """Change of heart rate, beats a minute, beyond what the training records show within a case."""
@@ -84,6 +86,8 @@ class Guidance:
         calibration: The reading in force.
         anchor: Windows from before that reading, once, when it takes effect.
         reading: The same reading, with its time.
+        lift: mmHg to add so that pressures are those at the heart's height; see `Calibration`.
+        height: Of the sensor above the heart when the reading took effect, cm.
     """
 
     context: npt.NDArray[np.float32] | None
@@ -92,6 +96,8 @@ class Guidance:
     calibration: calibrate.Calibration | None
     anchor: tuple[Question, ...] = ()
     reading: Reading | None = None
+    lift: float = 0.0
+    height: float = 0.0
 
 
 @dataclass(slots=True)
@@ -100,6 +106,12 @@ class Calibration:
 
     A reading takes effect with the first accepted window after it for which enough windows around
     it have been accepted.
+
+    A sensor above the heart sees an artery whose pressure is lower by the weight of the blood in
+    between, so ``lift = HYDROSTATIC * (height - height at the reading)`` brings a pressure back to
+    the heart. The reading itself is taken at the heart, and the map to it has already absorbed the
+    height of that moment; only a change since counts. Without a reading the other height is zero:
+    in the recordings that the network was trained on hand and transducer lay level with the heart.
     """
 
     _recent: deque[npt.NDArray[np.float64]] = field(
@@ -112,14 +124,24 @@ class Calibration:
     _reading: Reading | None = field(init=False, default=None)
     _calibration: calibrate.Calibration | None = field(init=False, default=None)
     _pulse: npt.NDArray[np.float64] | None = field(init=False, default=None)
+    _heights: list[tuple[int, float]] = field(init=False, default_factory=list)
+    _height: float = field(init=False, default=0.0)
+    _height_at_cuff: float = field(init=False, default=0.0)
 
     def cuff(self, reading: Reading) -> None:
         """Take a reading; the pulse around it is what the windows just before and after show."""
         self._waiting = reading
 
-    def resume(self, reading: Reading, calibration: calibrate.Calibration) -> None:
-        """Go on with an earlier run's reading; it is in force at once."""
+    def resume(
+        self, reading: Reading, calibration: calibrate.Calibration, height: float = 0.0
+    ) -> None:
+        """Go on with an earlier run's reading, taken at a height in cm; it is in force at once."""
         self._reading, self._calibration = reading, calibration
+        self._height_at_cuff = height
+
+    def posture(self, time: int, height: float) -> None:
+        """Take the sensor's height above the heart, cm, from a time in ns since the Unix epoch."""
+        self._heights.append((time, height))
 
     def push(self, time: int, conditioned: npt.NDArray[np.float32], accepted: bool) -> Guidance:
         """Return what the network and its output's corrections need to know of a window.
@@ -129,6 +151,8 @@ class Calibration:
             conditioned: (window,) upright, in the sensor's unit.
             accepted: Whether its quality is sufficient.
         """
+        while self._heights and self._heights[0][0] <= time:
+            _, self._height = self._heights.pop(0)
         now = features(conditioned[None])
         if accepted:
             self._recent.append(now[0])
@@ -140,17 +164,20 @@ class Calibration:
         if waiting is not None and due and len(self._recent) >= ENOUGH:
             anchor = self._take(waiting)
         reading, calibration = self._reading, self._calibration
+        lift = HYDROSTATIC * (self._height - self._height_at_cuff)
         if reading is None or calibration is None:
-            return Guidance(None, CalibrationStatus(), self._pulse, None)
+            return Guidance(None, CalibrationStatus(), self._pulse, None, lift=lift)
         age = max(0.0, (time - reading.time) / NS)
         status = CalibrationStatus(self._state(age), age, reading.sbp, reading.dbp)
         told = calibration.context(now, age)[0]
-        return Guidance(told, status, self._pulse, calibration, anchor, reading)
+        height = self._height_at_cuff
+        return Guidance(told, status, self._pulse, calibration, anchor, reading, lift, height)
 
     def _take(self, reading: Reading) -> tuple[Question, ...]:
         """Let a reading take effect; return windows from before it, under its own context."""
         assert self._pulse is not None
         self._reading, self._waiting = reading, None
+        self._height_at_cuff = self._height
         self._calibration = calibrate.Calibration(reading.sbp, reading.dbp, self._pulse)
         chosen = np.linspace(0, len(self._windows) - 1, ANCHORS).round().astype(int)
         told = self._calibration.context(np.stack(self._recent)[chosen], 0.0)

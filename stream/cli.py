@@ -63,6 +63,12 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         const=False,
         help="neither keep a live wearer's calibration for the next run nor take the last one's",
     )
+    run.add_argument(
+        "--wrist-height",
+        metavar="CM",
+        help="of the sensor above the heart, below it negative: adds 0.77 mmHg a cm, after a cuff "
+        "reading for the change of height since the reading alone",
+    )
     run.add_argument("--speed", metavar="N|max", help="of replays and the demo, times real time")
     run.add_argument("--duration", metavar="SECONDS", help="of signal, then stop")
     run.add_argument(
@@ -249,6 +255,7 @@ FLAGS = (
     "cuff",
     "require_calibration",
     "remember",
+    "wrist_height",
     "speed",
     "duration",
     "record",

@@ -56,10 +56,11 @@ class Settings(BaseModel):
     topic: Annotated[str, Field(pattern=r"^[^/+#\s][^+#\s]*[^/+#\s]$|^[^/+#\s]$")] = "bp"
     model: Path | None = None
     cuff: list[Annotated[Cuff, BeforeValidator(parse_cuff)]] = []
-    speed: Annotated[float, BeforeValidator(_speed), Field(gt=0)] = 1.0
+    speed: Annotated[float, BeforeValidator(_speed), Field(ge=0.001)] = 1.0
     duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     require_calibration: bool = False
     remember: bool = True
+    wrist_height: Annotated[float | None, Field(ge=-150, le=150)] = None
     record: Path | None = None
     keep_address: bool = False
     json_: Annotated[bool, Field(alias="json")] = False

@@ -96,6 +96,8 @@ class Finisher:
         """
         window = prepared.window
         abp = self._corrector.push(prepared, abp, anchor)
+        if prepared.guidance.lift:
+            abp = abp + np.float32(prepared.guidance.lift)
         self._keep(prepared.guidance)
         scaled = prepared.ppg / prepared.ppg.std()
         piece = self._combiner.push(
@@ -129,7 +131,7 @@ class Finisher:
         if guidance.anchor and guidance.reading is not None:
             calibration = self._corrector.calibration or guidance.calibration
             if calibration is not None:
-                self.kept = Kept(guidance.reading, calibration)
+                self.kept = Kept(guidance.reading, calibration, guidance.height)
 
     def _time(self, index: int) -> int:
         return index * self._period

@@ -123,6 +123,7 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
                 cuffs=list(settings.cuff),
                 require_calibration=settings.require_calibration,
                 memory=Memory(state_folder()) if settings.remember else None,
+                wrist_height=settings.wrist_height,
             )
             for device in sensors
         ]

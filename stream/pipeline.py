@@ -43,6 +43,7 @@ class Wearer:
         cuffs: Readings still to come.
         orders: Events put into the stream from outside, at its present position.
         memory: Where the calibration survives this run; None where it does not.
+        wrist_height: Of the sensor above the heart, cm; None where nothing is said of it.
     """
 
     device: Device
@@ -52,6 +53,7 @@ class Wearer:
     cuffs: list[Cuff] = field(default_factory=list)
     orders: asyncio.Queue[Event] = field(default_factory=lambda: asyncio.Queue(maxsize=64))
     memory: Memory | None = None
+    wrist_height: float | None = None
     first: int | None = None
     last: int = 0
     heard: int = 0
@@ -71,6 +73,9 @@ class Wearer:
         items: list[Chunk | Event] = []
         if self.first is None:
             self.first = int(item.times[0])
+            if self.wrist_height is not None:
+                height = {"wrist_height": self.wrist_height}
+                items.append(Event(self.device.id, "posture", self.first, self.first, height))
             if self._recalled is not None:
                 items.append(self._recalled.event(self.device.id, self.first))
         while not self.orders.empty():
@@ -140,6 +145,7 @@ def enrol(
     cuffs: Sequence[Cuff] = (),
     require_calibration: bool = False,
     memory: Memory | None = None,
+    wrist_height: float | None = None,
 ) -> Wearer:
     """Give a device its place in the pipeline."""
     predictor = engine.predictor
@@ -155,6 +161,7 @@ def enrol(
         duration,
         mine,
         memory=memory,
+        wrist_height=wrist_height,
     )
 
 

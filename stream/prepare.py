@@ -129,10 +129,12 @@ class Preparer:
         elif event.kind == "cuff":
             kept = Kept.of(event)
             if kept is not None:
-                self._calibration.resume(kept.reading, kept.calibration)
+                self._calibration.resume(kept.reading, kept.calibration, kept.height)
                 return []
             reading = Reading(event.start, float(event.detail["sbp"]), float(event.detail["dbp"]))
             self._calibration.cuff(reading)
+        elif event.kind == "posture":
+            self._calibration.posture(event.start, float(event.detail["wrist_height"]))
         elif event.kind == "connected":
             return [self._bear(**event.detail)]
         return []

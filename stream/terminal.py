@@ -105,6 +105,8 @@ def tell(event: Event) -> str | None:
         return f"connected: {detail.get('model')}" + (f", {rate:g} Hz" if rate else "")
     if event.kind == "disconnected":
         return f"disconnected: {detail.get('why')}"
+    if event.kind == "posture":
+        return f"the sensor is {detail['wrist_height']:+g} cm from the heart's height"
     if event.kind in ("notice", "marker"):
         return str(detail.get("text"))
     if event.kind == "wear":
