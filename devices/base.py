@@ -156,7 +156,13 @@ class Device(Protocol):
 
 
 class DeviceError(Exception):
-    """Base of what can go wrong with a device; the message ends with what to do next."""
+    """Base of what can go wrong with a device; the message ends with what to do next.
+
+    Attributes:
+        after_start: Whether the device had already delivered samples.
+    """
+
+    after_start = False
 
 
 class NotFound(DeviceError):

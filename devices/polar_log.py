@@ -48,6 +48,8 @@ def open_polar_log(path: Path, head: list[bytes], options: dict[str, str]) -> Re
     times, _ = parser().parse(head[1:])
     if len(times) < 2:
         raise Refused(f"{path}: a Polar log without samples; record again")
+    if not measured_rate(times) > 0:
+        raise Refused(f"{path}: a Polar log whose sensor time stands still; record again")
     shift = _anchor(head[1:])
 
     def read(notices: Notices) -> Iterator[Block]:

@@ -75,12 +75,12 @@ class ChannelPicker:
         choices = []
         for sign in signs:
             for column, label in enumerate(channels):
-                if label == AMBIENT:
+                if label == AMBIENT and len(channels) > 1:
                     continue
                 weights = [0.0] * len(channels)
                 weights[column] = float(sign)
                 choices.append(Choice(label, tuple(weights)))
-                if AMBIENT in channels:
+                if AMBIENT in channels and label != AMBIENT:
                     weights[channels.index(AMBIENT)] = -float(sign)
                     choices.append(Choice(f"{label}-{AMBIENT}", tuple(weights)))
         return choices

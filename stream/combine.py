@@ -3,7 +3,9 @@
 The reconstruction is exact only away from a window's edges (±163 samples of context, of which the
 outermost matter least), so windows are joined by dropping `drop` samples at the right edge, not by
 averaging. What the previous window says beyond its edge fades out over the first `FADE` samples of
-the next, so that no step remains where two windows were normalised differently.
+the next, so that no step remains where two windows were normalised differently. Nothing fades
+between an accepted window and a rejected one, and a cuff reading starts the waveform afresh: what a
+beat says must rest on nothing else.
 """
 
 from __future__ import annotations
@@ -87,6 +89,8 @@ class Combiner:
     _source: int = field(init=False, default=-1)
     _segment: int = field(init=False, default=-1)
     _end: int = field(init=False, default=0)
+    _reading: tuple[float | None, float | None] = field(init=False, default=(None, None))
+    _accepted: bool = field(init=False, default=False)
     _tail: npt.NDArray[np.float32] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,12 +104,14 @@ class Combiner:
         start = max(self.drop, self._end - window.index)
         stop = len(window.abp) - self.drop
         abp = window.abp[start:stop].astype(np.float64)
-        if window.index + start != self._end or not len(self._tail):
+        reading = (window.calibration.sbp, window.calibration.dbp)
+        if window.index + start != self._end or not len(self._tail) or reading != self._reading:
             self._segment += 1
-        else:
+        elif window.quality.accepted == self._accepted:
             fade = min(FADE, self.drop, len(abp))
             weight = (np.arange(fade) + 1.0) / (fade + 1.0)
             abp[:fade] = weight * abp[:fade] + (1.0 - weight) * self._tail[:fade]
+        self._reading, self._accepted = reading, window.quality.accepted
         self._tail = window.abp[stop:]
         self._end = window.index + stop
         return Piece(

@@ -9,9 +9,9 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
-from ..devices import Device, DeviceError, Event
+from ..devices import Device, Event
 from ..devices.pace import Pace, SystemClock
 from ..devices.registry import create
 from .address import Address
@@ -27,10 +27,13 @@ from .outcome import OutcomeSink, report
 from .pipeline import Wearer, enrol, run
 from .recorder import Recorder, describe
 from .remember import Memory
-from .sink import FanOut, JsonSink, Sink
+from .sink import FanOut, JsonSink, ReaderGone, Sink
 from .terminal import TerminalSink
 
 log = logging.getLogger(__name__)
+
+LAST_DELIVERY = 20.0
+"""s at the end of a run for what the broker has not acknowledged yet."""
 
 
 def start(settings: Settings) -> int:
@@ -67,10 +70,13 @@ def open_devices(settings: Settings) -> list[Device]:
             f"--device: two are called {twice!r}; name which, as in {twice}:NUMBER, or add ?id=…"
         )
     for cuff in settings.cuff:
+        if cuff.device is None and len(ids) > 1:
+            reading = f"{cuff.sbp:g}/{cuff.dbp:g}"
+            raise ConfigError(f"--cuff: whose reading is it? for example {ids[0]}={reading}")
         if cuff.device is not None and cuff.device not in ids:
             raise ConfigError(f"--cuff: no device is called {cuff.device!r}; there is {ids}")
     assign(devices)
-    if not math.isinf(settings.speed) and settings.speed != 1:
+    if settings.speed != 1:
         for device in devices:
             if device.source == "live":
                 raise ConfigError(f"--speed: {device.id} is worn by somebody; leave it at 1")
@@ -141,7 +147,7 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
 
             sinks.append(await stack.enter_async_context(LslSink.open(clock)))
         if settings.json_:
-            sinks.append(JsonSink(sys.stdout.buffer))
+            sinks.append(await stack.enter_async_context(JsonSink.open(sys.stdout)))
         terminal.say(_welcome(address, settings.topic))
         out = FanOut(sinks)
         aside = [asyncio.create_task(obey(mqtt, wearers), name="commands")]
@@ -150,10 +156,12 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         try:
             with terminal:
                 await run(wearers, engine, out, clock, recorder)
-                await mqtt.flush()
-        except DeviceError as error:
-            error.after_start = any(wearer.heard for wearer in wearers)  # type: ignore[attr-defined]
-            raise
+                # What the broker does not take by then is spooled and delivered by the next run.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_DELIVERY):
+                        await mqtt.flush()
+        except ReaderGone:
+            log.warning("nobody reads standard output any more; stopping")
         finally:
             for task in aside:
                 task.cancel()
@@ -201,7 +209,12 @@ async def obey(mqtt: MqttSink, wearers: Sequence[Wearer]) -> None:
         if wearer is None:
             mqtt.answer(command, f"no device is called {command.device!r} here")
             continue
-        at = command.time if command.time is not None else wearer.last
+        if wearer.device.source == "live" and not wearer.heard:
+            mqtt.answer(command, f"{command.device} sends nothing at present; try again later")
+            continue
+        # A recording lives in its own time, where a clock on the wall means nothing.
+        live = wearer.device.source == "live" and command.time is not None
+        at = command.time if live and command.time is not None else wearer.last
         if isinstance(command, Calibrate):
             detail = {"sbp": command.sbp, "dbp": command.dbp}
             event = Event(command.device, "cuff", at, at, detail)

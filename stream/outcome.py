@@ -118,6 +118,9 @@ def _signal(wearer: Wearer, outcome: Outcome) -> list[str]:
     if dropped.disordered:
         line += f"; {dropped.disordered} samples out of order dropped"
     lines = [line]
+    for cuff in wearer.cuffs:
+        at = f"{cuff.sbp:g}/{cuff.dbp:g}@{cuff.seconds:g}"
+        lines.append(f"  cuff reading {at} was never reached and not used")
     if outcome.reasons:
         why = ", ".join(f"{reason} {count}" for reason, count in outcome.reasons.most_common())
         lines.append(f"  beats without pressures: {why}")

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from ..devices import NS, Chunk, Device, Event, HostClock
+import numpy as np
+
+from ..devices import NS, Chunk, Device, DeviceError, Event, HostClock
 from .calibration import Cuff, Question
 from .engine import Engine
 from .estimate import Birth, Item, State
@@ -23,6 +25,7 @@ from .finish import Finisher
 from .prepare import Prepared, Preparer
 from .recorder import Recorder
 from .remember import Kept, Memory
+from .resample import HOLE
 from .sink import Sink
 
 log = logging.getLogger(__name__)
@@ -56,15 +59,16 @@ class Wearer:
     wrist_height: float | None = None
     first: int | None = None
     last: int = 0
+    signal: int = 0
     heard: int = 0
-    done: bool = False
+    end: int | None = None
     _recalled: Kept | None = None
     _kept: Kept | None = None
 
     @property
     def seconds(self) -> float:
-        """Seconds of signal so far."""
-        return 0.0 if self.first is None else (self.last - self.first) / NS
+        """Seconds of signal so far; gaps do not count."""
+        return self.signal / NS
 
     def cut(self, item: Chunk | Event) -> list[Chunk | Event]:
         """Put orders and cuff readings ahead of their samples, and end the stream in time."""
@@ -81,10 +85,9 @@ class Wearer:
         while not self.orders.empty():
             items.append(self.orders.get_nowait())
         if item.signal != "ppg":
-            return [*items, self._until_end(item)]
-        item = self._until_end(item)
-        if len(item):
-            self.last = max(self.last, int(item.times[-1]))
+            inside = len(item) if self.end is None else int((item.times < self.end).sum())
+            return [*items, item[:inside]]
+        item = self._within_duration(item)
         for cuff in [cuff for cuff in self.cuffs if self._at(cuff.seconds) <= self.last]:
             self.cuffs.remove(cuff)
             at, detail = self._at(cuff.seconds), {"sbp": cuff.sbp, "dbp": cuff.dbp}
@@ -121,13 +124,22 @@ class Wearer:
     def _at(self, seconds: float) -> int:
         return (self.first or 0) + round(seconds * NS)
 
-    def _until_end(self, chunk: Chunk) -> Chunk:
-        if self.duration is None:
-            return chunk
-        end = self._at(self.duration)
-        inside = int((chunk.times < end).sum())
-        self.done |= inside < len(chunk)
+    def _within_duration(self, chunk: Chunk) -> Chunk:
+        """Count the signal of a PPG chunk and cut it where the duration is over."""
+        steps = np.diff(chunk.times, prepend=self.last or chunk.times[0])
+        counts = (steps > 0) & (steps <= HOLE * NS / chunk.rate)
+        signal = self.signal + np.cumsum(np.where(counts, steps, 0))
+        inside = len(chunk)
+        if self.duration is not None and int(signal[-1]) >= self.duration * NS:
+            inside = int(np.argmax(signal >= self.duration * NS))
+            self.end = int(chunk.times[inside])
+        if inside:
+            self.signal, self.last = int(signal[inside - 1]), int(chunk.times[inside - 1])
         return chunk[:inside]
+
+    def over(self, item: Chunk | Event) -> bool:
+        """Whether the duration ended before this item."""
+        return self.end is not None and isinstance(item, Chunk) and item.signal == "ppg"
 
 
 def new_session(clock: HostClock) -> str:
@@ -182,21 +194,31 @@ async def run(
         recorder: Gets what the devices deliver before the pipeline does.
 
     Raises:
-        DeviceError: A device could not be opened; with several devices the first one's error.
+        DeviceError: A device could not be opened, or failed later; then the others first run to
+            their own ends.
     """
+    failures: list[DeviceError] = []
+
+    async def one(wearer: Wearer) -> None:
+        try:
+            await stream(wearer, engine, sink, clock, recorder)
+        except DeviceError as error:
+            if not error.after_start:
+                raise
+            failures.append(error)
+
     async with engine.running():
         try:
             async with asyncio.TaskGroup() as group:
                 streams = [
-                    group.create_task(
-                        stream(wearer, engine, sink, clock, recorder), name=wearer.device.id
-                    )
-                    for wearer in wearers
+                    group.create_task(one(wearer), name=wearer.device.id) for wearer in wearers
                 ]
                 watch = group.create_task(watch_silence(wearers, sink, clock), name="silence")
                 group.create_task(_end_with(watch, streams), name="end")
         except* Exception as group_error:
             raise _first(group_error) from None
+    if failures:
+        raise failures[0]
 
 
 async def _end_with(watch: asyncio.Task[None], streams: list[asyncio.Task[None]]) -> None:
@@ -226,20 +248,29 @@ async def stream(
             recorder.enrol(device, wearer.preparer.birth.session)
         await sink.send(State(device.id, "online"))
         await send([*wearer.recall(clock.now())], device, sink)
+        failure: DeviceError | None = None
         try:
-            async for item in items:
-                wearer.heard = clock.now()
-                for part in wearer.cut(item):
-                    if recorder is not None:
-                        await send([*recorder.take(part)], device, sink)
-                    await advance(wearer, part, engine, sink)
-                await wearer.keep()
-                if wearer.done:
-                    break
+            try:
+                async for item in items:
+                    if wearer.over(item):
+                        break
+                    if isinstance(item, Chunk) and item.signal == "ppg":
+                        wearer.heard = clock.now()
+                    for part in wearer.cut(item):
+                        if recorder is not None:
+                            await send([*recorder.take(part)], device, sink)
+                        await advance(wearer, part, engine, sink)
+                    await wearer.keep()
+            except DeviceError as error:
+                failure = error
+                failure.after_start = wearer.first is not None
             await deliver(wearer, wearer.preparer.flush(), engine, sink)
             await send(wearer.finisher.flush(), device, sink)
         finally:
+            wearer.heard = 0
             await sink.send(State(device.id, "offline"))
+        if failure is not None:
+            raise failure
 
 
 async def advance(wearer: Wearer, item: Chunk | Event, engine: Engine, sink: Sink) -> None:

@@ -11,10 +11,12 @@ from ..devices import NS, Chunk
 from .beats import Beat, BeatFinder
 from .combine import Piece
 from .estimate import Estimate, Reference
-from .resample import Resampler, Stretch, period
+from .resample import SET_BACK, Resampler, Stretch, period
 
 MATCH_SECONDS = 0.15
 """Between the systolic peaks of an estimate and its reference."""
+MOST = 64
+"""Beats held at most on either side; a reference that stays away holds nobody up for long."""
 PATIENCE_SECONDS = 3.0
 """How long after its peak a reference beat can be confirmed at the latest."""
 
@@ -35,7 +37,7 @@ class ReferenceTrack:
     beats: int = 0
     _resampler: Resampler = field(init=False)
     _finder: BeatFinder = field(init=False)
-    _known: deque[Beat] = field(init=False, default_factory=deque)
+    _known: deque[Beat] = field(init=False, default_factory=lambda: deque(maxlen=MOST))
     _held: deque[Estimate] = field(init=False, default_factory=deque)
     _reached: int = field(init=False, default=0)
 
@@ -50,7 +52,9 @@ class ReferenceTrack:
             if isinstance(output, Stretch):
                 self._search(output)
         if len(chunk):
-            self._reached = max(self._reached, int(chunk.times[-1]))
+            if int(chunk.times[0]) < self._reached - SET_BACK:
+                self._known.clear()
+            self._reached = int(chunk.times[-1])
         return self._release()
 
     def push(self, estimate: Estimate) -> list[Estimate]:
@@ -89,7 +93,12 @@ class ReferenceTrack:
             ):
                 estimate = replace(estimate, reference=Reference(beat.sbp, beat.dbp, beat.map_))
                 self._known.popleft()
-            elif beat is None and self.expected and self._reached < estimate.peak + patience:
+            elif (
+                beat is None
+                and self.expected
+                and self._reached < estimate.peak + patience
+                and len(self._held) <= MOST
+            ):
                 break
             released.append(estimate)
             self._held.popleft()

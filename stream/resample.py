@@ -20,6 +20,8 @@ from ..devices import NS, Chunk, Event
 
 HOLE = 1.5
 """Sample periods without a sample that make a gap."""
+LARGEST = 1e15
+"""No sensor counts this far; NaN and infinity fail the same comparison."""
 SET_BACK = NS
 """A step back in time of more than this (ns) is a clock set back; less is a sample out of order."""
 
@@ -106,7 +108,7 @@ class Resampler:
             self._last = None
             return [*closing, item]
         self.tally.samples += len(item)
-        finite = np.isfinite(item.data).all(axis=1)
+        finite = (np.abs(item.data) < LARGEST).all(axis=1)
         self.tally.missing += len(item) - int(np.count_nonzero(finite))
         times, data = item.times[finite], item.data[finite]
         outputs: list[Stretch | Event] = []
@@ -186,7 +188,8 @@ class Resampler:
         known = len(self._times) - (1 if closing else 2)
         if known < 1:
             return []
-        stop = int(self._times[known]) // self._period + 1
+        # The last point itself waits for what follows, or its last bit would depend on the cut.
+        stop = (int(self._times[known]) - (not closing)) // self._period + 1
         if stop <= self._next:
             return []
         slopes = self._slopes(closing)

@@ -6,13 +6,22 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
-from typing import IO, Any, Protocol
+import queue
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import IO, Any, Protocol, TextIO
 
+from .errors import ConfigError
 from .estimate import Estimate, Item
 from .payload import beat_payload, to_json
 
 _log = logging.getLogger(__name__)
+
+LINES = 1024
+"""Beats that wait for a slow reader."""
+LAST_LINES = 0.5
+"""s for them at the end."""
 
 
 class Sink(Protocol):
@@ -25,31 +34,82 @@ class Sink(Protocol):
         ...
 
 
-class JsonSink:
-    """One line of JSON a beat, the same bytes as on MQTT.
+class ReaderGone(Exception):
+    """Nobody reads standard output any more, or it cannot be written."""
 
-    Args:
-        stream: Binary, e.g. ``sys.stdout.buffer``. When its reader has gone the rest is not
-            written, and `closed` says so.
+
+class JsonSink:
+    """One line of JSON a beat, the same bytes as on MQTT; made by `open`.
+
+    A thread writes, so that a reader that pauses (``| less``) holds up neither radio nor broker.
+
+    Attributes:
+        dropped: Lines left out because a live source outran its reader.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.closed = False
+        self.dropped = 0
+        self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=LINES)
+        self._gone = False
+        # A daemon: a reader that never reads again must not keep the process.
+        self._writer = threading.Thread(target=self._write, args=(stream,), daemon=True)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, stream: TextIO | None) -> AsyncIterator[JsonSink]:
+        """Write to `stream` while inside.
+
+        Raises:
+            ConfigError: There is no standard output.
+        """
+        if stream is None:
+            raise ConfigError("--json: there is no standard output to write to")
+        sink = cls(stream.buffer)
+        sink._writer.start()
+        try:
+            yield sink
+        finally:
+            with contextlib.suppress(queue.Full):
+                sink._lines.put_nowait(None)
+            await asyncio.to_thread(sink._writer.join, LAST_LINES)
+            if sink.dropped:
+                _log.warning("%d beats were not written: the reader was too slow", sink.dropped)
 
     async def send(self, item: Item) -> None:
-        if self.closed or not isinstance(item, Estimate):
+        """Queue a beat's line; the oldest gives way where the reader is too slow.
+
+        Raises:
+            ReaderGone: It reads no more.
+        """
+        if self._gone:
+            raise ReaderGone
+        if not isinstance(item, Estimate):
             return
-        try:
-            self._stream.write(to_json(beat_payload(item)) + b"\n")
-            self._stream.flush()
-        except BrokenPipeError:
-            self.closed = True
-            silence(self._stream)
-            _log.info("nobody reads the beats on standard output any more")
+        if self._lines.full():
+            with contextlib.suppress(queue.Empty):
+                self._lines.get_nowait()
+                self.dropped += 1
+        self._lines.put_nowait(to_json(beat_payload(item)) + b"\n")
 
     async def ready(self) -> None:
-        """Return at once: writing waits for its reader by itself."""
+        """Return when there is room."""
+        while self._lines.full() and not self._gone:  # noqa: ASYNC110 - a thread makes the room
+            await asyncio.sleep(0.005)
+
+    def _write(self, stream: IO[bytes]) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                stream.write(line)
+                if self._lines.empty():
+                    stream.flush()
+            except OSError as error:
+                if not isinstance(error, BrokenPipeError):
+                    _log.warning("standard output cannot be written: %s", error.strerror)
+                self._gone = True
+                silence(stream)
+                return
+        with contextlib.suppress(OSError):
+            stream.flush()
 
 
 def silence(stream: IO[Any]) -> None:

@@ -16,6 +16,7 @@ from ..devices import NS, Event
 from .display import beat_line
 from .estimate import Estimate, Item, State
 from .payload import beat_payload
+from .sink import ReaderGone, silence
 
 REFRESH = 0.25
 """s between two looks at the screen; where output is no terminal, s between lines are `PLAIN`."""
@@ -36,6 +37,7 @@ class TerminalSink:
         self._newest: dict[str, dict[str, Any]] = {}
         self._said: dict[str, float] = {}
         self._live: Live | None = None
+        self._gone = False
 
     def __enter__(self) -> TerminalSink:
         if self._console.is_terminal and not self._quiet:
@@ -61,7 +63,13 @@ class TerminalSink:
         """Return at once: only the newest beat is kept."""
 
     async def send(self, item: Item) -> None:
-        """Remember a beat, tell an event."""
+        """Remember a beat, tell an event.
+
+        Raises:
+            ReaderGone: Standard output has been closed.
+        """
+        if self._gone and not self._quiet:
+            raise ReaderGone
         if isinstance(item, Estimate):
             self._beat(item)
         elif isinstance(item, State) and item.state == "stale":
@@ -71,9 +79,7 @@ class TerminalSink:
 
     def say(self, text: str) -> None:
         """Print a line above the wearers' lines."""
-        self._console.print(Text(text))
-        if not self._console.is_terminal:
-            self._console.file.flush()
+        self._print(Text(text))
 
     def _beat(self, beat: Estimate) -> None:
         if self._quiet:
@@ -84,7 +90,18 @@ class TerminalSink:
         now = time.monotonic()
         if now - self._said.get(beat.device, -PLAIN) >= PLAIN:
             self._said[beat.device] = now
-            print(beat_line(beat_payload(beat)), flush=True)
+            self._print(beat_line(beat_payload(beat)))
+
+    def _print(self, text: Text) -> None:
+        if self._gone:
+            return
+        try:
+            self._console.print(text)
+            if not self._console.is_terminal:
+                self._console.file.flush()
+        except (OSError, SystemExit):  # rich makes a broken pipe a SystemExit
+            self._gone = True
+            silence(self._console.file)
 
     def _lines(self) -> Text:
         return Text("\n").join(beat_line(payload) for payload in self._newest.values())
@@ -94,6 +111,8 @@ def tell(event: Event) -> str | None:
     """Return what an event means to a person, or None where it only clutters a screen."""
     detail = event.detail
     if event.kind == "gap":
+        if event.end < event.start:
+            return f"gap: {detail.get('why')}"
         length = (event.end - event.start) / NS
         lost = detail.get("lost")
         counted = "" if lost is None else f", {lost} samples"
