@@ -15,7 +15,7 @@ from .options import Options, slug
 from .pace import REAL_TIME, Pace, Pacer
 from .redecode import redecoded
 from .session_items import EVENTS, Frame, Topic
-from .session_look import about, devices_in, entry_of, extent, told_of
+from .session_look import LASTING, about, devices_in, entry_of, extent, told_of
 from .session_read import SessionFile
 
 OPTIONS = {
@@ -139,7 +139,7 @@ class Session:
         for item in items:
             if isinstance(item, Event):
                 if item.start < self.begin:
-                    if item.kind in ("connected", "wear"):
+                    if item.kind in LASTING:
                         state[item.kind] = item
                     continue
                 if item.start >= self.end:
@@ -152,7 +152,7 @@ class Session:
                 if not inside.any():
                     continue
                 item = replace(item, times=item.times[inside], data=item.data[inside])
-            yield from (state.pop(kind) for kind in ("connected", "wear") if kind in state)
+            yield from (state.pop(kind) for kind in LASTING if kind in state)
             yield item
 
 

@@ -18,6 +18,9 @@ from .session_items import (
 )
 from .session_read import Message, SessionFile
 
+LASTING = ("connected", "wear", "posture")
+"""Events that still hold for what comes long after them."""
+
 
 def entry_of(
     file: SessionFile, message: Message, device: str | None = None

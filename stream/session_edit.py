@@ -22,7 +22,7 @@ from ..devices.session_items import (
     pack_event,
     to_json,
 )
-from ..devices.session_look import devices_in, entry_of, extent
+from ..devices.session_look import LASTING, devices_in, entry_of, extent
 from ..devices.session_read import Message, SessionFile
 from ..devices.session_write import Writer
 from .errors import SessionError
@@ -72,7 +72,7 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
             low, high = windows[topic.device]
             entry = entry_of(file, message)
             if isinstance(entry, Event) and entry.start < low:
-                if entry.kind in ("connected", "wear"):
+                if entry.kind in LASTING:
                     state[topic.device, entry.kind] = piece
                 return []
             if isinstance(entry, Chunk):
@@ -83,7 +83,8 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
                 piece = Piece(topic, pack_chunk(entry), int(entry.times[-1]))
             elif not low <= piece.time < high:
                 return []
-            before = [state.pop(key) for key in sorted(state) if key[0] == topic.device]
+            keys = [(topic.device, kind) for kind in LASTING if (topic.device, kind) in state]
+            before = [state.pop(key) for key in keys]
             return [*before, piece]
 
         kept = _write([file], out, part)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from mcap.reader import make_reader
 from sessions import MAX, demo, keys, played, record, samples
 
 from innpar.devices import NS, Chunk, Event, NotFound, Refused
+from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.session import Session, open_session
 from innpar.devices.session_items import pack_chunk, pack_event, unpack_chunk, unpack_event
@@ -22,6 +26,7 @@ from innpar.devices.session_read import SessionFile
 from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import worn
 from innpar.stream.estimate import Item
+from innpar.stream.recorder import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +172,46 @@ def test_a_loop_goes_on_in_time(recorded: tuple[Path, list[Item]]) -> None:
     endless = open_session(recorded[0], {"from": "10", "to": "14", "loop": "on"}).items()
     seen = [next(endless) for _ in range(500)]
     assert len([i for i in seen if isinstance(i, Event) and i.kind == "gap"]) > 5
+
+
+def test_what_still_holds_comes_along(tmp_path: Path) -> None:
+    path = tmp_path / "worn.mcap"
+    recorder = Recorder(path, VirtualClock(), {})
+    device = demo(20, pace=Pace(float("inf"), 0.4))
+    recorder.enrol(device, "s")
+    start = VirtualClock().now()
+    told = [Event("demo", "wear", start, start, {"worn": worn}) for worn in (False, True)]
+    told.append(Event("demo", "marker", start, start, {"text": "over"}))
+    for item in [*told, *device.items(start)]:
+        recorder.take(item)
+    recorder.close()
+    items = played(path, from_="10")
+    assert [i.kind for i in items[:2] if isinstance(i, Event)] == ["connected", "wear"]
+    assert isinstance(items[1], Event)
+    assert items[1].detail == {"worn": True}
+    assert "over" not in str(items)
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    """``--record`` and ``replay``: the same lines of JSON but for what speaks of the run."""
+    path = tmp_path / "run.mcap"
+    program = [sys.executable, "-m", "innpar.stream.cli"]
+    common = ["--broker", "embedded", "--speed", "max", "--json"]
+    runs = []
+    for arguments in (
+        ["--device", "demo:3", "--duration", "70", "--record", str(path)],
+        ["replay", str(path)],
+    ):
+        done = subprocess.run(
+            [*program, *arguments, *common], capture_output=True, text=True, timeout=90, check=True
+        )
+        beats = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(beats) > 40
+        for beat in beats:
+            for key in ("session", "latency_ms", "source"):
+                beat.pop(key)
+        runs.append(beats)
+    assert runs[0] == runs[1]
 
 
 def test_several_devices_in_one_file(tmp_path: Path) -> None:
