@@ -87,7 +87,8 @@ class Session:
                 stack.push_async_callback(self._goodbye, link)
             if family.begin is not None:
                 await family.begin(link)
-            self._about = {"name": sighting.name, "address": sighting.address}
+            self._about = {"model": family.name, "name": sighting.name}
+            self._about["address"] = sighting.address
             self._about |= await _about(link)
             self._link = link
             self._linked = stack.pop_all()

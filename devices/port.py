@@ -149,7 +149,8 @@ class _Session:
     async def items(self) -> AsyncGenerator[Chunk | Event, None]:
         """Yield for ever; whatever happens to the cable is told and mended."""
         while True:
-            yield self._event("connected", port=self._device.path, baud=self._device.wire.baud)
+            wire = self._device.wire
+            yield self._event("connected", model=wire.name, port=self._device.path, baud=wire.baud)
             try:
                 async with aclosing(self._while_open()) as items:
                     async for item in items:

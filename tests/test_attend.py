@@ -9,12 +9,10 @@ import pytest
 from harness import Keep, shipped
 
 from innpar.devices.base import Event
-from innpar.devices.cuff import MEASUREMENT, SERVICE, Cuff, Measurement, build
+from innpar.devices.cuff import Cuff, Measurement
 from innpar.devices.pace import Pace, SystemClock
 from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
-from innpar.devices.virtual.peripheral import Characteristic
-from innpar.devices.virtual.simple import Simple
 from innpar.stream.attend import assign, attend
 from innpar.stream.engine import Engine
 from innpar.stream.errors import ConfigError
@@ -39,6 +37,7 @@ def test_for_whom() -> None:
 async def test_a_reading_from_the_air_calibrates_its_wearer_only() -> None:
     pytest.importorskip("bumble")
     from innpar.devices.virtual.bumble_radio import bumble
+    from innpar.devices.virtual.feeding import VirtualCuff
 
     clock, keep = SystemClock(), Keep()
     engine = Engine(shipped())
@@ -52,16 +51,15 @@ async def test_a_reading_from_the_air_calibrates_its_wearer_only() -> None:
         )
         for name in ("left", "right")
     ]
-    services = {SERVICE: [Characteristic(MEASUREMENT, ("indicate",))]}
-    sensor = Simple("BP-1 4711", services, advertised=("1810",))
+    sensor = VirtualCuff()
 
     async def measure() -> None:
         while not any(  # noqa: ASYNC110 - a sink has no event to wait for
             isinstance(i, Event) and (i.device, i.kind) == ("cuff", "connected") for i in keep.items
         ):
             await asyncio.sleep(0.01)
-        sensor.post(MEASUREMENT, build(Measurement(140, 90, math.nan)))
-        sensor.post(MEASUREMENT, build(Measurement(180, 90, math.nan, status=1)))
+        sensor.tell(Measurement(140, 90, math.nan))
+        sensor.tell(Measurement(180, 90, math.nan, status=1))
 
     async with bumble([sensor]) as radio, asyncio.timeout(60):
         cuff = Cuff(wearer="left", radio=radio)

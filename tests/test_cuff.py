@@ -14,8 +14,6 @@ from sensing import FUZZ, Heard, listen, survives
 from innpar.devices.base import NS, BadPacket, Event, Refused
 from innpar.devices.cuff import (
     CHANNEL,
-    MEASUREMENT,
-    SERVICE,
     Cuff,
     CuffStream,
     Measurement,
@@ -26,8 +24,6 @@ from innpar.devices.cuff import (
 )
 from innpar.devices.decode import decode
 from innpar.devices.registry import create
-from innpar.devices.virtual.peripheral import Characteristic
-from innpar.devices.virtual.simple import Simple
 
 TAKEN = datetime(2026, 9, 21, 14, 13, 20)
 NOW = int(TAKEN.timestamp()) * NS
@@ -201,22 +197,21 @@ def test_by_name() -> None:
 async def test_over_the_air_it_comes_and_goes() -> None:
     pytest.importorskip("bumble")
     from innpar.devices.virtual.bumble_radio import bumble
+    from innpar.devices.virtual.feeding import VirtualCuff
     from innpar.devices.virtual.scaled import ScaledClock
 
     clock = ScaledClock(20)
-    services = {SERVICE: [Characteristic(MEASUREMENT, ("indicate",))]}
-    cuff = Simple("BP-1 4711", services, advertised=("1810",))
+    cuff = VirtualCuff()
     device = Cuff()
 
-    stages = [build(Measurement(128, 79, 95)), build(Measurement(118, 69, 85))]
+    stages = [Measurement(128, 79, 95), Measurement(118, 69, 85)]
 
     def live(heard: Heard) -> bool:
         if len(heard.told("connected")) == 3 - len(stages):
-            cuff.post(MEASUREMENT, build(Measurement(150, 79, 95, status=1)))
-            cuff.post(MEASUREMENT, stages.pop(0))
+            cuff.tell(Measurement(150, 79, 95, status=1))
+            cuff.tell(stages.pop(0))
         elif len(heard.told("cuff")) == 1 and not heard.told("disconnected"):
-            assert cuff.air is not None
-            cuff.air.hang_up()
+            cuff.sleep()
         return len(heard.told("cuff")) == 2
 
     async with bumble([cuff]) as radio:

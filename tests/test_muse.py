@@ -183,7 +183,7 @@ async def test_over_the_air_with_lost_notifications(preset: str) -> None:
     from innpar.devices.virtual.bumble_radio import bumble
     from innpar.devices.virtual.scaled import ScaledClock
 
-    clock = ScaledClock(10)
+    clock = ScaledClock(5)
     headband = Headband(preset)
     device = create("muse:4A2B")
     assert isinstance(device, Gatt)

@@ -39,7 +39,9 @@ class Simple:
         self.address = address
         self.mtu = mtu
         self.advertised = advertised
-        self.services = {uuid: tuple(found) for uuid, found in services.items()}
+        self.services: Mapping[str, tuple[Characteristic, ...]] = {
+            uuid: tuple(found) for uuid, found in services.items()
+        }
         self.air: Air | None = None
         self.written: list[tuple[str, bytes]] = []
         self.obey: Callable[[str, bytes], None] = lambda uuid, data: None

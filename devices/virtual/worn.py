@@ -10,10 +10,12 @@ from typing import Literal
 
 from ..base import Chunk, Device, Event, HostClock, Refused, Source, Tap
 from ..ble import Radio
+from ..gatt import Gatt
 from ..polar import Polar
 from .bluez import bluez
 from .bumble_radio import bumble
-from .light import FromChunks
+from .feeding import VirtualBerryMed, VirtualMuse
+from .light import FromChunks, Light
 from .peripheral import Peripheral
 from .verity import OH1, VERITY, Faults, VirtualPolar
 
@@ -28,7 +30,7 @@ class Worn:
         device: The driver; its radio is replaced.
         wearer: What the sensor sees; None for the simulated wearer.
         air: The radio.
-        faults: What goes wrong; may be changed at any time.
+        faults: What goes wrong with a Polar; may be changed at any time.
 
     Attributes:
         sensor: The virtual sensor, while open.
@@ -36,7 +38,7 @@ class Worn:
 
     def __init__(
         self,
-        device: Polar,
+        device: Polar | Gatt,
         wearer: Iterator[Chunk | Event] | None = None,
         *,
         air: Air = "bumble",
@@ -46,7 +48,7 @@ class Worn:
         self._wearer = wearer
         self._air = air
         self.faults = faults or Faults()
-        self.sensor: VirtualPolar | None = None
+        self.sensor: Peripheral | None = None
 
     @property
     def id(self) -> str:
@@ -71,9 +73,7 @@ class Worn:
     ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
         """Put the sensor on the air, then open the driver; see `Device.open`."""
         light = FromChunks(self._wearer or _simulated())
-        model = OH1 if self._device.model == "polar-oh1" else VERITY
-        number = re.sub("[^0-9A-F]", "", self._device.who.upper())[-8:].rjust(8, "8")
-        sensor = VirtualPolar(clock, light, model=model, number=number, faults=self.faults)
+        sensor = _sensor(self._device, clock, light, self.faults)
         async with _on_air(self._air, sensor) as radio:
             self._device.radio = radio
             self.sensor = sensor
@@ -82,6 +82,21 @@ class Worn:
                 aclosing(_with_truth(items, light)) as both,
             ):
                 yield both
+
+
+def _sensor(device: Polar | Gatt, clock: HostClock, light: Light, faults: Faults) -> Peripheral:
+    """Return the virtual sensor that a driver is for, called as the driver wants it."""
+    if isinstance(device, Gatt):
+        muse = device.family.name == "muse"
+        sensor = VirtualMuse(clock, light) if muse else VirtualBerryMed(clock, light)
+        if ":" in device.who:
+            sensor.address = device.who.upper()
+        elif device.who:
+            sensor.name = f"{sensor.name.split('-')[0]}-{device.who.upper()}"
+        return sensor
+    number = re.sub("[^0-9A-F]", "", device.who.upper())[-8:].rjust(8, "8")
+    model = OH1 if device.model == "polar-oh1" else VERITY
+    return VirtualPolar(clock, light, model=model, number=number, faults=faults)
 
 
 def _simulated() -> Iterator[Chunk | Event]:
@@ -115,9 +130,10 @@ def worn(device: Device, *, air: Air = "bumble", faults: Faults | None = None) -
     Raises:
         Refused: There is no virtual sensor of its kind.
     """
-    if not isinstance(device, Polar):
+    known = isinstance(device, Gatt) and device.family.name in ("muse", "berrymed")
+    if not isinstance(device, Polar | Gatt) or (isinstance(device, Gatt) and not known):
         raise Refused(
-            f"--virtual: there is no virtual sensor for {device.id}; there is one for polar-verity "
-            "and polar-oh1"
+            f"--virtual: there is no virtual sensor for {device.id}; there is one for "
+            "polar-verity, polar-oh1, muse and berrymed"
         )
     return Worn(device, air=air, faults=faults)
