@@ -17,6 +17,7 @@ from sensing import FUZZ, Heard, survives
 
 from innpar.devices import contec
 from innpar.devices.base import NS, BadPacket, Chunk, NotFound, Refused
+from innpar.devices.conformance import faults
 from innpar.devices.contec import ContecStream
 from innpar.devices.decode import decode
 from innpar.devices.lines import LineStream, parse
@@ -249,6 +250,19 @@ async def test_a_port_that_is_unplugged_and_comes_back(cable: Cable) -> None:
     assert gap.detail["why"] == "unplugged"
     assert (np.diff(heard.data[:, 0]) > 0).all()
     assert (np.diff(heard.times) > 0).all()
+
+
+async def test_it_conforms(cable: Cable) -> None:
+    async def talk() -> None:
+        k = 0
+        while True:
+            await asyncio.sleep(0.01)
+            os.write(cable.ours, b"ir:%d\n" % k)
+            k += 1
+
+    talking = asyncio.ensure_future(talk())
+    assert await faults(create(f"serial:{cable.path}?rate=100"), seconds=2.0) == []
+    talking.cancel()
 
 
 async def test_contec_is_told_to_begin(cable: Cable) -> None:

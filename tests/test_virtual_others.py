@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from innpar.devices.base import NS, Chunk, Event, Refused
+from innpar.devices.conformance import faults
 from innpar.devices.registry import create
 from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import Air, worn
@@ -53,3 +54,8 @@ def test_a_cuff_is_not_worn() -> None:
         Refused, match="there is one for polar-verity, polar-oh1, muse and berrymed"
     ):
         worn(create("cuff"))
+
+
+@pytest.mark.parametrize("spec", ["muse", "berrymed"])
+async def test_they_conform(spec: str) -> None:
+    assert await faults(worn(create(spec)), seconds=3.0) == []
