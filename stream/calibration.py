@@ -120,7 +120,10 @@ class Calibration:
     _windows: deque[npt.NDArray[np.float32]] = field(
         init=False, default_factory=lambda: deque(maxlen=MEMORY)
     )
-    _waiting: Reading | None = field(init=False, default=None)
+    _waiting: deque[Reading] = field(init=False, default_factory=lambda: deque(maxlen=16))
+    _segment: int = field(init=False, default=-1)
+    _channel: str = field(init=False, default="")
+    _channel_at_cuff: str = field(init=False, default="")
     _reading: Reading | None = field(init=False, default=None)
     _calibration: calibrate.Calibration | None = field(init=False, default=None)
     _pulse: npt.NDArray[np.float64] | None = field(init=False, default=None)
@@ -130,7 +133,7 @@ class Calibration:
 
     def cuff(self, reading: Reading) -> None:
         """Take a reading; the pulse around it is what the windows just before and after show."""
-        self._waiting = reading
+        self._waiting.append(reading)
 
     def resume(
         self, reading: Reading, calibration: calibrate.Calibration, height: float = 0.0
@@ -143,14 +146,28 @@ class Calibration:
         """Take the sensor's height above the heart, cm, from a time in ns since the Unix epoch."""
         self._heights.append((time, height))
 
-    def push(self, time: int, conditioned: npt.NDArray[np.float32], accepted: bool) -> Guidance:
+    def push(
+        self,
+        time: int,
+        conditioned: npt.NDArray[np.float32],
+        accepted: bool,
+        segment: int = 0,
+        channel: str = "",
+    ) -> Guidance:
         """Return what the network and its output's corrections need to know of a window.
 
         Args:
             time: Of the window's last sample, ns since the Unix epoch.
             conditioned: (window,) upright, in the sensor's unit.
             accepted: Whether its quality is sufficient.
+            segment: A new one, after a gap, starts the memory of recent windows afresh.
+            channel: Label of the sensor's channel; amplitudes of two channels do not compare.
         """
+        if segment != self._segment:
+            self._segment = segment
+            self._recent.clear()
+            self._windows.clear()
+        self._channel = channel
         while self._heights and self._heights[0][0] <= time:
             _, self._height = self._heights.pop(0)
         now = features(conditioned[None])
@@ -159,15 +176,19 @@ class Calibration:
             self._windows.append(conditioned)
             self._pulse = np.median(np.stack(self._recent), axis=0)
         anchor: tuple[Question, ...] = ()
-        waiting = self._waiting
-        due = waiting is not None and waiting.time <= time and accepted
-        if waiting is not None and due and len(self._recent) >= ENOUGH:
-            anchor = self._take(waiting)
+        due = [reading for reading in self._waiting if reading.time <= time]
+        if due and accepted and len(self._recent) >= ENOUGH:
+            self._waiting = deque(
+                (reading for reading in self._waiting if reading.time > time), maxlen=16
+            )
+            anchor = self._take(max(due, key=lambda reading: reading.time))
         reading, calibration = self._reading, self._calibration
         lift = HYDROSTATIC * (self._height - self._height_at_cuff)
         if reading is None or calibration is None:
             return Guidance(None, CalibrationStatus(), self._pulse, None, lift=lift)
-        age = max(0.0, (time - reading.time) / NS)
+        age = (time - reading.time) / NS
+        if age < 0:  # the clock was set back: how old the reading is cannot be told any more
+            age = STALE_SECONDS + 1.0
         status = CalibrationStatus(self._state(age), age, reading.sbp, reading.dbp)
         told = calibration.context(now, age)[0]
         height = self._height_at_cuff
@@ -176,7 +197,7 @@ class Calibration:
     def _take(self, reading: Reading) -> tuple[Question, ...]:
         """Let a reading take effect; return windows from before it, under its own context."""
         assert self._pulse is not None
-        self._reading, self._waiting = reading, None
+        self._reading, self._channel_at_cuff = reading, self._channel
         self._height_at_cuff = self._height
         self._calibration = calibrate.Calibration(reading.sbp, reading.dbp, self._pulse)
         chosen = np.linspace(0, len(self._windows) - 1, ANCHORS).round().astype(int)
@@ -187,4 +208,5 @@ class Calibration:
         assert self._calibration is not None
         pulse = self._calibration.at_cuff if self._pulse is None else self._pulse
         far = abs(float(pulse[1] - self._calibration.at_cuff[1])) > STALE_HEART_RATE
-        return "stale" if far or age > STALE_SECONDS else "ok"
+        other = self._channel_at_cuff not in ("", self._channel)
+        return "stale" if far or other or age > STALE_SECONDS else "ok"

@@ -8,7 +8,13 @@ class ConfigError(Exception):
 
 
 class BrokerError(Exception):
-    """The MQTT broker cannot be reached, or refuses."""
+    """The MQTT broker cannot be reached, or refuses.
+
+    Attributes:
+        after_start: Whether it had already taken messages.
+    """
+
+    after_start = False
 
 
 class SessionError(Exception):

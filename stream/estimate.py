@@ -31,7 +31,7 @@ class CalibrationStatus:
 
     Attributes:
         state: ``none`` without a reading, ``stale`` when it is too old or too much has changed.
-        age_s: Seconds of signal between the reading and the beat.
+        age_s: Seconds between the reading and the end of the window that the beat came with.
         sbp: The reading, mmHg.
         dbp: The reading, mmHg.
     """
@@ -59,8 +59,8 @@ class Interval:
 class Latency:
     """From a systolic peak at the sensor to its estimate, part by part, ms.
 
-    ``total = sensor + guard + lookahead + hop + beat + compute``; all but `compute` are signal time
-    and the same at any replay speed.
+    ``total = sensor + guard + lookahead + hop + beat + compute``; all but `compute` are signal
+    time. A replay at full speed takes longer chunks, so its `sensor` is the chunk's, not a radio's.
 
     Attributes:
         sensor: The window's last sample waited this long for its chunk to be delivered.
@@ -106,7 +106,7 @@ class Estimate:
             pressures).
         dbp: Diastolic pressure at the foot before the upstroke, mmHg.
         map_: Mean over the beat from foot to foot, mmHg.
-        hr: Heart rate from foot to foot, beats a minute.
+        hr: Heart rate, from this upstroke to the next, beats a minute.
         interval: Of the pressures; None where they are.
         quality: 0 to 1.
         valid: Whether pressures are given.

@@ -115,6 +115,7 @@ class Link(aiomqtt.Client):
             (code,) = await self.subscribe(topic, qos=1)
         except aiomqtt.MqttError as error:
             raise LinkLost(_why(error)) from None
+        _mind_cancellation()
         value = code.value if isinstance(code, ReasonCode) else code
         return str(code) if value >= 0x80 else None
 
@@ -189,6 +190,7 @@ async def connect(
         link.timeout = 0.3
         with suppress(aiomqtt.MqttError):
             await link.__aexit__(None, None, None)
+        _mind_cancellation()
 
 
 async def _greet(
@@ -236,6 +238,7 @@ def _client(
 async def _enter(link: Link, address: Address) -> None:
     try:
         await link.__aenter__()
+        _mind_cancellation()
     except aiomqtt.MqttError as error:
         await link.drop()
         if isinstance(error, MqttConnectError):
@@ -250,6 +253,17 @@ async def _enter(link: Link, address: Address) -> None:
     except asyncio.CancelledError:
         await link.drop()
         raise
+
+
+def _mind_cancellation() -> None:
+    """Raise the cancellation that was lost on the way.
+
+    aiomqtt waits with `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that
+    comes together with the answer; the task would then go on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _refusal(error: MqttConnectError, address: Address) -> BrokerError:

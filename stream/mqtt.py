@@ -186,6 +186,10 @@ class MqttSink:
             except BrokerError as error:
                 if not connected.done():
                     raise
+                if self._address.embedded:  # nobody starts it again
+                    gone = BrokerError("the embedded broker has ended; start again")
+                    gone.after_start = True
+                    raise gone from error
                 if self._delivery.published > delivered:
                     attempt, told = 0, ""
                 if str(error) != told:
@@ -293,8 +297,10 @@ class MqttSink:
 
     @staticmethod
     async def _stop(keeper: asyncio.Task[None]) -> None:
-        keeper.cancel()
-        await asyncio.wait({keeper})
+        while not keeper.done():
+            # Until it holds: wait_for, which aiomqtt waits with, can lose one on Python 3.11.
+            keeper.cancel()
+            await asyncio.wait({keeper}, timeout=0.1)
         if not keeper.cancelled():
             keeper.result()
 

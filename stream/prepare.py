@@ -72,8 +72,6 @@ class Preparer:
     check_fit: bool = True
     windows: int = 0
     accepted: int = 0
-    samples: int = 0
-    rate: float = 0.0
     _period: int = field(init=False)
     _resampler: Resampler = field(init=False)
     _windower: Windower = field(init=False)
@@ -103,8 +101,7 @@ class Preparer:
         if isinstance(item, Event):
             outputs += self._told(item)
         else:
-            self._channels, self.rate = item.channels, item.rate
-            self.samples += len(item)
+            self._channels = item.channels
         for output in self._resampler.push(item):
             if output is item and output.kind == "cuff":
                 self._cuffs.append(output)
@@ -175,7 +172,10 @@ class Preparer:
             worn: tuple[Reason, ...] = ("not_worn", *quality.reasons)
             quality = Quality(0.0, worn, quality.steepness)
         end = window.index + self.manifest.window
-        guidance = self._calibration.push(end * self._period, ppg, quality.accepted)
+        label = self._picker.choice.label if self._picker.choice is not None else ""
+        guidance = self._calibration.push(
+            end * self._period, ppg, quality.accepted, window.segment, label
+        )
         self.windows += 1
         self.accepted += quality.accepted
         blank = not float(ppg.std()) > 0

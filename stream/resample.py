@@ -60,13 +60,11 @@ class Tally:
     """What was wrong with the samples so far.
 
     Attributes:
-        samples: Rows received.
         missing: Rows dropped because a value was not finite.
         disordered: Rows dropped because their time was not after the row before.
         gaps: Gaps, whoever found them.
     """
 
-    samples: int = 0
     missing: int = 0
     disordered: int = 0
     gaps: int = 0
@@ -107,7 +105,6 @@ class Resampler:
             closing = self.flush()
             self._last = None
             return [*closing, item]
-        self.tally.samples += len(item)
         finite = (np.abs(item.data) < LARGEST).all(axis=1)
         self.tally.missing += len(item) - int(np.count_nonzero(finite))
         times, data = item.times[finite], item.data[finite]

@@ -222,6 +222,33 @@ def test_the_headline_command_on_a_virtual_radio(
     assert heard.heard(f"bp/devices/{device}/meta")[-1].json["detail"]["channel"]
 
 
+def test_a_reader_that_leaves_ends_the_run() -> None:
+    command = " ".join([*PROGRAM, "--device demo --broker embedded --speed max"])
+    for flags in ("--json", ""):
+        run = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {command} {flags} | head -2"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert run.returncode == 0, run.stderr
+        assert "Traceback" not in run.stderr
+        assert len(run.stdout.splitlines()) == 2
+
+
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        command = [*PROGRAM, "--device", "demo", "--broker", "embedded", "--speed", "max", "--json"]
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert "Traceback" not in run.stderr
+    assert "No space left" in run.stderr
+
+
+def test_one_reading_for_two_wearers_is_nobodys(capfd: pytest.CaptureFixture[str]) -> None:
+    two = ("--device", "demo:1", "--device", "demo:2")
+    assert "demo-1=128/79" in fails(capfd, *two, "--cuff", "128/79")
+
+
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     log = (tmp_path / "demo.log").open("wb")

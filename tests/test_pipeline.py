@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from harness import Keep, estimates, same, shipped, stream_all
 
-from innpar.devices import NS, Chunk, Device, Event, NotFound
+from innpar.devices import NS, Chunk, Device, Event, Lost, NotFound
 from innpar.devices.pace import Pace, SystemClock, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
@@ -138,6 +138,70 @@ def test_a_cuff_reading_takes_effect_at_its_place() -> None:
             stream_all([wearer(0.3, cuff=False, motion=False, dropouts=False)], cuffs=cuffs)[0]
         ),
     )
+
+
+def test_two_readings_close_together_give_the_same_at_any_cut() -> None:
+    cuffs = [Cuff(128, 79, None, 22.0), Cuff(110, 60, None, 27.0)]
+    runs = [
+        estimates(stream_all([wearer(seconds, cuff=False)], cuffs=cuffs)[0])
+        for seconds in (0.4, 1.0, 10.0)
+    ]
+    assert {b.calibration.sbp for b in runs[0]} == {None, 128.0, 110.0}
+    assert same(runs[0], runs[1])
+    assert same(runs[0], runs[2])
+
+
+def test_no_beat_mixes_two_states_of_calibration() -> None:
+    # From one beat to the next the pressure follows the reading; nothing in between is published.
+    device = wearer(cuff=False, motion=False, dropouts=False)
+    beats = estimates(stream_all([device], cuffs=[Cuff(170, 110, None, 30.0)])[0])
+    before = [b.dbp for b in beats if b.dbp is not None and b.calibration.state == "none"]
+    after = [b.dbp for b in beats if b.dbp is not None and b.calibration.state == "ok"]
+    assert max(before) < min(after)
+
+
+def test_a_duration_counts_signal_and_not_gaps(tmp_path: Path) -> None:
+    times = np.arange(6000) / 100
+    times[3000:] += 1e6
+    _, (one,), _ = stream_all([write_csv(tmp_path / "gap.csv", pulse(60), times)])
+    assert one.seconds == pytest.approx(60, abs=0.1)
+    device = write_csv(tmp_path / "gap.csv", pulse(60), times)
+    _, (one,), _ = stream_all([device], duration=45.0)
+    assert one.seconds == pytest.approx(45, abs=0.05)
+
+
+def test_true_pressure_of_the_last_seconds_is_taken_at_any_cut() -> None:
+    known = [
+        len([b for b in estimates(stream_all([wearer(s)], duration=40.0)[0]) if b.reference])
+        for s in (0.4, 10.0)
+    ]
+    assert known[0] == known[1]
+
+
+class Failing:
+    """A device that delivers something and then fails."""
+
+    id, source, polarity, site = "failing", "replay", -1, "wrist"
+
+    @asynccontextmanager
+    async def open(self, **_: object) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
+        async def items() -> AsyncIterator[Chunk | Event]:
+            for item in wearer(1.0, duration=30.0, id="failing").items(START):
+                yield item
+            raise Lost("the file ends in the middle; copy it again")
+
+        yield items()
+
+
+def test_a_device_that_fails_later_neither_loses_its_tail_nor_ends_the_others() -> None:
+    keep, engine, clock = Keep(), Engine(shipped()), VirtualClock()
+    wearers = [enrol(device, engine, clock) for device in (Failing(), wearer(1.0))]  # type: ignore[arg-type]
+    with pytest.raises(Lost, match="copy it again") as caught:
+        asyncio.run(run(wearers, engine, keep, clock))
+    assert caught.value.after_start
+    assert same(estimates(keep.items, "demo"), estimates(stream_all([wearer(1.0)])[0]))
+    whole = estimates(stream_all([wearer(1.0, duration=30.0, id="failing")])[0])
+    assert same(estimates(keep.items, "failing"), whole)
 
 
 def test_pressures_can_be_made_to_wait_for_a_cuff() -> None:

@@ -70,6 +70,13 @@ def test_samples_on_the_grid_pass_unchanged() -> None:
     np.testing.assert_array_equal(stretch.data[:, 0], data[: len(stretch.data)])
 
 
+@given(cuts=st.lists(st.integers(0, 400), max_size=12))
+def test_any_cut_gives_the_same_on_the_grid_itself(cuts: list[int]) -> None:
+    values = np.random.default_rng(2).normal(size=400).round(3)
+    whole = chunk(uniform(400, 125.0), values, 125.0)
+    assert flatten(feed(whole, sorted(cuts))) == flatten(feed(whole, []))
+
+
 @given(data=st.data())
 def test_any_cut_gives_the_same(data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
