@@ -11,8 +11,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,10 +112,10 @@ class Link(aiomqtt.Client):
     async def listen(self, topic: str) -> str | None:
         """Subscribe with QoS 1; return why the broker refused, if it did."""
         try:
-            (code,) = await self.subscribe(topic, qos=1)
+            with _minding_cancellation():
+                (code,) = await self.subscribe(topic, qos=1)
         except aiomqtt.MqttError as error:
             raise LinkLost(_why(error)) from None
-        _mind_cancellation()
         value = code.value if isinstance(code, ReasonCode) else code
         return str(code) if value >= 0x80 else None
 
@@ -188,9 +188,8 @@ async def connect(
         yield link
     finally:
         link.timeout = 0.3
-        with suppress(aiomqtt.MqttError):
+        with suppress(aiomqtt.MqttError), _minding_cancellation():
             await link.__aexit__(None, None, None)
-        _mind_cancellation()
 
 
 async def _greet(
@@ -237,8 +236,8 @@ def _client(
 
 async def _enter(link: Link, address: Address) -> None:
     try:
-        await link.__aenter__()
-        _mind_cancellation()
+        with _minding_cancellation():
+            await link.__aenter__()
     except aiomqtt.MqttError as error:
         await link.drop()
         if isinstance(error, MqttConnectError):
@@ -255,14 +254,18 @@ async def _enter(link: Link, address: Address) -> None:
         raise
 
 
-def _mind_cancellation() -> None:
-    """Raise the cancellation that was lost on the way.
+@contextmanager
+def _minding_cancellation() -> Iterator[None]:
+    """Raise a cancellation that was lost while inside.
 
     aiomqtt waits with `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that
-    comes together with the answer; the task would then go on for ever.
+    comes together with the answer; the task would then go on for ever. The count is compared with
+    that before, for a `TaskGroup` that has failed leaves its own behind (Python 3.11).
     """
     task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    before = task.cancelling() if task is not None else 0
+    yield
+    if task is not None and task.cancelling() > before:
         raise asyncio.CancelledError
 
 
