@@ -167,10 +167,11 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
                 task.cancel()
             await asyncio.gather(*aside, return_exceptions=True)
             spent = time.process_time() - began
+            streamed = sum(wearer.seconds for wearer in wearers)
             population = predictor.manifest.training.get("population_mmhg")
-            for line in report(wearers, outcomes.of, population):
-                terminal.say(line)
-            terminal.say(cost(sum(wearer.seconds for wearer in wearers), spent))
+            if streamed:
+                for line in [*report(wearers, outcomes.of, population), cost(streamed, spent)]:
+                    terminal.say(line)
     return 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,15 @@ def need_data() -> Path:
     if not DATA.is_dir():
         pytest.skip("the real recordings (../shared/data) are not on this machine")
     return DATA
+
+
+def need_dbus() -> None:
+    """Skip where there is no D-Bus daemon; in CI that is a failure."""
+    if shutil.which("dbus-daemon") is None:
+        message = "dbus-daemon is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 @functools.cache

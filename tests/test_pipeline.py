@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import Keep, estimates, same, shipped, stream_all
+from harness import Keep, estimates, need_dbus, same, shipped, stream_all
 
 from innpar.devices import NS, Chunk, Device, Event, Lost, NotFound
 from innpar.devices.pace import Pace, SystemClock, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
+from innpar.devices.virtual.scaled import ScaledClock
+from innpar.devices.virtual.worn import Air, worn
 from innpar.stream.calibration import Cuff
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Birth, Estimate, State, Waveform
@@ -176,6 +178,19 @@ def test_true_pressure_of_the_last_seconds_is_taken_at_any_cut() -> None:
         for s in (0.4, 10.0)
     ]
     assert known[0] == known[1]
+
+
+@pytest.mark.parametrize("air", ["bumble", "bluez"])
+def test_the_real_driver_feeds_the_pipeline_over_both_radios(air: Air) -> None:
+    if air == "bluez":
+        need_dbus()
+    device = worn(create("polar-verity"), air=air)
+    items, (one,), _ = stream_all([device], duration=25.0, clock=ScaledClock(4))
+    beats = [beat for beat in estimates(items) if beat.valid]
+    assert len(beats) > 15
+    assert {beat.device for beat in beats} == {one.device.id}
+    assert one.device.id.startswith("polar-verity-")
+    assert all(beat.reference is not None for beat in beats[:-3])
 
 
 class Failing:
