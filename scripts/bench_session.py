@@ -4,7 +4,6 @@ that is done with it afterwards. Ends with 1 where a limit is missed."""
 
 from __future__ import annotations
 
-import resource
 import sys
 import tempfile
 import time
@@ -79,6 +78,12 @@ def write(path: Path, hours: float) -> tuple[float, int]:
     return time.process_time() - began, raw
 
 
+def peak_memory() -> float:
+    """Return MB. Not ru_maxrss: that begins with whatever the parent process held."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def main(hours: float) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.mcap"
@@ -106,7 +111,7 @@ def main(hours: float) -> int:
         export(path, Path(folder) / "edf", "edf")
         took = time.perf_counter() - before
         print(f"export to EDF+: {took:.1f} s")
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        memory = peak_memory()
         print(f"{memory:.0f} MB of memory at most")
     return 0 if slowest < 1 and took < 60 and memory < 1024 and share < 0.05 else 1
 

@@ -300,7 +300,7 @@ class MqttSink:
         while not keeper.done():
             # Until it holds: wait_for, which aiomqtt waits with, can lose one on Python 3.11.
             keeper.cancel()
-            await asyncio.wait({keeper}, timeout=0.1)
+            await asyncio.wait({keeper}, timeout=0.5)
         if not keeper.cancelled():
             keeper.result()
 
