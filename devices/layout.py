@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,14 +106,11 @@ def _delimiter(lines: list[bytes]) -> bytes:
 
 
 def _number(cell: bytes) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        pass
-    try:
-        return float(iso_time(cell))
-    except ValueError:
-        return None
+    ways: tuple[Callable[[bytes], float], ...] = (float, iso_time)
+    for read in ways:
+        with suppress(ValueError):
+            return float(read(cell))
+    return None
 
 
 def _word(cell: bytes) -> bool:

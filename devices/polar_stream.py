@@ -77,7 +77,6 @@ class PolarStream:
         self._acc_factor = acc_factor
         self._state: dict[EventKind, Any] = {}
         self._clock_told = 0
-        self._unknown: set[str] = set()
         self.bad = 0
         self.samples = 0
         self.lost = 0

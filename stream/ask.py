@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,7 +156,8 @@ async def _converse(
     link.send(command, command.topics[0])
     accepted = False
     reading = f"{printable(device)}: {cuff.sbp:g}/{cuff.dbp:g} mmHg"
-    try:
+    # No answer in time is an answer too; what follows says which.
+    with suppress(TimeoutError):
         async with asyncio.timeout(ANSWER):
             async for message in link.received():
                 told = _object(message.payload)
@@ -165,8 +167,6 @@ async def _converse(
                     accepted = True
                 elif message.topic == events and (news := _news(told, cuff)) is not None:
                     return news[0], f"{printable(device)}: {news[1]}"
-    except TimeoutError:
-        pass
     if accepted:
         return False, f"{reading} accepted; it counts once the sensor sends again"
     return True, (

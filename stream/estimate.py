@@ -22,7 +22,6 @@ Reason = Literal[
     "uncalibrated",  # only where a run was told to require a cuff reading
 ]
 CalibrationState = Literal["none", "ok", "stale"]
-Pressure = Literal["sbp", "dbp", "map"]
 
 
 @dataclass(frozen=True, slots=True)
