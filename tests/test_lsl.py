@@ -208,7 +208,8 @@ async def test_stamps_of_another_clock_are_dated_by_arrival() -> None:
         items = await collect(Lsl("unix"), lambda items: count(items) > 120)
         now = SystemClock().now()
     assert "not on LSL's clock" in events(items, "notice")[0].detail["text"]
-    assert 0 <= now - times(items)[-1] < 1 * NS
+    # Near the arrival, not in 2023; how near depends on how evenly the samples arrived.
+    assert abs(now - int(times(items)[-1])) < 1 * NS
 
 
 async def test_text_is_refused() -> None:
