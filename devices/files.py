@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Literal, cast
 
 from .base import Device, Refused
-from .edf_file import BDF_MAGIC, EDF_MAGIC, open_edf
-from .emotibit_log import looks_like_emotibit, open_emotibit_log
-from .empatica import looks_like_empatica, open_empatica
+from .formats.edf_file import BDF_MAGIC, EDF_MAGIC, open_edf
+from .formats.emotibit_log import looks_like_emotibit, open_emotibit_log
+from .formats.empatica import looks_like_empatica, open_empatica
+from .formats.polar_log import HEADER, open_polar_log
+from .formats.record import open_record
+from .formats.rows import BYTE_ORDER_MARK, opened
+from .formats.table import open_table
+from .formats.wfdb_file import looks_like_wfdb, open_wfdb
+from .formats.xdf_file import MAGIC as XDF_MAGIC
+from .formats.xdf_file import open_xdf
 from .options import Options, slug
 from .pace import REAL_TIME, Pace
-from .polar_log import HEADER, open_polar_log
-from .record import open_record
 from .recording import PLAYS, Recording
 from .replay import Replay
-from .rows import BYTE_ORDER_MARK, opened
 from .session import open_session
 from .session_write import MAGIC
-from .table import open_table
-from .wfdb_file import looks_like_wfdb, open_wfdb
-from .xdf_file import MAGIC as XDF_MAGIC
-from .xdf_file import open_xdf
 
 _HEAD_BYTES = 1 << 16
 _OPTIONS = {

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .base import NS, Refused
-from .options import Options
-from .recording import NO_DATE, Block, Notices, Recording
+from ..base import NS, Refused
+from ..options import Options
+from ..recording import NO_DATE, Block, Notices, Recording
 from .rows import opened
 
 _MISSING = -32768

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import Refused
-from .recording import PLAYS, iso_time
+from ..base import Refused
+from ..recording import PLAYS, iso_time
 from .rows import MISSING, RowParser
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import NS, Refused
-from .options import Options
-from .recording import NO_DATE, Block, Notices, Recording, iso_time, measured_rate
+from ..base import NS, Refused
+from ..options import Options
+from ..recording import NO_DATE, Block, Notices, Recording, iso_time, measured_rate
 from .rows import blocks_of_lines, opened
 
 _CHANNELS = {b"PI": "infrared", b"PR": "red", b"PG": "green"}

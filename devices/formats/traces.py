@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .base import Refused
-from .options import Options
-from .recording import Block, Notices, Recording, measured_rate
+from ..base import Refused
+from ..options import Options
+from ..recording import Block, Notices, Recording, measured_rate
 
 PULSE = re.compile(r"ppg|pleth|bvp|pulse|spo2.?wave|infrared|\bir\b|\bgreen\b|\bred\b", re.I)
 PRESSURE = re.compile(r"\b(abp|art|ibp|nibp|arterial|fin\w*p\w*)\b", re.I)

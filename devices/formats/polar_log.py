@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import NS, Refused
-from .options import Options
-from .recording import Block, Notices, Recording, iso_time, measured_rate
+from ..base import NS, Refused
+from ..options import Options
+from ..recording import Block, Notices, Recording, iso_time, measured_rate
 from .rows import RowParser, blocks_of_lines, opened, skipped
 
 _SENSOR_EPOCH = 946_684_800 * NS

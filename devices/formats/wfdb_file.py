@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import NS, Refused
-from .recording import NO_DATE, Recording
+from ..base import NS, Refused
+from ..recording import NO_DATE, Recording
 from .traces import Trace, recording_of
 
 _FIRST = re.compile(rb"^[\w/-]+ \d+ \d+(\.\d+)?(/\S+)?( \d+( \S+)*)?$")

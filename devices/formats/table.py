@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .base import NS, Refused
+from ..base import NS, Refused
+from ..options import Options
+from ..recording import NO_DATE, Block, Notices, Recording, iso_time, measured_rate
 from .layout import Layout, find_layout
-from .options import Options
-from .recording import NO_DATE, Block, Notices, Recording, iso_time, measured_rate
 from .rows import blocks_of_lines, opened, skipped
 
 OPTIONS = {

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import NS, Refused
-from .options import Options
-from .recording import Block, Notices, Recording
+from ..base import NS, Refused
+from ..options import Options
+from ..recording import Block, Notices, Recording
 from .rows import RowParser, blocks_of_lines, opened, skipped
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import NS, Refused
-from .recording import NO_DATE, Recording, iso_time
+from ..base import NS, Refused
+from ..recording import NO_DATE, Recording, iso_time
 from .traces import Trace, recording_of
 
 MAGIC = b"XDF:"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import NS, Refused
-from .recording import NO_DATE, Recording
+from ..base import NS, Refused
+from ..recording import NO_DATE, Recording
 from .traces import Trace, recording_of
 
 EDF_MAGIC, BDF_MAGIC = b"0       ", b"\xffBIOSEMI"

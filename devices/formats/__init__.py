@@ -1,0 +1,1 @@
+"""Recordings that other programs made, one file a format; `devices.files` tells them apart."""
