@@ -1,12 +1,16 @@
 """From a cuff reading to pressures that agree with it, and how far they may be off.
 
-Three small things around the network, each chosen by cross-validation over the training subjects
+Small things around the network, each chosen by cross-validation over the training subjects
 (networks trained without them). Regressions on the changes since the reading, stacked on the
 network, were tried as well and lost to it: it has learnt what they know.
 
 - The affine map that makes the reconstruction at the reading agree with it, fading with the time
   since: the network's own error at the reading is the best guess of its error shortly after, and no
   guess an hour later.
+- The network is asked twice, once told of the reading and once not. Their errors differ: told, it
+  knows the wearer; alone, it cannot mistake one wearer for another. What is published is a weighted
+  mean of the told wave, of the wave made alone mapped to the reading, and of that wave as it is,
+  the latter two the more, the older the reading.
 - Level and pulse height of neighbouring windows are averaged over some seconds; what differs
   between windows that overlap by four fifths is mostly noise.
 - Half-widths of the intervals: linear in the time since the reading and in what has changed since,
@@ -40,12 +44,37 @@ _SCALES = (0.5, 2.0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Blend:
+    """Weights of the waves that the network makes alone; the told one has the rest.
+
+    Attributes:
+        mapped: Of the wave mapped to the reading, right after it and long after it.
+        plain: Of the wave as it is, likewise.
+        seconds: Time in which the first weights have gone to 1/e of the way to the second.
+    """
+
+    mapped: tuple[float, float]
+    plain: tuple[float, float]
+    seconds: float
+
+    def at(self, seconds: float) -> tuple[float, float]:
+        """Return the weights of the mapped and the plain wave so long after the reading."""
+        fresh = math.exp(-max(seconds, 0.0) / self.seconds)
+        (mapped, mapped_later), (plain, plain_later) = self.mapped, self.plain
+        return (
+            mapped_later + (mapped - mapped_later) * fresh,
+            plain_later + (plain - plain_later) * fresh,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Tables:
     """What the manifest holds.
 
     Attributes:
         pull: Share of the reading's affine map right after it, 0 to 1.
         fade_seconds: Time in which that share falls to 1/e.
+        blend: What the wave that the network makes without the reading counts.
         smooth_seconds: Time constant over which level and pulse height are averaged.
         level: Share of beats that the intervals are to cover.
         calibrated: (3, len(DIFFICULTY)) mmHg; half-widths of SBP, DBP, MAP.
@@ -54,6 +83,7 @@ class Tables:
 
     pull: float
     fade_seconds: float
+    blend: Blend
     smooth_seconds: float
     level: float
     calibrated: Floats
@@ -74,6 +104,7 @@ class Tables:
             tables = cls(
                 float(calibration["pull"]),
                 float(calibration["fade_seconds"]),
+                _blend(calibration["blend"]),
                 float(calibration["smooth_seconds"]),
                 float(intervals["level"]),
                 np.array([intervals["calibrated"][name] for name in PRESSURES], dtype=np.float64),
@@ -86,6 +117,45 @@ class Tables:
         return tables
 
 
+def _blend(table: Mapping[str, Any]) -> Blend:
+    """Read a manifest's `blend`; raises KeyError, TypeError or ValueError."""
+    (mapped, mapped_later), (plain, plain_later) = table["mapped"], table["plain"]
+    return Blend(
+        (float(mapped), float(mapped_later)),
+        (float(plain), float(plain_later)),
+        float(table["seconds"]),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Affine:
+    """``scale * wave + offset``, mmHg."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, wave: Waves) -> Waves:
+        """Map a wave of any shape."""
+        return np.asarray(self.scale * wave + self.offset)
+
+    @classmethod
+    def to_reading(cls, sbp: float, dbp: float, waves: Floats, heart_rate: Floats) -> Affine:
+        """Return the map by which waves from before a reading agree with it.
+
+        Args:
+            sbp: Reading, mmHg.
+            dbp: Reading, mmHg.
+            waves: (n, samples) mmHg, the exact part of each.
+            heart_rate: (n,) a minute.
+        """
+        from .reference import wave_pressures
+
+        high, low, _ = np.median(wave_pressures(waves, heart_rate, RATE), axis=0)
+        scale = (sbp - dbp) / max(float(high - low), _LEAST_PULSE)
+        scale = min(max(scale, _SCALES[0]), _SCALES[1])
+        return cls(scale, dbp - scale * float(low))
+
+
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
     """One cuff reading, and the pulse at that time.
@@ -94,46 +164,52 @@ class Calibration:
         sbp: mmHg.
         dbp: mmHg.
         at_cuff: (len(FEATURES),) medians over the half minute before the reading.
-        scale: Of the affine map from the reconstruction to the reading.
-        offset: Likewise, mmHg.
+        told: Maps what the network makes under the reading to it.
+        alone: Maps what it makes without it.
         level: Mean pressure at the reading, mmHg, None until `anchored`.
     """
 
     sbp: float
     dbp: float
     at_cuff: Floats
-    scale: float = 1.0
-    offset: float = 0.0
+    told: Affine = Affine()
+    alone: Affine = Affine()
     level: float | None = None
 
     def context(self, now: Floats, seconds: float) -> npt.NDArray[np.float32]:
         """Return the network's context (n, len(CONTEXT)) for windows with features `now` (n, K)."""
         return context(now, self.at_cuff, self.sbp, self.dbp, seconds)
 
-    def anchored(self, waves: Waves, heart_rate: Floats, drop: int) -> Calibration:
-        """Return this calibration with its affine map.
+    def anchored(self, told: Waves, alone: Waves, heart_rate: Floats, drop: int) -> Calibration:
+        """Return this calibration with its maps.
 
         Args:
-            waves: (n, window) mmHg, what the network makes of the half minute before the reading
+            told: (n, window) mmHg, what the network makes of the half minute before the reading
                 under `context(..., 0)`.
+            alone: (n, window) mmHg, what it makes of it without a context.
             heart_rate: (n,) a minute.
             drop: Samples at either end of a wave that are not exact.
         """
-        from .reference import wave_pressures
+        inner = slice(drop, told.shape[1] - drop)
+        exact = [np.asarray(waves, dtype=np.float64)[:, inner] for waves in (told, alone)]
+        maps = [Affine.to_reading(self.sbp, self.dbp, waves, heart_rate) for waves in exact]
+        level = maps[0].scale * float(np.median(exact[0].mean(axis=1))) + maps[0].offset
+        return dataclasses.replace(self, told=maps[0], alone=maps[1], level=level)
 
-        inner = np.asarray(waves, dtype=np.float64)[:, drop : waves.shape[1] - drop]
-        sbp, dbp, _ = np.median(wave_pressures(inner, heart_rate, RATE), axis=0)
-        scale = (self.sbp - self.dbp) / max(float(sbp - dbp), _LEAST_PULSE)
-        scale = min(max(scale, _SCALES[0]), _SCALES[1])
-        offset = self.dbp - scale * float(dbp)
-        level = scale * float(np.median(inner.mean(axis=1))) + offset
-        return dataclasses.replace(self, scale=scale, offset=offset, level=level)
+    def blended(self, told: Waves, alone: Waves, seconds: float, tables: Tables) -> Waves:
+        """Return the wave to publish (..., samples), mmHg, so long after the reading.
 
-    def pulled(self, wave: Waves, seconds: float, tables: Tables) -> Waves:
-        """Return a wave (..., samples), mmHg, drawn towards the reading as its age allows."""
+        Args:
+            told: What the network makes under `context`, mmHg.
+            alone: What it makes without, mmHg.
+            seconds: Since the reading.
+            tables: Of the model.
+        """
         share = tables.pull * math.exp(-max(seconds, 0.0) / tables.fade_seconds)
-        mapped = self.scale * wave + self.offset
-        return np.asarray(wave + share * (mapped - wave), dtype=np.float32)
+        pulled = told + share * (self.told(told) - told)
+        mapped, plain = tables.blend.at(seconds)
+        mean = (1.0 - mapped - plain) * pulled + mapped * self.alone(alone) + plain * alone
+        return np.asarray(mean, dtype=np.float32)
 
 
 def half_widths(

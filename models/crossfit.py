@@ -5,8 +5,8 @@ live, is judged on it. Half-widths are fitted to those errors and scaled so that
 wanted share, every subject weighing the same, so that they hold for the next subject and not for
 the next window of a known one.
 
-`PULL`, `FADE_SECONDS` and `SMOOTH_SECONDS` were chosen on the same errors; these are flat around
-them (±0.3 % of the error for a pull of 0.7 to 1 and a fade of 20 to 45 minutes).
+`PULL`, `FADE_SECONDS`, `BLEND` and `SMOOTH_SECONDS` were chosen on the same errors; these are flat
+around them (±0.3 % of the error for a pull of 0.7 to 1 and a fade of 20 to 45 minutes).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file
 from scipy.optimize import nnls
 
-from .calibrate import DIFFICULTY, PRESSURES, Calibration, Steadier, Tables, difficulty
+from .calibrate import DIFFICULTY, PRESSURES, Blend, Calibration, Steadier, Tables, difficulty
 from .context import CONTEXT, FEATURES, RATE, standardised
 from .data import Windows
 from .fold import fold
@@ -49,12 +49,13 @@ log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 
 PULL, FADE_SECONDS, SMOOTH_SECONDS, LEVEL = 0.85, 1800.0, 10.0, 0.9
+BLEND = Blend(mapped=(0.1, 0.4), plain=(0.0, 0.2), seconds=1800.0)
 READINGS = ((1800.0, 30.0), (6000.0, 200.0))  # between readings, and until the first, s
 _PULSE_SECONDS = 30.0
 _WHOLE_SECONDS = 60.0  # shorter records say nothing of the time since a reading
 _HEART_RATE = FEATURES.index("heart_rate")
 _FIXED = Tables(
-    PULL, FADE_SECONDS, SMOOTH_SECONDS, LEVEL, np.zeros((3, len(DIFFICULTY))), np.zeros(3)
+    PULL, FADE_SECONDS, BLEND, SMOOTH_SECONDS, LEVEL, np.zeros((3, len(DIFFICULTY))), np.zeros(3)
 )
 
 
@@ -99,9 +100,11 @@ def crossfit(
     for k in range(folds):
         model = _network(config, windows, fold_of != k, matrix, out / f"fold{k}", steps, 10 + k)
         judge = _Judge(model, windows, matrix, config.run.edge)
-        records = [r for r, who in _records(windows) if fold_of[who] == k]
-        known += [judge.calibrated(r, *when) for r in records for when in READINGS]
-        unknown += [judge.uncalibrated(r) for r in records]
+        for number, who in _records(windows):
+            if fold_of[who] == k:
+                record = judge.record(number)
+                known += [judge.calibrated(record, *when) for when in READINGS]
+                unknown.append(judge.uncalibrated(record))
         log.info("fold %d of %d judged", k + 1, folds)
     tables = fit(_joined(known), _joined(unknown), len(windows.subjects))
     text = json.dumps(tables, indent=2)
@@ -145,19 +148,27 @@ def _network(
     if not done.is_file() or done.read_text(encoding="utf-8") != mark:
         out.mkdir(parents=True, exist_ok=True)
         mine = kept[windows.subject]
-        rows = {
-            field.name: getattr(windows, field.name)[mine]
-            for field in dataclasses.fields(Windows)
-            if field.name not in ("ppg", "abp", "entries", "subjects")
-        }
-        some = dataclasses.replace(windows, **rows)
-        trainer = Trainer(short, Sampler(some, matrix, config.sampling))
+        trainer = Trainer(short, Sampler(windows.of(mine), matrix, config.sampling))
         while trainer.step < steps:
             trainer.advance()
         trainer.save(out)
         done.write_text(mark, encoding="utf-8")
     model.load_state_dict(load_file(out / "average.safetensors"))
     return model.eval()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Record:
+    """A record's windows: their rows, subject, features, cuff values and true pressures (n, 3),
+    their time in s, and what the network makes of them alone, (n, window) mmHg."""
+
+    rows: npt.NDArray[np.int64]
+    subject: int
+    found: Floats
+    cuffs: Cuffs
+    truth: Floats
+    time: Floats
+    alone: npt.NDArray[np.float32]
 
 
 class _Judge:
@@ -170,76 +181,67 @@ class _Judge:
         self._matrix = matrix.astype(np.float32)
         self._forward = fold(model)
 
-    def _waves(self, rows: npt.NDArray[np.int64], told: npt.NDArray[np.float32]) -> Any:
+    def _waves(
+        self, rows: npt.NDArray[np.int64], told: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
         raw = raw_buffers(self._windows, self._windows.start[rows], self._matrix.shape[0])
         ppg = raw @ self._matrix
         scaled = ppg / np.maximum(ppg.std(axis=1, keepdims=True), 1e-9)
         return network_waves(self._forward, scaled, told, step=16)
 
-    def _record(self, record: int) -> tuple[npt.NDArray[np.int64], Floats, Cuffs, Floats]:
-        """Return a record's rows, their features, cuff values and true pressures."""
+    def record(self, record: int) -> _Record:
+        """Return what is known of a record before any reading."""
         w = self._windows
         rows = np.flatnonzero(w.record == record)
-        part = dataclasses.replace(
-            w,
-            **{
-                name: getattr(w, name)[rows]
-                for name in ("start", "first", "last", "record", "subject", "time")
-            },
-            **{name: getattr(w, name)[rows] for name in ("sbp", "dbp", "map_")},
-        )
+        part = w.of(rows)
         found = window_features(part, self._matrix)
         truth = np.stack((part.sbp, part.dbp, part.map_), axis=1).astype(np.float64)
-        return rows, found, cuffs_of(part, found), truth
+        time, alone = part.time.astype(np.float64), self._waves(rows, empty_context(len(rows)))
+        return _Record(
+            rows, int(part.subject[0]), found, cuffs_of(part, found), truth, time, alone
+        )
 
-    def calibrated(self, record: int, every: float, first: float) -> Errors:
+    def calibrated(self, record: _Record, every: float, first: float) -> Errors:
         """Judge a record with a reading every so many seconds."""
-        rows, found, cuffs, truth = self._record(record)
-        time = self._windows.time[rows].astype(np.float64)
+        cuffs, time = record.cuffs, record.time
         parts: list[tuple[Floats, Floats]] = []
-        due = np.arange(time[0] + first, time[-1], every)
+        due = np.arange(time[0] + first, time[-1], min(every, time[-1] + 1.0))
         readings = np.unique(np.searchsorted(time, due))
         if time[-1] - time[0] < _WHOLE_SECONDS or not len(readings):
             return _empty()
-        for reading, until in zip(readings, [*readings[1:], len(rows) - 1], strict=True):
+        for reading, until in zip(readings, [*readings[1:], len(time) - 1], strict=True):
             before = np.flatnonzero((time <= time[reading]) & (time > time[reading] - CUFF_SECONDS))
             calibration = Calibration(
                 float(cuffs.sbp[reading]), float(cuffs.dbp[reading]), cuffs.features[reading]
             )
-            told = calibration.context(found[before], 0.0)
-            anchors = self._waves(rows[before], told)
-            calibration = calibration.anchored(anchors, found[before, _HEART_RATE], self._edge)
+            told = self._waves(record.rows[before], calibration.context(record.found[before], 0.0))
+            rate = record.found[before, _HEART_RATE]
+            calibration = calibration.anchored(told, record.alone[before], rate, self._edge)
             after = np.arange(reading + 1, until + 1)
             if len(after):
-                parts.append(self._follow(calibration, rows, found, truth, time, reading, after))
+                parts.append(self._follow(calibration, record, float(time[reading]), after))
         if not parts:
             return _empty()
         error, hard = (np.concatenate(one) for one in zip(*parts, strict=True))
-        return Errors(error, hard, np.full(len(error), self._windows.subject[rows[0]]))
+        return Errors(error, hard, np.full(len(error), record.subject))
 
     def _follow(
-        self,
-        calibration: Calibration,
-        rows: npt.NDArray[np.int64],
-        found: Floats,
-        truth: Floats,
-        time: Floats,
-        reading: int,
-        after: npt.NDArray[np.int64],
+        self, calibration: Calibration, record: _Record, since: float, after: npt.NDArray[np.int64]
     ) -> tuple[Floats, Floats]:
-        age = time[after] - time[reading]
+        found, time = record.found, record.time
+        age = time[after] - since
         told = np.concatenate(
             [calibration.context(found[k : k + 1], a) for k, a in zip(after, age, strict=True)]
         )
-        waves = self._waves(rows[after], told)
+        waves = self._waves(record.rows[after], told)
         steadier, last = Steadier(SMOOTH_SECONDS), time[after[0]]
         published = np.empty(waves.shape, dtype=np.float64)
-        for k, wave in enumerate(waves):
-            pulled = calibration.pulled(wave, float(age[k]), _FIXED)
-            published[k] = steadier.push(pulled, float(time[after[k]] - last))
+        for k, (wave, alone) in enumerate(zip(waves, record.alone[after], strict=True)):
+            blended = calibration.blended(wave, alone, float(age[k]), _FIXED)
+            published[k] = steadier.push(blended, float(time[after[k]] - last))
             last = time[after[k]]
         inner = published[:, self._edge : -self._edge]
-        error = wave_pressures(inner, found[after, _HEART_RATE], RATE) - truth[after]
+        error = wave_pressures(inner, found[after, _HEART_RATE], RATE) - record.truth[after]
         pulse = np.stack(
             [
                 np.median(found[(time > time[k] - _PULSE_SECONDS) & (time <= time[k])], axis=0)
@@ -249,14 +251,12 @@ class _Judge:
         moved = published.mean(axis=1) - (calibration.level or 0.0)
         return error, difficulty(standardised(pulse - calibration.at_cuff), age, moved)
 
-    def uncalibrated(self, record: int) -> Errors:
+    def uncalibrated(self, record: _Record) -> Errors:
         """Judge every other window of a record without a reading."""
-        rows, found, _, truth = self._record(record)
-        waves = self._waves(rows[::2], empty_context(len(rows[::2])))
-        inner = waves[:, self._edge : -self._edge].astype(np.float64)
-        error = wave_pressures(inner, found[::2, _HEART_RATE], RATE) - truth[::2]
-        none = np.zeros((len(error), len(DIFFICULTY)))
-        return Errors(error, none, np.full(len(error), self._windows.subject[rows[0]]))
+        inner = record.alone[::2, self._edge : -self._edge].astype(np.float64)
+        found = wave_pressures(inner, record.found[::2, _HEART_RATE], RATE)
+        none = np.zeros((len(found), len(DIFFICULTY)))
+        return Errors(found - record.truth[::2], none, np.full(len(found), record.subject))
 
 
 def _empty() -> Errors:
@@ -276,10 +276,11 @@ def fit(known: Errors, unknown: Errors, subjects: int) -> dict[str, dict[str, An
     ]
     return {
         "calibration": {
-            "method": "affine map that agrees with the reading, fading with the time since; "
-            "running level and pulse height",
+            "method": "affine map that agrees with the reading, fading with the time since; mean "
+            "with the wave made without the reading; running level and pulse height",
             "pull": PULL,
             "fade_seconds": FADE_SECONDS,
+            "blend": dataclasses.asdict(BLEND),
             "smooth_seconds": SMOOTH_SECONDS,
         },
         "intervals": {

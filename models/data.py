@@ -200,6 +200,10 @@ class Windows:
     def __len__(self) -> int:
         return len(self.start)
 
+    def of(self, rows: Ints | npt.NDArray[np.bool_]) -> Windows:
+        """Return some of the windows, by number or by a mask."""
+        return dataclasses.replace(self, **{k: getattr(self, k)[rows] for k in _WHOLE + _REAL})
+
 
 def windows_of(
     recordings: Iterable[Recording], buffer: int, hop: int, interior: tuple[int, int], rate: float

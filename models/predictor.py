@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -31,6 +32,7 @@ Backend = Literal["torchscript", "eager", "aot", "onnx"]
 Network = Callable[[Tensor, Tensor | None], Tensor]
 
 SHIPPED = Path(__file__).parent / "weights"
+GPU_TOLERANCE = 1e-4
 MICRO_BATCH = 8
 """Windows that go through the network together: more no longer fit in a core's cache."""
 
@@ -46,13 +48,13 @@ class Prediction:
         consistency: (batch,) RMS difference between that and the gradient of `abp`, relative to the
             latter's RMS, away from the ends. Grows on corrupted input.
         reverse: (batch,) RMS difference between the input and what the inverse makes of `abp` and
-            its gradient, relative to the input's RMS, away from the ends; None unless asked for.
+            its gradient, relative to the input's RMS, away from the ends; 0 where not asked for.
     """
 
     abp: Floats
     gradient: Floats
     consistency: Floats
-    reverse: Floats | None
+    reverse: Floats
 
 
 def load_network(path: Path) -> tuple[InnPar, Manifest]:
@@ -78,16 +80,24 @@ class Predictor:
     """
 
     def __init__(
-        self, manifest: Manifest, network: Network, inverse: Network, backend: str
+        self,
+        manifest: Manifest,
+        network: Network,
+        inverse: Network,
+        backend: str,
+        device: str = "cpu",
     ) -> None:
         self.manifest = manifest
         self.backend = backend
+        self.device = device
         self._network = network
         self._inverse = inverse
         self._together = self._safe_batch()
 
     @classmethod
-    def load(cls, path: Path | None = None, *, backend: Backend | None = None) -> Predictor:
+    def load(
+        cls, path: Path | None = None, *, backend: Backend | None = None, compute: str = "cpu"
+    ) -> Predictor:
         """Open a model.
 
         Args:
@@ -95,19 +105,55 @@ class Predictor:
             backend: ``torchscript``, ``eager`` (the weights and the code of this package), ``aot``
                 (compiled for one kind of processor), ``onnx``. None takes TorchScript where Python
                 has it and the model brings it, else eager.
+            compute: ``cpu``, ``cuda`` or ``cuda:N``, of the first two backends; ``auto`` takes
+                CUDA where it is there and agrees with the CPU, else the CPU.
 
         Raises:
             ModelError: A file is missing or differs from its hash in the manifest, the manifest is
-                wrong, the weights do not fit, or the backend cannot be had.
+                wrong, the weights do not fit, or the backend or the GPU cannot be had.
         """
+        if compute == "auto":
+            return cls._load_anywhere(path, backend)
         folder, manifest = _opened(SHIPPED if path is None else path)
         if backend is None:
             has_script = manifest.file("torchscript") is not None and script.SUPPORTED
             backend = "torchscript" if has_script else "eager"
         if backend not in get_args(Backend):
             raise ModelError(f"unknown backend {backend!r}; it is one of {get_args(Backend)}")
-        network, inverse = _BACKENDS[backend](folder, manifest)
-        return cls(manifest, network, inverse, backend)
+        if compute == "cpu":
+            return cls(manifest, *_BACKENDS[backend](folder, manifest, compute), backend)
+        _check_gpu(compute, backend)
+        try:
+            return cls._on_gpu(manifest, folder, backend, compute)
+        except RuntimeError as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{compute} cannot be used ({first}); use --compute cpu") from None
+
+    @classmethod
+    def _load_anywhere(cls, path: Path | None, backend: Backend | None) -> Predictor:
+        if torch.cuda.is_available() and backend in (None, "torchscript", "eager"):
+            try:
+                return cls.load(path, backend=backend, compute="cuda")
+            except ModelError as error:
+                log.warning("the GPU is left alone: %s", error)
+        return cls.load(path, backend=backend)
+
+    @classmethod
+    def _on_gpu(
+        cls, manifest: Manifest, folder: Path, backend: Backend, compute: str
+    ) -> Predictor:
+        """Load on a GPU and compare with the CPU, on windows of noise."""
+        there = cls(manifest, *_BACKENDS[backend](folder, manifest, compute), backend, compute)
+        here = cls(manifest, *_BACKENDS[backend](folder, manifest, "cpu"), backend)
+        noise = np.random.default_rng(1).standard_normal((4, manifest.window))
+        found, expected = there(noise).abp, here(noise).abp
+        off = float(np.abs(found - expected).max() / np.abs(expected - manifest.abp_offset).max())
+        if not off <= GPU_TOLERANCE:
+            raise ModelError(
+                f"{compute} differs from the CPU by {off:.1e} of the output's scale, more than "
+                f"{GPU_TOLERANCE:.0e}; use --compute cpu"
+            )
+        return there
 
     @property
     def id(self) -> str:
@@ -115,7 +161,11 @@ class Predictor:
         return self.manifest.id
 
     def __call__(
-        self, ppg: npt.ArrayLike, context: npt.ArrayLike | None = None, *, reverse: bool = False
+        self,
+        ppg: npt.ArrayLike,
+        context: npt.ArrayLike | None = None,
+        *,
+        reverse: bool | npt.NDArray[np.bool_] = False,
     ) -> Prediction:
         """Reconstruct the arterial pressure of each window.
 
@@ -123,23 +173,35 @@ class Predictor:
             ppg: (batch, window) conditioned PPG, pulse upward, any unit.
             context: (batch, entries) as the manifest's architecture names them; None or rows of
                 zeros: not calibrated.
-            reverse: Also compute the projected-reverse residual, which doubles the cost.
+            reverse: Also compute the projected-reverse residual, which doubles the cost; a mask
+                (batch,) names the windows to compute it of.
 
         Raises:
             ValueError: A shape does not fit, or a value is not finite.
         """
         x = self._scaled(np.asarray(ppg, dtype=np.float32))
         c = self._context(context, len(x))
-        outs, backs = [], []
+        y = np.empty((len(x), 2, self.manifest.window), np.float32)
+        for rows, told in self._portions(np.arange(len(x)), c):
+            y[rows] = self._network(joint(self._there(x[rows])), told).cpu().numpy()
+        asked = np.flatnonzero(np.broadcast_to(reverse, len(x)))
+        back = x.copy()
+        for rows, told in self._portions(asked, c):
+            found = self._inverse(joint(self._there(y[rows, 0])), told)
+            back[rows] = found[:, 0].cpu().numpy()
+        return self._prediction(x, y, back)
+
+    def _portions(
+        self, rows: npt.NDArray[np.int64], context: Floats | None
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor | None]]:
+        """Yield as many rows as may go together, with their context, in inference mode."""
         with torch.inference_mode():
-            for start in range(0, len(x), self._together):
-                rows = slice(start, start + self._together)
-                told = None if c is None else torch.from_numpy(c[rows])
-                y = self._network(joint(torch.from_numpy(x[rows])), told)
-                outs.append(y.numpy())
-                if reverse:
-                    backs.append(self._inverse(joint(y[:, 0]), told)[:, 0].numpy())
-        return self._prediction(x, outs, backs if reverse else None)
+            for start in range(0, len(rows), self._together):
+                some = rows[start : start + self._together]
+                yield some, None if context is None else self._there(context[some])
+
+    def _there(self, values: Floats) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
 
     def _scaled(self, ppg: Floats) -> Floats:
         m = self.manifest
@@ -165,33 +227,29 @@ class Predictor:
             raise ValueError("the context holds NaN or infinity")
         return told if entries else None
 
-    def _prediction(self, x: Floats, outs: list[Floats], backs: list[Floats] | None) -> Prediction:
+    def _prediction(self, x: Floats, y: Floats, back: Floats) -> Prediction:
         m = self.manifest
-        y = np.concatenate(outs) if outs else np.empty((0, 2, m.window), np.float32)
         scale, offset = np.float32(m.abp_scale), np.float32(m.abp_offset)
         inside = slice(m.drop, m.window - m.drop)
         implied = np.zeros_like(y[:, 0])
         implied[:, 1:-1] = y[:, 0, 2:] - y[:, 0, :-2]
         off = _rms(implied[:, inside] - y[:, 1, inside])
         consistency = off / np.maximum(_rms(implied[:, inside]), 1e-9)
-        residual = None
-        if backs is not None:
-            back = np.concatenate(backs) if backs else x
-            off = _rms(back[:, inside] - x[:, inside])
-            residual = (off / np.maximum(_rms(x[:, inside]), 1e-9)).astype(np.float32)
+        off = _rms(back[:, inside] - x[:, inside])
+        residual = off / np.maximum(_rms(x[:, inside]), 1e-9)
         return Prediction(
             abp=y[:, 0] * scale + offset,
             gradient=y[:, 1] * scale,
             consistency=consistency.astype(np.float32),
-            reverse=residual,
+            reverse=residual.astype(np.float32),
         )
 
     def _safe_batch(self) -> int:
         """Run every batch size once and return how many windows may go together."""
         m = self.manifest
         rng = np.random.default_rng(0)
-        x = joint(torch.from_numpy(rng.standard_normal((MICRO_BATCH, m.window), np.float32)))
-        c = torch.from_numpy(rng.standard_normal((MICRO_BATCH, m.context_entries), np.float32))
+        x = joint(self._there(rng.standard_normal((MICRO_BATCH, m.window), np.float32)))
+        c = self._there(rng.standard_normal((MICRO_BATCH, m.context_entries), np.float32))
         told = c if m.context_entries else None
         with torch.inference_mode():
             for _ in range(2):  # the first run of a script only records
@@ -233,26 +291,39 @@ def _network(folder: Path, manifest: Manifest) -> InnPar:
     return load_strictly(model, state)
 
 
-def _eager(folder: Path, manifest: Manifest) -> tuple[Network, Network]:
-    folded = fold(_network(folder, manifest))
+def _check_gpu(compute: str, backend: str) -> None:
+    if re.fullmatch(r"cuda(:\d+)?", compute) is None:
+        raise ModelError(f"the network runs on auto, cpu, cuda or cuda:N, not on {compute!r}")
+    if backend not in ("torchscript", "eager"):
+        raise ModelError(f"the {backend} file is made for the CPU; use --compute cpu")
+    if not torch.cuda.is_available():
+        raise ModelError(
+            "there is no CUDA here: install a GPU driver and a torch built for it, or use "
+            "--compute cpu"
+        )
+
+
+def _eager(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
+    folded = fold(_network(folder, manifest)).to(device)
     return folded, folded.inverse
 
 
-def _torchscript(folder: Path, manifest: Manifest) -> tuple[Network, Network]:
+def _torchscript(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
     if not script.SUPPORTED:
         raise ModelError("TorchScript has no support on this Python; use the eager backend")
-    module = script.from_bytes(verified_bytes(folder, manifest, _named(manifest, "torchscript")))
+    content = verified_bytes(folder, manifest, _named(manifest, "torchscript"))
+    module = script.from_bytes(content, device)
     return module, module.inverse
 
 
-def _aot(folder: Path, manifest: Manifest) -> tuple[Network, Network]:
+def _aot(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
     from .compiled import load_compiled
 
     network = load_compiled(folder, manifest, _named(manifest, "aot"))
     return network, _later(folder, manifest)
 
 
-def _onnx(folder: Path, manifest: Manifest) -> tuple[Network, Network]:
+def _onnx(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
     from .portable import load_onnx
 
     content = verified_bytes(folder, manifest, _named(manifest, "onnx"))
@@ -278,7 +349,7 @@ def _later(folder: Path, manifest: Manifest) -> Network:
     return inverse
 
 
-_BACKENDS: dict[str, Callable[[Path, Manifest], tuple[Network, Network]]] = {
+_BACKENDS: dict[str, Callable[[Path, Manifest, str], tuple[Network, Network]]] = {
     "torchscript": _torchscript,
     "eager": _eager,
     "aot": _aot,

@@ -16,6 +16,11 @@ Ints = npt.NDArray[np.int64]
 CENTRE, SPREAD = 90.0, 25.0  # mmHg: the network's output is (mmHg - centre) / spread
 CUFF_SECONDS = 30.0  # a cuff stands for this long before it is read
 _LOG_AMPLITUDE = FEATURES.index("log_amplitude")
+_FIRST_NOW = next(k for k, name in enumerate(CONTEXT) if name.startswith("now_"))
+_CHANGE = slice(
+    next(k for k, name in enumerate(CONTEXT) if name.startswith("change_")), _FIRST_NOW
+)
+_NOW = slice(_FIRST_NOW, len(CONTEXT))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,6 +41,10 @@ class Sampling:
         wander: Largest baseline wander, in SDs of the window.
         disturbed: Share of windows that get each of the two.
         amplitude_noise: SD of the error in the change of log amplitude.
+        change_noise: SD of the error in what has changed since the reading, in training spreads.
+        pulse_noise: Likewise in what the pulse is now. Few patients are easily told apart by their
+            pulse; seen through a fog, it shows a change but not whose it is.
+        hidden: Share of calibrated windows of which what the pulse is now is left out.
     """
 
     temper: float = 0.5
@@ -43,13 +52,16 @@ class Sampling:
     uncalibrated: float = 0.3
     shortest: float = 60.0
     cuff_noise: float = 2.0
-    moved: float = 0.5
+    moved: float = 0.8
     move: float = 8.0
-    stretch: float = 0.1
+    stretch: float = 0.2
     noise: float = 0.15
     wander: float = 1.0
     disturbed: float = 0.5
     amplitude_noise: float = 0.03
+    change_noise: float = 0.5
+    pulse_noise: float = 1.0
+    hidden: float = 0.7
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -136,6 +148,7 @@ class Sampler:
         known = (seconds >= s.shortest) & (rng.random(count) >= s.uncalibrated)
         abp, sbp, dbp = self._move(abp, sbp, dbp, known, rng)
         told = context(now, self._cuffs.features[cuff], sbp, dbp, seconds)
+        self._blur(told, rng)
         told[~known] = 0.0
         scaled = ppg / np.maximum(ppg.std(axis=1, keepdims=True), 1e-9)
         return Batch(
@@ -143,6 +156,15 @@ class Sampler:
             ((abp - CENTRE) / SPREAD).astype(np.float32),
             told,
         )
+
+    def _blur(self, told: Floats, rng: np.random.Generator) -> None:
+        """Put noise on what contexts (n, C) say of the pulse."""
+        s, (count, entries) = self.sampling, told.shape
+        noise = rng.standard_normal((count, entries - _CHANGE.start), dtype=np.float32)
+        split = _NOW.start - _CHANGE.start
+        told[:, _CHANGE] += np.float32(s.change_noise) * noise[:, :split]
+        told[:, _NOW] += np.float32(s.pulse_noise) * noise[:, split:]
+        told[rng.random(count) < s.hidden, _NOW] = 0.0
 
     def _cuff_moments(
         self, at: Ints, rng: np.random.Generator

@@ -43,10 +43,10 @@ def to_bytes(module: torch.jit.ScriptModule) -> bytes:
     return buffer.getvalue()
 
 
-def from_bytes(content: bytes) -> torch.jit.ScriptModule:
+def from_bytes(content: bytes, device: str = "cpu") -> torch.jit.ScriptModule:
     """Load a module, which can run code: only from a file whose hash has been checked."""
     with _quiet():
         module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]  # torch has no types here
-            io.BytesIO(content), map_location="cpu"
+            io.BytesIO(content), map_location=device
         )
     return module

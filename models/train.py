@@ -80,7 +80,8 @@ class Trainer:
 
     def _excess_gain(self, folded: Collapse, ppg: Tensor, context: Tensor) -> Tensor:
         """Log of how far the inverse's gain exceeds its limit, on real windows and white noise."""
-        few, run = self.config.run.gain_windows, self.config.run
+        run = self.config.run
+        few = run.gain_windows
         rough = self._normal(few, ppg.shape[1])
         told = torch.cat([context[:few], context[:few]])
         with torch.no_grad():

@@ -45,6 +45,11 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
     run.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML; flags win")
     run.add_argument("--model", metavar="FILE", help="a model's manifest.json, or its folder")
     run.add_argument(
+        "--compute",
+        metavar="auto|cpu|cuda[:N]",
+        help="where the network runs (auto: a GPU where there is one and it agrees with the CPU)",
+    )
+    run.add_argument(
         "--cuff",
         action="append",
         metavar="[DEVICE=]SBP/DBP[@SECONDS]",

@@ -55,6 +55,7 @@ class Settings(BaseModel):
     broker: str | None = None
     topic: Annotated[str, Field(pattern=r"^[^/+#\s][^+#\s]*[^/+#\s]$|^[^/+#\s]$")] = "bp"
     model: Path | None = None
+    compute: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     cuff: list[Annotated[Cuff, BeforeValidator(parse_cuff)]] = []
     speed: Annotated[float, BeforeValidator(_speed), Field(ge=0.001)] = 1.0
     duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None

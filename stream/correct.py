@@ -38,23 +38,25 @@ class Corrector:
 
     @property
     def calibration(self) -> calibrate.Calibration | None:
-        """The reading in force, with its affine map."""
+        """The reading in force, with its maps."""
         return self._calibration
 
-    def push(self, prepared: Prepared, abp: Wave, anchor: Sequence[Wave]) -> Wave:
+    def push(self, prepared: Prepared, abp: Wave, asides: Sequence[Wave]) -> Wave:
         """Return the window to publish, (window,) mmHg.
 
         Args:
             prepared: The window.
             abp: (window,) mmHg, what the network made of it.
-            anchor: (window,) mmHg each, what it made of ``prepared.guidance.anchor``.
+            asides: (window,) mmHg each, what it made of ``prepared.asides``.
         """
         tables, guidance, window = self._tables, prepared.guidance, prepared.window
         if tables is None:
             return abp
+        anchor = len(guidance.anchor)
         if anchor and guidance.calibration is not None:
-            rate = np.full(len(anchor), guidance.calibration.at_cuff[_HEART_RATE])
-            self._calibration = guidance.calibration.anchored(np.stack(anchor), rate, self._drop)
+            rate = np.full(anchor, guidance.calibration.at_cuff[_HEART_RATE])
+            told, alone = np.stack(asides[1 : 1 + anchor]), np.stack(asides[1 + anchor :])
+            self._calibration = guidance.calibration.anchored(told, alone, rate, self._drop)
         elif guidance.calibration is not None and guidance.calibration.level is not None:
             self._calibration = guidance.calibration  # of an earlier run, anchored then
         if anchor or window.segment != self._segment:
@@ -63,8 +65,8 @@ class Corrector:
         if not prepared.quality.accepted:
             return abp
         age = guidance.status.age_s or 0.0
-        if self._calibration is not None:
-            abp = self._calibration.pulled(abp, age, tables)
+        if self._calibration is not None and asides:
+            abp = self._calibration.blended(abp, asides[0], age, tables)
         elapsed = (window.index - self._index) / self._rate
         abp, self._index = self._steadier.push(abp, elapsed), window.index
         if guidance.pulse is not None:

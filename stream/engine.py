@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,23 @@ from .prepare import Prepared
 BATCH = 16
 """Windows at most in one call: beyond 32 every torch route becomes slower a window."""
 
-Answer = tuple[npt.NDArray[np.float32], float]
-"""(window,) reconstructed pressure, mmHg; what the call cost, ms."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What the network makes of a window.
+
+    Attributes:
+        abp: (window,) reconstructed pressure, mmHg.
+        consistency: As of `Prediction`.
+        reverse: As of `Prediction`; 0 for a `Question`, of which only the pressure is wanted.
+        ms: What the call cost.
+    """
+
+    abp: npt.NDArray[np.float32]
+    consistency: float
+    reverse: float
+    ms: float
+
 
 
 class Engine:
@@ -95,8 +111,14 @@ class Engine:
         for row, window in enumerate(windows):
             if window.context is not None:
                 context[row] = window.context
-        abp = self.predictor(ppg, context).abp
+        wanted = np.array([isinstance(window, Prepared) for window in windows])
+        found = self.predictor(ppg, context, reverse=wanted)
         self.windows += len(windows)
         self.calls += 1
         took = 1e3 * (time.perf_counter() - began)
-        return [(row, took) for row in abp]
+        return [
+            Answer(row, consistency, reverse, took)
+            for row, consistency, reverse in zip(
+                found.abp, found.consistency.tolist(), found.reverse.tolist(), strict=True
+            )
+        ]

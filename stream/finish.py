@@ -15,6 +15,7 @@ from .calibration import Guidance
 from .check import Checker
 from .combine import Combiner, Piece, Reconstruction
 from .correct import Corrector
+from .engine import Answer
 from .estimate import Birth, Estimate, Interval, Item, Latency, Reason, Waveform
 from .plausible import Plausibility
 from .prepare import Prepared
@@ -82,20 +83,18 @@ class Finisher:
     def push(
         self,
         prepared: Prepared,
-        abp: npt.NDArray[np.float32],
-        compute_ms: float,
-        anchor: Sequence[npt.NDArray[np.float32]] = (),
+        answer: Answer,
+        asides: Sequence[npt.NDArray[np.float32]] = (),
     ) -> list[Item]:
         """Take a window and its reconstruction and return what is ready to publish.
 
         Args:
             prepared: What the network was asked.
-            abp: (window,) float32, mmHg.
-            compute_ms: What the network cost.
-            anchor: (window,) mmHg each, its answers to `prepared.guidance.anchor`.
+            answer: Of the network.
+            asides: (window,) mmHg each, its answers to `prepared.asides`.
         """
         window = prepared.window
-        abp = self._corrector.push(prepared, abp, anchor)
+        abp = self._corrector.push(prepared, answer.abp, asides)
         if prepared.guidance.lift:
             abp = abp + np.float32(prepared.guidance.lift)
         self._keep(prepared.guidance)
@@ -108,7 +107,7 @@ class Finisher:
                 abp,
                 prepared.quality,
                 window.delivered,
-                prepared.prepare_ms + compute_ms,
+                prepared.prepare_ms + answer.ms,
                 prepared.guidance.status,
                 self._corrector.half_widths,
             )

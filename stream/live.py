@@ -117,7 +117,9 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
 
         # With more threads than one, a busy neighbour makes the slowest window 60 times slower.
         torch.set_num_threads(1)
-        predictor = await asyncio.to_thread(Predictor.load, settings.model)
+        predictor = await asyncio.to_thread(
+            Predictor.load, settings.model, compute=settings.compute
+        )
         engine = Engine(predictor)
         sensors, cuffs = assign(devices)
         wearers = [

@@ -291,14 +291,14 @@ async def deliver(
     asked: list[Prepared | Question] = []
     for one in ready:
         if isinstance(one, Prepared) and not one.blank:
-            asked += [*one.guidance.anchor, one]
+            asked += [one, *one.asides]
     answers = iter(await engine.reconstruct(asked) if asked else ())
     for one in ready:
         if not isinstance(one, Prepared):
             await send(wearer.finisher.told(one), wearer.device, sink)
         elif not one.blank:
-            anchor = [next(answers)[0] for _ in one.guidance.anchor]
-            await send(wearer.finisher.push(one, *next(answers), anchor), wearer.device, sink)
+            answer, asides = next(answers), [next(answers).abp for _ in one.asides]
+            await send(wearer.finisher.push(one, answer, asides), wearer.device, sink)
 
 
 async def send(items: list[Item], device: Device, sink: Sink) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..devices import Chunk, Event
 from ..models.predictor import Manifest
-from .calibration import Calibration, Guidance, Reading
+from .calibration import Calibration, Guidance, Question, Reading
 from .channel import ChannelPicker
 from .estimate import Birth, Reason
 from .filter import conditioning_matrix
@@ -53,6 +53,15 @@ class Prepared:
     def context(self) -> npt.NDArray[np.float32] | None:
         """(entries,) float32 for the network; None without a cuff reading."""
         return self.guidance.context
+
+    @property
+    def asides(self) -> tuple[Question, ...]:
+        """What else the network is asked once there is a reading: the window without it, and when
+        it takes effect the windows from before it, with it and without."""
+        if self.guidance.context is None:
+            return ()
+        anchor = self.guidance.anchor
+        return (Question(self.ppg, None), *anchor, *(Question(one.ppg, None) for one in anchor))
 
 
 @dataclass(slots=True)

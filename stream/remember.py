@@ -7,6 +7,7 @@ takes it from there, never from the disk.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from ..models import calibrate
 from ..models.context import FEATURES
 from .calibration import Reading
 
-SCHEMA = "innpar-calibration/1"
+SCHEMA = "innpar-calibration/2"
 LONGEST = 24 * 3600
 """s after which a reading says too little of a wearer to begin with."""
 
@@ -33,7 +34,7 @@ class Kept:
 
     Attributes:
         reading: With its time.
-        calibration: The pulse at that time, and the affine map to the reading.
+        calibration: The pulse at that time, and the maps to the reading.
         height: Of the sensor above the heart at that time, cm.
     """
 
@@ -46,8 +47,8 @@ class Kept:
         remembered = {
             "age_s": round((at - self.reading.time) / NS, 3),
             "pulse": self.calibration.at_cuff.tolist(),
-            "scale": self.calibration.scale,
-            "offset": self.calibration.offset,
+            "told": dataclasses.astuple(self.calibration.told),
+            "alone": dataclasses.astuple(self.calibration.alone),
             "level": self.calibration.level,
             "wrist_height": self.height,
         }
@@ -68,14 +69,16 @@ class Kept:
             sbp, dbp = float(event.detail["sbp"]), float(event.detail["dbp"])
             pulse = np.array(told["pulse"], dtype=np.float64)
             level = None if told["level"] is None else float(told["level"])
-            scale, offset, height = (float(told[n]) for n in ("scale", "offset", "wrist_height"))
+            maps = [calibrate.Affine(*map(float, told[name])) for name in ("told", "alone")]
+            height = float(told["wrist_height"])
             time = event.start - round(float(told["age_s"]) * NS)
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"no calibration: {error}") from None
-        numbers = [*pulse.ravel(), scale, offset, height, 0.0 if level is None else level]
+        numbers = [*pulse.ravel(), height, 0.0 if level is None else level]
+        numbers += [number for each in maps for number in dataclasses.astuple(each)]
         if pulse.shape != (len(FEATURES),) or not np.isfinite(numbers).all():
             raise ValueError("no calibration: other numbers")
-        calibration = calibrate.Calibration(sbp, dbp, pulse, scale, offset, level)
+        calibration = calibrate.Calibration(sbp, dbp, pulse, *maps, level)
         return cls(Reading(time, sbp, dbp), calibration, height)
 
 

@@ -13,6 +13,8 @@ from test_data import pulses
 from innpar.models.calibrate import (
     DIFFICULTY,
     PRESSURES,
+    Affine,
+    Blend,
     Calibration,
     Steadier,
     Tables,
@@ -21,7 +23,10 @@ from innpar.models.calibrate import (
 from innpar.models.context import CONTEXT, FEATURES, RATE
 from innpar.models.errors import ModelError
 
-TABLES = Tables(0.8, 1800.0, 10.0, 0.9, np.ones((3, len(DIFFICULTY))), np.array([30.0, 20.0, 25.0]))
+NO_BLEND = Blend((0.0, 0.0), (0.0, 0.0), 1800.0)
+TABLES = Tables(
+    0.8, 1800.0, NO_BLEND, 10.0, 0.9, np.ones((3, len(DIFFICULTY))), np.array([30.0, 20.0, 25.0])
+)
 AT_CUFF = np.zeros(len(FEATURES))
 WAVE = (70.0 + 40.0 * pulses(np.arange(640) / RATE)).astype(np.float32)
 LIKE = {"difficulty": list(DIFFICULTY), "level": 0.9, "uncalibrated": dict.fromkeys(PRESSURES, 20)}
@@ -29,19 +34,23 @@ LIKE = {"difficulty": list(DIFFICULTY), "level": 0.9, "uncalibrated": dict.fromk
 
 def anchored(sbp: float = 130.0, dbp: float = 85.0) -> Calibration:
     waves = np.stack([WAVE, WAVE + 1, WAVE - 1])
-    return Calibration(sbp, dbp, AT_CUFF).anchored(waves, np.full(3, 75.0), 60)
+    return Calibration(sbp, dbp, AT_CUFF).anchored(waves, waves - 10, np.full(3, 75.0), 60)
 
 
 def test_the_map_makes_the_reconstruction_agree_with_the_reading() -> None:
-    wave = anchored().pulled(WAVE, 0.0, dataclasses.replace(TABLES, pull=1.0))
-    assert wave.max() == pytest.approx(130.0, abs=0.5)
-    assert wave[100:540].min() == pytest.approx(85.0, abs=0.5)
+    calibration = anchored()
+    told = calibration.blended(WAVE, WAVE, 0.0, dataclasses.replace(TABLES, pull=1.0))
+    alone = calibration.alone(WAVE - 10)
+    for wave in (told, alone):
+        assert wave.max() == pytest.approx(130.0, abs=0.5)
+        assert wave[100:540].min() == pytest.approx(85.0, abs=0.5)
 
 
 def test_the_pull_fades_with_time() -> None:
     calibration = anchored()
     moved = [
-        float(np.abs(calibration.pulled(WAVE, t, TABLES) - WAVE).mean()) for t in (0, 1800, 36000)
+        float(np.abs(calibration.blended(WAVE, WAVE, t, TABLES) - WAVE).mean())
+        for t in (0, 1800, 36000)
     ]
     assert moved[0] > 10
     assert moved[1] == pytest.approx(moved[0] / np.e, rel=1e-3)
@@ -50,9 +59,20 @@ def test_the_pull_fades_with_time() -> None:
 
 def test_a_flat_reconstruction_does_not_blow_the_scale_up() -> None:
     flat = np.full((3, 640), 80.0, np.float32)
-    calibration = Calibration(180.0, 80.0, AT_CUFF).anchored(flat, np.full(3, 75.0), 60)
-    assert calibration.scale <= 2.0
-    assert np.isfinite(calibration.pulled(flat[0], 0.0, TABLES)).all()
+    calibration = Calibration(180.0, 80.0, AT_CUFF).anchored(flat, flat, np.full(3, 75.0), 60)
+    assert calibration.told.scale <= 2.0
+    assert np.isfinite(calibration.blended(flat[0], flat[0], 0.0, TABLES)).all()
+
+
+def test_the_wave_made_without_the_reading_counts_more_as_time_goes() -> None:
+    blend = Blend(mapped=(0.1, 0.4), plain=(0.0, 0.2), seconds=1800.0)
+    assert blend.at(0.0) == pytest.approx((0.1, 0.0))
+    assert blend.at(1e9) == pytest.approx((0.4, 0.2))
+    assert blend.at(1800.0) == pytest.approx((0.4 - 0.3 / np.e, 0.2 - 0.2 / np.e))
+    calibration = Calibration(130.0, 85.0, AT_CUFF, Affine(), Affine(1.0, 10.0), 95.0)
+    tables = dataclasses.replace(TABLES, pull=0.0, blend=blend)
+    wave = calibration.blended(np.full(4, 100, "f4"), np.full(4, 50, "f4"), 1e9, tables)
+    assert wave == pytest.approx(0.4 * 100 + 0.4 * 60 + 0.2 * 50)
 
 
 def test_the_context_says_calibrated_and_no_change() -> None:
@@ -103,11 +123,15 @@ def test_a_lasting_change_comes_through() -> None:
 
 def test_tables_are_read_strictly() -> None:
     assert Tables.of({}, {}) is None
-    calibration = {"pull": 0.8, "fade_seconds": 1800, "smooth_seconds": 10}
+    blend = {"mapped": [0.1, 0.4], "plain": [0, 0.2], "seconds": 1800}
+    calibration = {"pull": 0.8, "fade_seconds": 1800, "blend": blend, "smooth_seconds": 10}
     rows = {name: [1.0] * len(DIFFICULTY) for name in PRESSURES}
     tables = Tables.of(calibration, {**LIKE, "calibrated": rows})
     assert tables is not None
     assert tables.pull == 0.8
+    assert tables.blend == Blend((0.1, 0.4), (0.0, 0.2), 1800.0)
+    with pytest.raises(ModelError, match="unusable"):
+        Tables.of({**calibration, "blend": {"mapped": [0.1]}}, {**LIKE, "calibrated": rows})
     with pytest.raises(ModelError, match="unusable"):
         Tables.of({"pull": 0.8}, {**LIKE, "calibrated": rows})
     with pytest.raises(ModelError, match="unusable"):

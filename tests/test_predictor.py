@@ -76,7 +76,6 @@ def shared(predictor: Predictor) -> tuple[Predictor, Any]:
     def alone(window: int) -> dict[str, Any]:
         rows = slice(window, window + 1)
         found = predictor(PPG[rows], TOLD[rows], reverse=True)
-        assert found.reverse is not None
         return {
             "abp": found.abp[0],
             "gradient": found.gradient[0],
@@ -107,18 +106,24 @@ def test_the_residuals_are_zero_for_a_consistent_network_and_grow_otherwise(
         return x * torch.tensor([[1.0], [1.5]])
 
     clean = Predictor(predictor.manifest, identity, identity, "eager")(PPG[:3], reverse=True)
-    assert clean.reverse is not None
     assert np.abs(clean.consistency).max() < 1e-6
     assert np.abs(clean.reverse).max() < 1e-6
     odd = Predictor(predictor.manifest, bent, identity, "eager")(PPG[:3])
-    assert odd.reverse is None
+    assert not odd.reverse.any()
     np.testing.assert_allclose(odd.consistency, 0.5, atol=1e-6)
+
+
+def test_the_way_back_is_only_taken_for_the_windows_that_are_named(predictor: Predictor) -> None:
+    wanted = np.arange(5) % 2 == 1
+    some = predictor(PPG[:5], TOLD[:5], reverse=wanted)
+    every = predictor(PPG[:5], TOLD[:5], reverse=True)
+    np.testing.assert_array_equal(some.reverse, np.where(wanted, every.reverse, 0))
+    np.testing.assert_array_equal(some.abp, every.abp)
 
 
 def test_an_empty_batch_gives_an_empty_answer(predictor: Predictor) -> None:
     found = predictor(np.empty((0, 640)), np.empty((0, 3)), reverse=True)
     assert found.abp.shape == (0, 640)
-    assert found.reverse is not None
     assert found.consistency.shape == found.reverse.shape == (0,)
 
 
@@ -146,10 +151,40 @@ def test_backends_agree(folder: Path, predictor: Predictor) -> None:
     eager = Predictor.load(folder, backend="eager")
     found = eager(PPG, TOLD, reverse=True)
     expected = predictor(PPG, TOLD, reverse=True)
-    assert found.reverse is not None
-    assert expected.reverse is not None
     assert np.abs(found.abp - expected.abp).max() <= 1e-5 * np.abs(expected.abp).max()
     np.testing.assert_allclose(found.reverse, expected.reverse, rtol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("backend", ["torchscript", "eager"])
+def test_a_gpu_agrees(folder: Path, predictor: Predictor, backend: Any) -> None:
+    there = Predictor.load(folder, backend=backend, compute="cuda")
+    found, expected = there(PPG, TOLD, reverse=True), predictor(PPG, TOLD, reverse=True)
+    assert np.abs(found.abp - expected.abp).max() <= 1e-4 * np.abs(expected.abp).max()
+    np.testing.assert_allclose(found.reverse, expected.reverse, rtol=1e-2)
+
+
+def test_a_gpu_that_cannot_be_had_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="no CUDA here.*--compute cpu"):
+        Predictor.load(folder, compute="cuda")
+    with pytest.raises(ModelError, match="auto, cpu, cuda or cuda:N"):
+        Predictor.load(folder, compute="tpu")
+    assert Predictor.load(folder, compute="auto").device == "cpu"
+    assert not caplog.records
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA GPU is here")
+def test_a_gpu_that_fails_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # torch itself knows better
+    with pytest.raises(ModelError, match="cuda cannot be used .*--compute cpu"):
+        Predictor.load(folder, compute="cuda")
+    assert Predictor.load(folder, compute="auto").device == "cpu"
+    assert "the GPU is left alone" in caplog.text
 
 
 def test_where_python_has_no_torchscript_the_weights_are_used(

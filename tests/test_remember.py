@@ -18,7 +18,7 @@ from innpar.devices import NS, Event, HostClock
 from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
-from innpar.models.calibrate import Calibration
+from innpar.models.calibrate import Affine, Calibration
 from innpar.models.context import FEATURES
 from innpar.stream.calibration import Cuff, Reading
 from innpar.stream.engine import Engine
@@ -126,7 +126,8 @@ def test_what_is_remembered_is_what_was_in_force(kept: Path) -> None:
     assert found.reading == Reading(START + 20 * NS, 150.0, 95.0)
     assert found.calibration.level is not None
     assert found.calibration.level == pytest.approx(113, abs=12)
-    assert found.calibration.scale != 1.0
+    assert found.calibration.told.scale != 1.0
+    assert found.calibration.alone.scale != 1.0
 
 
 def test_a_replay_of_it_gives_the_same_beats(own: Path, tmp_path: Path) -> None:
@@ -196,7 +197,9 @@ def test_a_person_hears_why_a_reading_is_not_used(own: Path) -> None:
 
 def kept_of(**more: Any) -> Kept:
     pulse = np.linspace(-1, 1, len(FEATURES)) / 3
-    calibration = Calibration(128.0, 79.0, pulse, 1.1, -7.0 / 3, 95.2)
+    calibration = Calibration(
+        128.0, 79.0, pulse, Affine(1.1, -7.0 / 3), Affine(0.9, 11.0 / 7), 95.2
+    )
     return replace(Kept(Reading(START, 128.0, 79.0), calibration), **more)
 
 
@@ -207,7 +210,7 @@ def test_every_bit_of_it_survives_the_disk(tmp_path: Path) -> None:
     assert found is not None
     assert (found.reading, found.height) == (kept.reading, kept.height)
     assert found.calibration.at_cuff.tobytes() == kept.calibration.at_cuff.tobytes()
-    for name in ("sbp", "dbp", "scale", "offset", "level"):
+    for name in ("sbp", "dbp", "told", "alone", "level"):
         assert getattr(found.calibration, name) == getattr(kept.calibration, name)
 
 
