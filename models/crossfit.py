@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,8 @@ log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 
 PULL, FADE_SECONDS, SMOOTH_SECONDS, LEVEL = 0.85, 1800.0, 10.0, 0.9
-BLEND = Blend(mapped=(0.1, 0.4), plain=(0.0, 0.2), seconds=1800.0)
-READINGS = ((1800.0, 30.0), (6000.0, 200.0))  # between readings, and until the first, s
+BLEND = Blend(mapped=(0.1, 0.3), plain=(0.0, 0.2), seconds=1800.0)
+READINGS = ((1800.0, 30.0), (math.inf, 30.0))  # between readings, and until the first, s
 _PULSE_SECONDS = 30.0
 _WHOLE_SECONDS = 60.0  # shorter records say nothing of the time since a reading
 _HEART_RATE = FEATURES.index("heart_rate")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,11 +26,15 @@ from .errors import ModelError
 from .fold import fold
 from .innpar import InnPar, joint
 from .manifest import NAME, SUFFIXES, Architecture, Kind, Manifest, read_manifest
+from .predictor import load_network
 from .published import load_strictly
+
+log = logging.getLogger(__name__)
 
 Target = Literal["torchscript", "aot", "onnx"]
 
 FOLD_TOLERANCE = 1e-4
+INVERSE_TOLERANCE = 1e-4
 SCRIPT_TOLERANCE = 1e-5
 
 
@@ -80,6 +85,33 @@ def export(
     return manifest
 
 
+def export_again(model: Path, directory: Path, targets: Sequence[Target]) -> Manifest:
+    """Export a model once more, for `targets` beside TorchScript.
+
+    Args:
+        model: A manifest or its folder.
+        directory: As of `export`.
+        targets: Likewise.
+
+    Raises:
+        ModelError: `model` cannot be used, or as of `export`.
+    """
+    network, manifest = load_network(model)
+    made = {"architecture", "files", "verified", "built_for", "code_version"}
+    fields = {
+        field.name: getattr(manifest, field.name)
+        for field in dataclasses.fields(manifest)
+        if field.name not in made
+    }
+    return export(
+        network,
+        directory,
+        fields,
+        context=manifest.architecture.context,
+        targets=("torchscript", *targets),
+    )
+
+
 def _made(
     model: InnPar,
     draft: Manifest,
@@ -100,6 +132,12 @@ def _made(
             "inverse": _off(reference.inverse(y, told), x),
             "folded": _within(FOLD_TOLERANCE, "the folded network", folded(x, told), y),
         }
+        if verified["inverse"] > INVERSE_TOLERANCE:
+            log.warning(
+                "the inverse returns random windows only to %.1e of their scale: train with a lower "
+                "gain_limit",
+                verified["inverse"],
+            )
         y = folded(x, told)
         for target in targets:
             contents[target], found = _TARGETS[target](reference, x, told)

@@ -212,10 +212,20 @@ def _parser() -> argparse.ArgumentParser:
         "--model", nargs="?", const="", metavar="FILE", help="the network (the shipped one)"
     )
 
-    model = command("model", "import a checkpoint of the original INN-PAR code", _model)
-    model.add_argument("action", choices=["import"])
-    model.add_argument("checkpoint", type=Path)
+    model = command("model", "import a checkpoint, or export a model for other runtimes", _model)
+    model.add_argument(
+        "action",
+        choices=["import", "export"],
+        help="import: a checkpoint of the original INN-PAR code; export: a model for --target",
+    )
+    model.add_argument("source", type=Path, help="CHECKPOINT.pth, or a manifest.json or its folder")
     model.add_argument("out", type=Path, help="folder for the model file and its manifest")
+    model.add_argument(
+        "--target",
+        action="append",
+        choices=["aot", "onnx"],
+        help="of an export, beside TorchScript; aot: compiled for this kind of processor",
+    )
     model.add_argument(
         "--abp-range",
         nargs=2,
@@ -440,9 +450,14 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _model(options: argparse.Namespace) -> int:
-    from ..models.published import import_checkpoint
+    if options.action == "import":
+        from ..models.published import import_checkpoint
 
-    import_checkpoint(options.checkpoint, options.out, pressures=tuple(options.abp_range))
+        import_checkpoint(options.source, options.out, pressures=tuple(options.abp_range))
+    else:
+        from ..models.export import export_again
+
+        export_again(options.source, options.out, options.target or [])
     print(f"{options.out}: use it with: innpar-stream --model {options.out}")
     return 0
 

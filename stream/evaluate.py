@@ -133,7 +133,8 @@ def notes(group: dict[str, Any]) -> list[str]:
         i = group["intervals"][pressure]
         low, high = i["bootstrap_95"]
         text = (
-            f"{pressure.upper()} 90 % interval: covers {i['coverage']:.1%} ({low:.0%}–{high:.0%})"
+            f"{pressure.upper()} 90 % interval: covers {i['coverage']:.1%} ({low:.0%}–{high:.0%}), "
+            f"by subject {' '.join(f'{v:.0%}' for v in sorted(i['by_subject'].values()))}"
         )
         if "narrower_by" in i:
             text += (

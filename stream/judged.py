@@ -29,6 +29,7 @@ CUFF_SECONDS = 30.0
 """A reading is the median over the beats of this long before it."""
 CUFF_BEATS = 10
 MATCH_SECONDS = 0.15
+EXAMPLE_BEATS = 6
 PIECE = 128
 """Samples of a reconstructed beat that enter the waveform figures, about a second."""
 
@@ -123,7 +124,8 @@ class Judged:
     Pressures are (n, 3) SBP, DBP, MAP in mmHg. `low` and `high` bound the interval, NaN without
     one; `cuff` is the last reading before the beat and `age` the seconds since, NaN before any.
     `wave` holds waveform errors a beat (n, 4): MAE, RMSE, largest slope error (mmHg/s), Pearson r.
-    `offered` counts every beat the pipeline saw where the truth is known, valid or not.
+    `offered` counts every beat the pipeline saw where the truth is known, valid or not. `example`
+    is some seconds of waveform to look at, (3, samples): s, reconstructed and true mmHg.
     """
 
     subject: str
@@ -139,6 +141,7 @@ class Judged:
     age: Floats
     wave: Floats
     offered: int
+    example: Floats
 
 
 async def judge(recording: Recording, predictor: Predictor, every: float | None) -> Judged:
@@ -189,6 +192,7 @@ def _pair(
         ages,
         _columns([_wave_errors(e, recording, rate) for e in mine], 4),
         len(matched),
+        _example(mine, recording, rate),
     )
 
 
@@ -201,6 +205,18 @@ def _bounds(estimate: Estimate) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return (np.nan,) * 3, (np.nan,) * 3
     each = (estimate.interval.sbp, estimate.interval.dbp, estimate.interval.map_)
     return tuple(b[0] for b in each), tuple(b[1] for b in each)
+
+
+def _example(estimates: list[Estimate], recording: Recording, rate: float) -> Floats:
+    """Return the beats in the middle of a record, (3, samples)."""
+    middle = len(estimates) // 2
+    parts = [np.empty((3, 0))]
+    for estimate in estimates[middle : middle + EXAMPLE_BEATS]:
+        start = round((estimate.abp_start - EPOCH) / NS * rate)
+        truth = recording.abp[start : start + len(estimate.abp)]
+        time = (start + np.arange(len(truth))) / rate
+        parts.append(np.stack((time, estimate.abp[: len(truth)].astype(np.float64), truth)))
+    return np.concatenate(parts, axis=1)
 
 
 def _wave_errors(
@@ -235,12 +251,19 @@ def stream_split(
     """
     import asyncio
 
+    from rich.console import Console
+    from rich.progress import track
+
     from ..models.data import of_split, read_index
     from .dataset import recordings
 
     predictor = Predictor.load(model)
     entries = of_split(read_index(folder), split)[::thin]
-    judged = [
-        asyncio.run(judge(recording, predictor, every)) for recording in recordings(folder, entries)
-    ]
+    streamed = track(
+        recordings(folder, entries),
+        f"streaming {split}",
+        total=len(entries),
+        console=Console(stderr=True),
+    )
+    judged = [asyncio.run(judge(recording, predictor, every)) for recording in streamed]
     return [one for one in judged if len(one.seconds)], predictor

@@ -47,8 +47,8 @@ class Kept:
         remembered = {
             "age_s": round((at - self.reading.time) / NS, 3),
             "pulse": self.calibration.at_cuff.tolist(),
-            "told": dataclasses.astuple(self.calibration.told),
-            "alone": dataclasses.astuple(self.calibration.alone),
+            "told": list(dataclasses.astuple(self.calibration.told)),
+            "alone": list(dataclasses.astuple(self.calibration.alone)),
             "level": self.calibration.level,
             "wrist_height": self.height,
         }

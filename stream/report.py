@@ -43,7 +43,7 @@ def write_report(path: Path, title: str, groups: dict[str, Any], judged: Sequenc
         )
         parts += [f"<li>{html.escape(line)}</li>" for line in notes(group)] + ["</ul>"]
     parts += [_picture(_bland_altman, judged), _picture(_changes, judged)]
-    parts.append(_picture(_course, judged))
+    parts += [_picture(_examples, judged), _picture(_course, judged)]
     try:
         path.write_text("\n".join(parts), encoding="utf-8")
     except OSError as error:
@@ -105,6 +105,21 @@ def _changes(figure: Any, judged: Sequence[Judged]) -> str:
         panel.set_ylabel("error, mmHg")
     panel.legend()
     return "Error against the change since the reading"
+
+
+def _examples(figure: Any, judged: Sequence[Judged]) -> str:
+    """Draw some beats from the middle of the longest records, one subject each."""
+    longest: dict[str, Judged] = {}
+    for one in sorted(judged, key=lambda j: len(j.seconds)):
+        longest[one.subject] = one
+    chosen = sorted(longest.values(), key=lambda j: -len(j.seconds))[:3]
+    for one, panel in zip(chosen, np.atleast_1d(figure.subplots(1, len(chosen))), strict=True):
+        seconds, found, truth = one.example
+        panel.plot(seconds, truth, "k", linewidth=1.0, label="true")
+        panel.plot(seconds, found, color="C0", linewidth=1.0, label="model")
+        panel.set(title=one.subject, xlabel="s", ylabel="mmHg")
+    panel.legend()
+    return "Waveforms, the longest record of three subjects"
 
 
 def _course(figure: Any, judged: Sequence[Judged]) -> str:

@@ -39,6 +39,7 @@ def judged(subject: str, error: float, source: str = "vitaldb_125hz", beats: int
         np.arange(beats) * 0.8 + 1.0,
         np.tile([3.0, 4.0, 50.0, 0.98], (beats, 1)),
         beats + 60,
+        np.zeros((3, 0)),
     )
 
 
@@ -115,6 +116,7 @@ def test_a_record_goes_through_the_live_pipeline(
     assert group["per_beat"]["model"]["sbp"]["mae"] < 10.0
     assert "BHS" in capsys.readouterr().out
     assert "Bland–Altman" in report.read_text()
+    assert "Waveforms" in report.read_text()
 
 
 def test_an_absent_split_is_named(folder: Path) -> None:

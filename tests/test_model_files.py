@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import golden, golden_state, network, windows
+from networks import coupling_blocks, golden, golden_state, network, windows
 
 from innpar.models import ModelError, Predictor, from_published
 from innpar.models import export as export_module
-from innpar.models.export import export
+from innpar.models.export import export, export_again
+from innpar.models.manifest import read_manifest
 from innpar.models.predictor import load_network
 from innpar.models.published import import_checkpoint
 
@@ -55,6 +56,27 @@ def test_a_model_comes_back_as_the_network_it_was(model: Path) -> None:
     assert manifest.id.startswith("test-1@sha256:")
     assert set(manifest.verified) == {"inverse", "folded", "torchscript"}
     assert {p.name for p in model.iterdir()} == {"manifest.json", *manifest.files}
+
+
+def test_a_model_is_exported_again_for_another_runtime(made: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    again = export_again(made, tmp_path / "again", ["onnx"])
+    before = read_manifest(made / "manifest.json")
+    assert again.id == before.id
+    assert again.file("onnx") is not None
+    assert (tmp_path / "again" / (before.file("torchscript") or "")).is_file()
+    assert again.architecture == before.architecture
+
+
+def test_an_inverse_that_rounds_too_much_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loud = network(1, 4)
+    with torch.no_grad():
+        coupling_blocks(loud)[0].mixing.log_s += torch.tensor([12.0, -12.0])
+    manifest = export(loud, tmp_path, FIELDS)
+    assert manifest.verified["inverse"] > 1e-4
+    assert "the inverse returns random windows only to" in caplog.text
 
 
 def test_a_manifest_survives_its_own_text(model: Path) -> None:

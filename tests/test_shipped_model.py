@@ -15,11 +15,14 @@ from innpar.models.script import from_bytes
 
 @pytest.fixture(scope="module")
 def shipped() -> tuple[InnPar, torch.Tensor, torch.Tensor]:
-    """The network, windows and contexts, every fourth of them not calibrated."""
+    """The network, windows, as many of white noise, and contexts, some of them empty."""
     network, _ = load_network(SHIPPED)
-    told = torch.randn(16, network.context, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    told = torch.randn(32, network.context, generator=generator)
     told[::4] = 0.0
-    return network, joint(torch.from_numpy(windows(16))), told
+    smooth = torch.from_numpy(windows(16))
+    rough = torch.randn(smooth.shape, generator=generator)
+    return network, joint(torch.cat([smooth, rough])), told
 
 
 @torch.inference_mode()
