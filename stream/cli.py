@@ -61,7 +61,8 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         dest="remember",
         action="store_const",
         const=False,
-        help="neither keep a live wearer's calibration for the next run nor take the last one's",
+        help="neither keep a live wearer's calibration and a sensor's address for the next run nor "
+        "take the last one's",
     )
     run.add_argument(
         "--wrist-height",

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from ..devices import Device, Event
+from ..devices.addresses import Addresses
 from ..devices.pace import Pace, SystemClock
 from ..devices.registry import create
+from ..devices.sought import Sought
 from .address import Address
 from .attend import assign, attend
 from .broker import broker_for
@@ -64,6 +66,10 @@ def open_devices(settings: Settings) -> list[Device]:
         from ..devices.virtual.worn import worn
 
         devices = [worn(device) for device in devices]
+    elif settings.remember:
+        for device in devices:
+            if isinstance(sought := getattr(device, "sought", None), Sought):
+                sought.addresses = Addresses(state_folder())
     ids = [device.id for device in devices]
     for twice in {name for name in ids if ids.count(name) > 1}:
         raise ConfigError(

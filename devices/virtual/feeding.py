@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import berrymed, cuff, muse
 from ..base import NS, HostClock
-from ..ble import wait
+from ..inbox import wait
 from .light import Ints, Light, pulse
 from .peripheral import Characteristic, Send
 from .simple import Simple

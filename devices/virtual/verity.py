@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..base import NS, HostClock
-from ..ble import wait
+from ..inbox import wait
 from ..pmd import Kind
 from ..pmd_control import (
     ALREADY,
