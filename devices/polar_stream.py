@@ -9,42 +9,47 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from . import pmd
-from .base import NS, BadPacket, Chunk, Event, EventKind, Signal
-from .clock import SensorClock, Steady
+from .base import BadPacket, Chunk, Event, EventKind, Signal
+from .clock import SensorClock
+from .lane import Lane, Rows, stated
 from .pmd import Kind, Pulses, Waveform
 from .pmd_control import STOPPED, parse_stopped
-from .timeline import TOLERANCE, Hole, Placed, Timeline
+from .timeline import TOLERANCE, Placed, Timeline
 
 DATA, CONTROL, HEART_RATE, BATTERY = "pmd", "control", "hr", "battery"
 """Names of the characteristics, as the tap and `PolarStream.push` know them."""
-
-CLOCK_EVERY = 60 * NS
-"""How often the state of the clock is told."""
 
 NOT_LIGHT = ("status",)
 """Last channels that are no light and would mislead whoever chooses among them."""
 
 
-class _Lane:
-    """One signal of the sensor: its place in time and what was said about it."""
+class _Part:
+    """One signal of the sensor: its place in time, and its lane."""
 
-    def __init__(self, signal: Signal, rates: Sequence[float], clock: SensorClock) -> None:
-        self.signal = signal
+    def __init__(
+        self, device: str, signal: Signal, rates: Sequence[float], clock: SensorClock
+    ) -> None:
         self.rates = tuple(rates)
-        self.timeline: Timeline[Waveform] = Timeline(rates)
-        self.steady = Steady(clock)
-        self.why = ""
-        self.told = False
+        self.timeline: Timeline[Rows] = Timeline(rates)
+        self.lane = Lane(device, (), signal, clock)
 
-    @property
-    def rate(self) -> float:
-        """The rate to state, Hz: the known one that the measured one is close to."""
+    def push(self, frame: Waveform, factor: float, arrival: int) -> list[Chunk | Event]:
+        """Take a frame; return what can be given out."""
+        labels = tuple(name for name in frame.channels if name not in NOT_LIGHT)
+        out = self.flush() if labels != self.lane.channels else []
+        self.lane.channels = labels
+        rows = (frame.samples[:, : len(labels)] * pmd.scale(frame, factor)).astype(np.float64)
+        return out + self._give(self.timeline.push(frame.time, len(rows), rows, arrival))
+
+    def flush(self) -> list[Chunk | Event]:
+        """Give out what is held back for the rate to become known."""
+        return self._give(self.timeline.flush())
+
+    def _give(self, placed: list[Placed[Rows]]) -> list[Chunk | Event]:
         measured = self.timeline.rate
-        near = min(self.rates, key=lambda known: abs(known - measured))
-        return near if abs(near / measured - 1) < TOLERANCE else round(measured, 2)
+        return self.lane.give(placed, stated(measured, self.rates), measured)
 
 
 class PolarStream:
@@ -58,8 +63,6 @@ class PolarStream:
 
     Attributes:
         bad: Frames that could not be decoded.
-        samples: PPG samples given out.
-        lost: PPG samples known to be missing between them.
     """
 
     def __init__(
@@ -71,15 +74,23 @@ class PolarStream:
         acc_factor: float = 1.0,
     ) -> None:
         self._device = device
-        self._clock = SensorClock()
-        self._ppg = _Lane("ppg", rates, self._clock)
-        self._acc = _Lane("acc", (acc_rate,), self._clock)
+        clock = SensorClock()
+        self._ppg = _Part(device, "ppg", rates, clock)
+        self._acc = _Part(device, "acc", (acc_rate,), clock)
         self._acc_factor = acc_factor
         self._state: dict[EventKind, Any] = {}
-        self._clock_told = 0
+        self._rate_told = False
         self.bad = 0
-        self.samples = 0
-        self.lost = 0
+
+    @property
+    def samples(self) -> int:
+        """PPG samples given out."""
+        return self._ppg.lane.samples
+
+    @property
+    def lost(self) -> int:
+        """PPG samples known to be missing between them."""
+        return self._ppg.lane.lost
 
     @property
     def rate(self) -> float:
@@ -88,10 +99,10 @@ class PolarStream:
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Say why the next hole will be there, and whether the link was made anew."""
-        for lane in (self._ppg, self._acc):
-            lane.why = lane.why or why
+        for part in (self._ppg, self._acc):
+            part.lane.interrupted(why)
             if relinked:
-                lane.timeline.restart()
+                part.timeline.restart()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Take one notification.
@@ -120,11 +131,7 @@ class PolarStream:
 
     def flush(self) -> list[Chunk | Event]:
         """Give out what is still held back for the rate to become known."""
-        return [
-            out
-            for lane in (self._ppg, self._acc)
-            for out in self._place(lane, lane.timeline.flush())
-        ]
+        return [*self._ppg.flush(), *self._acc.flush()]
 
     def _data(self, arrival: int, raw: bytes) -> list[Chunk | Event]:
         frame = pmd.decode(raw)
@@ -132,64 +139,22 @@ class PolarStream:
             return self._pulses(arrival, frame)
         if not isinstance(frame, Waveform):
             return []
-        lane = self._ppg if frame.kind is Kind.PPG else self._acc
-        placed = lane.timeline.push(frame.time, len(frame.samples), frame, arrival)
-        return self._place(lane, placed)
+        if frame.kind is not Kind.PPG:
+            return self._acc.push(frame, self._acc_factor, arrival)
+        out = self._ppg.push(frame, 1.0, arrival)
+        return out + (self._true_rate(out[-1]) if out else [])
 
-    def _place(self, lane: _Lane, placed: list[Placed[Waveform]]) -> list[Chunk | Event]:
-        if any(p.hole is not None and p.hole.start is None for p in placed):
-            self._clock.reset()
-            self._ppg.steady.epoch()
-            self._acc.steady.epoch()
-        for p in placed:
-            self._clock.observe(int(p.times[-1]), p.arrival)
-        out: list[Chunk | Event] = []
-        for p in placed:
-            before = lane.steady.last
-            times = lane.steady.host(p.times)
-            if p.hole is not None and before is not None:
-                out.append(self._gap(lane, before, int(times[0]), p.hole))
-            lane.why = ""
-            out.append(self._chunk(lane, p.frame, times))
-            if lane is self._ppg:
-                self.samples += len(times)
-        if placed and lane is self._ppg:
-            out += self._remarks(int(times[-1]))
-        return out
-
-    def _chunk(self, lane: _Lane, frame: Waveform, times: npt.NDArray[np.int64]) -> Chunk:
-        labels = tuple(name for name in frame.channels if name not in NOT_LIGHT)
-        factor = pmd.scale(frame, 1.0 if lane is self._ppg else self._acc_factor)
-        data = (frame.samples[:, : len(labels)] * factor).astype(np.float64)
-        return Chunk(self._device, lane.signal, labels, lane.rate, times, data)
-
-    def _gap(self, lane: _Lane, start: int, end: int, hole: Hole) -> Event:
-        lost = hole.lost
-        why = lane.why or ("notification lost" if hole.start else "the sensor's clock was set")
-        if lane is self._ppg:
-            self.lost += lost or 0
-        detail = {"why": why, "lost": lost, "signal": lane.signal}
-        return Event(self._device, "gap", start, end, detail)
-
-    def _remarks(self, now: int) -> list[Chunk | Event]:
-        """Say once what the rate really is, and now and then how the clock does."""
-        out: list[Chunk | Event] = []
-        lane = self._ppg
-        promised = lane.rates[0]
-        if not lane.timeline.settled:
+    def _true_rate(self, last: Chunk | Event) -> list[Chunk | Event]:
+        """Say once where the sensor does not send at the rate that it promised."""
+        timeline, promised = self._ppg.timeline, self._ppg.rates[0]
+        if self._rate_told or not timeline.settled:
             return []
-        if not lane.told:
-            lane.told = True
-            if abs(lane.timeline.rate / promised - 1) >= TOLERANCE:
-                text = f"the sensor says {promised:g} Hz and sends {lane.timeline.rate:.4g} Hz"
-                out.append(self._event("notice", now, text=text))
-            self._clock_told = now
-        elif now - self._clock_told >= CLOCK_EVERY:
-            self._clock_told = now
-            skew, error = round(self._clock.skew_ppm, 1), round(self._clock.error_ms, 2)
-            rate = round(lane.timeline.rate, 4)
-            out.append(self._event("clock", now, skew_ppm=skew, error_ms=error, rate=rate))
-        return out
+        self._rate_told = True
+        if abs(timeline.rate / promised - 1) < TOLERANCE:
+            return []
+        at = int(last.times[-1]) if isinstance(last, Chunk) else last.end
+        text = f"the sensor says {promised:g} Hz and sends {timeline.rate:.4g} Hz"
+        return [self._event("notice", at, text=text)]
 
     def _pulses(self, arrival: int, frame: Pulses) -> list[Chunk | Event]:
         out: list[Chunk | Event] = []

@@ -64,7 +64,7 @@ def test_samples_and_gaps_with_receive_times() -> None:
     assert [r["ppg1"] for r in samples] == [*range(160), *range(240, 400)]
     assert set(samples[0]) == {"time", "signal", "ppg0", "ppg1", "ppg2", "ambient"}
     assert gap["lost"] == 80
-    assert gap["why"] == "notification lost"
+    assert gap["why"] == "samples did not arrive"
     times = np.array([r["time"] for r in samples])
     assert np.abs(times - START - np.array([r["ppg0"] for r in samples]) * NS / 55).max() < 1000
 

@@ -165,7 +165,7 @@ async def test_lost_overtaken_and_cut_frames(air: Air) -> None:
     async with air([sensor]) as radio:
         heard = await listen(Polar(rate=176, radio=radio), clock, stir)
     assert len(heard.told("gap")) >= 3
-    assert {e.detail["why"] for e in heard.told("gap")} == {"notification lost"}
+    assert {e.detail["why"] for e in heard.told("gap")} == {"samples did not arrive"}
     numbers = np.concatenate([light.numbers(c.data, 176) for c in heard.chunks])
     assert numbers[-1] - numbers[0] + 1 == heard.samples + sum(n or 0 for n in heard.lost)
 
