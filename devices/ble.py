@@ -213,8 +213,8 @@ class Link:
         with _remedies():
             return bytes(await self._client.read_gatt_char(uuid))
 
-    async def write(self, uuid: str, data: bytes, *, response: bool = True) -> None:
-        """Write a characteristic.
+    async def write(self, uuid: str, data: bytes, *, response: bool | None = True) -> None:
+        """Write a characteristic, with a response, without, or (None) as it offers.
 
         Raises:
             Lost: The device did not answer.

@@ -21,10 +21,11 @@ from innpar.devices.polar import Polar
 from innpar.devices.polar_session import STALL
 from innpar.devices.virtual.bluez import FakeBluez, bluez
 from innpar.devices.virtual.bumble_radio import bumble
+from innpar.devices.virtual.faults import Faults
 from innpar.devices.virtual.light import Ints, pulse
 from innpar.devices.virtual.peripheral import Peripheral
 from innpar.devices.virtual.scaled import ScaledClock
-from innpar.devices.virtual.verity import OH1, VERITY_OLD, Faults, VirtualPolar
+from innpar.devices.virtual.verity import OH1, VERITY_OLD, VirtualPolar
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
