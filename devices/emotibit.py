@@ -26,6 +26,7 @@ from .emotibit_session import WAIT, Session
 from .lane import Lane, Rows, stated
 from .options import Options, slug
 from .timeline import Placed, Timeline
+from .told import Told
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -144,7 +145,7 @@ class EmotiBitStream:
         motion = Lane(device, tuple(MOTION.values()), "acc", clock)
         self._light = _Part(device, LIGHT, light)
         self._motion = _Part(device, MOTION, motion)
-        self._percent: int | None = None
+        self._told = Told(device)
         self._arrival = 0
         self.bad = 0
         self.skipped = 0
@@ -204,10 +205,7 @@ class EmotiBitStream:
             return self._motion.push(packet, arrival)
         if packet.tag == BATTERY:
             percent = min(max(round(packet.values[0]), 0), 100)
-            if percent != self._percent:
-                self._percent = percent
-                detail = {"percent": percent}
-                return [Event(self._device, "battery", arrival, arrival, detail)]
+            return [*self._told.changed("battery", arrival, percent=percent)]
         return []
 
 

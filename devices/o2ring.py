@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import NS, BadPacket, Chunk, Event, EventKind
+from .base import NS, BadPacket, Chunk, Event
 from .ble import Link
 from .counted import Counted
 from .gatt import KEYS, Family, Gatt, create
 from .lane import Lane, Rows, stated
 from .options import Options
+from .told import VITALS_EVERY, Told
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -203,7 +204,7 @@ class O2RingStream:
         self._lane = Lane(device, CHANNELS)
         self._places = Counted(RATE, self._lane.clock.reset)
         self._last: int | None = None
-        self._state: dict[EventKind, Any] = {}
+        self._told = Told(device)
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
@@ -244,7 +245,8 @@ class O2RingStream:
             if self._talk is not None:
                 self._talk.answered()
             if reading is not None:
-                out += self._told(reading, arrival) + self._samples(reading.samples, arrival)
+                out += self._say(reading, arrival)
+                out += self._samples(reading.samples, arrival)
         return out
 
     def _samples(self, samples: bytes, arrival: int) -> list[Chunk | Event]:
@@ -269,17 +271,14 @@ class O2RingStream:
     def _rate(self) -> float:
         return stated(self._places.rate, (RATE,))
 
-    def _told(self, reading: Reading, arrival: int) -> list[Chunk | Event]:
+    def _say(self, reading: Reading, arrival: int) -> list[Event]:
         """Return events for what is not as it was told last."""
-        told: dict[EventKind, dict[str, Any]] = {
-            "wear": {"worn": reading.worn},
-            "battery": {"percent": reading.battery},
-        }
-        out: list[Chunk | Event] = []
-        for kind, detail in told.items():
-            if self._state.get(kind) != detail:
-                self._state[kind] = detail
-                out.append(Event(self._device, kind, arrival, arrival, detail))
+        told = self._told
+        out = told.changed("wear", arrival, worn=reading.worn)
+        out += told.changed("battery", arrival, percent=reading.battery)
+        if reading.pulse is not None or reading.spo2 is not None:
+            vitals = {"hr": reading.pulse, "spo2": reading.spo2}
+            out += told.changed("vitals", arrival, every=VITALS_EVERY, **vitals)
         return out
 
 

@@ -6,17 +6,17 @@ The same object serves the live device, the decoding of captured traffic, and th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from . import pmd
-from .base import BadPacket, Chunk, Event, EventKind, Signal
+from .base import BadPacket, Chunk, Event, Signal
 from .clock import SensorClock
 from .lane import Lane, Rows, stated
 from .pmd import Kind, Pulses, Waveform
 from .pmd_control import STOPPED, parse_stopped
 from .timeline import TOLERANCE, Placed, Timeline
+from .told import VITALS_EVERY, Told
 
 DATA, CONTROL, HEART_RATE, BATTERY = "pmd", "control", "hr", "battery"
 """Names of the characteristics, as the tap and `PolarStream.push` know them."""
@@ -78,7 +78,7 @@ class PolarStream:
         self._ppg = _Part(device, "ppg", rates, clock)
         self._acc = _Part(device, "acc", (acc_rate,), clock)
         self._acc_factor = acc_factor
-        self._state: dict[EventKind, Any] = {}
+        self._told = Told(device)
         self._rate_told = False
         self.bad = 0
 
@@ -121,7 +121,7 @@ class PolarStream:
             if channel == HEART_RATE:
                 return self._heart_rate(arrival, raw)
             if channel == BATTERY and raw:
-                return self._changed("battery", arrival, percent=raw[0])
+                return [*self._told.changed("battery", arrival, percent=min(raw[0], 100))]
             if channel == CONTROL and raw[:1] == bytes([STOPPED]):
                 return self._stopped(arrival, raw)
         except BadPacket:
@@ -154,36 +154,39 @@ class PolarStream:
             return []
         at = int(last.times[-1]) if isinstance(last, Chunk) else last.end
         text = f"the sensor says {promised:g} Hz and sends {timeline.rate:.4g} Hz"
-        return [self._event("notice", at, text=text)]
+        return [self._told.event("notice", at, text=text)]
 
     def _pulses(self, arrival: int, frame: Pulses) -> list[Chunk | Event]:
+        pulses = frame.pulses
+        if not pulses:
+            return []
         out: list[Chunk | Event] = []
-        for pulse in frame.pulses:
-            out += self._changed("motion", arrival, moving=pulse.blocker)
+        for pulse in pulses:
+            out += self._told.changed("motion", arrival, moving=pulse.blocker)
             if pulse.contact is not None:
-                out += self._changed("wear", arrival, worn=pulse.contact)
-        return out
+                out += self._told.changed("wear", arrival, worn=pulse.contact)
+        detail = {
+            "ms": [pulse.interval for pulse in pulses],
+            "error_ms": [pulse.error for pulse in pulses],
+            "moving": [pulse.blocker for pulse in pulses],
+        }
+        return [*out, self._told.event("intervals", arrival, **detail)]
 
     def _heart_rate(self, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take the skin contact out of a Heart Rate Measurement (GATT 0x2A37), where it is told."""
-        if len(raw) < 2:
-            raise BadPacket("a heart rate has at least two bytes", raw)
+        """Read a Heart Rate Measurement (GATT 0x2A37); in SDK mode the rate is 0."""
+        wide = bool(raw[:1]) and raw[0] & 1
+        if len(raw) < 2 + wide:
+            raise BadPacket(f"a heart rate has at least {2 + wide} bytes", raw)
+        rate = int.from_bytes(raw[1 : 2 + wide], "little")
         contact = raw[0] >> 1 & 3
-        return self._changed("wear", arrival, worn=contact == 3) if contact & 2 else []
+        out = self._told.changed("wear", arrival, worn=contact == 3) if contact & 2 else []
+        if rate:
+            out += self._told.changed("vitals", arrival, every=VITALS_EVERY, hr=rate)
+        return [*out]
 
     def _stopped(self, arrival: int, raw: bytes) -> list[Chunk | Event]:
         kinds = [Kind(n).name if n in set(Kind) else str(n) for n in parse_stopped(raw)]
         if Kind.PPG in parse_stopped(raw):
             self.interrupted("stopped by the sensor")
         text = f"the sensor stopped sending {', '.join(kinds)} by itself"
-        return [self._event("notice", arrival, text=text)]
-
-    def _changed(self, kind: EventKind, time: int, **detail: Any) -> list[Chunk | Event]:
-        """Return an event where its detail is not what was said last."""
-        if self._state.get(kind) == detail:
-            return []
-        self._state[kind] = detail
-        return [self._event(kind, time, **detail)]
-
-    def _event(self, kind: EventKind, time: int, **detail: Any) -> Event:
-        return Event(self._device, kind, time, time, detail)
+        return [self._told.event("notice", arrival, text=text)]

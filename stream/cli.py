@@ -91,6 +91,13 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         help="the real driver on a virtual radio and sensor, worn by the simulated wearer",
     )
     run.add_argument(
+        "--fault",
+        action="append",
+        metavar="KEY=VALUE",
+        help="of the virtual sensor: drop=0.05, reorder=, truncate=, jitter=, ppm=500, rate=0.9, "
+        "mtu=23, sdk=refuse, stall=20+5, loss=30+3, battery=60 (seconds); repeat it for several",
+    )
+    run.add_argument(
         "--lsl-out",
         action="store_const",
         const=True,
@@ -263,6 +270,7 @@ FLAGS = (
     "keep_address",
     "json",
     "virtual",
+    "fault",
     "lsl_out",
     "verbose",
 )

@@ -350,6 +350,12 @@ async def test_acceleration_intervals_battery_and_wear() -> None:
     assert ("battery", {"percent": 9}) in told
     assert ("wear", {"worn": False}) in told
     assert ("motion", {"moving": False}) in told
+    assert ("vitals", {"hr": 72}) in told
+    (intervals, *_) = [detail for kind, detail in told if kind == "intervals"]
+    assert set(intervals["ms"]) == {60_000 // 72}
+    assert set(intervals["error_ms"]) == {6}
+    assert set(intervals["moving"]) == {False}
+    assert sum(kind == "vitals" for kind, _ in told) < len(acc)  # now and then, not every second
 
 
 async def test_the_tap_gets_every_frame_before_decoding() -> None:
