@@ -75,6 +75,8 @@ EventKind = Literal[
     "battery",  # detail: percent
     "wear",  # detail: worn (bool)
     "motion",  # detail: moving (bool)
+    "vitals",  # detail: hr (beats a minute), spo2 (percent), by the sensor itself, now and then
+    "intervals",  # detail: ms, error_ms, moving: one entry a pulse the sensor itself found
     "quality",  # detail: usable (bool), reasons; the signal became usable or stopped being so
     "clock",  # detail: skew_ppm, error_ms
     "marker",  # detail: text

@@ -20,6 +20,7 @@ from .counted import Counted
 from .gatt import KEYS, Family, Gatt, create
 from .lane import Lane, Rows, stated
 from .options import Options
+from .told import VITALS_EVERY, Told
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -47,6 +48,7 @@ class Reading:
         spo2: Percent, None where not known.
         pulse: Beats a minute, None where not known.
         worn: Whether there is a finger; None where the packet does not say.
+        battery: Percent; None in version 1.2.
     """
 
     pleth: float
@@ -55,6 +57,7 @@ class Reading:
     spo2: int | None
     pulse: int | None
     worn: bool | None
+    battery: int | None = None
 
 
 class Parser:
@@ -157,6 +160,7 @@ def parse_long(packet: bytes) -> Reading | None:
         packet[5] if 0 < packet[5] <= 100 else None,
         packet[7] or None if packet[7] != 0xFF else None,
         None,
+        min(packet[17] & 0x7F, 100),
     )
 
 
@@ -177,7 +181,7 @@ class BerryMedStream:
         self._channels: tuple[str, ...] = ()
         self._places = Counted(RATE)
         self._nominal = RATE
-        self._worn: bool | None = None
+        self._told = Told(device)
         self._slow = False
         self.bad = 0
 
@@ -213,7 +217,7 @@ class BerryMedStream:
             raise BadPacket("no packet of a BerryMed", raw)
         out: list[Chunk | Event] = []
         for reading in readings:
-            out += self._told(reading, arrival)
+            out += self._say(reading, arrival)
         rows = [r for r in readings if r.rate is None or r.rate in RATES]
         while rows:
             n = next((i for i, r in enumerate(rows) if _kind(r) != _kind(rows[0])), len(rows))
@@ -244,16 +248,20 @@ class BerryMedStream:
     def _rate(self) -> float:
         return stated(self._places.rate, (self._nominal,))
 
-    def _told(self, reading: Reading, arrival: int) -> list[Chunk | Event]:
-        out: list[Chunk | Event] = []
-        if reading.worn is not None and reading.worn != self._worn:
-            self._worn = reading.worn
-            detail = {"worn": reading.worn}
-            out.append(Event(self._device, "wear", arrival, arrival, detail))
+    def _say(self, reading: Reading, arrival: int) -> list[Event]:
+        told = self._told
+        out: list[Event] = []
+        if reading.worn is not None:
+            out += told.changed("wear", arrival, worn=reading.worn)
+        if reading.pulse is not None or reading.spo2 is not None:
+            vitals = {"hr": reading.pulse, "spo2": reading.spo2}
+            out += told.changed("vitals", arrival, every=VITALS_EVERY, **vitals)
+        if reading.battery is not None:
+            out += told.changed("battery", arrival, percent=reading.battery)
         if reading.rate is not None and reading.rate not in RATES and not self._slow:
             self._slow = True
             text = f"it sends {reading.rate} packets a second, which shows no pulse"
-            out.append(Event(self._device, "notice", arrival, arrival, {"text": text}))
+            out.append(told.event("notice", arrival, text=text))
         return out
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from .base import NS, DeviceError, HostClock, Lost, NotFound, Refused
+from .base import DeviceError, HostClock, Lost, NotFound, Refused
+from .inbox import Arrival, Inbox
 
 if TYPE_CHECKING:
     from bleak import BleakClient
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 
 log = logging.getLogger(__name__)
-
-QUEUE = 256
-"""Notifications kept for a reader that is busy: minutes of any wristband."""
 
 CONNECT_SECONDS = 20.0
 """After this long an attempt to connect is given up; radio time, not the host clock's."""
@@ -62,23 +58,14 @@ class Sighting:
         address: Bluetooth address; a UUID on macOS.
         rssi: Signal strength, dBm.
         services: UUIDs it advertises.
-        handle: What the operating system needs to connect.
+        handle: What the operating system needs to connect; the address where only that is known.
     """
 
     name: str
     address: str
     rssi: int
     services: tuple[str, ...]
-    handle: BLEDevice = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One notification: which characteristic, when it was received, and what it holds."""
-
-    channel: str
-    time: int
-    data: bytes
+    handle: BLEDevice | str = field(repr=False, compare=False)
 
 
 @contextmanager
@@ -185,34 +172,19 @@ async def find(
                 raise NotFound(remedy) from None
 
 
-async def wait(news: asyncio.Event, deadline: int, clock: HostClock) -> None:
-    """Return when `news` is set or it is `deadline` on `clock`, whichever is first."""
-    waits = [
-        asyncio.ensure_future(news.wait()),
-        asyncio.ensure_future(clock.sleep_until(deadline)),
-    ]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for unfinished in waits:
-            unfinished.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
-
-
 class Link:
-    """One connection; `connect` makes it. Its notifications wait in one bounded queue.
-
-    Attributes:
-        dropped: Notifications thrown away, the oldest first, because the reader was too slow.
-    """
+    """One connection; `connect` makes it. Its notifications wait in one bounded queue."""
 
     def __init__(self, client: BleakClient, clock: HostClock) -> None:
         self._client = client
         self._clock = clock
-        self._inbox: deque[Arrival] = deque()
-        self._news = asyncio.Event()
-        self._down = False
-        self.dropped = 0
+        self._inbox = Inbox(clock, "the link was lost: bring the device closer, or charge it")
+        self.next = self._inbox.next
+
+    @property
+    def dropped(self) -> int:
+        """Notifications thrown away, the oldest first, because the reader was too slow."""
+        return self._inbox.dropped
 
     @property
     def mtu(self) -> int | None:
@@ -226,7 +198,7 @@ class Link:
     @property
     def up(self) -> bool:
         """Whether the connection still stands."""
-        return not self._down
+        return self._inbox.up
 
     def has(self, uuid: str) -> bool:
         """Return whether the device has this characteristic."""
@@ -241,8 +213,8 @@ class Link:
         with _remedies():
             return bytes(await self._client.read_gatt_char(uuid))
 
-    async def write(self, uuid: str, data: bytes, *, response: bool = True) -> None:
-        """Write a characteristic.
+    async def write(self, uuid: str, data: bytes, *, response: bool | None = True) -> None:
+        """Write a characteristic, with a response, without, or (None) as it offers.
 
         Raises:
             Lost: The device did not answer.
@@ -267,41 +239,26 @@ class Link:
         def deliver(_: object, data: bytearray) -> None:
             arrival = Arrival(channel, self._clock.now(), bytes(data))
             if aside is None or not aside(arrival):
-                self._post(arrival)
+                self._inbox.post(arrival)
 
         with _remedies():
             await self._client.start_notify(uuid, deliver)
 
-    def _post(self, arrival: Arrival) -> None:
-        if len(self._inbox) >= QUEUE:
-            self._inbox.popleft()
-            self.dropped += 1
-        self._inbox.append(arrival)
-        self._news.set()
+    def hung_up(self) -> None:
+        """Hear that the connection is gone."""
+        self._inbox.close()
 
-    def _lost(self, _: object) -> None:
-        self._down = True
-        self._news.set()
 
-    async def next(self, deadline: int) -> Arrival | None:
-        """Return the next notification, or None once it is `deadline` on the host's clock.
-
-        Raises:
-            Lost: The connection is gone and nothing is left to deliver.
-        """
-        while not self._inbox:
-            if self._down:
-                raise Lost("the link was lost: bring the device closer, or charge it")
-            self._news.clear()
-            if self._clock.now() >= deadline:
-                return None
-            await wait(self._news, deadline, self._clock)
-        return self._inbox.popleft()
+def taken(address: str) -> bool:
+    """Return whether something in this process is connected to it, or about to be."""
+    return address in _taken
 
 
 @asynccontextmanager
-async def connect(sighting: Sighting, radio: Radio, clock: HostClock) -> AsyncIterator[Link]:
-    """Connect on entering, disconnect on leaving.
+async def connect(
+    sighting: Sighting, radio: Radio, clock: HostClock, seconds: float = CONNECT_SECONDS
+) -> AsyncIterator[Link]:
+    """Connect within `seconds` of radio time on entering, disconnect on leaving.
 
     Raises:
         Lost, NotFound, Refused: On entering, where no connection came about.
@@ -311,8 +268,8 @@ async def connect(sighting: Sighting, radio: Radio, clock: HostClock) -> AsyncIt
     links: list[Link] = []
     client = BleakClient(
         sighting.handle,
-        lambda _: links[0]._lost(None),
-        timeout=CONNECT_SECONDS,
+        lambda _: links[0].hung_up(),
+        timeout=seconds,
         **radio.options(radio.client),
     )
     links.append(Link(client, clock))
@@ -320,18 +277,10 @@ async def connect(sighting: Sighting, radio: Radio, clock: HostClock) -> AsyncIt
     try:
         with _remedies():
             async with _lock():
-                await asyncio.wait_for(client.connect(), CONNECT_SECONDS)
+                await asyncio.wait_for(client.connect(), seconds)
         yield links[0]
     finally:
         _taken.discard(sighting.address)
         # Whatever fails here, the link is over and its user has been told why, or will be.
         with suppress(DeviceError), _remedies():
             await asyncio.wait_for(client.disconnect(), CONNECT_SECONDS)
-
-
-def backoff(attempt: int, *, first: float = 0.5, longest: float = 30.0) -> int:
-    """Return how long to wait before trying again, ns: doubling, with jitter.
-
-    Jitter keeps several devices that were lost together from coming back together.
-    """
-    return int(NS * min(longest, first * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1.0))

@@ -41,13 +41,21 @@ class SensorClock:
     """The running relation of one sensor's clock to the host's.
 
     `observe` every frame as it arrives; ask `host` for times at any moment after the first.
+
+    Attributes:
+        epochs: How often it was reset from outside.
     """
 
     def __init__(self) -> None:
+        self.epochs = -1
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the sensor's clock was set, or another sensor answers."""
+        self.epochs += 1
+        self._forget()
+
+    def _forget(self) -> None:
         self._origin = 0  # sensor time of the first frame
         self._base = 0  # its arrival less its stamp
         self._points: list[tuple[float, float]] = []  # (s since origin, s of delay above base)
@@ -90,7 +98,7 @@ class SensorClock:
         y = (arrival - sensor - self._base) / NS
         above = y - self._offset - self._skew * x
         if self._was_set(x, above):
-            self.reset()
+            self._forget()
             return self.observe(sensor, arrival)
         self._frames += 1
         self._excess += (max(above, 0.0) - self._excess) / min(self._frames, 100)
@@ -167,10 +175,14 @@ def _edge(hull: list[tuple[float, float]], middle: float) -> float:
 
 
 class Steady:
-    """Host times of one stream that follow the line of a `SensorClock` and never run backward."""
+    """Host times of one stream that follow the line of a `SensorClock` and never run backward.
+
+    Once the clock has been reset, the next time has nothing to do with the last one.
+    """
 
     def __init__(self, clock: SensorClock) -> None:
         self._clock = clock
+        self._epoch = clock.epochs
         self._sensor: int | None = None
         self._host: int | None = None
 
@@ -179,14 +191,12 @@ class Steady:
         """The last time given out, ns since the Unix epoch."""
         return self._host
 
-    def epoch(self) -> None:
-        """The sensor's clock was set: its next time has nothing to do with its last."""
-        self._sensor = None
-
     def host(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return ns since the Unix epoch, (samples,) int64, for ascending sensor `times`."""
         if not len(times):
             return times.astype(np.int64)
+        if self._epoch != self._clock.epochs:
+            self._epoch, self._sensor = self._clock.epochs, None
         target = self._clock.host(times)
         if self._host is not None:
             target = target + self._pending(times, int(target[0]))

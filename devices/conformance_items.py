@@ -17,6 +17,7 @@ NEEDED: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "battery": {"percent": (int, float)},
     "wear": {"worn": bool},
     "motion": {"moving": bool},
+    "intervals": {"ms": list, "error_ms": list, "moving": list},
     "clock": {"skew_ppm": (int, float), "error_ms": (int, float)},
     "marker": {"text": str},
     "notice": {"text": str},

@@ -240,6 +240,20 @@ def _berrymed(name: str, options: dict[str, str]) -> Decoder:
     return _Plain(BerryMedStream(name), (CHANNEL,))
 
 
+def _o2ring(name: str, options: dict[str, str]) -> Decoder:
+    from .o2ring import CHANNEL, O2RingStream
+
+    Options(f"decode {name}", options, {})
+    return _Plain(O2RingStream(name), (CHANNEL,))
+
+
+def _emotibit(name: str, options: dict[str, str]) -> Decoder:
+    from .emotibit import CHANNEL, EmotiBitStream
+
+    Options(f"decode {name}", options, {})
+    return _Plain(EmotiBitStream(name), (CHANNEL,))
+
+
 DECODERS: dict[str, Callable[[str, dict[str, str]], Decoder]] = {
     "polar-verity": _Polar,
     "polar-oh1": _Polar,
@@ -251,5 +265,7 @@ DECODERS: dict[str, Callable[[str, dict[str, str]], Decoder]] = {
     "bangle": _bangle,
     "nonin": _nonin,
     "berrymed": _berrymed,
+    "o2ring": _o2ring,
+    "emotibit": _emotibit,
 }
 """Device → what decodes it."""

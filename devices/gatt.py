@@ -6,16 +6,17 @@ and the queue are `ble`'s, the life of the link `gatt_session`'s, bytes to sampl
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from . import life
 from .base import Chunk, Event, HostClock, Source, Tap
-from .ble import Link, Radio, Sighting
+from .ble import Link, Radio
 from .gatt_session import Session
-from .options import Options, slug
+from .options import Options
+from .sought import Sought
 
 SIG = "0000{}-0000-1000-8000-00805f9b34fb".format
 """The full form of a 16-bit UUID written in hex."""
@@ -24,14 +25,8 @@ WAIT = 30.0
 """Seconds to look for a sensor before saying that it is not there."""
 
 
-class Stream(Protocol):
-    """Turns one sensor's notifications into chunks and events; no radio.
-
-    Attributes:
-        bad: Notifications that could not be decoded.
-    """
-
-    bad: int
+class Stream(life.Stream, Protocol):
+    """Turns one sensor's notifications into chunks and events; no radio."""
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return when a notification came, ns, judging by itself and those before it.
@@ -39,22 +34,6 @@ class Stream(Protocol):
         Raises:
             BadPacket: It cannot be decoded.
         """
-        ...
-
-    def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take one notification, received at `arrival` ns since the Unix epoch.
-
-        Raises:
-            BadPacket: It cannot be decoded; it has been counted and the next one may be pushed.
-        """
-        ...
-
-    def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Hear why samples may be missing, and whether the link was made anew."""
-        ...
-
-    def flush(self) -> list[Chunk | Event]:
-        """Return what was still held back."""
         ...
 
 
@@ -119,18 +98,19 @@ class Gatt:
         self.who = who
         self.radio = radio or Radio()
         self.wait = wait
-        self._fixed = identity or (slug(f"{family.name}-{who.replace(':', '')}") if who else None)
-        self._seen: Sighting | None = None
+        self.sought = Sought(
+            family.name,
+            who,
+            family.names,
+            family.services,
+            identity=identity,
+            plain=family.sleeps,
+        )
 
     @property
     def id(self) -> str:
-        """``muse-1a2b``; without an argument the last part comes once it is found."""
-        if self._fixed or self._seen is None or self.family.sleeps:
-            return self._fixed or self.family.name
-        part = re.split("[ -]", self._seen.name)[-1]
-        distinct = any(c.isdigit() for c in part)
-        last = part if distinct else self._seen.address
-        return slug(f"{self.family.name}-{last.replace(':', '')}")
+        """As of `Sought`."""
+        return self.sought.id
 
     @property
     def source(self) -> Source:
@@ -155,30 +135,8 @@ class Gatt:
             NotFound: Not heard for `wait` seconds, or there is no Bluetooth.
             Refused: It lacks what its family has.
         """
-        session = Session(self, clock, tap)
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(session.unlink)
-            if not self.family.sleeps:
-                await session.begin()
-            yield await stack.enter_async_context(aclosing(session.items()))
-
-    def matches(self, sighting: Sighting) -> bool:
-        """Return whether what was heard is this sensor; once found, only the same one is."""
-        if self._seen is not None:
-            return sighting.address == self._seen.address
-        family = self.family
-        named = bool(family.names) and sighting.name.startswith(family.names)
-        named = named or bool(set(family.services) & set(sighting.services))
-        if not self.who:
-            return named
-        who = re.sub("[^0-9a-z]", "", self.who.lower())
-        address = re.sub("[^0-9a-z]", "", sighting.address.lower())
-        name = re.sub("[^0-9a-z]", "", sighting.name.lower())
-        return who == address or (named and bool(who) and name.endswith(who))
-
-    def found(self, sighting: Sighting) -> None:
-        """Remember which one it is."""
-        self._seen = sighting
+        async with Session(self, clock, tap).opened() as items:
+            yield items
 
 
 KEYS: Mapping[str, str] = {

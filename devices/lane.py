@@ -25,18 +25,27 @@ class Lane:
         device: Id to put on everything.
         channels: One label a column.
         signal: As of `Chunk`.
+        clock: The sensor's, where several signals are stamped by it; its state is then told by the
+            PPG's lane alone.
 
     Attributes:
+        channels: May be changed at a gap.
         clock: The sensor's clock against the host's.
         samples: Given out so far.
         lost: Samples known to be missing between them.
     """
 
-    def __init__(self, device: str, channels: Sequence[str], signal: Signal = "ppg") -> None:
+    def __init__(
+        self,
+        device: str,
+        channels: Sequence[str],
+        signal: Signal = "ppg",
+        clock: SensorClock | None = None,
+    ) -> None:
         self._device = device
-        self._channels = tuple(channels)
+        self.channels = tuple(channels)
         self._signal: Signal = signal
-        self.clock = SensorClock()
+        self.clock = clock or SensorClock()
         self._steady = Steady(self.clock)
         self._why = ""
         self._anew = False
@@ -52,16 +61,18 @@ class Lane:
         """What comes next has another time base: how much is missing before it nobody can know."""
         self._anew = True
 
-    def give(self, placed: Sequence[Placed[Rows]], rate: float) -> list[Chunk | Event]:
+    def give(
+        self, placed: Sequence[Placed[Rows]], rate: float, measured: float | None = None
+    ) -> list[Chunk | Event]:
         """Return what placed frames amount to.
 
         Args:
             placed: Their times on the sensor's clock, ns.
             rate: To state, Hz.
+            measured: What it is by the sensor's clock, told with the state of the clock.
         """
         if placed and (self._anew or any(p.hole and p.hole.start is None for p in placed)):
             self.clock.reset()
-            self._steady.epoch()
         out: list[Chunk | Event] = []
         for p in placed:
             self.clock.observe(int(p.times[-1]), p.arrival)
@@ -72,9 +83,9 @@ class Lane:
             if hole is not None and before is not None:
                 out.append(self._gap(before, int(times[0]), hole))
             self._why, self._anew = "", False
-            out.append(Chunk(self._device, self._signal, self._channels, rate, times, p.frame))
+            out.append(Chunk(self._device, self._signal, self.channels, rate, times, p.frame))
             self.samples += len(times)
-        return [*out, *(self._clock(int(times[-1])) if placed else ())]
+        return [*out, *(self._state(int(times[-1]), measured or rate) if placed else ())]
 
     def _gap(self, start: int, end: int, hole: Hole) -> Event:
         why = self._why or ("samples did not arrive" if hole.start else "the sensor began anew")
@@ -82,14 +93,15 @@ class Lane:
         detail = {"why": why, "lost": hole.lost, "signal": self._signal}
         return Event(self._device, "gap", start, end, detail)
 
-    def _clock(self, now: int) -> list[Chunk | Event]:
+    def _state(self, now: int, rate: float) -> list[Chunk | Event]:
         """Say now and then how the sensor's clock does."""
-        if self._told and now - self._told < CLOCK_EVERY:
+        if self._signal != "ppg" or (self._told and now - self._told < CLOCK_EVERY):
             return []
         first, self._told = not self._told, now
         detail = {
             "skew_ppm": round(self.clock.skew_ppm, 1),
             "error_ms": round(self.clock.error_ms, 2),
+            "rate": round(rate, 4),
         }
         return [] if first else [Event(self._device, "clock", now, now, detail)]
 

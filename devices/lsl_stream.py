@@ -125,7 +125,6 @@ class LslStream:
                 and abs(int(self._clock.host(np.array([stamp]))[0]) - host) > MOVED
             ):
                 self._clock.reset()
-                self._steady.epoch()
         self._clock.observe(stamp, block.arrival if self._foreign else stamp + block.correction)
         return out
 

@@ -6,15 +6,17 @@ Finding and connecting is `ble`'s, the life of the link `polar_session`'s, the d
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 from .base import Chunk, Event, HostClock, Refused, Source, Tap
-from .ble import Radio, Sighting
-from .options import Options, slug
+from .ble import Radio
+from .gatt import KEYS as COMMON
+from .gatt import WAIT
+from .options import Options
 from .polar_session import Session
+from .sought import Sought
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -27,8 +29,6 @@ NAMES: dict[str, tuple[str, ...]] = {
 """Device → how what it looks for is called on the air."""
 
 RATES = (28, 44, 55, 135, 176)
-WAIT = 30.0
-"""Seconds to look for the sensor before saying that it is not there."""
 
 
 class Polar:
@@ -67,16 +67,12 @@ class Polar:
         self.ppi = ppi
         self.radio = radio or Radio()
         self.wait = wait
-        self._fixed = identity or (slug(f"{model}-{who.replace(':', '')}") if who else None)
-        self._seen: Sighting | None = None
+        self.sought = Sought(model, who, NAMES[model], identity=identity)
 
     @property
     def id(self) -> str:
         """``polar-verity-8a3f1b2c``; without an argument the last part comes once it is found."""
-        if self._fixed or self._seen is None:
-            return self._fixed or self.model
-        last = self._seen.name.split()[-1] if " " in self._seen.name else self._seen.address
-        return slug(f"{self.model}-{last.replace(':', '')}")
+        return self.sought.id
 
     @property
     def source(self) -> Source:
@@ -103,34 +99,15 @@ class Polar:
             NotFound: Not heard for `wait` seconds, or there is no Bluetooth.
             Refused: It is in its charger, lacks the rate, or is held by something else.
         """
-        async with AsyncExitStack() as stack:
-            session = Session(self, clock, tap, stack)
-            await session.begin()
-            yield await stack.enter_async_context(aclosing(session.items()))
-
-    def matches(self, sighting: Sighting) -> bool:
-        """Return whether what was heard is this sensor; once found, only the same one is."""
-        if self._seen is not None:
-            return sighting.address == self._seen.address
-        named = sighting.name.startswith(NAMES[self.model])
-        if not self.who:
-            return named
-        who = re.sub("[^0-9a-z]", "", self.who.lower())
-        address = re.sub("[^0-9a-z]", "", sighting.address.lower())
-        return who == address or (named and sighting.name.lower().endswith(who))
-
-    def found(self, sighting: Sighting) -> None:
-        """Remember which one it is."""
-        self._seen = sighting
+        async with Session(self, clock, tap).opened() as items:
+            yield items
 
 
 KEYS: Mapping[str, str] = {
     "rate": "PPG samples a second: 28, 44, 55, 135 or 176",
     "acc": "on to stream the acceleration too",
     "ppi": "on to stream pulse intervals too, which tell motion and wear",
-    "id": "what to call it in topics and files",
-    "adapter": "which Bluetooth adapter, e.g. hci1",
-    "wait": "seconds to look for it before giving up",
+    **COMMON,
 }
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .base import NS, HostClock, Lost, Refused
-from .ble import Arrival, Link
+from .ble import Link
+from .inbox import Arrival
 from .pmd import Kind
 from .pmd_control import (
     ALREADY,

@@ -8,34 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import (
-    NS,
-    BadPacket,
-    Chunk,
-    DeviceError,
-    Event,
-    EventKind,
-    HostClock,
-    Lost,
-    NotFound,
-    Refused,
-    Source,
-    Tap,
-)
-from .ble import backoff
+from .base import NS, Chunk, DeviceError, Event, HostClock, Lost, NotFound, Refused, Source, Tap
 from .gatt import Stream
+from .inbox import Arrival
+from .life import Life
 from .options import slug
 
 if TYPE_CHECKING:
     from serial import Serial  # type: ignore[import-untyped, unused-ignore]
-
-log = logging.getLogger(__name__)
 
 CHANNEL = "serial"
 READ = 0.1
@@ -107,36 +92,55 @@ class Wired:
             NotFound: No such port; the message lists those that there are.
             Refused: It may not be opened, or something else has it; or pyserial is not installed.
         """
-        session = _Session(self, clock, tap)
-        session.begin()
-        try:
-            async with aclosing(session.items()) as items:
-                yield items
-        finally:
-            session.close()
+        async with _Session(self, clock, tap).opened() as items:
+            yield items
 
 
-class _Session:
-    """One opening: the cable comes and goes, the samples' place in time stays."""
+class _Session(Life):
+    """One opening: the cable comes and goes."""
 
     def __init__(self, device: Wired, clock: HostClock, tap: Tap | None) -> None:
+        wire = device.wire
+        every = wire.every if wire.keep else 0.0
+        # Whoever opens a port anew resets an Arduino: silence is told, and the cable left alone.
+        super().__init__(
+            device, clock, tap, stall=STALL / NS, every=every, patience=None, longest=5.0
+        )
+        self.silent = f"{device.path} sends nothing"
         self._device = device
-        self._clock = clock
-        self._tap = tap
         self._port: Serial | None = None
         self._stream = device.wire.stream(device.id)
+        self.dropped = 0
+        """Never: what nobody has read yet waits in the system."""
 
-    def begin(self) -> None:
+    async def _begin(self) -> None:
+        await self._connect()  # a port that is not there will not come by waiting
+
+    async def _make(self, stack: AsyncExitStack) -> _Session:
         """Open the port, throw away what has piled up, and speak to the sensor."""
-        self._port = open_port(self._device.path, self._device.wire.baud)
+        self._port = port = open_port(self._device.path, self._device.wire.baud)
+        stack.callback(port.close)
         self._say(self._device.wire.begin)
-        log.info("%s: opened", self._device.id)
+        return self
 
-    def close(self) -> None:
-        """Close the port."""
-        port, self._port = self._port, None
-        if port is not None:
-            port.close()
+    @property
+    def _streaming(self) -> Stream:
+        return self._stream
+
+    def _told(self) -> dict[str, Any]:
+        wire = self._device.wire
+        return {"model": wire.name, "port": self._device.path, "baud": wire.baud}
+
+    def _parted(self) -> list[Chunk | Event]:
+        left = self._stream.flush()
+        self._stream.interrupted("unplugged", relinked=True)
+        return left
+
+    async def _again(self) -> None:
+        self._say(self._device.wire.begin)
+
+    async def _tick(self) -> None:
+        self._say(self._device.wire.keep)
 
     def _say(self, text: bytes) -> None:
         assert self._port is not None
@@ -146,58 +150,18 @@ class _Session:
             except OSError as error:
                 raise Lost(f"{self._device.path} is gone ({error}): plug it in again") from error
 
-    async def items(self) -> AsyncGenerator[Chunk | Event, None]:
-        """Yield for ever; whatever happens to the cable is told and mended."""
-        while True:
-            wire = self._device.wire
-            yield self._event("connected", model=wire.name, port=self._device.path, baud=wire.baud)
-            try:
-                async with aclosing(self._while_open()) as items:
-                    async for item in items:
-                        yield item
-            except Lost as lost:
-                yield self._event("disconnected", why=str(lost))
-            for item in self._stream.flush():
-                yield item
-            self._stream.interrupted("unplugged", relinked=True)
-            self.close()
-            await self._again()
+    async def next(self, deadline: int) -> Arrival | None:
+        """Return what has been read, or None once it is `deadline`.
 
-    async def _again(self) -> None:
-        attempt = 0
-        while self._port is None:
-            await self._clock.sleep_until(self._clock.now() + backoff(attempt, longest=5))
-            attempt += 1
-            try:
-                self.begin()
-            except DeviceError as error:
-                log.info("%s: attempt %d: %s", self._device.id, attempt, error)
-
-    async def _while_open(self) -> AsyncGenerator[Chunk | Event, None]:
-        wire = self._device.wire
-        heard = kept = self._clock.now()
+        Raises:
+            Lost: The port is gone.
+        """
         while True:
-            arrival, raw = await self._read()
-            if wire.keep and arrival - kept >= wire.every * NS:
-                kept = arrival
-                self._say(wire.keep)
-            if not raw:
-                if arrival - heard >= STALL:
-                    heard = arrival
-                    self._stream.interrupted("stalled")
-                    self._say(wire.begin)
-                    yield self._event("notice", text=f"{self._device.path} sends nothing")
-                continue
-            heard = arrival
-            if self._tap is not None:
-                self._tap(CHANNEL, arrival, raw)
-            try:
-                for item in self._stream.push(CHANNEL, arrival, raw):
-                    yield item
-            except BadPacket as bad:
-                log.info("%s: %s: %r", self._device.id, bad, bad.raw[:80])
-                if self._stream.bad == 1:
-                    yield self._event("notice", text=f"bytes that cannot be decoded: {bad}")
+            time, raw = await self._read()
+            if raw:
+                return Arrival(CHANNEL, time, raw)
+            if time >= deadline:
+                return None
 
     async def _read(self) -> tuple[int, bytes]:
         """Return what has come, and when; nothing after `READ` seconds of silence."""
@@ -218,10 +182,6 @@ class _Session:
             raise
         except (OSError, TypeError) as error:  # pyserial's TypeError: closed underneath
             raise Lost(f"{self._device.path} is gone ({error}): plug it in again") from error
-
-    def _event(self, kind: EventKind, **detail: Any) -> Event:
-        now = self._clock.now()
-        return Event(self._device.id, kind, now, now, detail)
 
 
 def open_port(path: str, baud: int) -> Serial:

@@ -96,8 +96,10 @@ class _Polar:
         # The driver gives notices too; they are kept as they were told.
         if isinstance(item, Chunk):
             return item.signal in ("ppg", "acc")
-        return item.kind in ("gap", "battery", "wear", "motion", "clock")
+        return item.kind in MADE
 
+
+MADE = ("gap", "battery", "wear", "motion", "vitals", "intervals", "clock")
 
 DECODERS: dict[str, Callable[[str, Mapping[str, Any]], Again]] = {"polar": _Polar}
 """What a device's ``connected`` event calls its decoder → that decoder."""

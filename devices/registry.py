@@ -94,6 +94,12 @@ DEVICES: dict[str, Entry] = {
     ),
     "contec": Entry("Contec CMS50D+ finger clip on USB: contec:PORT", _late("contec")),
     "berrymed": Entry("BerryMed finger clip (BM1000): berrymed[:ADDRESS]", _late("berrymed")),
+    "o2ring": Entry(
+        "Wellue O2Ring or Checkme O2, not the O2Ring-S: o2ring[:ADDRESS]", _late("o2ring")
+    ),
+    "emotibit": Entry(
+        "EmotiBit in the same network: emotibit[:ADDRESS][?serial=…]", _late("emotibit")
+    ),
     "replay": Entry("a recording, whatever its format: replay:FILE[?rate=100&channel=…]", _replay),
 }
 

@@ -42,6 +42,7 @@ KNOWN = (
     ),
     Known(("Bangle.js",), (), "bangle", "PPG 12 to 100 Hz of the wrist (Bangle.js 2)"),
     Known(("BerryMed",), (), "berrymed", "PPG 100 Hz of a finger"),
+    Known(("O2Ring", "Checkme O2"), (), "o2ring", "PPG 125 Hz of a finger (not the O2Ring-S)"),
     Known(("Polar H",), (), "", "heart rate and ECG only: no PPG"),
     Known((), (_SIG("1810"),), "cuff", "cuff readings, to calibrate with"),
     Known((), (_SIG("180d"),), "", "heart rate only: no PPG that is documented"),

@@ -1,6 +1,9 @@
-"""Feed every decoder random and mutated bytes; print what came of it. Any other error is a crash.
+"""Feed every decoder random and damaged bytes; print what came of it.
 
-python scripts/fuzz_decoders.py [INPUTS] [SEED]
+python scripts/fuzz_decoders.py [INPUTS] [SEED] [NAME …]
+
+A decoder may refuse with a BadPacket. Any other error is a crash, and so are samples whose times do
+not ascend.
 """
 
 from __future__ import annotations
@@ -8,34 +11,185 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 import numpy as np
 
-from innpar.devices import pmd, pmd_control
-from innpar.devices.base import NS, BadPacket
+from innpar.devices import (
+    bangle,
+    berrymed,
+    contec,
+    cuff,
+    emotibit,
+    lines,
+    muse,
+    nonin,
+    o2ring,
+    pmd,
+    pmd_control,
+    port,
+)
+from innpar.devices.base import NS, BadPacket, Chunk, Event
+from innpar.devices.emotibit_packet import build as emotibit_line
 from innpar.devices.polar_stream import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
-from innpar.devices.virtual.frames import encode
+from innpar.devices.virtual.frames import encode, encode_pulses
+
+Rng = np.random.Generator
+Push = Callable[[bytes], object]
+START = 1_790_000_000 * NS
 
 
-def seeds(rng: np.random.Generator) -> list[bytes]:
-    """Return one good frame of every layout."""
-    found = []
+class Stream(Protocol):
+    def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]: ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """A decoder, good frames of its sensor, and the longest that makes sense, bytes."""
+
+    make: Callable[[], Push]
+    good: Callable[[Rng], list[bytes]]
+    longest: int = 64
+
+
+class Disorder(Exception):
+    """Times do not ascend."""
+
+
+def streaming(stream: Stream, channels: Sequence[str], step: int = NS // 10) -> Push:
+    """Return a stream that takes whatever comes, on each channel in turn, a moment later."""
+    count = 0
+    last: dict[str, int] = {}
+
+    def push(raw: bytes) -> object:
+        nonlocal count
+        count += 1
+        items = stream.push(channels[count % len(channels)], START + count * step, raw)
+        for item in items:
+            if isinstance(item, Chunk) and len(item):
+                if (np.diff(item.times) <= 0).any() or item.times[0] <= last.get(item.signal, 0):
+                    raise Disorder(f"{item.signal} at {item.times[0]}")
+                last[item.signal] = int(item.times[-1])
+        return items
+
+    return push
+
+
+def polar(rng: Rng) -> list[bytes]:
+    """One good frame of every layout, wild and quiet, and the rest that a Polar says."""
+    found = [bytes([6, 60]), bytes([57]), bytes([1, 1]), pmd_control.build_features({1, 2, 3, 9})]
     for (kind, frame_type), (channels, size) in pmd.LAYOUTS.items():
         bits = 8 * size - 1
         samples = rng.integers(-(1 << bits), 1 << bits, (40, len(channels)))
         found.append(encode(kind, frame_type, np.arange(40) * NS, samples, 229)[0])
         walk = rng.integers(-9, 10, (40, len(channels))).cumsum(axis=0)
         found.append(encode(kind, frame_type, np.arange(40) * NS, walk, 229)[0])
+    found.append(encode_pulses(0, (pmd.Pulse(61, 980, 6, True, True),) * 5))
     return found
 
 
-def inputs(count: int, rng: np.random.Generator, good: list[bytes]) -> Iterator[bytes]:
-    """Yield a third each of random bytes, random bytes behind a good header, and damaged frames."""
+def of_emotibit(rng: Rng) -> list[bytes]:
+    found = []
+    for k in range(40):
+        tags = ("PI", "PR", "PG", "AX", "AY", "AZ", "B%", "EM")
+        cells = rng.integers(-9, 99, (len(tags), 3)).tolist()
+        at, number = 1000 + 120 * k, 65_530 + 8 * k
+        each = enumerate(zip(tags, cells, strict=True))
+        found.append(b"".join(emotibit_line(at, number + i, t, c) for i, (t, c) in each))
+    return found
+
+
+def of_berrymed(rng: Rng) -> list[bytes]:
+    found = [bytes([0x84, int(level), 5, 72, 98]) * 4 for level in rng.integers(0, 101, 10)]
+    for level in rng.integers(0, 101, 10):
+        head = bytes([0xFF, 0xAA, 0, 0, 97, 97, 73, 73]) + bytes(4)
+        body = head + bytes([level]) + bytes([1, 2, 3, 4, 87, int(rng.choice([1, 50, 100, 200]))])
+        found.append(body + bytes([sum(body) & 0xFF]))
+    return found
+
+
+def of_o2ring(rng: Rng) -> list[bytes]:
+    found = [o2ring.build(0, b'{"SN":"1"}', first=o2ring.ANSWER)]
+    for n in (0, 5, 62, 200):
+        about = bytes([97, 66, 0, 88, 0, 5, 1, 0, 0, 0, n, 0])
+        answer = o2ring.build(0, about + rng.bytes(n), first=o2ring.ANSWER)
+        found += [answer, answer[: len(answer) // 2], answer[len(answer) // 2 :]]
+    return found
+
+
+def of_cuff(rng: Rng) -> list[bytes]:
+    when = datetime(2026, 9, 21, 14, 13, 20)
+    full = cuff.Measurement(128, 79, 95, when, 66, 1, 0)
+    return [cuff.build(full), cuff.build(full, kpa=True)]
+
+
+def of_lines(rng: Rng) -> list[bytes]:
+    return [
+        b"ms,ir,red\n",
+        *(f"{10 * k},{52000 + k},{48000 - k}\n".encode() for k in range(40)),
+        b"ir:52310,red:48211\r\n",
+        b"R[48211] IR[52310]\n",
+        b"4294967290,1e3,nan\n",
+    ]
+
+
+def of_contec(rng: Rng) -> list[bytes]:
+    levels = rng.integers(0, 100, 20).tolist()
+    return [bytes([1, 0xE0, 0x80, 0x80 | v, 0x85, 0xC8, 0xE1, 0xFF, 0xFF]) * 2 for v in levels]
+
+
+def of_bangle(rng: Rng) -> list[bytes]:
+    return [bangle.build(k, 1_790_000_000_000 + 20 * k, 3000 + k, 1) for k in range(60)]
+
+
+def of_muse(rng: Rng) -> list[bytes]:
+    return [muse.build(k, tuple(rng.integers(0, 1 << 24, 6).tolist())) for k in range(60)]
+
+
+def of_nonin(rng: Rng) -> list[bytes]:
+    return [nonin.build(k, tuple(rng.integers(0, 1 << 16, 25).tolist())) for k in range(60)]
+
+
+TARGETS: dict[str, Target] = {
+    "pmd.decode": Target(lambda: pmd.decode, polar, 260),
+    "pmd_control.parse_answer": Target(lambda: pmd_control.parse_answer, polar, 260),
+    "pmd_control.parse_settings": Target(lambda: pmd_control.parse_settings, polar, 260),
+    "pmd_control.parse_features": Target(lambda: pmd_control.parse_features, polar, 260),
+    "polar": Target(
+        lambda: streaming(
+            PolarStream("fuzz", (55.0, 135.0)), (DATA, DATA, DATA, CONTROL, HEART_RATE, BATTERY), NS
+        ),
+        polar,
+        260,
+    ),
+    "muse": Target(lambda: streaming(muse.MuseStream("fuzz"), muse.CHANNELS), of_muse, 24),
+    "berrymed": Target(
+        lambda: streaming(berrymed.BerryMedStream("fuzz"), (berrymed.CHANNEL,)), of_berrymed
+    ),
+    "o2ring": Target(
+        lambda: streaming(o2ring.O2RingStream("fuzz"), (o2ring.CHANNEL,)), of_o2ring, 230
+    ),
+    "bangle": Target(lambda: streaming(bangle.BangleStream("fuzz"), (bangle.CHANNEL,)), of_bangle),
+    "nonin": Target(lambda: streaming(nonin.NoninStream("fuzz"), (nonin.CHANNEL,)), of_nonin),
+    "cuff": Target(lambda: streaming(cuff.CuffStream("fuzz"), (cuff.CHANNEL,)), of_cuff, 24),
+    "contec": Target(lambda: streaming(contec.ContecStream("fuzz"), (port.CHANNEL,)), of_contec),
+    "serial": Target(lambda: streaming(lines.LineStream("fuzz"), (port.CHANNEL,)), of_lines),
+    "emotibit": Target(
+        lambda: streaming(emotibit.EmotiBitStream("fuzz"), (emotibit.CHANNEL,)), of_emotibit, 300
+    ),
+}
+
+
+def inputs(count: int, rng: Rng, good: list[bytes], longest: int) -> Iterator[bytes]:
+    """Yield a third each of random bytes, random bytes behind a good head, and damaged frames."""
     for i in range(count):
-        raw = bytearray(rng.bytes(int(rng.integers(0, 260))))
+        raw = bytearray(rng.bytes(int(rng.integers(0, longest))))
         if i % 3:
-            frame = good[int(rng.integers(len(good)))]
+            # Mostly one after the other, as a sensor sends them.
+            frame = good[i // 3 % len(good) if i % 5 else int(rng.integers(len(good)))]
             if i % 3 == 1:
                 raw[:10] = frame[:10]
             else:
@@ -45,53 +199,35 @@ def inputs(count: int, rng: np.random.Generator, good: list[bytes]) -> Iterator[
         yield bytes(raw)
 
 
-def stream() -> Callable[[bytes], object]:
-    """Return a stream that takes whatever comes on whatever channel."""
-    decoder = PolarStream("fuzz", (55.0, 135.0))
-    channels = (DATA, DATA, DATA, CONTROL, HEART_RATE, BATTERY)
-    count = 0
-
-    def push(raw: bytes) -> object:
-        nonlocal count
-        count += 1
-        return decoder.push(channels[count % len(channels)], count * NS, raw)
-
-    return push
+def fuzz(name: str, count: int, seed: int) -> int:
+    """Feed one decoder; print and return how often it crashed."""
+    target, rng = TARGETS[name], np.random.default_rng(seed)
+    push = target.make()
+    outcome: Counter[str] = Counter()
+    crashed = 0
+    start = time.monotonic()
+    for raw in inputs(count, rng, target.good(rng), target.longest):
+        try:
+            push(raw)
+        except BadPacket:
+            outcome["refused"] += 1
+        except Exception as error:  # a crash is what is looked for
+            outcome[f"CRASH {type(error).__name__}"] += 1
+            crashed += 1
+            if crashed <= 5:
+                print(name, repr(error), raw.hex())
+        else:
+            outcome["taken"] += 1
+    took = time.monotonic() - start
+    print(f"{name}: {count} inputs, seed {seed}, {took:.0f} s: {dict(outcome)}", flush=True)
+    return crashed
 
 
 def main() -> int:
     """Run; 1 if anything but a BadPacket came out."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    targets: dict[str, Callable[[bytes], object]] = {
-        "pmd.decode": pmd.decode,
-        "pmd_control.parse_answer": pmd_control.parse_answer,
-        "pmd_control.parse_settings": pmd_control.parse_settings,
-        "pmd_control.parse_features": pmd_control.parse_features,
-        "PolarStream.push": stream(),
-    }
-    crashed = 0
-    for name, target in targets.items():
-        rng = np.random.default_rng(seed)
-        outcome: Counter[str] = Counter()
-        start = time.monotonic()
-        for raw in inputs(count, rng, seeds(rng)):
-            try:
-                target(raw)
-            except BadPacket:
-                outcome["refused"] += 1
-            except Exception as error:  # a crash is what is looked for
-                outcome[f"CRASH {type(error).__name__}"] += 1
-                crashed += 1
-                if crashed <= 5:
-                    print(name, repr(error), raw.hex())
-            else:
-                outcome["decoded"] += 1
-        print(
-            f"{name}: {count} inputs, seed {seed}, {time.monotonic() - start:.0f} s: "
-            f"{dict(outcome)}"
-        )
-    return 1 if crashed else 0
+    return 1 if sum(fuzz(name, count, seed) for name in sys.argv[3:] or TARGETS) else 0
 
 
 if __name__ == "__main__":

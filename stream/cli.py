@@ -66,7 +66,8 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         dest="remember",
         action="store_const",
         const=False,
-        help="neither keep a live wearer's calibration for the next run nor take the last one's",
+        help="neither keep a live wearer's calibration and a sensor's address for the next run nor "
+        "take the last one's",
     )
     run.add_argument(
         "--wrist-height",
@@ -93,6 +94,13 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         action="store_const",
         const=True,
         help="the real driver on a virtual radio and sensor, worn by the simulated wearer",
+    )
+    run.add_argument(
+        "--fault",
+        action="append",
+        metavar="KEY=VALUE",
+        help="of the virtual sensor: drop=0.05, reorder=, truncate=, jitter=, ppm=500, rate=0.9, "
+        "mtu=23, sdk=refuse, stall=20+5, loss=30+3, battery=60 (seconds); repeat it for several",
     )
     run.add_argument(
         "--lsl-out",
@@ -277,6 +285,7 @@ FLAGS = (
     "keep_address",
     "json",
     "virtual",
+    "fault",
     "lsl_out",
     "verbose",
 )

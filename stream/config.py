@@ -19,7 +19,7 @@ from .errors import ConfigError
 log = logging.getLogger(__name__)
 
 PREFIX = "INNPAR_"
-LISTS = ("device", "cuff")
+LISTS = ("device", "cuff", "fault")
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _CUFF = re.compile(
@@ -66,6 +66,7 @@ class Settings(BaseModel):
     keep_address: bool = False
     json_: Annotated[bool, Field(alias="json")] = False
     virtual: bool = False
+    fault: list[str] = []
     lsl_out: bool = False
     verbose: bool = False
 

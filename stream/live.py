@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from ..devices import Device, Event
+from ..devices.addresses import Addresses
 from ..devices.pace import Pace, SystemClock
 from ..devices.registry import create
+from ..devices.sought import Sought
 from .address import Address
 from .attend import assign, attend
 from .broker import broker_for
@@ -52,7 +54,8 @@ def open_devices(settings: Settings) -> list[Device]:
     """Return the devices that were asked for; nothing is connected yet.
 
     Raises:
-        ConfigError: None, two of the same name, or a cuff reading for one that is not there.
+        ConfigError: None, two of the same name, a cuff reading for one that is not there, or a
+            fault of one that is real.
         DeviceError: One that does not exist.
     """
     if not settings.device:
@@ -61,9 +64,16 @@ def open_devices(settings: Settings) -> list[Device]:
     pace = Pace(settings.speed, 10.0 if math.isinf(settings.speed) else None)
     devices = [create(spec, pace=pace) for spec in settings.device]
     if settings.virtual:
+        from ..devices.virtual.faults import parse
         from ..devices.virtual.worn import worn
 
-        devices = [worn(device) for device in devices]
+        devices = [worn(device, faults=parse(settings.fault)) for device in devices]
+    elif settings.fault:
+        raise ConfigError("--fault: only a virtual sensor can be told to fail; add --virtual")
+    if settings.remember and not settings.virtual:
+        for device in devices:
+            if isinstance(sought := getattr(device, "sought", None), Sought):
+                sought.addresses = Addresses(state_folder())
     ids = [device.id for device in devices]
     for twice in {name for name in ids if ids.count(name) > 1}:
         raise ConfigError(

@@ -277,7 +277,7 @@ async def advance(wearer: Wearer, item: Chunk | Event, engine: Engine, sink: Sin
     """Take one item of a device all the way."""
     if isinstance(item, Chunk) and item.signal == "abp":
         await send(wearer.finisher.truth(item), wearer.device, sink)
-    elif isinstance(item, Event) or item.signal == "ppg":
+    else:
         await deliver(wearer, wearer.preparer.push(item), engine, sink)
 
 

@@ -18,6 +18,7 @@ from .calibration import Calibration, Guidance, Question, Reading
 from .channel import ChannelPicker
 from .estimate import Birth, Reason
 from .filter import conditioning_matrix
+from .motion import MotionJudge
 from .quality import Quality
 from .remember import Kept
 from .resample import Resampler, Stretch, Tally, period
@@ -88,6 +89,8 @@ class Preparer:
     _calibration: Calibration = field(init=False, default_factory=Calibration)
     _channels: tuple[str, ...] = field(init=False, default=())
     _worn: bool = field(init=False, default=True)
+    _moving: bool = field(init=False, default=False)
+    _motion: MotionJudge = field(init=False, default_factory=MotionJudge)
     _usable: bool | None = field(init=False, default=None)
     _cuffs: list[Event] = field(init=False, default_factory=list)
 
@@ -105,8 +108,11 @@ class Preparer:
         return self._resampler.tally
 
     def push(self, item: Chunk | Event) -> list[Prepared | Event | Birth]:
-        """Take what the device yields (PPG, or an event) and return what is ready, in order."""
+        """Take what the device yields (light, acceleration, an event); return what is ready."""
         outputs: list[Prepared | Event | Birth] = []
+        if isinstance(item, Chunk) and item.signal == "acc":
+            self._motion.push(item)
+            return []
         if isinstance(item, Event):
             outputs += self._told(item)
         else:
@@ -132,6 +138,8 @@ class Preparer:
     def _told(self, event: Event) -> list[Prepared | Event | Birth]:
         if event.kind == "wear":
             self._worn = bool(event.detail["worn"])
+        elif event.kind == "motion":
+            self._moving = bool(event.detail["moving"])
         elif event.kind == "cuff":
             kept = Kept.of(event)
             if kept is not None:
@@ -142,6 +150,7 @@ class Preparer:
         elif event.kind == "posture":
             self._calibration.posture(event.start, float(event.detail["wrist_height"]))
         elif event.kind == "connected":
+            self._moving = False
             return [self._bear(**event.detail)]
         return []
 
@@ -177,10 +186,13 @@ class Preparer:
     def _prepare(self, window: Window) -> Prepared:
         began = time.perf_counter()
         _, ppg, quality = self._picker.push(window.segment, self._channels, window.raw)
-        if not self._worn:
-            worn: tuple[Reason, ...] = ("not_worn", *quality.reasons)
-            quality = Quality(0.0, worn, quality.steepness)
         end = window.index + self.manifest.window
+        told: list[Reason] = [] if self._worn else ["not_worn"]
+        if self._moving or self._motion.moving(window.index * self._period, end * self._period):
+            told.append("motion")
+        if told:
+            reasons = tuple(dict.fromkeys([*told, *quality.reasons]))
+            quality = Quality(0.0, reasons, quality.steepness)
         label = self._picker.choice.label if self._picker.choice is not None else ""
         guidance = self._calibration.push(
             end * self._period, ppg, quality.accepted, window.segment, label

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..devices import NS, Event
+from ..devices.addresses import write_whole
 from ..models import calibrate
 from ..models.context import FEATURES
 from .calibration import Reading
@@ -101,17 +100,7 @@ class Memory:
         event = kept.event(device, kept.reading.time)
         told = {"schema": SCHEMA, "device": device, "model": model, "time": kept.reading.time}
         text = json.dumps({**told, **event.detail}, indent=1, allow_nan=False)
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        number, name = tempfile.mkstemp(dir=self._folder, prefix=".writing-")
-        try:
-            with os.fdopen(number, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, self._path(device))
-        except BaseException:
-            os.unlink(name)
-            raise
+        write_whole(self._path(device), text)
 
     def recall(self, device: str, model: str, now: int) -> tuple[Kept | None, str]:
         """Return what is remembered of a device, and why it is not used where it is not.

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from innpar.devices.base import BadPacket, Chunk, Event, HostClock
-from innpar.devices.gatt import Gatt, Stream
+from innpar.devices.base import BadPacket, Chunk, Device, Event, HostClock
+from innpar.devices.gatt import Stream
 
 FUZZ = 20_000
 
@@ -68,7 +68,7 @@ def survives(stream: Stream, channels: tuple[str, ...], longest: int = 64) -> in
 
 
 async def listen(
-    device: Gatt, clock: HostClock, done: Callable[[Heard], bool], seconds: float = 20
+    device: Device, clock: HostClock, done: Callable[[Heard], bool], seconds: float = 20
 ) -> Heard:
     """Open, take until `done`, close; nothing may be left running."""
     before = asyncio.all_tasks()
@@ -79,6 +79,7 @@ async def listen(
             if done(heard):
                 break
     await asyncio.sleep(0)
-    left = {t for t in asyncio.all_tasks() - before if "innpar/devices/gatt" in repr(t)}
+    left = {t for t in asyncio.all_tasks() - before if "innpar/devices/" in repr(t)}
+    left = {t for t in left if "innpar/devices/virtual" not in repr(t)}
     assert not left
     return heard

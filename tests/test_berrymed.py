@@ -54,7 +54,7 @@ def test_short_packets() -> None:
 
 def test_long_packets() -> None:
     found = parse_long(long(55, -123_456, 200))
-    assert found == Reading(55, -123_456, 200, 97, 73, None)
+    assert found == Reading(55, -123_456, 200, 97, 73, None, 87)
     assert parse_long(long(55, 1, index=ord("S"))) is None
 
 

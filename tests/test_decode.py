@@ -64,7 +64,7 @@ def test_samples_and_gaps_with_receive_times() -> None:
     assert [r["ppg1"] for r in samples] == [*range(160), *range(240, 400)]
     assert set(samples[0]) == {"time", "signal", "ppg0", "ppg1", "ppg2", "ambient"}
     assert gap["lost"] == 80
-    assert gap["why"] == "notification lost"
+    assert gap["why"] == "samples did not arrive"
     times = np.array([r["time"] for r in samples])
     assert np.abs(times - START - np.array([r["ppg0"] for r in samples]) * NS / 55).max() < 1000
 
@@ -106,16 +106,18 @@ def test_everything_else_that_a_sensor_says() -> None:
         "start": 0,
         "end": 0,
     }
-    assert found[7]["interval"] == 980
-    assert found[8]["moving"] is True
-    assert found[9] == {"metadata": "0x05", "values": [42]}
-    assert found[10] == {
+    assert (found[7]["event"], found[7]["hr"]) == ("vitals", 60)
+    assert found[8]["interval"] == 980
+    assert found[9]["moving"] is True
+    assert (found[10]["event"], found[10]["ms"]) == ("intervals", [980])
+    assert found[11] == {"metadata": "0x05", "values": [42]}
+    assert found[12] == {
         "error": "PPG frame of unknown type 0x99",
         "line": 9,
         "hex": "01" + "00" * 8 + "99",
     }
-    assert found[11]["error"].startswith("not hex")
-    assert len(found) == 12
+    assert found[13]["error"].startswith("not hex")
+    assert len(found) == 14
 
 
 def test_an_unknown_decoder_or_option() -> None:

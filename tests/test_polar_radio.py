@@ -21,10 +21,11 @@ from innpar.devices.polar import Polar
 from innpar.devices.polar_session import STALL
 from innpar.devices.virtual.bluez import FakeBluez, bluez
 from innpar.devices.virtual.bumble_radio import bumble
+from innpar.devices.virtual.faults import Faults
 from innpar.devices.virtual.light import Ints, pulse
 from innpar.devices.virtual.peripheral import Peripheral
 from innpar.devices.virtual.scaled import ScaledClock
-from innpar.devices.virtual.verity import OH1, VERITY_OLD, Faults, VirtualPolar
+from innpar.devices.virtual.verity import OH1, VERITY_OLD, VirtualPolar
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
@@ -165,7 +166,7 @@ async def test_lost_overtaken_and_cut_frames(air: Air) -> None:
     async with air([sensor]) as radio:
         heard = await listen(Polar(rate=176, radio=radio), clock, stir)
     assert len(heard.told("gap")) >= 3
-    assert {e.detail["why"] for e in heard.told("gap")} == {"notification lost"}
+    assert {e.detail["why"] for e in heard.told("gap")} == {"samples did not arrive"}
     numbers = np.concatenate([light.numbers(c.data, 176) for c in heard.chunks])
     assert numbers[-1] - numbers[0] + 1 == heard.samples + sum(n or 0 for n in heard.lost)
 
@@ -349,6 +350,12 @@ async def test_acceleration_intervals_battery_and_wear() -> None:
     assert ("battery", {"percent": 9}) in told
     assert ("wear", {"worn": False}) in told
     assert ("motion", {"moving": False}) in told
+    assert ("vitals", {"hr": 72}) in told
+    (intervals, *_) = [detail for kind, detail in told if kind == "intervals"]
+    assert set(intervals["ms"]) == {60_000 // 72}
+    assert set(intervals["error_ms"]) == {6}
+    assert set(intervals["moving"]) == {False}
+    assert sum(kind == "vitals" for kind, _ in told) < len(acc)  # now and then, not every second
 
 
 async def test_the_tap_gets_every_frame_before_decoding() -> None:

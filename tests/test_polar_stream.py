@@ -12,9 +12,10 @@ from innpar.devices.base import NS, BadPacket, Chunk, Event
 from innpar.devices.pace import VirtualClock
 from innpar.devices.pmd import Kind
 from innpar.devices.polar_stream import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
+from innpar.devices.virtual.faults import Faults
 from innpar.devices.virtual.light import Ints
 from innpar.devices.virtual.polar_frames import Stream
-from innpar.devices.virtual.verity import Faults, VirtualPolar
+from innpar.devices.virtual.verity import VirtualPolar
 
 SMALLEST = 7_000_000
 """ns that every frame takes on its way."""

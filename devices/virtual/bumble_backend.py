@@ -116,7 +116,28 @@ class _Client(BaseBleakClient):
             await self.disconnect()
             raise
 
+    async def _is_there(self) -> bool:
+        """Whether the wanted address advertises: the emulated controller gives no attempt up."""
+        heard = asyncio.Event()
+
+        def hear(advertisement: Advertisement) -> None:
+            if advertisement.address.to_string(False) == self._target:
+                heard.set()
+
+        self._device.on(Device.EVENT_ADVERTISEMENT, hear)
+        await self._device.start_scanning()
+        try:
+            await asyncio.wait_for(heard.wait(), CONNECT_SECONDS)
+        except TimeoutError:
+            return False
+        finally:
+            await self._device.stop_scanning()
+            self._device.remove_listener(Device.EVENT_ADVERTISEMENT, hear)
+        return True
+
     async def _connect(self) -> None:
+        if isinstance(self._target, str) and not await self._is_there():
+            raise BleakDeviceNotFoundError(self.address, "nothing answers there")
         try:
             connection = await self._device.connect(self._target, timeout=CONNECT_SECONDS)
         except (TimeoutError, ProtocolError) as error:

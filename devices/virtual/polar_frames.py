@@ -8,6 +8,7 @@ import numpy as np
 
 from ..base import NS
 from ..pmd import Kind, Pulse
+from .faults import Mishaps, cut
 from .frames import encode, encode_pulses
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Stream:
         self._kind = kind
         self._rate = rate
         self._next = 0 if not rate else int((now - sensor.on_at) * rate / NS) + 1
-        self._swapped: bytes | None = None
+        self._mishaps = Mishaps(sensor.faults, sensor.rng, cut)
         self.due = now + PULSES_EVERY
         if kind is not Kind.PPI:
             self._prepare(now)
@@ -70,7 +71,7 @@ class Stream:
                 out.append(self._pulses())
                 self.due += PULSES_EVERY
                 continue
-            out += self._spoil(self._frame)
+            out += self._mishaps.of(self._frame)
             if self._kind is Kind.PPG:
                 self._sensor.sent += self._count
             self._next += self._count
@@ -81,21 +82,3 @@ class Stream:
         sensor = self._sensor
         pulse = Pulse(sensor.hr, 60_000 // max(sensor.hr, 1), 6, False, sensor.worn)
         return encode_pulses(0, (pulse,) * (5 * sensor.hr // 60))
-
-    def _spoil(self, frame: bytes) -> list[bytes]:
-        """Return what the faults leave of a frame, and of the one it overtook."""
-        faults = self._sensor.faults
-        if faults.stall or self._sensor.rng.random() < faults.drop:
-            return []
-        if faults.drop_next:
-            faults.drop_next -= 1
-            return []
-        if faults.truncate_next:
-            faults.truncate_next -= 1
-            return [frame[: int(self._sensor.rng.integers(0, len(frame)))]]
-        if faults.swap_next and self._swapped is None:
-            faults.swap_next -= 1
-            self._swapped = frame
-            return []
-        overtaken, self._swapped = self._swapped, None
-        return [frame] if overtaken is None else [frame, overtaken]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..base import NS, HostClock
-from ..ble import wait
+from ..inbox import wait
 from ..pmd import Kind
 from ..pmd_control import (
     ALREADY,
@@ -28,6 +28,7 @@ from ..pmd_control import (
 )
 from ..polar_control import POINT
 from ..polar_session import BATTERY_UUID, DATA_UUID, HEART_RATE_UUID, SERVICE
+from .faults import Faults
 from .light import Ints, Light, pulse
 from .peripheral import SIG, Air, Characteristic, Send
 from .polar_frames import Stream
@@ -59,36 +60,6 @@ class Model:
 VERITY = Model("Polar Sense", "2.2.6", {55: 55.0}, (28, 44, 55, 135, 176), 0x80, True)
 VERITY_OLD = Model("Polar Sense", "1.1.5", {135: 55.0}, (28, 44, 135, 176), 0x80, True)
 OH1 = Model("Polar OH1", "2.1.15", {130: 135.0}, (), 0x00, False)
-
-
-@dataclass(slots=True)
-class Faults:
-    """What goes wrong, from the moment it is set.
-
-    Attributes:
-        drop: Probability that a frame is lost.
-        drop_next, swap_next, truncate_next: So many of the next frames are lost, overtaken by
-            their successor, cut short.
-        stall: No frames while it is set.
-        jitter: Frames are late by up to so many seconds.
-        ppm: How much faster the sensor's clock runs than the host's.
-        off_rate: The true rate is this many times the promised one.
-        refuse: (op, kind) → the error that the sensor answers.
-        mute: It answers no command.
-        charger: It is in its charger.
-    """
-
-    drop: float = 0.0
-    drop_next: int = 0
-    swap_next: int = 0
-    truncate_next: int = 0
-    stall: bool = False
-    jitter: float = 0.0
-    ppm: float = 0.0
-    off_rate: float = 1.0
-    refuse: dict[tuple[int, int], int] = field(default_factory=dict)
-    mute: bool = False
-    charger: bool = False
 
 
 class VirtualPolar:
@@ -127,11 +98,11 @@ class VirtualPolar:
     ) -> None:
         self.name = f"{model.name} {number}"
         self.address = ":".join(("A0", "9E", *(number[i : i + 2] for i in range(0, 8, 2))))
-        self.mtu = mtu
+        self.faults = faults or Faults()
+        self.mtu = self.faults.mtu or mtu
         self.advertised: tuple[str, ...] = ("180d",)
         self.air: Air | None = None
         self.model = model
-        self.faults = faults or Faults()
         self.battery, self.hr, self.worn = 87, 72, True
         self.sent = 0
         self.commands: list[bytes] = []

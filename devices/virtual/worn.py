@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Literal
 
 from ..base import Chunk, Device, Event, HostClock, Refused, Source, Tap
 from ..ble import Radio
+from ..emotibit import EmotiBit
 from ..gatt import Gatt
 from ..polar import Polar
 from .bluez import bluez
 from .bumble_radio import bumble
-from .feeding import VirtualBerryMed, VirtualMuse
+from .emotibit import VirtualEmotiBit
+from .fate import fated
+from .faults import Faults
+from .feeding import VirtualBerryMed, VirtualMuse, VirtualO2Ring
 from .light import FromChunks, Light
 from .peripheral import Peripheral
-from .verity import OH1, VERITY, Faults, VirtualPolar
+from .simple import Simple
+from .verity import OH1, VERITY, VirtualPolar
+
+GATT: dict[str, Callable[..., Simple]] = {
+    "muse": VirtualMuse,
+    "berrymed": VirtualBerryMed,
+    "o2ring": VirtualO2Ring,
+}
+"""Family → its virtual sensor, made of clock, light and faults."""
+
+Driver = Polar | Gatt | EmotiBit
+Sensor = Peripheral | VirtualEmotiBit
 
 Air = Literal["bumble", "bluez"]
 """Which radio: controllers in this process, or bleak's own backend on a fake BlueZ."""
@@ -27,10 +42,10 @@ class Worn:
     """A `Device` whose driver is the real one, and whose sensor and radio are not.
 
     Args:
-        device: The driver; its radio is replaced.
+        device: The driver; its radio, or where it looks, is replaced.
         wearer: What the sensor sees; None for the simulated wearer.
         air: The radio.
-        faults: What goes wrong with a Polar; may be changed at any time.
+        faults: What goes wrong; may be changed at any time.
 
     Attributes:
         sensor: The virtual sensor, while open.
@@ -38,7 +53,7 @@ class Worn:
 
     def __init__(
         self,
-        device: Polar | Gatt,
+        device: Driver,
         wearer: Iterator[Chunk | Event] | None = None,
         *,
         air: Air = "bumble",
@@ -48,7 +63,7 @@ class Worn:
         self._wearer = wearer
         self._air = air
         self.faults = faults or Faults()
-        self.sensor: Peripheral | None = None
+        self.sensor: Sensor | None = None
 
     @property
     def id(self) -> str:
@@ -74,8 +89,7 @@ class Worn:
         """Put the sensor on the air, then open the driver; see `Device.open`."""
         light = FromChunks(self._wearer or _simulated())
         sensor = _sensor(self._device, clock, light, self.faults)
-        async with _on_air(self._air, sensor) as radio:
-            self._device.radio = radio
+        async with _on_air(self._air, sensor, self._device), fated(sensor, self.faults, clock):
             self.sensor = sensor
             async with (
                 self._device.open(clock=clock, tap=tap) as items,
@@ -84,15 +98,18 @@ class Worn:
                 yield both
 
 
-def _sensor(device: Polar | Gatt, clock: HostClock, light: Light, faults: Faults) -> Peripheral:
+def _sensor(device: Driver, clock: HostClock, light: Light, faults: Faults) -> Sensor:
     """Return the virtual sensor that a driver is for, called as the driver wants it."""
+    if isinstance(device, EmotiBit):
+        serial = device.serial or "MD-V6-0000042"
+        return VirtualEmotiBit(clock, light, serial=serial, faults=faults)
     if isinstance(device, Gatt):
-        muse = device.family.name == "muse"
-        sensor = VirtualMuse(clock, light) if muse else VirtualBerryMed(clock, light)
+        sensor = GATT[device.family.name](clock, light, faults=faults)
         if ":" in device.who:
             sensor.address = device.who.upper()
         elif device.who:
-            sensor.name = f"{sensor.name.split('-')[0]}-{device.who.upper()}"
+            stem = re.split("[- ]", sensor.name)[0]
+            sensor.name = f"{stem}{sensor.name[len(stem) :][:1] or '-'}{device.who.upper()}"
         return sensor
     number = re.sub("[^0-9A-F]", "", device.who.upper())[-8:].rjust(8, "8")
     model = OH1 if device.model == "polar-oh1" else VERITY
@@ -107,10 +124,19 @@ def _simulated() -> Iterator[Chunk | Event]:
 
 
 @asynccontextmanager
-async def _on_air(air: Air, sensor: Peripheral) -> AsyncIterator[Radio]:
+async def _on_air(air: Air, sensor: Sensor, device: Driver) -> AsyncIterator[None]:
+    """Have the driver find the sensor, and nothing else."""
+    if isinstance(sensor, VirtualEmotiBit):
+        async with sensor.serving():
+            assert isinstance(device, EmotiBit)
+            device.host, device.port = sensor.host, sensor.port
+            yield
+        return
     service: AbstractAsyncContextManager[object] = (bluez if air == "bluez" else bumble)([sensor])
     async with service as radio:
-        yield radio if isinstance(radio, Radio) else Radio()
+        assert not isinstance(device, EmotiBit)
+        device.radio = radio if isinstance(radio, Radio) else Radio()
+        yield
 
 
 async def _with_truth(
@@ -128,12 +154,17 @@ def worn(device: Device, *, air: Air = "bumble", faults: Faults | None = None) -
     """Return `device` with a virtual sensor and radio in the place of the real ones.
 
     Raises:
-        Refused: There is no virtual sensor of its kind.
+        Refused: There is no virtual sensor of its kind, or it cannot have such a fault.
     """
-    known = isinstance(device, Gatt) and device.family.name in ("muse", "berrymed")
-    if not isinstance(device, Polar | Gatt) or (isinstance(device, Gatt) and not known):
+    known = isinstance(device, Gatt) and device.family.name in GATT
+    if not isinstance(device, Polar | EmotiBit) and not known:
         raise Refused(
             f"--virtual: there is no virtual sensor for {device.id}; there is one for "
-            "polar-verity, polar-oh1, muse and berrymed"
+            f"polar-verity, polar-oh1, {', '.join(GATT)} and emotibit"
         )
+    if faults is not None and faults.refuse and not isinstance(device, Polar):
+        raise Refused(f"--fault sdk: only a Polar has an SDK mode, not {device.id}")
+    if faults is not None and faults.mtu and isinstance(device, EmotiBit):
+        raise Refused("--fault mtu: an EmotiBit has no Bluetooth")
+    assert isinstance(device, Polar | Gatt | EmotiBit)
     return Worn(device, air=air, faults=faults)

@@ -1,0 +1,78 @@
+"""Where each Bluetooth sensor was last, on disk, so that the next run need not listen for it.
+
+An address identifies a person's belongings: it stays in this user's own folder and enters neither
+recordings nor what is published by this.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+SCHEMA = "innpar-address/1"
+
+
+class Addresses:
+    """One file a sensor, named by what the user called it.
+
+    Args:
+        folder: That survives this process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "address"
+
+    def keep(self, asked: str, address: str, name: str) -> None:
+        """Write it, whole or not at all; what is there already is not written again.
+
+        Args:
+            asked: Id or kind under which the sensor was asked for.
+            address: Bluetooth address; a UUID on macOS.
+            name: As advertised.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self.recall(asked) == (address, name):
+            return
+        told = {"schema": SCHEMA, "device": asked, "address": address, "name": name}
+        write_whole(self._path(asked), json.dumps(told, indent=1))
+
+    def recall(self, asked: str) -> tuple[str, str] | None:
+        """Return address and name; None where nothing (sensible) is remembered."""
+        try:
+            told = json.loads(self._path(asked).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(told, dict) or told.get("schema") != SCHEMA:
+            return None
+        address, name = told.get("address"), told.get("name")
+        if told.get("device") != asked or not isinstance(name, str):
+            return None
+        usable = isinstance(address, str) and re.fullmatch(r"[0-9A-Fa-f:-]{12,36}", address)
+        return (str(address), name) if usable else None
+
+    def _path(self, asked: str) -> Path:
+        return self._folder / f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', asked)}.json"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small private file, whole or not at all, in a folder that is made where missing.
+
+    Raises:
+        OSError: It cannot be written; what was there before is left as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
