@@ -198,9 +198,7 @@ class _Judge:
         found = window_features(part, self._matrix)
         truth = np.stack((part.sbp, part.dbp, part.map_), axis=1).astype(np.float64)
         time, alone = part.time.astype(np.float64), self._waves(rows, empty_context(len(rows)))
-        return _Record(
-            rows, int(part.subject[0]), found, cuffs_of(part, found), truth, time, alone
-        )
+        return _Record(rows, int(part.subject[0]), found, cuffs_of(part, found), truth, time, alone)
 
     def calibrated(self, record: _Record, every: float, first: float) -> Errors:
         """Judge a record with a reading every so many seconds."""

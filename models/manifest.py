@@ -63,6 +63,8 @@ class Manifest:
         metrics: Accuracy, with the number of subjects.
         calibration: How cuff readings are used.
         intervals: Tables behind the intervals.
+        confidence: Values of `Prediction.consistency` and `.reverse` that 95 % of good windows of
+            unseen subjects stay below.
         verified: Largest deviations measured at export, relative to the output's scale.
         built_for: What processor-specific files were built for, by name.
         code_version: Of the package that exported it.
@@ -87,6 +89,7 @@ class Manifest:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
     intervals: Mapping[str, Any] = field(default_factory=dict)
+    confidence: Mapping[str, float] = field(default_factory=dict)
     verified: Mapping[str, float] = field(default_factory=dict)
     built_for: Mapping[str, str] = field(default_factory=dict)
     code_version: str = ""
@@ -135,6 +138,10 @@ def _rules(m: Manifest) -> list[tuple[str, bool]]:
         (
             "the pressure scale",
             not (math.isfinite(m.abp_offset) and math.isfinite(m.abp_scale) and m.abp_scale > 0),
+        ),
+        (
+            "a confidence limit",
+            not all(isinstance(v, float | int) and 0 < v < math.inf for v in m.confidence.values()),
         ),
         (
             "a file name is not plain",

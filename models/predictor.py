@@ -139,9 +139,7 @@ class Predictor:
         return cls.load(path, backend=backend)
 
     @classmethod
-    def _on_gpu(
-        cls, manifest: Manifest, folder: Path, backend: Backend, compute: str
-    ) -> Predictor:
+    def _on_gpu(cls, manifest: Manifest, folder: Path, backend: Backend, compute: str) -> Predictor:
         """Load on a GPU and compare with the CPU, on windows of noise."""
         there = cls(manifest, *_BACKENDS[backend](folder, manifest, compute), backend, compute)
         here = cls(manifest, *_BACKENDS[backend](folder, manifest, "cpu"), backend)

@@ -16,18 +16,23 @@ from safetensors.torch import load_file
 from .context import CONTEXT
 from .data import DataError, Windows
 from .export import export
+from .fold import fold
 from .innpar import InnPar
 from .journal import Journal
-from .manifest import Manifest
+from .manifest import Architecture, Manifest
+from .predictor import Predictor
 from .sampling import CENTRE, SPREAD, raw_buffers
 from .settings import TrainConfig
+from .validate import Held, held_cuffs
 
-NAME, VERSION = "innpar", "0.1.0"
+NAME, VERSION = "innpar", "0.2.0"
 LICENCE = (
     "Research and non-commercial use: trained among others on VitalDB (CC BY-NC-SA 4.0), MIMIC-III "
     "waveforms (ODbL 1.0) and BIDMC (ODC-By 1.0). No recording, nor a piece of one, is contained."
 )
 _REAL_CASES = 64
+USUAL = 95.0
+"""Percentile of good windows below which a contradiction says nothing."""
 
 
 def release(
@@ -80,11 +85,28 @@ def release(
         "intervals": dict(intervals or {}),
     }
     scaled = ppg / np.maximum(ppg.std(axis=1, keepdims=True), 1e-9)
+    fields["confidence"] = _confidence(model, held_cuffs(check, matrix, 1800.0, step=4))
     manifest = export(model, directory, fields, context=CONTEXT, windows=scaled)
     for name in ("training.csv", "training.png"):
         if (run / name).is_file():
             shutil.copyfile(run / name, directory / name)
     return manifest
+
+
+def _confidence(model: InnPar, held: Held) -> dict[str, float]:
+    """Return what 95 % of the validation windows' contradictions stay below; see `Prediction`."""
+    folded = fold(model)
+    architecture = Architecture(
+        len(model.blocks), model.features, model.kernel, model.clamp, CONTEXT
+    )
+    draft = Manifest(NAME, VERSION, architecture, CENTRE, SPREAD)
+    found = Predictor(draft, folded, folded.inverse, "eager")(
+        held.ppg, held.contexts(), reverse=True
+    )
+    return {
+        name: round(float(np.percentile(getattr(found, name), USUAL)), 3)
+        for name in ("consistency", "reverse")
+    }
 
 
 def _provenance(config: TrainConfig, windows: Windows, step: int) -> dict[str, Any]:

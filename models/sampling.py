@@ -17,9 +17,7 @@ CENTRE, SPREAD = 90.0, 25.0  # mmHg: the network's output is (mmHg - centre) / s
 CUFF_SECONDS = 30.0  # a cuff stands for this long before it is read
 _LOG_AMPLITUDE = FEATURES.index("log_amplitude")
 _FIRST_NOW = next(k for k, name in enumerate(CONTEXT) if name.startswith("now_"))
-_CHANGE = slice(
-    next(k for k, name in enumerate(CONTEXT) if name.startswith("change_")), _FIRST_NOW
-)
+_CHANGE = slice(next(k for k, name in enumerate(CONTEXT) if name.startswith("change_")), _FIRST_NOW)
 _NOW = slice(_FIRST_NOW, len(CONTEXT))
 
 

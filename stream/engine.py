@@ -43,7 +43,6 @@ class Answer:
     ms: float
 
 
-
 class Engine:
     """Collect windows, ask the network, hand the answers back.
 

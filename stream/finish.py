@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from .engine import Answer
 from .estimate import Birth, Estimate, Interval, Item, Latency, Reason, Waveform
 from .plausible import Plausibility
 from .prepare import Prepared
-from .quality import ACCEPT
+from .quality import ACCEPT, confidence
 from .reference import ReferenceTrack
 from .remember import Kept
 from .resample import period
@@ -93,6 +93,9 @@ class Finisher:
             answer: Of the network.
             asides: (window,) mmHg each, its answers to `prepared.asides`.
         """
+        found = {"consistency": answer.consistency, "reverse": answer.reverse}
+        own = confidence(self.manifest.confidence, found)
+        prepared = replace(prepared, quality=prepared.quality.at_most(own))
         window = prepared.window
         abp = self._corrector.push(prepared, answer.abp, asides)
         if prepared.guidance.lift:

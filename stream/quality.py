@@ -8,6 +8,7 @@ slope's skewness is positive), and its size changes slowly.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,10 @@ STEEPNESS = (-0.3, 0.3)
 UNSTEADINESS = (6.0, 2.0)  # largest over smallest standard deviation of fifths of a window
 CLIPPED = (0.2, 0.02)  # share of samples that stand still at either rail
 FLAT_SECONDS = (0.8, 0.3)  # longest constant run; 7-bit oximeters repeat a value for up to 0.3 s
+
+DOUBT = 4.0
+"""The network's contradictions at which confidence is gone, relative to the usual ones. Wrist
+pulses, which it has never seen, contradict it up to half again as much as finger pulses do."""
 
 SHORTEST_RR, LONGEST_RR = 0.296, 1.6
 """Beat intervals searched, s."""
@@ -46,6 +51,28 @@ class Quality:
     @property
     def accepted(self) -> bool:
         return self.score >= ACCEPT
+
+    def at_most(self, confidence: float) -> Quality:
+        """Return this quality, bounded by the network's own confidence, 0 to 1."""
+        reasons = self.reasons
+        if confidence < ACCEPT and "low_quality" not in reasons:
+            reasons = (*reasons, "low_quality")
+        return Quality(min(self.score, confidence), reasons, self.steepness)
+
+
+def confidence(usual: Mapping[str, float], found: Mapping[str, float]) -> float:
+    """Return how little the network contradicts itself, 0 to 1.
+
+    Two contradictions show bad input without knowing the truth: between the reconstructed pressure
+    and the network's own account of its gradient, and between the PPG and what the inverse makes of
+    the pressure and its gradient. (Neither shows a biased pressure. The exact inverse of the exact
+    output is the PPG again, whatever the PPG was.)
+
+    Args:
+        usual: Names and values that most good windows stay below, as a manifest gives them.
+        found: The same names' values of a window.
+    """
+    return min((_score(found[name], (DOUBT * v, v)) for name, v in usual.items()), default=1.0)
 
 
 def _score(value: float, limits: tuple[float, float]) -> float:

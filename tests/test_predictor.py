@@ -168,7 +168,7 @@ def test_a_gpu_that_cannot_be_had_is_said(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ModelError, match="no CUDA here.*--compute cpu"):
+    with pytest.raises(ModelError, match=r"no CUDA here.*--compute cpu"):
         Predictor.load(folder, compute="cuda")
     with pytest.raises(ModelError, match="auto, cpu, cuda or cuda:N"):
         Predictor.load(folder, compute="tpu")
@@ -181,7 +181,7 @@ def test_a_gpu_that_fails_is_left_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # torch itself knows better
-    with pytest.raises(ModelError, match="cuda cannot be used .*--compute cpu"):
+    with pytest.raises(ModelError, match=r"cuda cannot be used .*--compute cpu"):
         Predictor.load(folder, compute="cuda")
     assert Predictor.load(folder, compute="auto").device == "cpu"
     assert "the GPU is left alone" in caplog.text
