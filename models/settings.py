@@ -33,7 +33,8 @@ class Run:
         gain_weight: Of the logarithm by which that gain exceeds its limit.
         gain_limit: Gain up to which nothing is added: at 250 an inverse in float32 returns rough
             windows only to 2e-4 of their scale.
-        gain_windows: Real windows, and as many of white noise, on which it is measured.
+        gain_windows: Real windows, and as many of white noise under random contexts, on which it is
+            measured: what the network has never seen must not make it explode.
         edge: Samples at either end outside the loss: zero-padded gradients spoil them.
         cuff_minutes: Time between validation's cuff readings.
         threads: CPU threads of the training step.
@@ -51,8 +52,8 @@ class Run:
     clip: float = 1.0
     average: float = 0.999
     level_weight: float = 0.3
-    gain_every: int = 4
-    gain_weight: float = 0.1
+    gain_every: int = 2
+    gain_weight: float = 0.3
     gain_limit: float = 50.0
     gain_windows: int = 4
     edge: int = 60

@@ -82,8 +82,8 @@ class Trainer:
         """Log of how far the inverse's gain exceeds its limit, on real windows and white noise."""
         run = self.config.run
         few = run.gain_windows
-        rough = self._normal(few, ppg.shape[1])
-        told = torch.cat([context[:few], context[:few]])
+        rough, strange = self._normal(few, ppg.shape[1]), self._normal(few, context.shape[1])
+        told = torch.cat([context[:few], strange])
         with torch.no_grad():
             y = folded.forward(joint(torch.cat([ppg[:few], rough])), told)
         gain = inverse_gain(folded, y, told, self._normal(*y.shape))

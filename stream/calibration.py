@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from ..devices import NS
 from ..models import calibrate
-from ..models.context import features
+from ..models.context import FEATURES, features
 from .estimate import CalibrationState, CalibrationStatus
 
+_LOG_AMPLITUDE, _HEART_RATE = FEATURES.index("log_amplitude"), FEATURES.index("heart_rate")
 MEMORY = 30
 """Accepted windows (a hop each) that describe the pulse at a cuff reading."""
 ENOUGH = 8
@@ -23,7 +24,9 @@ HYDROSTATIC = 0.77
 """mmHg a cm: what blood of 1.05 g/ml weighs, between the heart and a sensor above or below it."""
 STALE_SECONDS = 4 * 3600
 STALE_HEART_RATE = 35.0
-"""Change of heart rate, beats a minute, beyond what the training records show within a case."""
+STALE_LOG_AMPLITUDE = 1.8
+"""Changes of heart rate (a minute) and of the pulse's amplitude (sixfold: another perfusion, or a
+sensor that has moved) that two moments of a training record exceed once in a hundred times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,8 @@ class Calibration:
     def _state(self, age: float) -> CalibrationState:
         assert self._calibration is not None
         pulse = self._calibration.at_cuff if self._pulse is None else self._pulse
-        far = abs(float(pulse[1] - self._calibration.at_cuff[1])) > STALE_HEART_RATE
+        change = np.abs(pulse - self._calibration.at_cuff)
+        far = bool(change[_HEART_RATE] > STALE_HEART_RATE)
+        far |= bool(change[_LOG_AMPLITUDE] > STALE_LOG_AMPLITUDE)
         other = self._channel_at_cuff not in ("", self._channel)
         return "stale" if far or other or age > STALE_SECONDS else "ok"

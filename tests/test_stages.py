@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from innpar.stream.channel import ChannelPicker
 from innpar.stream.combine import Combiner, Reconstruction
 from innpar.stream.filter import condition, conditioning_matrix
-from innpar.stream.quality import Quality, assess
+from innpar.stream.quality import ACCEPT, DOUBT, Quality, assess, confidence
 from innpar.stream.resample import Stretch
 from innpar.stream.window import Windower
 
@@ -182,3 +182,18 @@ def test_a_skipped_window_interrupts_the_waveform() -> None:
     assert after.index >= first.index + len(first.abp)
     other = combiner.push(rebuilt(0, wave, segment=1))
     assert (other.segment, other.index) == (first.segment + 2, 60)
+
+
+def test_the_network_contradicting_itself_lowers_the_quality_and_never_raises_it() -> None:
+    usual = {"consistency": 0.6, "reverse": 2.0}
+    assert confidence({}, {"consistency": 9.0, "reverse": 9.0}) == 1.0
+    assert confidence(usual, {"consistency": 0.6, "reverse": 1.0}) == 1.0
+    assert 0.5 < confidence(usual, {"consistency": 0.9, "reverse": 1.0}) < 1.0
+    assert confidence(usual, {"consistency": 0.1, "reverse": DOUBT * 2.0}) == 0.0
+    good = Quality(0.8, (), 1.0)
+    assert good.at_most(1.0) == good
+    doubted = good.at_most(0.3)
+    assert (doubted.score, doubted.reasons, doubted.accepted) == (0.3, ("low_quality",), False)
+    poor = Quality(0.2, ("motion",), 1.0)
+    assert poor.at_most(0.9) == poor
+    assert poor.at_most(ACCEPT / 2).reasons == ("motion", "low_quality")

@@ -1,0 +1,70 @@
+"""A cuff reading's state: in force, and no longer to be relied on once too much has changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from innpar.devices import NS
+from innpar.stream.calibration import (
+    ENOUGH,
+    MEMORY,
+    STALE_HEART_RATE,
+    STALE_LOG_AMPLITUDE,
+    STALE_SECONDS,
+    Calibration,
+    Guidance,
+    Reading,
+)
+
+HOP = 1024 * NS // 1000
+
+
+def pulse(rate: float = 70.0, amplitude: float = 1000.0) -> np.ndarray:
+    """Return a conditioned window (640,) with so many beats a minute."""
+    phase = 2 * np.pi * rate / 60 * np.arange(640) / 125
+    return (amplitude * (np.sin(phase) + 0.4 * np.sin(2 * phase + 1))).astype(np.float32)
+
+
+def after_a_reading(later: np.ndarray, *, at: int = 0, channel: str = "green") -> Guidance:
+    """Return what is known after a reading and a memory's worth of other windows, from `at` on."""
+    calibration, time = Calibration(), 0
+    calibration.cuff(Reading(0, 128.0, 79.0))
+    for _ in range(ENOUGH):
+        time += HOP
+        calibration.push(time, pulse(), True, channel="green")
+    time += at
+    for _ in range(MEMORY):
+        time += HOP
+        found = calibration.push(time, later, True, channel=channel)
+    return found
+
+
+def test_a_reading_waits_for_enough_windows() -> None:
+    calibration = Calibration()
+    calibration.cuff(Reading(0, 128.0, 79.0))
+    states = [calibration.push(k * HOP, pulse(), True).status.state for k in range(1, ENOUGH + 1)]
+    assert states == ["none"] * (ENOUGH - 1) + ["ok"]
+
+
+@pytest.mark.parametrize("at", [0, (STALE_SECONDS - 600) * NS])
+def test_it_stays_in_force(at: int) -> None:
+    found = after_a_reading(pulse(80.0, 1500.0), at=at)
+    assert found.status.state == "ok"
+    assert (found.status.sbp, found.status.dbp) == (128.0, 79.0)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        after_a_reading(pulse(), at=STALE_SECONDS * NS),
+        after_a_reading(pulse(70.0 + STALE_HEART_RATE + 5)),
+        after_a_reading(pulse(70.0, 1000.0 * np.exp(STALE_LOG_AMPLITUDE + 0.1))),
+        after_a_reading(pulse(70.0, 1000.0 / np.exp(STALE_LOG_AMPLITUDE + 0.1))),
+        after_a_reading(pulse(), channel="infrared"),
+    ],
+    ids=["age", "heart rate", "stronger pulse", "weaker pulse", "another channel"],
+)
+def test_it_is_stale_once_too_much_has_changed(found: Guidance) -> None:
+    assert found.status.state == "stale"
+    assert found.context is not None  # still used, and said to be stale
