@@ -134,8 +134,8 @@ def _made(
         }
         if verified["inverse"] > INVERSE_TOLERANCE:
             log.warning(
-                "the inverse returns random windows only to %.1e of their scale; a lower "
-                "gain_limit in training helps",
+                "the inverse returns random windows only to %.1e of their scale; its gain of "
+                "noise grows with training",
                 verified["inverse"],
             )
         y = folded(x, told)

@@ -125,7 +125,7 @@ class Predictor:
         _check_gpu(compute, backend)
         try:
             return cls._on_gpu(manifest, folder, backend, compute)
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:  # torch's own kinds
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{compute} cannot be used ({first}); use --compute cpu") from None
 

@@ -29,12 +29,6 @@ class Run:
         level_weight: Weight of the error of each window's highest, lowest and mean pressure beside
             the L1 on both channels.
         average: Decay of the averaged weights.
-        gain_every: Steps between which the inverse's gain of small noise is held down; 0 never.
-        gain_weight: Of the logarithm by which that gain exceeds its limit.
-        gain_limit: Gain up to which nothing is added: at 250 an inverse in float32 returns rough
-            windows only to 2e-4 of their scale.
-        gain_windows: Real windows, and as many of white noise under random contexts, on which it is
-            measured: what the network has never seen must not make it explode.
         edge: Samples at either end outside the loss: zero-padded gradients spoil them.
         cuff_minutes: Time between validation's cuff readings.
         threads: CPU threads of the training step.
@@ -52,10 +46,6 @@ class Run:
     clip: float = 1.0
     average: float = 0.999
     level_weight: float = 0.3
-    gain_every: int = 2
-    gain_weight: float = 0.3
-    gain_limit: float = 50.0
-    gain_windows: int = 4
     edge: int = 60
     validate_every: int = 1000
     save_every: int = 500

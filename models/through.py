@@ -244,26 +244,3 @@ def folded_forward(
 ) -> Tensor:
     """Compute ``model(x, context)`` by the fold, differentiably; see `Collapse`."""
     return Collapse(model, edges=edges).forward(x, context)
-
-
-def inverse_gain(
-    folded: Collapse, y: Tensor, context: Tensor | None, noise: Tensor, step: float = 1e-2
-) -> Tensor:
-    """How much the inverse amplifies small noise at `y`: a number to keep small in training.
-
-    With float32's relative rounding of 6e-8 an inverse of gain 250 already returns rough inputs
-    only to 2e-4 of their scale.
-
-    Args:
-        folded: The network, collapsed for this step.
-        y: (batch, 2, length) outputs; a few windows do.
-        context: As they were computed with.
-        noise: (batch, 2, length) standard normal.
-        step: Size of the noise, network units.
-
-    Returns:
-        RMS of the inverse's change over the RMS of the noise's, differentiable.
-    """
-    there = folded.inverse(y, context)
-    moved = folded.inverse(y + step * noise, context)
-    return (moved - there).square().mean().sqrt() / (step * noise).square().mean().sqrt()

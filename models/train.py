@@ -27,7 +27,7 @@ from .innpar import InnPar, gradient, joint
 from .journal import Journal, replace
 from .sampling import Sampler
 from .settings import Run, TrainConfig, read_config
-from .through import Collapse, folded_forward, inverse_gain
+from .through import folded_forward
 from .validate import errors, held_cuffs, inversion
 
 __all__ = ["TrainConfig", "Trainer", "read_config", "train"]
@@ -63,10 +63,7 @@ class Trainer:
         x, y, c = (
             torch.from_numpy(part).to(self.device) for part in (batch.ppg, batch.abp, batch.context)
         )
-        folded = Collapse(self.model, edges=False)
-        loss = _loss(folded.forward(joint(x), c), y, run)
-        if run.gain_every and self.step % run.gain_every == 0:
-            loss = loss + run.gain_weight * self._excess_gain(folded, x, c)
+        loss = _loss(folded_forward(self.model, joint(x), c, edges=False), y, run)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(self.model.parameters(), run.clip)
@@ -77,21 +74,6 @@ class Trainer:
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1.0 - decay)
         return float(loss.detach())
-
-    def _excess_gain(self, folded: Collapse, ppg: Tensor, context: Tensor) -> Tensor:
-        """Log of how far the inverse's gain exceeds its limit, on real windows and white noise."""
-        run = self.config.run
-        few = run.gain_windows
-        rough, strange = self._normal(few, ppg.shape[1]), self._normal(few, context.shape[1])
-        told = torch.cat([context[:few], strange])
-        with torch.no_grad():
-            y = folded.forward(joint(torch.cat([ppg[:few], rough])), told)
-        gain = inverse_gain(folded, y, told, self._normal(*y.shape))
-        return torch.relu(torch.log(gain / run.gain_limit))
-
-    def _normal(self, *shape: int) -> Tensor:
-        drawn = self.rng.standard_normal(shape, dtype=np.float32)
-        return torch.from_numpy(drawn).to(self.device)
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint and the averaged weights, each whole or not at all."""

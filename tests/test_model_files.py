@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import coupling_blocks, golden, golden_state, network, windows
+from networks import golden, golden_state, network, windows
 
 from innpar.models import ModelError, Predictor, from_published
 from innpar.models import export as export_module
+from innpar.models.collapse import coupling_blocks
 from innpar.models.export import export, export_again
 from innpar.models.manifest import read_manifest
 from innpar.models.predictor import load_network
