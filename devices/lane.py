@@ -71,11 +71,20 @@ class Lane:
             rate: To state, Hz.
             measured: What it is by the sensor's clock, told with the state of the clock.
         """
-        if placed and (self._anew or any(p.hole and p.hole.start is None for p in placed)):
-            self.clock.reset()
         out: list[Chunk | Event] = []
+        for epoch in _epochs(placed):
+            out += self._of_epoch(epoch, rate)
+        now = self._steady.last
+        return [*out, *(self._state(now, measured or rate) if placed and now is not None else ())]
+
+    def _of_epoch(self, placed: Sequence[Placed[Rows]], rate: float) -> list[Chunk | Event]:
+        """Return what frames amount to of which only the first may be of a clock that was set."""
+        first = placed[0].hole
+        if self._anew or (first is not None and first.start is None):
+            self.clock.reset()
         for p in placed:
             self.clock.observe(int(p.times[-1]), p.arrival)
+        out: list[Chunk | Event] = []
         for p in placed:
             before = self._steady.last
             times = self._steady.host(p.times)
@@ -85,10 +94,12 @@ class Lane:
             self._why, self._anew = "", False
             out.append(Chunk(self._device, self._signal, self.channels, rate, times, p.frame))
             self.samples += len(times)
-        return [*out, *(self._state(int(times[-1]), measured or rate) if placed else ())]
+        return out
 
     def _gap(self, start: int, end: int, hole: Hole) -> Event:
-        why = self._why or ("samples did not arrive" if hole.start else "the sensor began anew")
+        why = self._why or (
+            "the sensor began anew" if hole.start is None else "samples did not arrive"
+        )
         self.lost += hole.lost or 0
         detail = {"why": why, "lost": hole.lost, "signal": self._signal}
         return Event(self._device, "gap", start, end, detail)
@@ -104,6 +115,16 @@ class Lane:
             "rate": round(rate, 4),
         }
         return [] if first else [Event(self._device, "clock", now, now, detail)]
+
+
+def _epochs(placed: Sequence[Placed[Rows]]) -> list[list[Placed[Rows]]]:
+    """Split frames where the sensor's clock was set."""
+    epochs: list[list[Placed[Rows]]] = []
+    for p in placed:
+        if not epochs or (p.hole is not None and p.hole.start is None):
+            epochs.append([])
+        epochs[-1].append(p)
+    return epochs
 
 
 def stated(measured: float, known: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from .addresses import Addresses
 from .base import HostClock, Lost
 from .ble import Link, Radio, Sighting, connect, find, taken
-from .options import slug
+from .options import short, slug
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Sought:
         self.services = frozenset(services)
         self.seen: Sighting | None = None
         self.addresses: Addresses | None = None
-        self._fixed = identity or (slug(f"{kind}-{who.replace(':', '')}") if who else None)
+        self._fixed = identity or (slug(f"{kind}-{short(who)}") if who else None)
         self._plain = plain
         self._asked = self._fixed or kind
 
@@ -63,7 +63,7 @@ class Sought:
         part = re.split("[ -]", self.seen.name)[-1]
         distinct = any(c.isdigit() for c in part)
         last = part if distinct else self.seen.address
-        return slug(f"{self.kind}-{last.replace(':', '')}")
+        return slug(f"{self.kind}-{short(last)}")
 
     def matches(self, sighting: Sighting) -> bool:
         """Return whether what was heard is this sensor; once found, only the same one is."""

@@ -27,6 +27,9 @@ HELD = 4
 AHEAD = 2 * NS
 """A frame cannot be stamped further ahead of its arrival than this: its clock was set."""
 
+FASTEST = 16
+"""No sensor changes its rate by more: a frame stamped so close behind another was overtaken."""
+
 LATE = 3 * NS
 """A frame up to this much older than the one before was overtaken; an older one has a set clock."""
 
@@ -102,7 +105,7 @@ class Timeline(Generic[T]):
         self._fresh = False  # just reconnected: the next frame cannot be an old one held up
         self._odd: list[float] = []
         self.late = 0
-        """Frames dropped because a later one had come before them."""
+        """Frames dropped because one stamped later, or hardly earlier, had come before them."""
 
     @property
     def rate(self) -> float:
@@ -163,7 +166,7 @@ class Timeline(Generic[T]):
         before, arrived = self._previous
         if self._was_set(frame, before, arrived):
             return [self._keep(frame, spread(None, frame.time, n, self._period), Hole(None, None))]
-        if frame.time <= before:
+        if frame.time - before < n * self._period / FASTEST:
             self.late += 1
             return []
         lost = round((frame.time - before) / self._period) - n

@@ -38,6 +38,11 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
             metavar="NAME[:ARGUMENT]",
             help="where samples come from; repeat it for several wearers",
         )
+        run.add_argument(
+            "--rate",
+            metavar="HZ",
+            help="of the light, where the device leaves a choice (a Polar: 28, 44, 55, 135, 176)",
+        )
     run.add_argument(
         "--broker", metavar="URL", help="mqtt:// or mqtts://[user:password@]host[:port]"
     )
@@ -272,6 +277,7 @@ def _is_ours(error: Exception) -> bool:
 
 FLAGS = (
     "device",
+    "rate",
     "broker",
     "topic",
     "model",
@@ -295,7 +301,7 @@ def _run(options: argparse.Namespace) -> int:
     from .config import load
     from .live import start
 
-    flags: dict[str, Any] = {name: getattr(options, name) for name in FLAGS}
+    flags: dict[str, Any] = {name: getattr(options, name, None) for name in FLAGS}
     return start(load(flags, options.config))
 
 

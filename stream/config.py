@@ -52,6 +52,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     device: list[str] = []
+    rate: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     broker: str | None = None
     topic: Annotated[str, Field(pattern=r"^[^/+#\s][^+#\s]*[^/+#\s]$|^[^/+#\s]$")] = "bp"
     model: Path | None = None

@@ -62,7 +62,7 @@ def open_devices(settings: Settings) -> list[Device]:
         raise ConfigError("which device? for example --device demo; see `innpar-stream devices`")
     # At full speed long chunks let the network take many windows in one call.
     pace = Pace(settings.speed, 10.0 if math.isinf(settings.speed) else None)
-    devices = [create(spec, pace=pace) for spec in settings.device]
+    devices = [create(_rated(spec, settings.rate), pace=pace) for spec in settings.device]
     if settings.virtual:
         from ..devices.virtual.faults import parse
         from ..devices.virtual.worn import worn
@@ -91,6 +91,13 @@ def open_devices(settings: Settings) -> list[Device]:
             if device.source == "live":
                 raise ConfigError(f"--speed: {device.id} is worn by somebody; leave it at 1")
     return devices
+
+
+def _rated(spec: str, rate: float | None) -> str:
+    """Return what names a device, with the rate that was asked for where it names none itself."""
+    if rate is None or "rate=" in spec.partition("?")[2]:
+        return spec
+    return f"{spec}{'&' if '?' in spec else '?'}rate={rate:g}"
 
 
 async def _until_signal(settings: Settings, devices: Sequence[Device]) -> int:

@@ -19,7 +19,7 @@ pytest.importorskip("dbus_fast")
 
 BLUETOOTH = [
     ("muse:4C5D", "muse-4c5d", 64.0, 10),
-    ("berrymed", "berrymed-00a050123456", 100.0, 6),
+    ("berrymed", "berrymed-891335", 100.0, 6),
     ("o2ring:0077", "o2ring-0077", 125.0, 4),
 ]
 

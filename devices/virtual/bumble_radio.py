@@ -50,19 +50,23 @@ async def _powered(link: LocalLink, address: str, name: str) -> AsyncIterator[De
     device = Device(
         name=name, address=Address(address), host=Host(controller, AsyncPipeSink(controller))
     )
-    await device.power_on()
+    from .bumble_backend import whole
+
+    await whole(device.power_on())
     try:
         yield device
     finally:
-        await device.power_off()
+        await whole(device.power_off())
         link.remove_controller(controller)
 
 
 @asynccontextmanager
 async def _on_air(link: LocalLink, peripheral: Peripheral) -> AsyncIterator[None]:
+    from .bumble_backend import whole
+
     async with _powered(link, peripheral.address, peripheral.name) as device:
         station = _Station(device, peripheral)
-        await station.begin()
+        await whole(station.begin())
         try:
             yield
         finally:
