@@ -26,7 +26,7 @@ from innpar.devices.session_items import (
     to_json,
 )
 from innpar.devices.session_write import Writer
-from innpar.stream.session_export import export
+from innpar.stream.export.formats import export
 
 RATE, CHANNELS = 176, ("ppg0", "ppg1", "ppg2", "ambient")
 ROWS = 72

@@ -27,6 +27,7 @@ Research software: not a medical device, not for diagnosis or treatment.
 Command = Callable[[argparse.Namespace], int]
 
 SESSION = ("info", "verify", "repair", "cut", "merge", "redact", "export", "plot")
+FORMATS = ("csv", "parquet", "edf", "wfdb", "xdf", "fhir")
 
 
 def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
@@ -164,9 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     session.add_argument("--from", dest="from_", type=float, default=0.0, metavar="SECONDS")
     session.add_argument("--to", type=float, default=float("inf"), metavar="SECONDS")
-    session.add_argument(
-        "--format", choices=["csv", "edf"], default="csv", help="of an export (csv)"
-    )
+    session.add_argument("--format", choices=FORMATS, default="csv", help="of an export (csv)")
 
     config = command("config", "write a commented configuration", _config)
     config.add_argument("action", choices=["init"])
@@ -320,7 +319,7 @@ def _session(options: argparse.Namespace) -> int:
         from .session_plot import plot
 
         return plot(file, out)
-    from .session_export import export
+    from .export.formats import export
 
     return export(file, out, options.format)
 
