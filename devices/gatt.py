@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from .base import Chunk, Event, HostClock, Source, Tap
 from .ble import Link, Radio, Sighting
 from .gatt_session import Session
-from .options import Options, slug
+from .options import Options, short, slug
 
 SIG = "0000{}-0000-1000-8000-00805f9b34fb".format
 """The full form of a 16-bit UUID written in hex."""
@@ -119,7 +119,7 @@ class Gatt:
         self.who = who
         self.radio = radio or Radio()
         self.wait = wait
-        self._fixed = identity or (slug(f"{family.name}-{who.replace(':', '')}") if who else None)
+        self._fixed = identity or (slug(f"{family.name}-{short(who)}") if who else None)
         self._seen: Sighting | None = None
 
     @property
@@ -130,7 +130,7 @@ class Gatt:
         part = re.split("[ -]", self._seen.name)[-1]
         distinct = any(c.isdigit() for c in part)
         last = part if distinct else self._seen.address
-        return slug(f"{self.family.name}-{last.replace(':', '')}")
+        return slug(f"{self.family.name}-{short(last)}")
 
     @property
     def source(self) -> Source:

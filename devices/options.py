@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -124,6 +125,17 @@ def closest(word: str, known: Iterable[str]) -> str:
 def slug(name: str) -> str:
     """Return `name` as a device id: lower-case letters, digits, ``-``, ``_`` and ``.``."""
     return re.sub(r"[^a-z0-9_.]+", "-", name.lower()).strip("-.") or "device"
+
+
+def short(who: str) -> str:
+    """Return what tells one device from another in its id: its name, or a hash of its address.
+
+    An id is in every topic and recording, where a radio address would lead to a person.
+    """
+    plain = re.sub("[:_-]", "", who.lower())
+    if re.fullmatch("[0-9a-f]{12}|[0-9a-f]{32}", plain):
+        return hashlib.blake2b(plain.encode(), digest_size=3).hexdigest()
+    return who.replace(":", "")
 
 
 def _range(low: float, high: float) -> str:

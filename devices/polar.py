@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .base import Chunk, Event, HostClock, Refused, Source, Tap
 from .ble import Radio, Sighting
-from .options import Options, slug
+from .options import Options, short, slug
 from .polar_session import Session
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Polar:
         self.ppi = ppi
         self.radio = radio or Radio()
         self.wait = wait
-        self._fixed = identity or (slug(f"{model}-{who.replace(':', '')}") if who else None)
+        self._fixed = identity or (slug(f"{model}-{short(who)}") if who else None)
         self._seen: Sighting | None = None
 
     @property
@@ -76,7 +76,7 @@ class Polar:
         if self._fixed or self._seen is None:
             return self._fixed or self.model
         last = self._seen.name.split()[-1] if " " in self._seen.name else self._seen.address
-        return slug(f"{self.model}-{last.replace(':', '')}")
+        return slug(f"{self.model}-{short(last)}")
 
     @property
     def source(self) -> Source:

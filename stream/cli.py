@@ -82,6 +82,12 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         help="record radio addresses as they are, not as pseudonyms",
     )
     run.add_argument(
+        "--subject",
+        action="append",
+        metavar="[DEVICE=]NAME",
+        help="whom the recording is of; a pseudonym where nobody is named",
+    )
+    run.add_argument(
         "--json", action="store_const", const=True, help="beats as JSON lines on standard output"
     )
     run.add_argument(
@@ -95,6 +101,13 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         action="store_const",
         const=True,
         help="PPG, ABP and beats as LSL streams too, for LabRecorder",
+    )
+    run.add_argument(
+        "--lsl-markers",
+        nargs="?",
+        const="",
+        metavar="QUERY",
+        help="other programs' markers, from LSL streams of type Markers, or name=…",
     )
     run.add_argument("--verbose", action="store_const", const=True, help="say more")
 
@@ -259,9 +272,11 @@ FLAGS = (
     "duration",
     "record",
     "keep_address",
+    "subject",
     "json",
     "virtual",
     "lsl_out",
+    "lsl_markers",
     "verbose",
 )
 

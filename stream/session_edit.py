@@ -138,6 +138,9 @@ def redact(path: Path, out: Path) -> int:
             run.pop("configuration", None)
             return [Piece(topic, to_json(run), time)]
         name = names.setdefault(topic.device, f"wearer-{len(names) + 1}")
+        if topic.what == ABOUT:
+            known = from_json(data)
+            data = to_json({key: value for key, value in known.items() if key not in PRIVATE})
         entry = entry_of(file, message)
         if isinstance(entry, Event):
             detail = {key: v for key, v in entry.detail.items() if key not in PRIVATE}

@@ -387,7 +387,7 @@ async def test_two_at_once_by_name_and_by_chance(air: Air) -> None:
             *(listen(d, clock, lambda h: h.samples > 200) for d in devices[:2])
         )
         rest = await listen(devices[2], clock, lambda h: h.samples > 200)
-    assert [d.id for d in devices[:2]] == ["polar-verity-33334444", "polar-a09eaaaabbbb"]
+    assert [d.id for d in devices[:2]] == ["polar-verity-33334444", "polar-778186"]
     names = [h.told("connected")[0].detail["name"] for h in heard]
     assert names == ["Polar Sense 33334444", "Polar Sense AAAABBBB"]
     assert {c.device for h in heard for c in h.chunks} == {d.id for d in devices[:2]}

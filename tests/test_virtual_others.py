@@ -20,7 +20,7 @@ pytest.importorskip("dbus_fast")
 @pytest.mark.parametrize("air", ["bumble", "bluez"])
 @pytest.mark.parametrize(
     ("spec", "identity", "rate", "speed"),
-    [("muse:4C5D", "muse-4c5d", 64.0, 10), ("berrymed", "berrymed-00a050123456", 100.0, 6)],
+    [("muse:4C5D", "muse-4c5d", 64.0, 10), ("berrymed", "berrymed-891335", 100.0, 6)],
 )
 async def test_the_real_driver_on_the_simulated_wearer(
     spec: str, identity: str, rate: float, speed: float, air: Air
