@@ -178,7 +178,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     session.add_argument("--from", dest="from_", type=float, default=0.0, metavar="SECONDS")
     session.add_argument("--to", type=float, default=float("inf"), metavar="SECONDS")
+    session.add_argument(
+        "--at", metavar="TIME", help="plot a detail from there: seconds, H:MM:SS or ISO-8601"
+    )
+    session.add_argument("--seconds", type=float, default=10.0, help="that a detail shows (10)")
     session.add_argument("--format", choices=FORMATS, default="csv", help="of an export (csv)")
+
+    report = command("report", "a session as one HTML page to read and print", _report)
+    report.add_argument("file", type=Path, metavar="FILE")
+    report.add_argument("out", type=Path, nargs="?", metavar="OUT.html")
 
     config = command("config", "write a commented configuration", _config)
     config.add_argument("action", choices=["init"])
@@ -333,10 +341,16 @@ def _session(options: argparse.Namespace) -> int:
     if options.action == "plot":
         from .session_plot import plot
 
-        return plot(file, out)
+        return plot(file, out, options.at, options.seconds)
     from .export.formats import export
 
     return export(file, out, options.format)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from .reporting.write import report
+
+    return report(options.file, options.out)
 
 
 def _devices(_: argparse.Namespace) -> int:

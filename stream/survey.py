@@ -14,6 +14,7 @@ from ..devices import NS, BadPacket, Chunk, Event
 from ..devices.session_items import ABOUT, BEATS, RUN, Frame, Topic, from_json
 from ..devices.session_look import entry_of, told_of
 from ..devices.session_read import Message, SessionFile
+from .beat_table import BeatTable
 from .resample import HOLE
 
 
@@ -80,7 +81,7 @@ class Found:
         frame_bytes: In them.
         events: How many of each kind.
         told: Every event but the changes of quality, in order.
-        beats: What was published, in order: ``bp-beat/1`` without the waveform.
+        beats: What was published.
     """
 
     id: str
@@ -90,7 +91,13 @@ class Found:
     frame_bytes: int = 0
     events: Counter[str] = field(default_factory=Counter)
     told: list[Event] = field(default_factory=list)
-    beats: list[dict[str, Any]] = field(default_factory=list)
+    beats: BeatTable = field(default_factory=BeatTable)
+
+    @property
+    def dropped(self) -> list[str]:
+        """What the device said of things thrown away, because they came too fast or not at all."""
+        texts = [str(event.detail.get("text", "")) for event in self.of("notice")]
+        return [text for text in texts if "dropped" in text or "has stopped" in text]
 
     def of(self, kind: str) -> list[Event]:
         """Return the events of one kind."""
@@ -160,9 +167,7 @@ class Survey:
         elif topic.what == ABOUT:
             found.about = from_json(message.data)
         elif topic.what == BEATS:
-            beat = from_json(message.data)
-            beat.pop("abp", None)
-            found.beats.append(beat)
+            found.beats.add(from_json(message.data))
 
 
 def survey(path: Path) -> Survey:

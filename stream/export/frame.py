@@ -26,10 +26,9 @@ from ...devices.pace import Pace
 from ...devices.session import Session, open_session
 from ...devices.session_items import BEATS, Topic, from_json
 from ...devices.session_read import SessionFile
-from ..channel import ChannelPicker, Choice
-from ..filter import conditioning_matrix
+from ..channel import Choice
 from ..resample import Resampler, Stretch, period
-from ..window import Windower
+from ..stretch import chosen
 from .content import Beat, estimate
 from .formats import missing
 
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 
 Grid = dict[str, list[tuple[int, npt.NDArray[np.float64]]]]
 """Column → pieces of it: index of the first sample on the grid, and samples."""
-
-WINDOW, GUARD, BAND = 5.0, 0.2, (0.5, 8.0)
-"""Seconds and Hz by which the channel is chosen."""
 
 
 def dataframe(
@@ -131,30 +127,12 @@ def _signals(session: Session, rate: float) -> tuple[Grid, Choice | None, list[E
                 put(item.signal, grids[item.signal].push(item))
     for signal, grid in grids.items():
         put(signal, grid.flush())
-    choice = _choice(session.polarity, rate, labels, stretches)
+    choice = chosen(session.polarity, labels, stretches, rate)
     if choice is not None:
         weights = np.array(choice.weights)
         fitting = [s for s in stretches if s.data.shape[1] == len(weights)]
         columns["PPG"] = [(stretch.index, stretch.data @ weights) for stretch in fitting]
     return columns, choice, events
-
-
-def _choice(
-    polarity: int, rate: float, labels: tuple[str, ...], stretches: list[Stretch]
-) -> Choice | None:
-    """Return the channel that the first usable window has best, as the pipeline would."""
-    window, guard = 4 * round(WINDOW * rate / 4), round(GUARD * rate)
-    matrix = conditioning_matrix(window, guard, rate, BAND)
-    picker = ChannelPicker(polarity, rate, matrix)
-    windower = Windower(window, guard, window)
-    for stretch in stretches:
-        if stretch.data.shape[1] != len(labels):
-            continue
-        for found in windower.push(stretch):
-            _, _, quality = picker.push(found.segment, labels, found.raw)
-            if quality.accepted:
-                return picker.choice
-    return picker.choice
 
 
 def _estimates(session: Session, rate: float) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
