@@ -121,11 +121,13 @@ class Chart:
             )
 
     def flags(self, x: Floats, texts: Sequence[str], colour: str) -> None:
-        """Draw upright lines with a number on top each; the numbers are explained elsewhere."""
+        """Draw upright lines with a number on top each; without numbers, where many, fainter."""
+        faint = 1 if any(texts) else 0.4
         for at, text in zip(self._x(x).tolist(), texts, strict=True):
             self._parts.append(
                 f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{self.height - BOTTOM}" '
-                f'stroke="{colour}" stroke-width="1"/><text x="{at + 2:.1f}" y="{TOP + 8}" '
+                f'stroke="{colour}" stroke-width="1" stroke-opacity="{faint}"/>'
+                f'<text x="{at + 2:.1f}" y="{TOP + 8}" '
                 f'fill="{colour}" class="f">{escape(text)}</text>'
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ TICKS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 
 """Seconds between two marks on an axis of time."""
 MOST = 400
 """Gaps, flags or readings in one chart."""
+NUMBERED = 20
+"""Markers up to which their numbers have room."""
 SHOWN = 6.0
 """Seconds of an example."""
 
@@ -77,7 +80,8 @@ def trends(device: Found, course: Course, found: Trend) -> str:
     pressure.bars(at, low, high, "#111111")
     markers = device.of("marker")[:MOST]
     flagged = np.array([event.start / NS for event in markers])
-    pressure.flags(flagged, [str(n) for n in range(1, len(markers) + 1)], FLAG)
+    numbers = [str(n) if len(markers) <= NUMBERED else "" for n in range(1, len(markers) + 1)]
+    pressure.flags(flagged, numbers, FLAG)
     heart = Chart(
         x, around([v["hr"]], 10, 30), height=110, unit="beats/min", label="heart rate over time"
     )
@@ -130,7 +134,8 @@ def examples(file: SessionFile, device: Found) -> str:
         inside = (times >= zero) & (times < zero + SHOWN)
         light = _light(times[inside] - zero, values[inside])
         pressure = _pressure(found.beats, found.samples("abp"), zero)
-        told = f"{title}; above the PPG ({label}), below the reconstructed pressure"
+        told = f"{title}: above the PPG ({escape(label)}), below the reconstructed pressure"
+        told += ", grey the true one" if "abp" in device.tracks else ""
         figures.append(f"<figure>{light}{pressure}<figcaption>{told}</figcaption></figure>")
     return f"<div class=pair>{''.join(figures)}</div>" if figures else ""
 

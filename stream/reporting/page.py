@@ -56,12 +56,17 @@ def _device(found: Survey, device: Found, file: SessionFile, zone: tzinfo | None
     if len(device.beats):
         told = trend(device.beats, course.first, course.last)
         parts += [_tiles(device), "<h2>Course</h2>", trends(device, course, told), key(device)]
-        parts += [markers(device, course), lows(device, course)]
+        parts.append(lows(device, course))
         parts += ["<h2>Time in range</h2>", ranges(device.beats), share(device)]
         parts += ["<h2>Pulse waves</h2>", examples(file, device), heart(device)]
     else:
         parts.append("<p>No beat was published in this session; only the signal was recorded.</p>")
-    parts += [calibration(device, course), quality(device, course), signals(found, device)]
+    parts += [
+        markers(device, course),
+        calibration(device, course),
+        quality(device, course),
+        signals(found, device),
+    ]
     return f"<section class=device>{''.join(parts)}</section>"
 
 

@@ -28,7 +28,7 @@ def key(device: Found) -> str:
     interval = f", shaded their {level:.0%} intervals" if level > 0 else ""
     return (
         f"<p class=soft>Medians of SBP (red), MAP (black) and DBP (blue){interval}. Bars: cuff "
-        "readings. Dark grey: nothing was recorded. Light grey: no usable beat. Numbered: markers."
+        "readings. Dark grey: nothing was recorded. Light grey: no usable beat. Orange: markers."
         "</p>"
     )
 
@@ -94,7 +94,7 @@ def heart(device: Found) -> str:
     if found.why:
         return f"{title}<p class=soft>Not computed: {escape(found.why)}.</p>"
     rows = [
-        (name, f"{middle:.3g}", f"{low:.3g} to {high:.3g}", unit)
+        (name, _figures(middle), f"{_figures(low)} to {_figures(high)}", unit)
         for name, unit, low, middle, high in found.values
     ]
     note = (
@@ -102,6 +102,11 @@ def heart(device: Found) -> str:
         "segments of five minutes; a pulse's variability is not quite that of an ECG."
     )
     return table("Pulse rate variability", ("", "median", "range", ""), rows, note)
+
+
+def _figures(value: float) -> str:
+    """Return three figures, or all before the point."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def calibration(device: Found, course: Course) -> str:
