@@ -15,7 +15,7 @@ from ..devices.session_write import Writer
 from .beat_table import BeatTable
 from .errors import SessionError
 from .payload import iso
-from .survey import Found, Survey, Track, survey
+from .survey import Found, Survey, Track, shown, survey
 
 MOST_LINES = 10
 """Gaps that are listed; of more only the number is told."""
@@ -169,7 +169,8 @@ def _copy(file: SessionFile, out: Path) -> int:
     kept = 0
     with io.FileIO(out, "x") as target:
         writer = Writer(target, "innpar-stream session repair")
-        for place in range(len(file.blocks)):
+        count = len(file.blocks)
+        for place in shown(range(count), f"repairing {file.path.name}", count, int):
             for message in file.messages([place]):
                 channel = file.channels.get(message.channel)
                 if channel is None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,12 @@ from ..devices.session_look import entry_of, told_of
 from ..devices.session_read import Message, SessionFile
 from .beat_table import BeatTable
 from .resample import HOLE
+
+T = TypeVar("T")
+MANY = 2000
+"""Blocks, a quarter of an hour or so, from which on reading shows its progress."""
+OFTEN = 500
+"""Items between two looks at the screen."""
 
 
 @dataclass(slots=True)
@@ -185,18 +191,32 @@ def survey(path: Path) -> Survey:
 
 
 def progress(messages: Iterable[Message], blocks: int, file: SessionFile) -> Iterator[Message]:
-    """Yield `messages`, showing on a terminal how far the file has been read."""
+    """Yield `messages`, showing on a terminal how far a file of many blocks has been read."""
+    start = file.blocks[0].start
+    total = max(file.blocks[-1].end, start + 1) - start
+    if blocks < MANY:
+        return iter(messages)
+    return shown(messages, f"reading {file.path.name}", total, lambda one: one.time - start)
+
+
+def shown(items: Iterable[T], text: str, total: int, done: Callable[[T], int]) -> Iterator[T]:
+    """Yield `items`, showing on a terminal how far that has come.
+
+    Args:
+        text: What is being done.
+        total: What there is to do, in any unit.
+        done: How much of it is done with an item.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    if not console.is_terminal or blocks < 2000:
-        yield from messages
+    if not console.is_terminal:
+        yield from items
         return
-    start, end = file.blocks[0].start, max(file.blocks[-1].end, file.blocks[0].start + 1)
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(f"reading {file.path.name}", total=end - start)
-        for number, message in enumerate(messages):
-            if number % 5000 == 0:
-                bar.update(task, completed=message.time - start)
-            yield message
+        task = bar.add_task(text, total=total)
+        for number, item in enumerate(items):
+            if number % OFTEN == 0:
+                bar.update(task, completed=done(item))
+            yield item

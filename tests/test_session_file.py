@@ -28,6 +28,7 @@ from innpar.devices.session_write import MAGIC
 from innpar.stream.cli import FORMATS, main
 from innpar.stream.errors import SessionError
 from innpar.stream.recorder import Recorder
+from innpar.stream.stretch import stretch
 
 START = 1_700_000_000 * NS
 HEAD = 0.2
@@ -450,3 +451,46 @@ def test_addresses_are_pseudonyms_unless_kept(tmp_path: Path) -> None:
     assert said[2] == told["address"]
     assert len(set(said)) == 3
     assert b"A0:9E" not in (tmp_path / "0.mcap").read_bytes()
+
+
+def test_some_seconds_in_detail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "demo.mcap"
+    live = record(path, demo(60, seed=3))
+    first = samples(played(path))[0][0] / NS
+    within = [b for b in estimates(live) if 19.9 <= b.peak / NS - first < 30.1]
+    for at, suffix in (("20", "png"), ("0:20", "svg"), ("0:00:20", "html"), ("20.0", "pdf")):
+        out = tmp_path / f"detail.{suffix}"
+        words = ["session", "plot", str(path), str(out), "--at", at, "--seconds", "10"]
+        assert main(words) == 0
+        said = capsys.readouterr().out
+        beats = int(said.split(", ")[1].split()[0])
+        assert len(within) - 1 <= beats <= len(within) + 1
+        magic = {"png": b"\x89PNG", "svg": b"<?xml", "html": b"<!doctype", "pdf": b"%PDF"}
+        assert out.read_bytes().startswith(magic[suffix])
+        assert out.stat().st_size > 5000
+    for more, words_ in (
+        (["--at", "noon"], "H:MM:SS"),
+        (["--at", "900"], "nothing was recorded then"),
+        (["--at", "2026-01-01T00:00:00Z"], "nothing was recorded then"),
+        (["--at", "5", "--seconds", "1000"], "at most 120"),
+    ):
+        assert main(["session", "plot", str(path), *more]) == 2
+        assert words_ in capsys.readouterr().err
+    assert main(["session", "plot", str(path), str(tmp_path / "x.jpg")]) == 2
+    assert "ends with .png" in capsys.readouterr().err
+
+
+def test_a_stretch_is_what_was_recorded_then(tmp_path: Path) -> None:
+    path = tmp_path / "demo.mcap"
+    live = record(path, demo(120, seed=3))
+    times, data = samples(played(path))
+    low, high = int(times[0]) + 40 * NS, int(times[0]) + 55 * NS
+    with SessionFile(path) as file:
+        found = stretch(file, "demo", low, high)
+    inside = (times >= low) & (times < high)
+    assert (found.samples("ppg")[0] == times[inside]).all()
+    assert (found.samples("ppg")[1] == data[inside]).all()
+    peaks = [round(b.peak / 1e6) / 1000 for b in estimates(live) if low <= b.peak < high]
+    assert set(peaks) <= {beat["t"] for beat in found.beats}
+    assert len(found.beats) <= len(peaks) + 2

@@ -68,7 +68,7 @@ def to_wfdb(file: SessionFile, folder: Path) -> int:
             *(segment.device, segment.signal, segment.channels, segment.measured_rate),
             len(segment.times),
             segment.times[[0, -1]],
-            segment.data[:1],
+            segment.data[:0].copy(),  # not a view, which would keep all of it
         )
         written.setdefault(stem, []).append((name, ends))
     for stem, parts in written.items():
