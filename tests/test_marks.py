@@ -14,9 +14,11 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from conftest import Mosquitto
 from harness import estimates, shipped, stream_all
@@ -276,6 +278,18 @@ def test_what_is_no_command_to_record() -> None:
             parse_command("record", "d", text, None)
     with pytest.raises(CommandError, match=r'such as \{"record":true\}'):
         parse_command("record", "d", b"on", None)
+
+
+def test_the_schema_of_the_command_knows_what_the_parser_knows() -> None:
+    text = files("innpar.stream").joinpath("schemas", "record.json").read_text(encoding="utf-8")
+    validator = jsonschema.Draft202012Validator(json.loads(text))
+    for message in ({"record": True}, {"record": False}, {}, {"record": 1}, {"record": None}):
+        try:
+            parse_command("record", "d", json.dumps(message).encode(), None)
+        except CommandError:
+            assert not validator.is_valid(message)
+        else:
+            assert validator.is_valid(message)
 
 
 def test_recording_by_mqtt(
