@@ -11,8 +11,6 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..devices import Device
 from ..devices.pace import Pace, SystemClock
@@ -22,21 +20,17 @@ from .attend import assign, attend, heed
 from .broker import broker_for
 from .claim import state_folder
 from .config import Settings
-from .deck import Deck
+from .deck import deck_for
 from .engine import Engine
-from .errors import ConfigError, SessionError
+from .errors import ConfigError
 from .keys import listening
 from .mqtt import MqttSink
 from .orders import mark_all, obey
 from .outcome import OutcomeSink, report
 from .pipeline import Wearer, enrol, run
-from .recorder import Recorder, describe
 from .remember import Memory
 from .sink import FanOut, JsonSink, ReaderGone, Sink
 from .terminal import TerminalSink
-
-if TYPE_CHECKING:
-    from ..models.predictor import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +137,8 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         ]
         mqtt = await stack.enter_async_context(MqttSink.open(address, topic=settings.topic))
         sinks: list[Sink] = [mqtt, terminal, outcomes]
-        deck = _deck(settings, predictor.manifest, wearers, clock)
+        ids = [wearer.device.id for wearer in wearers]
+        deck = deck_for(settings, predictor.manifest, ids, clock)
         recorder = await stack.enter_async_context(deck.running(settings.record))
         sinks.append(deck)
         if recorder is not None:
@@ -186,60 +181,6 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
                 for line in [*report(wearers, outcomes.of, population), cost(streamed, spent)]:
                     terminal.say(line)
     return 0
-
-
-def _deck(
-    settings: Settings, manifest: Manifest, wearers: Sequence[Wearer], clock: SystemClock
-) -> Deck:
-    """Return what records this run."""
-
-    told = describe(settings, manifest)
-    subjects = named(settings.subject, [wearer.device.id for wearer in wearers])
-
-    def begin(path: Path | None, tag: str) -> Recorder:
-        return Recorder(
-            path or recordings(settings.record),
-            clock,
-            told,
-            keep_address=settings.keep_address,
-            subjects=subjects,
-            tag=tag,
-        )
-
-    return Deck(begin)
-
-
-def recordings(path: Path | None) -> Path:
-    """Return the folder of recordings that a command begins: that of `path`, else our own.
-
-    Raises:
-        SessionError: There can be none.
-    """
-    if path is not None:
-        return path if path.is_dir() else path.parent
-    folder = state_folder() / "recordings"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SessionError(f"{folder}: cannot be made ({error.strerror})") from None
-    return folder
-
-
-def named(given: Sequence[str], devices: Sequence[str]) -> dict[str, str]:
-    """Return who wears what, of ``[DEVICE=]NAME``; the name under "" is everybody's.
-
-    Raises:
-        ConfigError: Nobody can tell whose name it is.
-    """
-    found: dict[str, str] = {}
-    for text in given:
-        device, equals, name = text.rpartition("=")
-        if not equals and len(devices) > 1:
-            raise ConfigError(f"--subject: who is {name!r}? for example {devices[0]}={name}")
-        if not name.strip() or (equals and device not in devices):
-            raise ConfigError(f"--subject: {text!r} is not [DEVICE=]NAME; there is {list(devices)}")
-        found[device] = name.strip()
-    return found
 
 
 def _pressed(wearers: Sequence[Wearer], clock: SystemClock, text: str) -> None:

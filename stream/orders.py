@@ -41,6 +41,8 @@ async def _obey(command: Command, wearers: Sequence[Wearer], clock: HostClock, d
     live = wearer.device.source == "live"
     if live and not wearer.heard:
         raise SessionError(f"{command.device} sends nothing at present; try again later")
+    if wearer.first is None and not isinstance(command, Calibrate):
+        raise SessionError(f"{command.device} has sent nothing yet; try again later")
     if isinstance(command, Record):
         await (start(wearer, deck) if command.record else stop(wearer, deck))
         return

@@ -37,11 +37,10 @@ from innpar.stream.attend import heed
 from innpar.stream.cli import main
 from innpar.stream.command import CommandError, Mark, Record, parse_command
 from innpar.stream.config import load
-from innpar.stream.deck import Deck
+from innpar.stream.deck import Deck, named, recordings
 from innpar.stream.engine import Engine
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.estimate import Item
-from innpar.stream.live import named, recordings
 from innpar.stream.orders import mark, mark_all, start, stop
 from innpar.stream.payload import beat_payload
 from innpar.stream.pipeline import Wearer, enrol, run

@@ -16,7 +16,7 @@ from .figures import Course
 from .findings import Extreme, dips, night, sustained, trend, weights
 from .heart import variability
 
-MOST = 20
+MOST = 12
 """Rows of a table; of more the number is told."""
 
 Row = Sequence[Any]
