@@ -8,11 +8,13 @@ that fails is left out and counted.
 from __future__ import annotations
 
 import functools
+import gc
 import io
 import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -218,11 +220,12 @@ class SessionFile:
         summary = self._at(start, length)
         if zlib.crc32(tail[: _RECORD.size + 16], zlib.crc32(summary)) != crc:
             return False
-        for opcode, start, stop in _places(summary):
-            if opcode == CHUNK_INDEX:
-                self.blocks.append(_indexed(summary, start))
-            elif opcode == CHANNEL:
-                self._define(summary[start:stop])
+        with _uncollected():
+            for opcode, start, stop in _places(summary):
+                if opcode == CHUNK_INDEX:
+                    self.blocks.append(_indexed(summary, start))
+                elif opcode == CHANNEL:
+                    self._define(summary[start:stop])
         return True
 
     def _walk(self) -> None:
@@ -275,6 +278,18 @@ class SessionFile:
 
 _OUTSIDE = frozenset((HEADER, CHUNK, MESSAGE_INDEX, DATA_END, 3, CHANNEL, MESSAGE, 9, 12))
 """Records that may stand between the beginning and the end of the data."""
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Hold the garbage collector back: it would look at a day's blocks again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _places(records: bytes) -> Iterator[tuple[int, int, int]]:

@@ -26,11 +26,14 @@ from innpar.devices.session_items import (
     to_json,
 )
 from innpar.devices.session_write import Writer
-from innpar.stream.session_export import export
+from innpar.stream.export.formats import export
+from innpar.stream.reporting.write import report
 
 RATE, CHANNELS = 176, ("ppg0", "ppg1", "ppg2", "ambient")
 ROWS = 72
 """Samples in a notification of a Verity Sense, about."""
+GRID = 8_000_000
+"""ns between two samples of the reconstructed pressure."""
 START = 1_700_000_000 * NS
 
 
@@ -46,7 +49,11 @@ def write(path: Path, hours: float) -> tuple[float, int]:
     counts = np.rint(wave + rng.normal(0, 30, (RATE * 600, 4)))
     frame = rng.bytes(ROWS * 4 * 10 // 8)
     beat = {"schema": "bp-beat/1", "sbp": 121.5, "dbp": 74.9, "map": 91.2, "quality": 0.93}
-    beat |= {"abp": np.round(80 + 20 * rng.random(110), 1).tolist(), "valid": True}
+    beat |= {"dbp": 74.9, "hr": 70.0, "valid": True, "reasons": [], "source": "simulated"}
+    sides = {key: [60.1, 130.2] for key in ("sbp", "dbp", "map")}
+    beat |= {"interval": {"level": 0.9, **sides}}
+    waves = np.round(80 + 20 * rng.random((64, 110)), 1).tolist()
+    foot = START // GRID
     raw, row = 0, 0
     began = time.process_time()
     with path.open("xb", buffering=0) as file:
@@ -68,9 +75,12 @@ def write(path: Path, hours: float) -> tuple[float, int]:
             chunk = Chunk("bench", "ppg", CHANNELS, RATE, at, data)
             writer.add(ppg, now, clock.now(), pack_chunk(chunk))
             if row // ROWS % 2:
-                writer.add(
-                    beats, now, now, to_json({**beat, "seq": row // ROWS // 2, "t": now / NS})
-                )
+                length = now // GRID - foot
+                samples = waves[row // ROWS % 64][:length]
+                wave = {"start": foot * GRID / NS, "rate": 125, "samples": samples}
+                foot += length
+                told = {**beat, "seq": row // ROWS // 2, "t": round(now / NS, 3), "abp": wave}
+                writer.add(beats, now, now, to_json(told))
             writer.flush()
             raw += len(frame)
             row += ROWS
@@ -111,6 +121,9 @@ def main(hours: float) -> int:
         export(path, Path(folder) / "edf", "edf")
         took = time.perf_counter() - before
         print(f"export to EDF+: {took:.1f} s")
+        before = time.perf_counter()
+        report(path, Path(folder) / "report.html")
+        print(f"report: {time.perf_counter() - before:.1f} s")
         memory = peak_memory()
         print(f"{memory:.0f} MB of memory at most")
     return 0 if slowest < 1 and took < 60 and memory < 1024 and share < 0.05 else 1

@@ -6,12 +6,17 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..devices import Device, DeviceError, Event, HostClock
 from ..devices.cuff import Cuff
 from .errors import ConfigError
+from .orders import mark_all
 from .pipeline import Wearer
 from .sink import Sink
+
+if TYPE_CHECKING:
+    from ..devices.lsl_marks import LslMarks
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +60,19 @@ async def attend(cuff: Cuff, wearers: Sequence[Wearer], sink: Sink, clock: HostC
     except DeviceError as error:
         now = clock.now()
         await sink.send(Event(cuff.id, "notice", now, now, {"text": str(error)}))
+
+
+async def heed(marks: LslMarks, wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
+    """Put other programs' markers into everybody's stream, for ever."""
+    try:
+        async with marks.open(clock=clock) as events:
+            async for event in events:
+                mark_all(wearers, str(event.detail["text"]), clock, event.start)
+    except DeviceError as error:
+        now = clock.now()
+        for wearer in wearers:
+            detail = {"text": f"no markers from LSL: {error}"}
+            await sink.send(Event(wearer.device.id, "notice", now, now, detail))
 
 
 def order(wearer: Wearer, reading: Event) -> None:

@@ -27,6 +27,7 @@ Research software: not a medical device, not for diagnosis or treatment.
 Command = Callable[[argparse.Namespace], int]
 
 SESSION = ("info", "verify", "repair", "cut", "merge", "redact", "export", "plot")
+FORMATS = ("csv", "parquet", "edf", "wfdb", "xdf", "fhir")
 
 
 def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
@@ -92,6 +93,12 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         help="record radio addresses as they are, not as pseudonyms",
     )
     run.add_argument(
+        "--subject",
+        action="append",
+        metavar="[DEVICE=]NAME",
+        help="whom the recording is of; a pseudonym where nobody is named",
+    )
+    run.add_argument(
         "--json", action="store_const", const=True, help="beats as JSON lines on standard output"
     )
     run.add_argument(
@@ -112,6 +119,13 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         action="store_const",
         const=True,
         help="PPG, ABP and beats as LSL streams too, for LabRecorder",
+    )
+    run.add_argument(
+        "--lsl-markers",
+        nargs="?",
+        const="",
+        metavar="QUERY",
+        help="other programs' markers, from LSL streams of type Markers, or name=…",
     )
     run.add_argument("--verbose", action="store_const", const=True, help="say more")
 
@@ -183,8 +197,14 @@ def _parser() -> argparse.ArgumentParser:
     session.add_argument("--from", dest="from_", type=float, default=0.0, metavar="SECONDS")
     session.add_argument("--to", type=float, default=float("inf"), metavar="SECONDS")
     session.add_argument(
-        "--format", choices=["csv", "edf"], default="csv", help="of an export (csv)"
+        "--at", metavar="TIME", help="plot a detail from there: seconds, H:MM:SS or ISO-8601"
     )
+    session.add_argument("--seconds", type=float, default=10.0, help="that a detail shows (10)")
+    session.add_argument("--format", choices=FORMATS, default="csv", help="of an export (csv)")
+
+    report = command("report", "a session as one HTML page to read and print", _report)
+    report.add_argument("file", type=Path, metavar="FILE")
+    report.add_argument("out", type=Path, nargs="?", metavar="OUT.html")
 
     config = command("config", "write a commented configuration", _config)
     config.add_argument("action", choices=["init"])
@@ -289,10 +309,12 @@ FLAGS = (
     "duration",
     "record",
     "keep_address",
+    "subject",
     "json",
     "virtual",
     "fault",
     "lsl_out",
+    "lsl_markers",
     "verbose",
 )
 
@@ -349,10 +371,16 @@ def _session(options: argparse.Namespace) -> int:
     if options.action == "plot":
         from .session_plot import plot
 
-        return plot(file, out)
-    from .session_export import export
+        return plot(file, out, options.at, options.seconds)
+    from .export.formats import export
 
     return export(file, out, options.format)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from .reporting.write import report
+
+    return report(options.file, options.out)
 
 
 def _devices(_: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What a subscriber may ask of a wearer: ``<root>/cmd/<device>/calibrate`` and ``mark``."""
+"""What a subscriber may ask of a wearer on ``<root>/cmd/<device>/…``: calibrate, mark, record."""
 
 from __future__ import annotations
 
@@ -60,8 +60,31 @@ class Mark:
     reply: Reply | None = None
 
 
-Command = Calibrate | Mark
-NAMES = ("calibrate", "mark")
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Begin a recording of a device, or end it.
+
+    Attributes:
+        record: Whether to begin.
+    """
+
+    device: str
+    record: bool
+    reply: Reply | None = None
+
+
+Command = Calibrate | Mark | Record
+EXAMPLES = {
+    "calibrate": '{"sbp":128,"dbp":79}',
+    "mark": '{"text":"stood up"}',
+    "record": '{"record":true}',
+}
+NAMES = tuple(EXAMPLES)
+
+
+def name_of(command: Command) -> str:
+    """Return the last level of a command's topic."""
+    return type(command).__name__.lower()
 
 
 def parse_command(name: str, device: str, payload: bytes, reply: Reply | None) -> Command:
@@ -78,8 +101,11 @@ def parse_command(name: str, device: str, payload: bytes, reply: Reply | None) -
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
-        example = '{"sbp":128,"dbp":79}' if name == "calibrate" else '{"text":"stood up"}'
-        raise CommandError(f"a {name} command is JSON such as {example}")
+        raise CommandError(f"a {name} command is JSON such as {EXAMPLES[name]}")
+    if name == "record":
+        if not isinstance(message.get("record"), bool):
+            raise CommandError("'record' is true or false")
+        return Record(device, message["record"], reply)
     time = _time(message.get("time"))
     if name == "mark":
         text = message.get("text")

@@ -19,7 +19,7 @@ from .errors import ConfigError
 log = logging.getLogger(__name__)
 
 PREFIX = "INNPAR_"
-LISTS = ("device", "cuff", "fault")
+LISTS = ("device", "cuff", "fault", "subject")
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _CUFF = re.compile(
@@ -65,10 +65,12 @@ class Settings(BaseModel):
     wrist_height: Annotated[float | None, Field(ge=-150, le=150)] = None
     record: Path | None = None
     keep_address: bool = False
+    subject: list[str] = []
     json_: Annotated[bool, Field(alias="json")] = False
     virtual: bool = False
     fault: list[str] = []
     lsl_out: bool = False
+    lsl_markers: str | None = None
     verbose: bool = False
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ..devices import Event
 from .bridge import Bridge
-from .command import Calibrate, Command, CommandError, Reply, parse_command
+from .command import Command, CommandError, Reply, name_of, parse_command
 from .link import Received
 from .payload import Parcel, parcel, reply_parcel
 
@@ -47,8 +47,7 @@ class Intake:
 
     def answer(self, command: Command, error: str | None) -> None:
         """Tell the asker how it went: on the response topic, else a failure as an event."""
-        name = "calibrate" if isinstance(command, Calibrate) else "mark"
-        self._tell(name, command.device, command.reply, error)
+        self._tell(name_of(command), command.device, command.reply, error)
 
     def _tell(self, name: str, device: str, reply: Reply | None, error: str | None) -> None:
         if reply is not None and self._bridge.may_answer(reply.topic):

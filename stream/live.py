@@ -10,24 +10,26 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from functools import partial
 
-from ..devices import Device, Event
+from ..devices import Device
 from ..devices.addresses import Addresses
 from ..devices.pace import Pace, SystemClock
 from ..devices.registry import create
 from ..devices.sought import Sought
 from .address import Address
-from .attend import assign, attend
+from .attend import assign, attend, heed
 from .broker import broker_for
 from .claim import state_folder
-from .command import Calibrate
 from .config import Settings
+from .deck import deck_for
 from .engine import Engine
 from .errors import ConfigError
+from .keys import listening
 from .mqtt import MqttSink
+from .orders import mark_all, obey
 from .outcome import OutcomeSink, report
 from .pipeline import Wearer, enrol, run
-from .recorder import Recorder, describe
 from .remember import Memory
 from .sink import FanOut, JsonSink, ReaderGone, Sink
 from .terminal import TerminalSink
@@ -154,12 +156,11 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         ]
         mqtt = await stack.enter_async_context(MqttSink.open(address, topic=settings.topic))
         sinks: list[Sink] = [mqtt, terminal, outcomes]
-        recorder: Recorder | None = None
-        if settings.record is not None:
-            told = describe(settings, predictor.manifest)
-            recorder = Recorder(settings.record, clock, told, keep_address=settings.keep_address)
-            await stack.enter_async_context(recorder.running())
-            sinks.append(recorder)
+        ids = [wearer.device.id for wearer in wearers]
+        deck = deck_for(settings, predictor.manifest, ids, clock)
+        recorder = await stack.enter_async_context(deck.running(settings.record))
+        sinks.append(deck)
+        if recorder is not None:
             terminal.say(f"recording to {recorder.path}")
         if settings.lsl_out:
             from .lsl_sink import LslSink
@@ -169,12 +170,19 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
             sinks.append(await stack.enter_async_context(JsonSink.open(sys.stdout)))
         terminal.say(_welcome(address, settings.topic))
         out = FanOut(sinks)
-        aside = [asyncio.create_task(obey(mqtt, wearers), name="commands")]
+        aside = [asyncio.create_task(obey(mqtt, wearers, clock, deck), name="commands")]
+        if settings.lsl_markers is not None:
+            from ..devices.lsl_marks import LslMarks
+
+            marks = LslMarks(settings.lsl_markers)
+            aside.append(asyncio.create_task(heed(marks, wearers, out, clock), name="markers"))
         aside += [asyncio.create_task(attend(cuff, wearers, out, clock)) for cuff in cuffs]
         began = time.process_time()
         try:
-            with terminal:
-                await run(wearers, engine, out, clock, recorder)
+            with terminal, listening(sys.stdin, partial(_pressed, wearers, clock)) as keys:
+                if keys:
+                    terminal.say("space, a letter or a digit marks the moment; Ctrl-C ends")
+                await run(wearers, engine, out, clock, deck)
                 # What the broker does not take by then is spooled and delivered by the next run.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LAST_DELIVERY):
@@ -192,6 +200,10 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
                 for line in [*report(wearers, outcomes.of, population), cost(streamed, spent)]:
                     terminal.say(line)
     return 0
+
+
+def _pressed(wearers: Sequence[Wearer], clock: SystemClock, text: str) -> None:
+    mark_all(wearers, text, clock)
 
 
 def _broker(url: str | None) -> AbstractAsyncContextManager[Address]:
@@ -220,29 +232,3 @@ def cost(signal_seconds: float, cpu_seconds: float) -> str:
         f"{signal_seconds:.0f} s of signal in {cpu_seconds:.1f} CPU-seconds: "
         f"{speed:.0f} s of signal a CPU-second, model included; {peak:.0f} MB at most"
     )
-
-
-async def obey(mqtt: MqttSink, wearers: Sequence[Wearer]) -> None:
-    """Put what subscribers ask for into the stream it is meant for."""
-    async for command in mqtt.commands():
-        wearer = next((one for one in wearers if one.device.id == command.device), None)
-        if wearer is None:
-            mqtt.answer(command, f"no device is called {command.device!r} here")
-            continue
-        if wearer.device.source == "live" and not wearer.heard:
-            mqtt.answer(command, f"{command.device} sends nothing at present; try again later")
-            continue
-        # A recording lives in its own time, where a clock on the wall means nothing.
-        live = wearer.device.source == "live" and command.time is not None
-        at = command.time if live and command.time is not None else wearer.last
-        if isinstance(command, Calibrate):
-            detail = {"sbp": command.sbp, "dbp": command.dbp}
-            event = Event(command.device, "cuff", at, at, detail)
-        else:
-            event = Event(command.device, "marker", at, at, {"text": command.text})
-        try:
-            wearer.orders.put_nowait(event)
-        except asyncio.QueueFull:
-            mqtt.answer(command, "too many commands are waiting; try again")
-        else:
-            mqtt.answer(command)

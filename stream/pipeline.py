@@ -19,6 +19,7 @@ import numpy as np
 
 from ..devices import NS, Chunk, Device, DeviceError, Event, HostClock
 from .calibration import Cuff, Question
+from .deck import Deck
 from .engine import Engine
 from .estimate import Birth, Item, State
 from .finish import Finisher
@@ -182,7 +183,7 @@ async def run(
     engine: Engine,
     sink: Sink,
     clock: HostClock,
-    recorder: Recorder | None = None,
+    recorder: Recorder | Deck | None = None,
 ) -> None:
     """Stream every wearer until the sources end, the duration is over, or this is cancelled.
 
@@ -237,7 +238,7 @@ async def stream(
     engine: Engine,
     sink: Sink,
     clock: HostClock,
-    recorder: Recorder | None = None,
+    recorder: Recorder | Deck | None = None,
 ) -> None:
     """Stream one wearer."""
     device = wearer.device

@@ -15,7 +15,6 @@ import io
 import json
 import logging
 import os
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -44,6 +43,7 @@ from ..devices.session_write import Writer
 from .errors import SessionError
 from .estimate import Estimate, Item
 from .payload import beat_payload
+from .pseudonym import Pseudonyms
 
 if TYPE_CHECKING:
     from ..models.predictor import Manifest
@@ -67,6 +67,9 @@ class Recorder:
         run: What is running, as `describe` returns it.
         keep_address: Whether radio addresses are written as they are, not as a pseudonym that
             differs from file to file.
+        subjects: Who wears what, by the id a device was asked for by, which may be the beginning
+            of the one it has; "" for everybody. A pseudonym where nobody is named.
+        tag: Ends the dated name of a file in a folder.
 
     Attributes:
         path: The file.
@@ -77,11 +80,19 @@ class Recorder:
     """
 
     def __init__(
-        self, path: Path, clock: HostClock, run: Mapping[str, Any], *, keep_address: bool = False
+        self,
+        path: Path,
+        clock: HostClock,
+        run: Mapping[str, Any],
+        *,
+        keep_address: bool = False,
+        subjects: Mapping[str, str] | None = None,
+        tag: str = "",
     ) -> None:
         self._clock = clock
-        self._salt = b"" if keep_address else secrets.token_bytes(16)
-        self.path = _named(path, clock)
+        self._pseudonyms = Pseudonyms(keep=keep_address)
+        self._subjects = subjects or {}
+        self.path = _named(path, clock, tag)
         self.failed = ""
         self._untold: set[str] = set()
         self._known: set[str] = set()
@@ -89,7 +100,7 @@ class Recorder:
         try:
             self._file = io.FileIO(self.path, "x")
             self._writer = Writer(self._file, f"innpar-stream {version('innpar-stream')}")
-            self._put(RUN, JSON, clock.now(), to_json(run))
+            self._put(RUN, JSON, clock.now(), to_json(self._pseudonyms.hidden(run)))
             self._writer.flush()
         except FileExistsError:
             raise SessionError(
@@ -108,8 +119,15 @@ class Recorder:
             "polarity": device.polarity,
             "site": device.site,
             "session": session,
+            "subject": self._subject(device.id),
         }
         self._put(str(Topic(device.id, ABOUT)), JSON, self._clock.now(), to_json(told))
+
+    def _subject(self, device: str) -> str:
+        for name, subject in self._subjects.items():
+            if not name or device == name or device.startswith(f"{name}-"):
+                return subject
+        return self._pseudonyms.subject()
 
     def tap(self, device: Device) -> Tap:
         """Return what takes a device's frames."""
@@ -127,7 +145,8 @@ class Recorder:
         """
         if isinstance(item, Event):
             topic = str(Topic(item.device, EVENTS))
-            self._put(topic, JSON, item.start, pack_event(self._pseudonymous(item)))
+            told = replace(item, detail=self._pseudonyms.hidden(item.detail))
+            self._put(topic, JSON, item.start, pack_event(told))
         else:
             at = int(item.times[-1]) if len(item) else 0
             topic, labels = str(Topic(item.device, item.signal)), "\t".join(item.channels)
@@ -137,13 +156,6 @@ class Recorder:
         self._untold.discard(item.device)
         now = self._clock.now()
         return [Event(item.device, "notice", now, now, {"text": self.failed})]
-
-    def _pseudonymous(self, event: Event) -> Event:
-        address = event.detail.get("address")
-        if not self._salt or not isinstance(address, str):
-            return event
-        name = hashlib.blake2b(address.encode(), key=self._salt, digest_size=6).hexdigest()
-        return replace(event, detail={**event.detail, "address": f"pseudonym-{name}"})
 
     async def send(self, item: Item) -> None:
         """Record a beat; see `Sink`."""
@@ -224,12 +236,12 @@ class Recorder:
         self._file.close()
 
 
-def _named(path: Path, clock: HostClock) -> Path:
+def _named(path: Path, clock: HostClock, tag: str = "") -> Path:
     path = path.expanduser()
     if not path.is_dir():
         return path
     began = datetime.fromtimestamp(clock.now() // 1_000_000_000, UTC)
-    name = f"session-{began:%Y-%m-%dT%H%M%SZ}"
+    name = f"session-{began:%Y-%m-%dT%H%M%SZ}" + (f"-{tag}" if tag else "")
     # Two runs may begin in the same second.
     names = (f"{name}{f'-{n}' if n else ''}.mcap" for n in range(1000))
     return next(path / file for file in names if not (path / file).exists())

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
+
+import numpy as np
 
 from ..devices import NS
 from ..devices.session_read import SessionFile
 from ..devices.session_write import Writer
+from .beat_table import BeatTable
 from .errors import SessionError
 from .payload import iso
-from .survey import Found, Survey, Track, survey
+from .survey import Found, Survey, Track, shown, survey
 
 MOST_LINES = 10
 """Gaps that are listed; of more only the number is told."""
@@ -54,12 +54,8 @@ def wrong(found: Survey) -> Iterator[str]:
         for signal, track in device.tracks.items():
             if track.disordered:
                 yield f"{device.id}: {track.disordered} {signal} samples are out of order"
-        # Beats end where the run did; a number left out between two of them is a loss.
-        told = (beat.get("seq") for beat in device.beats)
-        numbers = [number for number in told if isinstance(number, int)]
-        lost = sum(b != a + 1 for a, b in pairwise(numbers))
-        if lost:
-            yield f"{device.id}: beats are missing in {lost} places"
+        if device.beats.breaks:
+            yield f"{device.id}: beats are missing in {device.beats.breaks} places"
 
 
 def describe(found: Survey) -> Iterator[str]:
@@ -77,7 +73,9 @@ def describe(found: Survey) -> Iterator[str]:
 
 def _device(device: Found) -> Iterator[str]:
     about = device.about
-    yield f"{device.id}: {about.get('source', 'unknown source')}, worn at {about.get('site', '?')}"
+    whose = f", of {about['subject']}" if about.get("subject") else ""
+    source = about.get("source", "unknown source")
+    yield f"{device.id}: {source}, worn at {about.get('site', '?')}{whose}"
     for signal, track in device.tracks.items():
         yield f"  {_signal(signal, track)}"
     if device.frames:
@@ -87,12 +85,19 @@ def _device(device: Found) -> Iterator[str]:
         yield from _gaps(device, ppg)
     for event in device.of("cuff"):
         yield f"  cuff {event.detail.get('sbp')}/{event.detail.get('dbp')} at {iso(event.start)}"
+    markers = device.of("marker")
+    for event in markers[:MOST_LINES]:
+        yield f"  marker at {iso(event.start)}: {event.detail.get('text')}"
+    if len(markers) > MOST_LINES:
+        yield f"  … and {len(markers) - MOST_LINES} more markers"
+    dropped = device.dropped
+    yield f"  drops: {'; '.join(dropped[-MOST_LINES:]) if dropped else 'none'}"
     clocks = device.of("clock")
     if clocks:
         skews = [float(event.detail["skew_ppm"]) for event in clocks]
         yield f"  clock: {skews[-1]:+.1f} ppm at the end ({min(skews):+.1f} to {max(skews):+.1f})"
     if device.beats:
-        yield from _beats(device)
+        yield from _beats(device.beats)
 
 
 def _signal(signal: str, track: Track) -> str:
@@ -119,25 +124,22 @@ def _gaps(device: Found, ppg: Track) -> Iterator[str]:
         yield f"    … and {len(ppg.holes) - MOST_LINES} more"
 
 
-def _beats(device: Found) -> Iterator[str]:
-    beats = device.beats
-    valid = [beat for beat in beats if beat.get("valid")]
-    quality = [float(beat["quality"]) for beat in beats if beat.get("quality") is not None]
-    line = f"  {len(beats)} beats, {len(valid)} with pressures"
-    if quality:
-        line += f"; median quality {median(quality):.2f}"
-    yield line
-    reasons = Counter(reason for beat in beats for reason in beat.get("reasons") or ())
-    if reasons:
-        yield "    without: " + ", ".join(f"{why} {n}" for why, n in reasons.most_common())
-    if valid:
-        middle = {key: median(float(b[key]) for b in valid) for key in ("sbp", "dbp", "map", "hr")}
-        yield (
-            f"    median {middle['sbp']:.0f}/{middle['dbp']:.0f} mmHg, MAP {middle['map']:.0f}, "
-            f"heart rate {middle['hr']:.0f}"
+def _beats(beats: BeatTable) -> Iterator[str]:
+    quality, usable = beats.column("quality"), beats.usable
+    yield (
+        f"  {len(beats)} beats, {int(usable.sum())} with pressures; "
+        f"median quality {np.nanmedian(quality):.2f}"
+    )
+    if beats.reasons:
+        counted = (f"{why} {n}" for why, n in beats.reasons.most_common())
+        yield f"    without: {', '.join(counted)}"
+    if usable.any():
+        sbp, dbp, map_, hr = (
+            np.nanmedian(beats.column(name)[usable]) for name in ("sbp", "dbp", "map", "hr")
         )
-    states = Counter(str((beat.get("calibration") or {}).get("state")) for beat in beats)
-    yield "    calibration: " + ", ".join(f"{state} {n}" for state, n in states.most_common())
+        yield f"    median {sbp:.0f}/{dbp:.0f} mmHg, MAP {map_:.0f}, heart rate {hr:.0f}"
+    states = (f"{state} {n}" for state, n in beats.states.most_common())
+    yield f"    calibration: {', '.join(states)}"
 
 
 def repair(path: Path, out: Path | None) -> int:
@@ -167,7 +169,8 @@ def _copy(file: SessionFile, out: Path) -> int:
     kept = 0
     with io.FileIO(out, "x") as target:
         writer = Writer(target, "innpar-stream session repair")
-        for place in range(len(file.blocks)):
+        count = len(file.blocks)
+        for place in shown(range(count), f"repairing {file.path.name}", count, int):
             for message in file.messages([place]):
                 channel = file.channels.get(message.channel)
                 if channel is None:

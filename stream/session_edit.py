@@ -26,6 +26,7 @@ from ..devices.session_look import LASTING, devices_in, entry_of, extent
 from ..devices.session_read import Message, SessionFile
 from ..devices.session_write import Writer
 from .errors import SessionError
+from .survey import progress
 
 PRIVATE = ("address", "name", "serial", "subject", "user")
 """What a device's ``connected`` event may tell that leads to a person."""
@@ -138,6 +139,9 @@ def redact(path: Path, out: Path) -> int:
             run.pop("configuration", None)
             return [Piece(topic, to_json(run), time)]
         name = names.setdefault(topic.device, f"wearer-{len(names) + 1}")
+        if topic.what == ABOUT:
+            known = from_json(data)
+            data = to_json({key: value for key, value in known.items() if key not in PRIVATE})
         entry = entry_of(file, message)
         if isinstance(entry, Event):
             detail = {key: v for key, v in entry.detail.items() if key not in PRIVATE}
@@ -173,7 +177,7 @@ def _write(files: Sequence[SessionFile], out: Path, edit: Edit) -> int:
         with io.FileIO(out, "x") as target:
             writer = Writer(target, "innpar-stream session")
             for file in files:
-                for message in file.messages():
+                for message in progress(file.messages(), len(file.blocks), file):
                     channel = file.channels.get(message.channel)
                     if channel is None:
                         continue

@@ -1,96 +1,226 @@
-"""A session on one page: pressures with their intervals, heart rate, quality, and gaps."""
+"""A session as a picture: pressures and intervals, heart rate, quality and gaps; or a detail.
+
+The file's suffix says which kind of picture: ``.png``, ``.svg``, ``.pdf``, or ``.html``.
+"""
 
 from __future__ import annotations
 
+import html
+import io
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..devices import NS
-from .errors import SessionError
+from ..devices import NS, Event
+from ..devices.session_look import about, devices_in, extent
+from ..devices.session_read import SessionFile
+from .errors import ConfigError, SessionError
+from .payload import iso
+from .stretch import Stretch, pulse, stretch
 from .survey import Found, survey
 
 COLOURS = {"sbp": "#b2182b", "map": "#444444", "dbp": "#2166ac"}
+PULSE, HEART, GOOD, TRUE = "#1b7837", "#762a83", "#1b7837", "#999999"
 MOST_POINTS = 20_000
+LONGEST = 120.0
+"""Seconds in one detail."""
+KINDS = (".png", ".svg", ".pdf", ".html")
 NOTE = "Research software: not a medical device, not for diagnosis or treatment."
 
 
-def plot(path: Path, out: Path | None) -> int:
-    """Draw a session's overview; return the exit status.
+def plot(path: Path, out: Path | None, at: str | None = None, seconds: float = 10.0) -> int:
+    """Draw a session's overview, or some seconds of it in detail; return the exit status.
+
+    Args:
+        path: The session.
+        out: The picture; beside the session where None.
+        at: Where the detail begins: seconds after the first sample, H:MM:SS, or a moment in
+            ISO-8601 with a time zone; None for the overview.
+        seconds: That it shows.
 
     Raises:
-        SessionError: matplotlib is not installed, or the picture cannot be written.
+        SessionError: matplotlib is not installed, there is nothing to draw, or the picture cannot
+            be written.
+        ConfigError: There is no such moment, or no such kind of picture.
         DeviceError: There is no such file, or it is no session.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise SessionError("a plot needs matplotlib: pip install 'innpar-stream[report]'") from None
+    out = out or path.with_suffix(".png")
+    if out.suffix.lower() not in KINDS:
+        raise ConfigError(f"{out}: a picture's name ends with {', '.join(KINDS)}")
+    if at is not None and not 0 < seconds <= LONGEST:
+        raise ConfigError(f"--seconds: more than 0 and at most {LONGEST:g}, not {seconds:g}")
+    drawn = _overview(path, Figure) if at is None else _detail(path, Figure, at, seconds)
+    figure, said = drawn
+    _save(figure, out, path.name)
+    print(f"{out}: {said}")
+    return 0
+
+
+def _overview(path: Path, figure_of: Any) -> tuple[Any, str]:
     found = survey(path)
     devices = [device for device in found.devices.values() if "ppg" in device.tracks]
     if not devices:
         raise SessionError(f"{path}: no PPG was recorded in it; there is nothing to plot")
-    out = out or path.with_suffix(".png")
-    figure = Figure(figsize=(12, 7 * len(devices)), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    for rows, device in zip(
-        figure.subfigures(len(devices), 1, squeeze=False), devices, strict=True
-    ):
+    figure = figure_of(figsize=(12, 7 * len(devices)), dpi=110, layout="constrained")
+    parts = figure.subfigures(len(devices), 1, squeeze=False)
+    for rows, device in zip(parts, devices, strict=True):
         _draw(rows[0], device)
-    figure.supxlabel(NOTE, fontsize=8, color="#666666")
+    return figure, f"{sum(len(device.beats) for device in devices)} beats"
+
+
+def _detail(path: Path, figure_of: Any, at: str, seconds: float) -> tuple[Any, str]:
+    with SessionFile(path) as file:
+        devices = devices_in(file)
+        if not devices:
+            raise SessionError(f"{path}: no PPG was recorded in it; there is nothing to plot")
+        shown = []
+        for device in devices:
+            first, last = extent(file, device)
+            low = moment(at, first)
+            if low < last and low + seconds * NS > first:
+                found = stretch(file, device, low, low + round(seconds * NS))
+                shown.append((device, about(file, device), found))
+    if not shown:
+        raise ConfigError(f"--at {at}: nothing was recorded then; see `session info {path}`")
+    figure = figure_of(figsize=(12, 5.5 * len(shown)), dpi=110, layout="constrained")
+    parts = figure.subfigures(len(shown), 1, squeeze=False)
+    for rows, (device, known, found) in zip(parts, shown, strict=True):
+        _draw_detail(rows[0], device, known, found)
+    return figure, f"{seconds:g} s, {sum(len(found.beats) for _, _, found in shown)} beats"
+
+
+def moment(text: str, first: int) -> int:
+    """Return the moment that was written, ns since the Unix epoch.
+
+    Args:
+        text: Seconds or H:MM:SS after the first sample, or ISO-8601 with a time zone.
+        first: Time of the first sample, ns since the Unix epoch.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if re.fullmatch(r"(\d+:)?\d+:\d+(\.\d+)?|\d+(\.\d+)?", text):
+        parts = [float(part) for part in reversed(text.split(":"))]
+        return first + round(sum(part * 60.0**n for n, part in enumerate(parts)) * NS)
     try:
-        figure.savefig(out, format="png")
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        when = datetime.min
+    if when.tzinfo is None:
+        raise ConfigError(
+            f"--at: seconds or H:MM:SS after the beginning, or 2026-11-23T14:02:11Z, not {text!r}"
+        )
+    since = when - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * NS + since.microseconds * 1000
+
+
+def _save(figure: Any, out: Path, title: str) -> None:
+    figure.supxlabel(NOTE, fontsize=8, color="#666666")
+    page = out.suffix.lower() == ".html"
+    image = io.BytesIO()
+    figure.savefig(image, format="svg" if page else out.suffix[1:].lower())
+    content = image.getvalue()
+    if page:
+        drawn = content[content.index(b"<svg") :].decode()
+        head = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title>"
+        content = f"{head}<style>svg{{max-width:100%;height:auto}}</style>{drawn}".encode()
+    try:
+        out.write_bytes(content)
     except OSError as error:
         raise SessionError(f"{out}: cannot be written ({error.strerror})") from None
-    print(f"{out}: {sum(len(device.beats) for device in devices)} beats")
-    return 0
 
 
 def _draw(figure: Any, device: Found) -> None:
-    """Draw one device."""
+    """Draw one device's course."""
     ppg = device.tracks["ppg"]
-    zero = ppg.first or 0
+    zero = (ppg.first or 0) / NS
     source = str(device.about.get("source", "unknown source")).upper()
     figure.suptitle(f"{device.id}  ({source})  {ppg.seconds / 60:.1f} min at {ppg.rate:g} Hz")
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1))
     pressure, heart, quality = axes
     # Where beats are more than points of the picture, every n-th tells as much.
-    beats = device.beats[:: max(1, len(device.beats) // MOST_POINTS)]
-    minutes = (_column(beats, "t") - zero / NS) / 60
+    every = max(1, len(device.beats) // MOST_POINTS)
+
+    def column(name: str) -> Any:
+        return device.beats.column(name)[::every]
+
+    minutes = (column("t") - zero) / 60
     for name, colour in COLOURS.items():
-        pressure.plot(minutes, _column(beats, name), color=colour, lw=1, label=name.upper())
-        low, high = _interval(beats, name)
+        pressure.plot(minutes, column(name), color=colour, lw=1, label=name.upper())
+        low, high = column(f"{name}_low"), column(f"{name}_high")
         pressure.fill_between(minutes, low, high, color=colour, alpha=0.12, lw=0)
     for cuff in device.of("cuff"):
-        at = (cuff.start - zero) / NS / 60
+        at = (cuff.start / NS - zero) / 60
         pressures = [cuff.detail["sbp"], cuff.detail["dbp"]]
         pressure.plot([at, at], pressures, "k_-", ms=10, label="cuff")
     pressure.set_ylabel("mmHg")
     handles = dict(zip(*reversed(pressure.get_legend_handles_labels()), strict=True))
     pressure.legend(handles.values(), handles.keys(), loc="upper right", ncols=4)
-    heart.plot(minutes, _column(beats, "hr"), color="#762a83", lw=1)
+    heart.plot(minutes, column("hr"), color=HEART, lw=1)
     heart.set_ylabel("beats/min")
-    quality.plot(minutes, _column(beats, "quality"), color="#1b7837", lw=1)
-    quality.set_ylim(0, 1.05)
-    quality.set_ylabel("quality")
-    quality.set_xlabel("minutes")
+    quality.plot(minutes, column("quality"), color=GOOD, lw=1)
+    quality.set(ylim=(0, 1.05), ylabel="quality", xlabel="minutes")
+    for event in device.of("marker")[:1000]:
+        pressure.axvline((event.start / NS - zero) / 60, color="#e08214", lw=0.8)
     for axis in axes:
         axis.grid(alpha=0.3)
         for start, end in ppg.holes[:1000]:
-            axis.axvspan((start - zero) / NS / 60, (end - zero) / NS / 60, color="#999999", lw=0.5)
+            axis.axvspan((start / NS - zero) / 60, (end / NS - zero) / 60, color=TRUE, lw=0.5)
 
 
-def _column(beats: list[dict[str, Any]], name: str) -> npt.NDArray[np.float64]:
-    values = [beat.get(name) for beat in beats]
-    return np.array([np.nan if value is None else float(value) for value in values])
+def _draw_detail(figure: Any, device: str, known: dict[str, Any], found: Stretch) -> None:
+    """Draw some seconds of one device: pulse, pressure, and where beats were found."""
+    zero, length = found.low / NS, (found.high - found.low) / NS
+    source = str(known.get("source", "unknown source")).upper()
+    figure.suptitle(f"{device}  ({source})  {length:g} s from {iso(found.low)}")
+    light, pressure = figure.subplots(2, 1, sharex=True)
+    polarity = known.get("polarity")
+    times, values, label = pulse(found, polarity if polarity in (-1, 0, 1) else 0)
+    inside = (times >= zero) & (times < zero + length)
+    times, values = times[inside], values[inside]
+    for piece in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > 0.02) + 1):
+        light.plot(times[piece] - zero, values[piece], color=PULSE, lw=1.2)
+    light.set_ylabel(f"PPG {label}, upright".replace("  ", " "))
+    true_times, true = found.samples("abp")
+    if len(true_times):
+        true_seconds = true_times / NS - zero
+        pressure.plot(true_seconds, true[:, 0], color=TRUE, lw=1, label="true")
+    for beat in found.beats:
+        told = beat["abp"]
+        samples = told.get("samples") or []
+        at = told.get("start", beat["t"]) - zero + np.arange(len(samples)) / told["rate"]
+        pressure.plot(at, samples, color=COLOURS["sbp"], lw=1.2, label="reconstructed")
+        mark = {"color": COLOURS["sbp"]} if beat.get("valid") else {"color": TRUE, "ls": ":"}
+        for axis in (light, pressure):
+            axis.axvline(beat["t"] - zero, lw=0.6, alpha=0.6, **mark)
+        if beat.get("valid"):
+            pressures = [beat["sbp"], beat["dbp"]]
+            pressure.plot([at[0], beat["t"] - zero], pressures[::-1], "o", color="k", ms=3)
+    for event in found.events:
+        _note(light, event, zero)
+    if not found.beats:
+        pressure.text(0.5, 0.5, "no beat was published here", transform=pressure.transAxes)
+    handles = dict(zip(*reversed(pressure.get_legend_handles_labels()), strict=True))
+    if handles:
+        pressure.legend(handles.values(), handles.keys(), loc="upper right")
+    pressure.set(ylabel="mmHg", xlabel="seconds", xlim=(0, length))
+    for axis in (light, pressure):
+        axis.grid(alpha=0.3)
 
 
-def _interval(
-    beats: list[dict[str, Any]], name: str
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    pairs = [(beat.get("interval") or {}).get(name) or (np.nan, np.nan) for beat in beats]
-    both = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-    return both[:, 0], both[:, 1]
+def _note(axis: Any, event: Event, zero: float) -> None:
+    """Draw a gap, or a marker or reading with its words."""
+    at = event.start / NS - zero
+    if event.kind == "gap":
+        axis.axvspan(at, event.end / NS - zero, color=TRUE, alpha=0.4, lw=0)
+    elif event.kind in ("marker", "cuff"):
+        text = event.detail.get("text") or f"{event.detail.get('sbp')}/{event.detail.get('dbp')}"
+        axis.axvline(at, color="#e08214", lw=1.5)
+        axis.annotate(str(text), (at, 0.02), xycoords=("data", "axes fraction"), fontsize=8)

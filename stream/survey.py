@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,14 @@ from ..devices import NS, BadPacket, Chunk, Event
 from ..devices.session_items import ABOUT, BEATS, RUN, Frame, Topic, from_json
 from ..devices.session_look import entry_of, told_of
 from ..devices.session_read import Message, SessionFile
+from .beat_table import BeatTable
 from .resample import HOLE
+
+T = TypeVar("T")
+MANY = 2000
+"""Blocks, a quarter of an hour or so, from which on reading shows its progress."""
+OFTEN = 500
+"""Items between two looks at the screen."""
 
 
 @dataclass(slots=True)
@@ -80,7 +87,7 @@ class Found:
         frame_bytes: In them.
         events: How many of each kind.
         told: Every event but the changes of quality, in order.
-        beats: What was published, in order: ``bp-beat/1`` without the waveform.
+        beats: What was published.
     """
 
     id: str
@@ -90,7 +97,13 @@ class Found:
     frame_bytes: int = 0
     events: Counter[str] = field(default_factory=Counter)
     told: list[Event] = field(default_factory=list)
-    beats: list[dict[str, Any]] = field(default_factory=list)
+    beats: BeatTable = field(default_factory=BeatTable)
+
+    @property
+    def dropped(self) -> list[str]:
+        """What the device said of things thrown away, because they came too fast or not at all."""
+        texts = [str(event.detail.get("text", "")) for event in self.of("notice")]
+        return [text for text in texts if "dropped" in text or "has stopped" in text]
 
     def of(self, kind: str) -> list[Event]:
         """Return the events of one kind."""
@@ -160,9 +173,7 @@ class Survey:
         elif topic.what == ABOUT:
             found.about = from_json(message.data)
         elif topic.what == BEATS:
-            beat = from_json(message.data)
-            beat.pop("abp", None)
-            found.beats.append(beat)
+            found.beats.add(from_json(message.data))
 
 
 def survey(path: Path) -> Survey:
@@ -180,18 +191,32 @@ def survey(path: Path) -> Survey:
 
 
 def progress(messages: Iterable[Message], blocks: int, file: SessionFile) -> Iterator[Message]:
-    """Yield `messages`, showing on a terminal how far the file has been read."""
+    """Yield `messages`, showing on a terminal how far a file of many blocks has been read."""
+    start = file.blocks[0].start
+    total = max(file.blocks[-1].end, start + 1) - start
+    if blocks < MANY:
+        return iter(messages)
+    return shown(messages, f"reading {file.path.name}", total, lambda one: one.time - start)
+
+
+def shown(items: Iterable[T], text: str, total: int, done: Callable[[T], int]) -> Iterator[T]:
+    """Yield `items`, showing on a terminal how far that has come.
+
+    Args:
+        text: What is being done.
+        total: What there is to do, in any unit.
+        done: How much of it is done with an item.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    if not console.is_terminal or blocks < 2000:
-        yield from messages
+    if not console.is_terminal:
+        yield from items
         return
-    start, end = file.blocks[0].start, max(file.blocks[-1].end, file.blocks[0].start + 1)
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(f"reading {file.path.name}", total=end - start)
-        for number, message in enumerate(messages):
-            if number % 5000 == 0:
-                bar.update(task, completed=message.time - start)
-            yield message
+        task = bar.add_task(text, total=total)
+        for number, item in enumerate(items):
+            if number % OFTEN == 0:
+                bar.update(task, completed=done(item))
+            yield item

@@ -190,7 +190,7 @@ async def test_over_the_air_with_a_lost_link() -> None:
         sending = asyncio.ensure_future(send())
         heard = await listen(device, clock, live)
         sending.cancel()
-    assert device.id == "berrymed-c0ffee000001"
+    assert device.id == "berrymed-8beb5b"
     assert (device.site, device.polarity) == (FAMILY.site, 0)
     assert len(heard.told("connected")) == 2
     (gap,) = [e for e in heard.told("gap") if e.detail["lost"] is None]

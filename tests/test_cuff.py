@@ -185,7 +185,7 @@ def test_by_name() -> None:
     device = create("cuff:A0B1C2D3E4F5?for=polar-verity&user=2")
     assert isinstance(device, Cuff)
     assert (device.id, device.wearer, device.source) == (
-        "cuff-a0b1c2d3e4f5",
+        "cuff-11b336",
         "polar-verity",
         "live",
     )

@@ -19,7 +19,8 @@ SHORT = Pace(float("inf"), 0.4)
 
 
 def write(path: Path, start: int = START, identity: str = "demo") -> Path:
-    recorder = Recorder(path, VirtualClock(start), {"configuration": {"device": [identity]}})
+    run = {"configuration": {"device": [identity]}}
+    recorder = Recorder(path, VirtualClock(start), run, subjects={"": "Bert"})
     device = demo(30, id=identity, pace=SHORT)
     recorder.enrol(device, "s")
     for item in device.items(start):
@@ -61,7 +62,7 @@ def test_a_session_that_names_nobody(tmp_path: Path) -> None:
     with SessionFile(out) as file:
         everything = b"".join(message.data for message in file.messages())
         topics = {channel.topic for channel in file.channels.values()}
-    for word in (b"12345678", b"A0:9E", b"Anna"):
+    for word in (b"12345678", b"A0:9E", b"Anna", b"Bert", b"subject"):
         assert word not in everything
     assert "wearer-1/ppg" in topics
     assert samples(played(out))[1].tobytes() == samples(played(path))[1].tobytes()

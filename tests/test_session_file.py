@@ -25,14 +25,34 @@ from innpar.devices.registry import create
 from innpar.devices.session_look import devices_in
 from innpar.devices.session_read import SessionFile
 from innpar.devices.session_write import MAGIC
-from innpar.stream.cli import main
+from innpar.stream.cli import FORMATS, main
 from innpar.stream.errors import SessionError
 from innpar.stream.recorder import Recorder
+from innpar.stream.stretch import stretch
 
 START = 1_700_000_000 * NS
 HEAD = 0.2
 """Share of `whole` in which the file says what it is, and its first block lies."""
 KILLS = int(os.environ.get("INNPAR_KILLS", "5"))
+
+ACTIONS = (
+    *("info", "verify", "repair", "cut", "merge", "redact", "plot", "report"),
+    *(f"export {format_}" for format_ in FORMATS),
+)
+
+
+def arguments(action: str, path: Path) -> list[str]:
+    """Return the command that does something with a file, into ``out`` beside it."""
+    out = str(path.parent / "out")
+    if action == "report":
+        return ["report", str(path), out]
+    name, _, format_ = action.partition(" ")
+    if name in ("info", "verify"):
+        return ["session", name, str(path)]
+    if name == "plot":
+        return ["session", name, str(path), f"{out}.png"]
+    return ["session", name, str(path), out, *(["--format", format_] if format_ else [])]
+
 
 RECORD = """
 import asyncio, sys, time
@@ -259,31 +279,69 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (b"\x89MCAP9\r\n" + b"x" * 99, "no session file"),
     ],
 )
-@pytest.mark.parametrize("action", ["info", "verify", "repair", "export", "plot"])
+@pytest.mark.parametrize("action", ACTIONS)
 def test_what_is_no_session(
     content: bytes, words: str, action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "odd.mcap"
     path.write_bytes(content)
-    assert main(["session", action, str(path)]) == 2
+    assert main(arguments(action, path)) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].startswith(f"innpar-stream: {path}: ")
     assert words in said[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("kind", ["torn", "damaged", "foreign"])
+def test_any_file_gives_a_result_or_one_line(
+    kind: str, action: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"{kind}.mcap"
+    data = bytearray(whole.read_bytes())
+    if kind == "damaged":
+        for at in range(len(data) // 3, len(data), 977):
+            data[at] ^= 0x10
+    path.write_bytes(data[: len(data) * 2 // 3] if kind == "torn" else data)
+    if kind == "foreign":
+        _robot(path)
+    status = main(arguments(action, path))
+    said = capsys.readouterr().err.splitlines()
+    assert (status, len(said)) in ((0, 0), (1, 0), (2, 1))
+    assert all(line.startswith("innpar-stream: ") for line in said)
+    if kind != "foreign":
+        assert status == (action == "verify")
+
+
+def test_nothing_is_written_where_something_is(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in ("repair", "cut", "merge", "redact", "export csv"):
+        out = tmp_path / action.replace(" ", "-")
+        out.mkdir() if "export" in action else out.write_text("precious")
+        words = [str(out) if word.endswith("/out") else word for word in arguments(action, whole)]
+        assert main(words) == 2
+        assert "exists already" in capsys.readouterr().err
+        assert out.is_dir() or out.read_text() == "precious"
 
 
 def test_somebody_elses_mcap(tmp_path: Path) -> None:
+    path = tmp_path / "robot.mcap"
+    _robot(path)
+    with pytest.raises(Refused, match="verify"):
+        create(f"replay:{path}")
+
+
+def _robot(path: Path) -> None:
     from mcap.writer import Writer
 
-    path = tmp_path / "robot.mcap"
     with path.open("wb") as stream:
         writer = Writer(stream)
         writer.start()
         channel = writer.register_channel("robot/ppg", "json", 0)
         writer.add_message(channel, START, b"{}", START)
         writer.finish()
-    with pytest.raises(Refused, match="verify"):
-        create(f"replay:{path}")
 
 
 def test_csv_holds_every_number(whole: Path, tmp_path: Path) -> None:
@@ -393,3 +451,46 @@ def test_addresses_are_pseudonyms_unless_kept(tmp_path: Path) -> None:
     assert said[2] == told["address"]
     assert len(set(said)) == 3
     assert b"A0:9E" not in (tmp_path / "0.mcap").read_bytes()
+
+
+def test_some_seconds_in_detail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "demo.mcap"
+    live = record(path, demo(60, seed=3))
+    first = samples(played(path))[0][0] / NS
+    within = [b for b in estimates(live) if 19.9 <= b.peak / NS - first < 30.1]
+    for at, suffix in (("20", "png"), ("0:20", "svg"), ("0:00:20", "html"), ("20.0", "pdf")):
+        out = tmp_path / f"detail.{suffix}"
+        words = ["session", "plot", str(path), str(out), "--at", at, "--seconds", "10"]
+        assert main(words) == 0
+        said = capsys.readouterr().out
+        beats = int(said.split(", ")[1].split()[0])
+        assert len(within) - 1 <= beats <= len(within) + 1
+        magic = {"png": b"\x89PNG", "svg": b"<?xml", "html": b"<!doctype", "pdf": b"%PDF"}
+        assert out.read_bytes().startswith(magic[suffix])
+        assert out.stat().st_size > 5000
+    for more, words_ in (
+        (["--at", "noon"], "H:MM:SS"),
+        (["--at", "900"], "nothing was recorded then"),
+        (["--at", "2026-01-01T00:00:00Z"], "nothing was recorded then"),
+        (["--at", "5", "--seconds", "1000"], "at most 120"),
+    ):
+        assert main(["session", "plot", str(path), *more]) == 2
+        assert words_ in capsys.readouterr().err
+    assert main(["session", "plot", str(path), str(tmp_path / "x.jpg")]) == 2
+    assert "ends with .png" in capsys.readouterr().err
+
+
+def test_a_stretch_is_what_was_recorded_then(tmp_path: Path) -> None:
+    path = tmp_path / "demo.mcap"
+    live = record(path, demo(120, seed=3))
+    times, data = samples(played(path))
+    low, high = int(times[0]) + 40 * NS, int(times[0]) + 55 * NS
+    with SessionFile(path) as file:
+        found = stretch(file, "demo", low, high)
+    inside = (times >= low) & (times < high)
+    assert (found.samples("ppg")[0] == times[inside]).all()
+    assert (found.samples("ppg")[1] == data[inside]).all()
+    peaks = [round(b.peak / 1e6) / 1000 for b in estimates(live) if low <= b.peak < high]
+    assert set(peaks) <= {beat["t"] for beat in found.beats}
+    assert len(found.beats) <= len(peaks) + 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def open_wfdb(path: Path, options: dict[str, str]) -> Recording:
         record = wfdb.rdrecord(str(path.with_suffix("")))
         values = np.asarray(record.p_signal, np.float64)
         began = record.base_datetime
-        zero = NO_DATE if began is None else round(began.replace(tzinfo=UTC).timestamp()) * NS
+        zero = NO_DATE if began is None else _ns(began)
         since = np.rint(np.arange(len(values)) * (NS / float(record.fs))).astype(np.int64)
         traces = [
             Trace(str(name), since + zero, values[:, column])
@@ -56,3 +56,8 @@ def open_wfdb(path: Path, options: dict[str, str]) -> Recording:
     except Exception as error:  # whatever it stumbles over, the record is at fault
         raise Refused(f"{path}: cannot be read as a WFDB record ({error})") from None
     return recording_of(path, "WFDB", "unknown", traces, options)
+
+
+def _ns(moment: datetime) -> int:
+    whole = round(moment.replace(tzinfo=UTC, microsecond=0).timestamp())
+    return whole * NS + moment.microsecond * 1000

@@ -14,6 +14,8 @@ from ..recording import NO_DATE, Recording, iso_time
 from .traces import Trace, recording_of
 
 MAGIC = b"XDF:"
+LONGEST = 3e9
+"""s; no clock counts further, be it from 1970."""
 
 
 def open_xdf(path: Path, options: dict[str, str]) -> Recording:
@@ -34,24 +36,31 @@ def open_xdf(path: Path, options: dict[str, str]) -> Recording:
         raise Refused(f"{path}: XDF needs pyxdf: pip install 'innpar-stream[import]'") from None
     logging.getLogger("pyxdf").setLevel(logging.ERROR)
     try:
-        streams, header = pyxdf.load_xdf(str(path), verbose=False)
+        traces = _traces(*pyxdf.load_xdf(str(path), verbose=False))
     except Exception as error:  # whatever it stumbles over, the file is at fault
         raise Refused(f"{path}: a damaged XDF file ({error}); record or copy it again") from None
-    numeric = [s for s in streams if isinstance(s["time_series"], np.ndarray)]
-    numeric = [s for s in numeric if len(s["time_stamps"]) > 1]
-    first = min((float(s["time_stamps"][0]) for s in numeric), default=0.0)
-    zero = _date(header)
-    traces: list[Trace] = []
-    for group, stream in enumerate(numeric):
-        since = np.rint((np.asarray(stream["time_stamps"]) - first) * NS).astype(np.int64)
-        values = np.asarray(stream["time_series"], np.float64)
-        for column, label in enumerate(_labels(stream["info"], values.shape[1])):
-            traces.append(Trace(label, since + zero, values[:, column], group))
     return recording_of(path, "XDF", "LSL", traces, options)
 
 
+def _traces(streams: list[dict[str, Any]], header: dict[str, Any]) -> list[Trace]:
+    numeric = [s for s in streams if isinstance(s["time_series"], np.ndarray)]
+    numeric = [s for s in numeric if len(s["time_stamps"]) > 1]
+    starts = (float(s["time_stamps"][0]) for s in numeric)
+    first = min((start for start in starts if abs(start) < LONGEST), default=0.0)
+    zero = _date(header)
+    traces: list[Trace] = []
+    for group, stream in enumerate(numeric):
+        stamps = np.asarray(stream["time_stamps"], np.float64) - first
+        sane = np.abs(stamps) < LONGEST  # of a damaged file some are anything
+        since = np.rint(stamps[sane] * NS).astype(np.int64)
+        values = np.asarray(stream["time_series"], np.float64)[sane]
+        for column, label in enumerate(_labels(stream["info"], values.shape[1])):
+            traces.append(Trace(label, since + zero, values[:, column], group))
+    return traces
+
+
 def _date(header: dict[str, Any]) -> int:
-    for text in header.get("info", {}).get("datetime", ()):
+    for text in (header.get("info") or {}).get("datetime") or ():
         # Offsets are written without a colon.
         written = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", str(text))
         try:

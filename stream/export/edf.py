@@ -11,31 +11,50 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..devices import NS, Event
-from .errors import SessionError
+from ...devices import NS, Event
+from ...devices.session_read import SessionFile
+from ..payload import iso
+from .content import UNITS, Placed, events_of, known_of, placed, plain
+from .formats import missing
 
 if TYPE_CHECKING:
     from edfio import Bdf, Edf
 
-    from .session_export import Segment
-
-UNITS = {"ppg": "", "acc": "g", "abp": "mmHg"}
 LSB16, LSB24 = (1 << 16) - 1, (1 << 24) - 1
 _LABEL = 16
 """Characters that a signal's name may have."""
 
 
-def edf(segment: Segment, events: Sequence[Event]) -> Edf | Bdf:
+def to_edf(file: SessionFile, folder: Path) -> int:
+    """Write one EDF+ (or BDF+) file a gap-free segment of a signal.
+
+    Counts that need more than 16 bits go into BDF+, whose 24 hold them exactly. The format knows
+    whole data records only; the last is filled with its last sample, and an annotation says where.
+    """
+    files, events, known = 0, events_of(file), known_of(file)
+    for place in placed(file):
+        segment = place.segment
+        subject = str(known.get(segment.device, {}).get("subject", ""))
+        told = edf(place, events.get(segment.device, []), subject)
+        suffix = "bdf" if type(told).__name__ == "Bdf" else "edf"
+        told.write(folder / f"{segment.device}-{segment.signal}-{segment.number:03d}.{suffix}")
+        files += 1
+    return files
+
+
+def edf(place: Placed, events: Sequence[Event], subject: str = "") -> Edf | Bdf:
     """Return a segment as a file to write.
 
     Args:
-        segment: Every value finite.
-        events: Of the device; those within the segment become annotations.
+        place: The segment, every value finite.
+        events: Of the device; those that go with the segment become annotations.
+        subject: Whose it is.
 
     Raises:
         SessionError: edfio is not installed.
@@ -43,7 +62,8 @@ def edf(segment: Segment, events: Sequence[Event]) -> Edf | Bdf:
     try:
         import edfio
     except ImportError:
-        raise SessionError("EDF+ needs edfio: pip install 'innpar-stream[report]'") from None
+        raise missing("EDF+", "edfio") from None
+    segment = place.segment
     wide = any(_counts(column) and _span(column) > LSB16 for column in segment.data.T)
     wide = wide and all(_span(column) <= LSB24 for column in segment.data.T)
     rows = len(segment.times)
@@ -66,10 +86,11 @@ def edf(segment: Segment, events: Sequence[Event]) -> Edf | Bdf:
     recording = edfio.Recording(
         startdate=began.date(), equipment_code=segment.device, additional=[segment.signal]
     )
-    notes = [edfio.EdfAnnotation(at, None, text) for at, text in _notes(segment, events, filled)]
+    notes = [edfio.EdfAnnotation(at, None, text) for at, text in _notes(place, events, filled)]
     file: Any = edfio.Bdf if wide else edfio.Edf
     told: Edf | Bdf = file(
         signals,
+        patient=edfio.Patient(code=plain(subject) or "X"),
         recording=recording,
         starttime=began.time().replace(microsecond=micro),
         data_record_duration=float(per_record.denominator),
@@ -104,18 +125,20 @@ def _down(value: float) -> float:
     return math.floor(value * scale) / scale
 
 
-def _notes(segment: Segment, events: Sequence[Event], filled: int) -> list[tuple[float, str]]:
+def _notes(place: Placed, events: Sequence[Event], filled: int) -> list[tuple[float, str]]:
     """Return (seconds since the beginning, text)."""
-    start, end = int(segment.times[0]), int(segment.times[-1])
+    segment = place.segment
+    start = int(segment.times[0])
     notes = []
     for event in events:
-        if start <= event.start <= end and event.kind != "connected":
+        if place.holds(event.start) and event.kind != "connected":
             detail = json.dumps(dict(event.detail), ensure_ascii=False)
-            notes.append(((event.start - start) / NS, f"{event.kind} {detail}"))
+            at = place.within(event.start)
+            outside = "" if at == event.start else f" (at {iso(event.start)}, without samples)"
+            notes.append(((at - start) / NS, f"{event.kind} {detail}{outside}"))
     rows = len(segment.times)
     if rows > 1:
-        measured = (rows - 1) * NS / (end - start)
-        notes.append((0.0, f"measured rate {measured:.6f} Hz"))
+        notes.append((0.0, f"measured rate {segment.measured_rate:.6f} Hz"))
     if filled > rows:
         notes.append((rows / segment.rate, f"end of samples; {filled - rows} more are filling"))
     return sorted(notes)

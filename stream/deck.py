@@ -1,0 +1,186 @@
+"""What a run records at any moment: nothing, all of it into one file, or a device into its own.
+
+A recording that starts while a device streams begins with a gap, after which live run and replay
+both start afresh, and with the calibration in force; so it replays as it was streamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..devices import Chunk, Device, Event, HostClock, Tap
+from ..devices.session_look import LASTING
+from .claim import state_folder
+from .errors import ConfigError, SessionError
+from .estimate import Item
+from .recorder import Recorder, describe
+
+if TYPE_CHECKING:
+    from ..models.predictor import Manifest
+    from .config import Settings
+
+Begin = Callable[[Path | None, str], Recorder]
+"""Makes a recorder: of a path, None for where recordings go by default, and a tag for its name."""
+
+
+class Deck:
+    """Holds the recorders of a run; to the pipeline it is one.
+
+    Args:
+        begin: Makes a recorder.
+    """
+
+    def __init__(self, begin: Begin) -> None:
+        self._begin = begin
+        self._all: Recorder | None = None
+        self._own: dict[str, tuple[Recorder, AsyncExitStack]] = {}
+        self._enrolled: dict[str, tuple[Device, str]] = {}
+        self._lasting: dict[str, dict[str, Event]] = {}
+
+    @asynccontextmanager
+    async def running(self, path: Path | None) -> AsyncIterator[Recorder | None]:
+        """Record everything to `path` while inside, if there is one; every file is whole after.
+
+        Raises:
+            SessionError: It cannot be written there.
+        """
+        async with AsyncExitStack() as stack:
+            if path is not None:
+                self._all = await stack.enter_async_context(self._begin(path, "").running())
+            try:
+                yield self._all
+            finally:
+                for device in list(self._own):
+                    await self.stop(device)
+
+    async def start(self, device: str) -> Path:
+        """Begin a recording of one device that streams; return its file.
+
+        Raises:
+            SessionError: It is recorded already, or cannot be.
+        """
+        if device not in self._enrolled:
+            raise SessionError(f"{device} does not stream at present; try again later")
+        if self._all is not None and not self._all.failed:
+            raise SessionError(f"{device} is recorded already, to {self._all.path.name}")
+        if device in self._own:
+            if not self._own[device][0].failed:
+                raise SessionError(f"{device} is recorded already; stop that first")
+            await self.stop(device)
+        recorder, stack = self._begin(None, device), AsyncExitStack()
+        await stack.enter_async_context(recorder.running())
+        recorder.enrol(*self._enrolled[device])
+        for event in self._lasting.get(device, {}).values():
+            recorder.take(event)
+        self._own[device] = recorder, stack
+        return recorder.path
+
+    async def stop(self, device: str) -> Path:
+        """End the recording of one device; return its file.
+
+        Raises:
+            SessionError: There is none.
+        """
+        if device not in self._own:
+            whole = "; that of the whole run ends with it" if self._all is not None else ""
+            raise SessionError(f"{device} is not being recorded by a command{whole}")
+        recorder, stack = self._own.pop(device)
+        await stack.aclose()
+        return recorder.path
+
+    def enrol(self, device: Device, session: str) -> None:
+        """Note what is known of a device that has just been opened; see `Recorder`."""
+        self._enrolled[device.id] = device, session
+        for recorder in self._of(device.id):
+            recorder.enrol(device, session)
+
+    def tap(self, device: Device) -> Tap:
+        """Return what takes a device's frames."""
+        taps: dict[Recorder, Tap] = {}
+
+        def take(channel: str, arrival: int, raw: bytes) -> None:
+            for recorder in self._of(device.id):
+                if recorder not in taps:
+                    taps[recorder] = recorder.tap(device)
+                taps[recorder](channel, arrival, raw)
+
+        return take
+
+    def take(self, item: Chunk | Event) -> list[Event]:
+        """Record an item; return what is to be told to whoever listens."""
+        if isinstance(item, Event) and item.kind in LASTING:
+            self._lasting.setdefault(item.device, {})[item.kind] = item
+        return [told for recorder in self._of(item.device) for told in recorder.take(item)]
+
+    async def ready(self) -> None:
+        """Return at once: a file takes what it is given."""
+
+    async def send(self, item: Item) -> None:
+        """Record a beat; see `Sink`."""
+        for recorder in self._of(item.device):
+            await recorder.send(item)
+
+    def _of(self, device: str) -> list[Recorder]:
+        own = [self._own[device][0]] if device in self._own else []
+        return own if self._all is None else [self._all, *own]
+
+
+def deck_for(
+    settings: Settings, manifest: Manifest, devices: Sequence[str], clock: HostClock
+) -> Deck:
+    """Return what records a run of these devices.
+
+    Raises:
+        ConfigError: Nobody can tell whose a subject's name is.
+    """
+
+    told = describe(settings, manifest)
+    subjects = named(settings.subject, devices)
+
+    def begin(path: Path | None, tag: str) -> Recorder:
+        return Recorder(
+            path or recordings(settings.record),
+            clock,
+            told,
+            keep_address=settings.keep_address,
+            subjects=subjects,
+            tag=tag,
+        )
+
+    return Deck(begin)
+
+
+def recordings(path: Path | None) -> Path:
+    """Return the folder of recordings that a command begins: that of `path`, else our own.
+
+    Raises:
+        SessionError: There can be none.
+    """
+    if path is not None:
+        return path if path.is_dir() else path.parent
+    folder = state_folder() / "recordings"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SessionError(f"{folder}: cannot be made ({error.strerror})") from None
+    return folder
+
+
+def named(given: Sequence[str], devices: Sequence[str]) -> dict[str, str]:
+    """Return who wears what, of ``[DEVICE=]NAME``; the name under "" is everybody's.
+
+    Raises:
+        ConfigError: Nobody can tell whose name it is.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        device, equals, name = text.rpartition("=")
+        if not equals and len(devices) > 1:
+            raise ConfigError(f"--subject: who is {name!r}? for example {devices[0]}={name}")
+        if not name.strip() or (equals and device not in devices):
+            raise ConfigError(f"--subject: {text!r} is not [DEVICE=]NAME; there is {list(devices)}")
+        found[device] = name.strip()
+    return found

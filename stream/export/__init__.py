@@ -1,0 +1,1 @@
+"""A session in other people's formats: tables, EDF+, WFDB, XDF, FHIR, and a DataFrame."""

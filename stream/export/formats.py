@@ -1,0 +1,54 @@
+"""``innpar-stream session export``: one folder a session and format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from ...devices.session_look import told_of
+from ...devices.session_read import SessionFile
+from ..errors import SessionError
+
+FORMATS = {
+    "csv": "tables.to_csv",
+    "parquet": "parquet.to_parquet",
+    "edf": "edf.to_edf",
+    "wfdb": "physionet.to_wfdb",
+    "xdf": "xdf.to_xdf",
+    "fhir": "fhir.to_fhir",
+}
+"""What ``--format`` may say → what writes a session into a folder and returns how many files."""
+
+
+def export(path: Path, out: Path | None, format_: str) -> int:
+    """Write a session's contents into a folder; return the exit status.
+
+    Raises:
+        SessionError: The folder cannot be written to, or the format needs what is not installed.
+        DeviceError: There is no such file, or it is no session.
+    """
+    module, _, name = FORMATS[format_].partition(".")
+    write: Callable[[SessionFile, Path], int]
+    write = getattr(import_module(f".{module}", __package__), name)
+    with SessionFile(path) as file:
+        folder = out or path.with_name(f"{path.stem}-{format_}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            raise SessionError(f"{folder}: exists already; name a new folder") from None
+        except OSError as error:
+            raise SessionError(f"{folder}: cannot be made ({error.strerror})") from None
+        try:
+            files = write(file, folder)
+        except OSError as error:
+            raise SessionError(f"{folder}: cannot be written ({error.strerror})") from None
+        print(f"{folder}: {files} files")
+        if trouble := told_of(file):
+            print(f"{path}: {trouble}")
+    return 0
+
+
+def missing(what: str, package: str) -> SessionError:
+    """Return the error of a format whose package is not installed."""
+    return SessionError(f"{what} needs {package}: pip install 'innpar-stream[export]'")

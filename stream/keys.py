@@ -1,0 +1,66 @@
+"""A key press in the terminal as a marker; the terminal is afterwards as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+NAMES = {" ": "mark"}
+"""Keys whose marker is called otherwise than the key; letters and digits are their own name."""
+
+
+@contextmanager
+def listening(stream: IO[Any], press: Callable[[str], None]) -> Iterator[bool]:
+    """Call `press` with a marker's text for every key while inside.
+
+    Args:
+        stream: Standard input.
+        press: Gets ``mark`` for the space bar, else the letter or digit.
+
+    Yields:
+        Whether anybody can press: the stream is a terminal, and ours at present.
+    """
+    try:
+        import termios
+        import tty
+
+        fd = stream.fileno()
+        before = termios.tcgetattr(fd) if stream.isatty() and _ours(fd) else None
+    except (ImportError, OSError, ValueError):  # no terminal here, or none of this kind
+        before = None
+    if before is None:
+        yield False
+        return
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not _ours(fd):  # sent to the background: what is typed belongs to somebody else
+            return
+        try:
+            typed = os.read(fd, 64)
+        except OSError:  # the terminal has gone
+            typed = b""
+        if not typed:
+            loop.remove_reader(fd)
+        for key in typed.decode("ascii", "ignore"):
+            if key in NAMES or key.isalnum():
+                press(NAMES.get(key, key))
+
+    tty.setcbreak(fd)
+    loop.add_reader(fd, read)
+    try:
+        yield True
+    finally:
+        loop.remove_reader(fd)
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def _ours(fd: int) -> bool:
+    """Return whether this process may read the terminal without being stopped for it."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:  # a terminal that controls nobody
+        return True

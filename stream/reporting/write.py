@@ -1,0 +1,37 @@
+"""``innpar-stream report``: a session on some pages that anybody can open and print."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from pathlib import Path
+
+from ...devices.session_read import SessionFile
+from ..errors import SessionError
+from ..survey import survey
+from .page import page
+
+
+def report(path: Path, out: Path | None, zone: tzinfo | None = None) -> int:
+    """Write a session's report; return the exit status.
+
+    Args:
+        path: The session.
+        out: The page; beside the session where None.
+        zone: By whose clock times are written; None for this computer's.
+
+    Raises:
+        SessionError: There is nothing to report, or the page cannot be written.
+        DeviceError: There is no such file, or it is no session.
+    """
+    out = out or path.with_suffix(".html")
+    found = survey(path)
+    if not any("ppg" in device.tracks for device in found.devices.values()):
+        raise SessionError(f"{path}: no PPG was recorded in it; there is nothing to report")
+    with SessionFile(path) as file:
+        content = page(found, file, zone)
+    try:
+        out.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise SessionError(f"{out}: cannot be written ({error.strerror})") from None
+    print(f"{out}: {sum(len(device.beats) for device in found.devices.values())} beats")
+    return 0
