@@ -1,7 +1,7 @@
 """The calibration's tables, from networks judged on training subjects they never saw.
 
-Every subject is left out of one short training run; that run's network, corrected as it would be
-live, is judged on it. Half-widths are fitted to those errors and scaled so that they cover the
+Every subject is left out of one training run; that run's network, corrected as it would be live,
+is judged on it. Half-widths are fitted to those errors and scaled so that they cover the
 wanted share, every subject weighing the same, so that they hold for the next subject and not for
 the next window of a known one.
 
@@ -79,17 +79,15 @@ def crossfit(
     out: Path,
     *,
     folds: int = 4,
-    steps: int = 2500,
 ) -> dict[str, dict[str, Any]]:
     """Return the manifest's `calibration` and `intervals`; also written to ``out/tables.json``.
 
     Args:
-        config: Of the shipped network; the fold's networks train for `steps` only.
+        config: Of the shipped network; the folds' networks are trained alike.
         windows: Training windows.
         matrix: Conditioning, (buffer, window).
         out: Folder; a fold whose weights lie there is not trained again.
         folds: Subjects are dealt to so many.
-        steps: Of training a fold.
 
     Raises:
         DataError: A file cannot be written.
@@ -99,7 +97,7 @@ def crossfit(
     known: list[Errors] = []
     unknown: list[Errors] = []
     for k in range(folds):
-        model = _network(config, windows, fold_of != k, matrix, out / f"fold{k}", steps, 10 + k)
+        model = _network(config, windows, fold_of != k, matrix, out / f"fold{k}", 10 + k)
         judge = _Judge(model, windows, matrix, config.run.edge)
         for number, who in _records(windows):
             if fold_of[who] == k:
@@ -136,21 +134,17 @@ def _network(
     kept: npt.NDArray[np.bool_],
     matrix: npt.NDArray[np.float64],
     out: Path,
-    steps: int,
     seed: int,
 ) -> InnPar:
     """Train without the subjects that are not `kept`, or take what was trained before."""
     model = InnPar(**dataclasses.asdict(config.network), context=len(CONTEXT))
-    run = dataclasses.replace(
-        config.run, steps=steps, seed=seed, warm_up=min(150, steps), average=0.995
-    )
-    short = dataclasses.replace(config, run=run)
-    done, mark = out / "done", json.dumps(dataclasses.asdict(short), sort_keys=True)
+    own = dataclasses.replace(config, run=dataclasses.replace(config.run, seed=seed))
+    done, mark = out / "done", json.dumps(dataclasses.asdict(own), sort_keys=True)
     if not done.is_file() or done.read_text(encoding="utf-8") != mark:
         out.mkdir(parents=True, exist_ok=True)
         mine = kept[windows.subject]
-        trainer = Trainer(short, Sampler(windows.of(mine), matrix, config.sampling))
-        while trainer.step < steps:
+        trainer = Trainer(own, Sampler(windows.of(mine), matrix, config.sampling))
+        while trainer.step < own.run.steps:
             trainer.advance()
         trainer.save(out)
         done.write_text(mark, encoding="utf-8")

@@ -59,11 +59,13 @@ def test_tables_come_from_networks_that_never_saw_the_subject(tmp_path: Path) ->
     write_index(tmp_path, rows)
     windows = split_windows(tmp_path, "train")
     assert sorted(deal(windows, 2).tolist()) == [0, 0, 1, 1]
-    config = TrainConfig(network=Network(blocks=1, features=4), run=Run(batch=4, device="cpu"))
+    config = TrainConfig(
+        network=Network(blocks=1, features=4), run=Run(steps=3, batch=4, device="cpu")
+    )
     matrix = conditioning_matrix(WINDOW, GUARD, RATE, BAND)
-    made = crossfit(config, windows, matrix, tmp_path / "out", folds=2, steps=3)
+    made = crossfit(config, windows, matrix, tmp_path / "out", folds=2)
     assert Tables.of(made["calibration"], made["intervals"]) is not None
     assert made["intervals"]["subjects"] == 4
-    again = crossfit(config, windows, matrix, tmp_path / "out", folds=2, steps=3)
+    again = crossfit(config, windows, matrix, tmp_path / "out", folds=2)
     assert again == made
     assert (tmp_path / "out" / "tables.json").is_file()
