@@ -9,6 +9,7 @@ from .session_items import (
     ABOUT,
     EVENTS,
     RAW,
+    RUN,
     SIGNALS,
     Frame,
     Topic,
@@ -66,6 +67,15 @@ def about(file: SessionFile, device: str) -> dict[str, Any]:
     """Return what was noted of a device when it was opened; empty where that is lost."""
     numbers = file.numbers(str(Topic(device, ABOUT)))
     for message in file.messages(file.holding(numbers)):
+        if message.channel in numbers:
+            return from_json(message.data)
+    return {}
+
+
+def running(file: SessionFile) -> dict[str, Any]:
+    """Return what was running when it was recorded; empty where that is lost."""
+    numbers = file.numbers(RUN)
+    for message in file.messages(file.holding(numbers)[:1]):
         if message.channel in numbers:
             return from_json(message.data)
     return {}

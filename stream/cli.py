@@ -181,6 +181,13 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--redecode", action="store_const", const="on", help="decode its raw frames once more"
     )
+    replay.add_argument(
+        "--no-cuffs",
+        dest="cuffs",
+        action="store_const",
+        const="off",
+        help="without a session's own cuff readings, such as where --cuff gives another",
+    )
     replay.add_argument("--only", metavar="DEVICE", help="which of a session's devices")
     _run_arguments(replay, device=False)
 
@@ -275,8 +282,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         status = 130
+    except BrokenPipeError:  # whoever read has enough, such as `head`
+        from .sink import silence
+
+        silence(sys.stdout)
+        status = 0
     except Exception as error:
         if not _is_ours(error):
             raise
@@ -333,6 +346,7 @@ def _replay(options: argparse.Namespace) -> int:
         "to": options.to,
         "loop": options.loop,
         "redecode": options.redecode,
+        "cuffs": options.cuffs,
         "device": options.only,
     }
     if "?" in options.file:

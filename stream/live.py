@@ -8,7 +8,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 
@@ -16,6 +16,9 @@ from ..devices import Device
 from ..devices.addresses import Addresses
 from ..devices.pace import Pace, SystemClock
 from ..devices.registry import create
+from ..devices.session import Session
+from ..devices.session_look import running
+from ..devices.session_read import SessionFile
 from ..devices.sought import Sought
 from .address import Address
 from .attend import assign, attend, heed
@@ -139,6 +142,8 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         predictor = await asyncio.to_thread(
             Predictor.load, settings.model, compute=settings.compute
         )
+        for line in other_model(devices, predictor.id):
+            terminal.say(line)
         engine = Engine(predictor)
         sensors, cuffs = assign(devices)
         wearers = [
@@ -204,6 +209,18 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
 
 def _pressed(wearers: Sequence[Wearer], clock: SystemClock, text: str) -> None:
     mark_all(wearers, text, clock)
+
+
+def other_model(devices: Sequence[Device], model: str) -> Iterator[str]:
+    """Yield, of every session that is replayed with another model than its own, that it is."""
+    for device in devices:
+        if not isinstance(device, Session):
+            continue
+        with SessionFile(device.path, device.seen) as file:
+            told = running(file).get("model")
+        recorded = told.get("id") if isinstance(told, dict) else None
+        if recorded not in (None, model):
+            yield f"{device.id}: recorded with {recorded}, estimated anew with {model}"
 
 
 def _broker(url: str | None) -> AbstractAsyncContextManager[Address]:

@@ -26,6 +26,7 @@ from innpar.devices.session_read import SessionFile
 from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import worn
 from innpar.stream.estimate import Item
+from innpar.stream.live import other_model
 from innpar.stream.recorder import Recorder
 
 
@@ -277,3 +278,25 @@ def test_samples_come_back_bit_for_bit(chunk: Chunk) -> None:
 def test_events_come_back(start: int, detail: dict[str, object]) -> None:
     event = Event("d", "notice", start, start + 1, detail)
     assert unpack_event("d", pack_event(event)) == event
+
+
+def test_another_model_than_the_recorded_one_is_told(tmp_path: Path) -> None:
+    devices = []
+    for number, run in enumerate(({"model": {"id": "old@1"}}, {"model": {"id": "new@2"}}, {})):
+        recorder = Recorder(tmp_path / f"{number}.mcap", VirtualClock(), run)
+        recorder.enrol(demo(), f"{number}")
+        for item in demo(5).items(NS):
+            recorder.take(item)
+        recorder.close()
+        devices.append(open_session(recorder.path, {"id": f"d{number}"}))
+    told = list(other_model([*devices, demo()], "new@2"))
+    assert told == ["d0: recorded with old@1, estimated anew with new@2"]
+
+
+def test_another_reading_than_the_recorded_one(recorded: tuple[Path, list[Item]]) -> None:
+    program = [sys.executable, "-m", "innpar.stream.cli", "replay", str(recorded[0])]
+    how = ["--no-cuffs", "--cuff", "150/90@20", "--speed", "max", "--broker", "embedded", "--json"]
+    done = subprocess.run([*program, *how], capture_output=True, text=True, timeout=90, check=True)
+    beats = [json.loads(line) for line in done.stdout.splitlines()]
+    readings = {(b["calibration"]["sbp"], b["calibration"]["dbp"]) for b in beats}
+    assert readings == {(None, None), (150, 90)}

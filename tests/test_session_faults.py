@@ -109,6 +109,27 @@ def test_long_work_shows_on_a_terminal_how_far_it_is(tmp_path: Path) -> None:
         assert b"%" in said
 
 
+def test_a_reader_that_has_enough(tmp_path: Path) -> None:
+    path = tmp_path / "many.mcap"
+    recorder = Recorder(path, VirtualClock(), {})
+    for n in range(200):
+        recorder.take(Event(f"d{n}", "marker", NS, NS, {"text": "x" * 400}))
+    recorder.close()
+    process = subprocess.Popen(
+        [*PROGRAM, "session", "info", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(30) == 0
+
+
 @pytest.mark.slow
 def test_the_clock_of_a_killed_run_loses_no_more_than_a_second(tmp_path: Path) -> None:
     """The whole program, not the recorder alone: frames, samples, beats and all."""
