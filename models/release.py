@@ -96,10 +96,15 @@ def release(
 def _confidence(model: InnPar, held: Held) -> dict[str, float]:
     """Return what 95 % of the validation windows' contradictions stay below; see `Prediction`."""
     folded = fold(model)
-    architecture = Architecture(
-        len(model.blocks), model.features, model.kernel, model.clamp, CONTEXT
+    draft = Manifest(
+        name=NAME,
+        version=VERSION,
+        architecture=Architecture(
+            len(model.blocks), model.features, model.kernel, model.clamp, CONTEXT
+        ),
+        abp_offset=CENTRE,
+        abp_scale=SPREAD,
     )
-    draft = Manifest(NAME, VERSION, architecture, CENTRE, SPREAD)
     found = Predictor(draft, folded, folded.inverse, "eager")(
         held.ppg, held.contexts(), reverse=True
     )
