@@ -213,8 +213,10 @@ class Preparer:
             detail = {"usable": usable, "reasons": list(prepared.quality.reasons)}
             events.append(Event(self.birth.device, "quality", at, at, detail))
         if self.check_fit and self.windows == FIT_WINDOWS:
-            text = fit(self.accepted / self.windows, prepared.quality.reasons)
-            events.append(Event(self.birth.device, "notice", at, at, {"text": text}))
+            texts = [fit(self.accepted / self.windows, prepared.quality.reasons)]
+            if prepared.context is None:
+                texts.append(NO_LEVEL)
+            events += [Event(self.birth.device, "notice", at, at, {"text": t}) for t in texts]
         return events
 
 
@@ -225,6 +227,12 @@ REMEDIES = {
     "low_quality": "the pulse is hard to see: tighten the strap, move up the forearm, hold still",
     "not_worn": "the device says that it is not worn: put it on",
 }
+
+
+NO_LEVEL = (
+    "not calibrated: these pressures carry little of the absolute level; measure with a cuff and "
+    "tell it: innpar-stream calibrate 128/79"
+)
 
 
 def fit(share: float, reasons: tuple[str, ...]) -> str:

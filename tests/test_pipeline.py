@@ -285,6 +285,7 @@ def test_the_demo_says_how_it_fits() -> None:
     items, _, _ = stream_all([wearer()])
     texts = [i.detail["text"] for i in items if isinstance(i, Event) and i.kind == "notice"]
     assert [text for text in texts if text.startswith("fit check: the signal is usable")]
+    assert [text for text in texts if "little of the absolute level" in text]
 
 
 def test_birth_tells_the_channel_and_state_the_link() -> None:
