@@ -127,13 +127,16 @@ class SensorClock:
         else:
             self._points.append(self._bucket[1:])
             self._bucket = number, x, y
-            while self._points[0][0] < x - WINDOW / NS:
+            while self._points and self._points[0][0] < x - WINDOW / NS:
                 del self._points[0]
             self._fit()
 
     def _fit(self) -> None:
         """Lay the line along the hull's edge below the middle; a short span counts for less."""
         points = [*self._points, self._bucket[1:]] if self._bucket else self._points
+        if len(points) < 2:  # after a long silence: what was learned before it still holds
+            self._offset = points[0][1] - self._skew * points[0][0]
+            return
         span = points[-1][0] - points[0][0]
         middle = sum(x for x, _ in points) / len(points)
         slope = _edge(_lower_hull(points), middle) * span**2 / (span**2 + PRIOR**2)

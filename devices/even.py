@@ -99,7 +99,8 @@ class Even:
     def _measure(self, stamps: npt.NDArray[np.int64]) -> None:
         steps = np.diff(stamps)
         steps = steps[steps < max(4 * float(np.median(steps)), LENIENT)]
-        mean = max(float(steps.mean()), 1.0) if len(steps) else float(np.median(np.diff(stamps)))
+        mean = float(steps.mean()) if len(steps) else float(np.median(np.diff(stamps)))
+        mean = max(mean, 1.0)  # ns: stamps that stand still tell no rate
         bursts = float((steps < 0.1 * mean).mean()) > 0.25 if len(steps) else False
         self.known = True
         self._believe = self._nominal <= 0 and not bursts
@@ -109,7 +110,7 @@ class Even:
         self._period, self._rate = mean, NS / mean
         if self._believe and len(steps):
             # An irregular sender's usual pause is no hole.
-            self._rate = min(self._rate, 1.4 * NS / float(np.quantile(steps, 0.95)))
+            self._rate = min(self._rate, 1.4 * NS / max(float(np.quantile(steps, 0.95)), 1.0))
 
     def _place(self, stamps: npt.NDArray[np.int64]) -> list[Run]:
         if not len(stamps):

@@ -275,7 +275,8 @@ class _Table:
         held, self._held = self._held, []
         span = (held[-1][1] - held[0][1]) / NS
         after = sum(len(rows) for rows, _ in held[1:])
-        self._rate = stated(after / span, KNOWN) if span and after else 100.0
+        # Less than one a second is no rate, but a line that came alone, long after another.
+        self._rate = stated(after / span, KNOWN) if span and after >= span else 100.0
         self._counted = Counted(self._rate, self._lane.clock.reset)
         out: list[Chunk | Event] = []
         for rows, arrival in held:

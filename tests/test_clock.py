@@ -83,6 +83,17 @@ def test_never_backward(seed: int, ppm: float) -> None:
         last = int(out[-1])
 
 
+@pytest.mark.parametrize("minutes", [5, 15, 60])
+def test_a_long_silence_of_a_clock_that_went_on(minutes: int) -> None:
+    clock = SensorClock()
+    steps = [*range(700), *range(700 + 60 * minutes, 800 + 60 * minutes)]
+    for k in steps:
+        clock.observe(SENSOR + k * NS, START + round(k * NS * (1 + 100e-6)))
+    assert clock.skew_ppm == pytest.approx(100, abs=10)
+    last = clock.host(np.array([SENSOR + steps[-1] * NS]))[0]
+    assert abs(last - START - round(steps[-1] * NS * (1 + 100e-6))) < 1_000_000
+
+
 def test_a_clock_that_was_set_behind_our_back_is_followed() -> None:
     clock = SensorClock()
     for k in range(100):
