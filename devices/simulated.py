@@ -144,9 +144,9 @@ class Simulated:
                 due = [event for event in markers if event.start < start + until * NS]
                 markers = markers[len(due) :]
                 yield from due
+                yield from acc.take(until)  # ahead of the light whose motion it tells
                 yield from ppg.take(until)
                 yield from abp.take(until)
-                yield from acc.take(until)
                 if until >= self.duration:
                     return
 

@@ -2,9 +2,10 @@
 
 A beat begins with the steep rise of systole. The rise over the last 128 ms, a slope sum (1), has
 one high peak a beat; a peak counts when it is the highest within a quarter second on either side
-and reaches half of what the last beats reached, which the dicrotic wave does not. Every decision
-about a sample uses a fixed number of samples around it, so it never depends on how the waveform was
-cut.
+and reaches a third of what the last beats reached, which the dicrotic wave does not. Rises, and the
+heart rate, are those of the PPG where it comes along: its upstroke is there whatever a network
+makes of a pulse that it has never seen. Every decision about a sample uses a fixed number of
+samples around it, so it never depends on how the waveform was cut.
 
 1. Zong et al., An open-source algorithm to detect onset of arterial blood pressure pulses,
    Computers in Cardiology 30 (2003) 259, doi 10.1109/CIC.2003.1291140
@@ -84,19 +85,22 @@ class BeatFinder:
     _start: int = field(init=False, default=0)
     _decided: int = field(init=False, default=0)
     _y: npt.NDArray[np.float64] = field(init=False)
+    _rising: npt.NDArray[np.float64] = field(init=False)
     _pieces: deque[Piece] = field(init=False, default_factory=deque)
     _rises: deque[float] = field(init=False, default_factory=lambda: deque(maxlen=8))
     _last: _Upstroke | None = field(init=False, default=None)
     _last_rise: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self._y = np.empty(0)
+        self._y = self._rising = np.empty(0)
 
     def push(self, piece: Piece) -> list[Beat]:
         """Take the next samples and return the beats that they complete."""
         if piece.segment != self._segment:
             self._begin(piece)
         self._y = np.concatenate([self._y, piece.abp])
+        rising = piece.ppg if len(piece.ppg) else piece.abp
+        self._rising = np.concatenate([self._rising, rising.astype(np.float64)])
         self._pieces.append(piece)
         rival = round(RIVAL_SECONDS * self.rate)
         learn = round(LEARN_SECONDS * self.rate)
@@ -130,7 +134,7 @@ class BeatFinder:
         rise, rival = round(RISE_SECONDS * self.rate), round(RIVAL_SECONDS * self.rate)
         self._segment, self._start = piece.segment, piece.index
         self._decided = piece.index + rise + rival
-        self._y = np.empty(0)
+        self._y = self._rising = np.empty(0)
         self._pieces.clear()
         self._rises.clear()
         self._last, self._last_rise = None, piece.index
@@ -141,23 +145,25 @@ class BeatFinder:
     def _heights(self, first: int, stop: int) -> npt.NDArray[np.float64]:
         """Return the rise over the last 128 ms at each grid index of [first, stop)."""
         rise = round(RISE_SECONDS * self.rate)
-        y = self._y[first - rise - self._start : stop - self._start]
+        y = self._rising[first - rise - self._start : stop - self._start]
         lows = np.lib.stride_tricks.sliding_window_view(y, rise + 1).min(axis=1)
         return np.asarray(y[rise:] - lows)
 
     def _upstroke(self, n: int, known: int) -> list[Beat]:
         """Take the rise that ends at `n`; with the one before it, it makes a beat."""
         y, start = self._y, self._start
+        rise = n - round(RISE_SECONDS * self.rate)
         earliest = max(n - round(FOOT_SECONDS * self.rate), start)
         if self._last is not None:
             earliest = max(earliest, self._last.peak)
-        climb = y[earliest - start : n + 1 - start]
-        top = int(np.argmax(y[n - start : known + 1 - start])) + n
+        begin = max(rise, earliest)
+        top = int(np.argmax(y[begin - start : known + 1 - start])) + begin
+        climb = y[earliest - start : top + 1 - start]
         foot = earliest + len(climb) - 1 - int(np.argmin(climb[::-1]))
-        slope = np.diff(y[foot - start : top + 1 - start])
-        if not len(slope):
+        if foot >= top:
             return []
-        here = _Upstroke(foot, top, foot + 0.5 + _vertex(slope))
+        slope = np.diff(self._rising[rise - start : n + 1 - start])
+        here = _Upstroke(foot, top, rise + 0.5 + _vertex(slope))
         last, self._last = self._last, here
         if last is None:
             return []
@@ -195,6 +201,7 @@ class BeatFinder:
             self._last = None
         if keep > self._start:
             self._y = self._y[keep - self._start :]
+            self._rising = self._rising[keep - self._start :]
             self._start = keep
         while self._pieces and self._pieces[0].index + len(self._pieces[0].abp) <= self._start:
             self._pieces.popleft()

@@ -1,7 +1,7 @@
 """Whether the arm moves, by its accelerometer: a window of light taken meanwhile is not believed.
 
 What counts is how far the acceleration strays within a second, all axes together. On an Empatica E4
-worn through an hour of daily life (../shared/data, 3570 windows of 5.1 s), light alone was found
+worn through an hour of daily life (3570 windows of 5.1 s), light alone was found
 usable in 59 % of the windows whose worst second strayed less than 0.05 g, 25 % from 0.05 to 0.1 g,
 13 % to 0.2 g and 7 % beyond: there, what is left is not worth its risk. A sensor lying still strays
 by less than 0.013 g an axis (van Hees et al., J Appl Physiol 2014,
@@ -47,12 +47,14 @@ class MotionJudge:
             del self._seconds[old]
 
     def moving(self, start: int, end: int) -> bool:
-        """Return whether the arm moved in any second that begins or lies between two times, ns.
+        """Return whether the arm moved in any second that reaches into a time span, ns, and is over
+        at its end.
 
-        What has not arrived yet is not known to move: a sensor sends its acceleration beside its
-        light, in packets of up to a second, and the next window sees what this one missed.
+        A second that is not over says nothing yet, so that the answer does not depend on how far
+        ahead of the light a packet of acceleration reaches. What arrives after the light is not
+        known to move; the next window sees what this one missed.
         """
-        touched = range(start // NS, (end - 1) // NS + 1)
+        touched = range(start // NS, end // NS)
         return any(_strays(self._seconds.get(second, ())) > MOVING for second in touched)
 
 
