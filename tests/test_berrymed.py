@@ -78,6 +78,14 @@ def test_any_cut_gives_the_same_packets(
     assert told == (values[1:] if missing else values)
 
 
+def test_a_torn_packet_that_sums_rightly_with_the_next_is_none() -> None:
+    parser = Parser()
+    found = [
+        r for v in (1, 77, 2, 3) for r in parser.push(long(v, 1000 * v)[: 13 if v == 77 else 20])
+    ]
+    assert [(r.pleth, r.adc) for r in found] == [(1, 1000), (2, 2000), (3, 3000)]
+
+
 @given(st.lists(st.integers(1, 100), min_size=4, max_size=8, unique=True), st.booleans(), st.data())
 def test_a_truncated_notification_gives_no_wrong_sample(
     values: list[int], new: bool, data: st.DataObject
