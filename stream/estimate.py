@@ -105,7 +105,8 @@ class Estimate:
             pressures).
         dbp: Diastolic pressure at the foot before the upstroke, mmHg.
         map_: Mean over the beat from foot to foot, mmHg.
-        hr: Heart rate, from this upstroke to the next, beats a minute.
+        hr: Heart rate, from this upstroke to the next, beats a minute; given, too, where only the
+            pressures are implausible.
         interval: Of the pressures; None where they are.
         quality: 0 to 1.
         valid: Whether pressures are given.

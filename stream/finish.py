@@ -153,8 +153,10 @@ class Finisher:
         ]
 
     def _estimate(self, beat: Beat) -> Estimate:
-        reasons: tuple[Reason, ...] = beat.reasons if beat.score < ACCEPT else ()
-        if not self._plausibility.push(beat):
+        seen = beat.score >= ACCEPT
+        reasons: tuple[Reason, ...] = () if seen else beat.reasons
+        pressures, rhythm = self._plausibility.push(beat)
+        if not (pressures and rhythm):
             reasons = (*reasons, "implausible")
         calibration = beat.oldest.calibration
         if self.require_calibration and calibration.state == "none":
@@ -170,7 +172,7 @@ class Finisher:
             sbp=beat.sbp if valid else None,
             dbp=beat.dbp if valid else None,
             map_=beat.map_ if valid else None,
-            hr=60.0 / beat.rr if valid else None,
+            hr=60.0 / beat.rr if seen and rhythm else None,
             interval=_interval(beat, self._corrector.level) if valid else None,
             quality=beat.score,
             valid=valid,

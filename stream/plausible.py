@@ -30,22 +30,19 @@ class Plausibility:
 
     _last: Beat | None = field(init=False, default=None)
 
-    def push(self, beat: Beat) -> bool:
-        """Return whether the beat is plausible, by itself and after the one before it."""
+    def push(self, beat: Beat) -> tuple[bool, bool]:
+        """Return whether pressures and rhythm are plausible, alone and after the beat before."""
         last, self._last = self._last, beat
-        alone = (
+        pressures = (
             bool(np.isfinite(beat.abp).all())
             and _within(beat.sbp, PRESSURE)
             and _within(beat.dbp, PRESSURE)
             and _within(beat.map_, MEAN)
-            and _within(beat.rr, RR_SECONDS)
             and beat.sbp - beat.dbp >= LEAST_PULSE
         )
-        if last is None or last.end != beat.foot:
-            return alone
-        return (
-            alone
-            and abs(beat.sbp - last.sbp) <= LARGEST_STEP
-            and abs(beat.dbp - last.dbp) <= LARGEST_STEP
-            and abs(beat.rr - last.rr) <= LARGEST_RR_STEP
-        )
+        rhythm = _within(beat.rr, RR_SECONDS)
+        if last is not None and last.end == beat.foot:
+            pressures &= abs(beat.sbp - last.sbp) <= LARGEST_STEP
+            pressures &= abs(beat.dbp - last.dbp) <= LARGEST_STEP
+            rhythm &= abs(beat.rr - last.rr) <= LARGEST_RR_STEP
+        return pressures, rhythm

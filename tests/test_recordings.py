@@ -51,7 +51,8 @@ def wrist() -> list[tuple[float, list[tuple[float, float]], list[float]]]:
         peaks = even[neurokit2.ppg_findpeaks(clean, sampling_rate=100)["PPG_Peaks"]]
         accepted = [i for i in items if isinstance(i, Waveform) and i.kind == "abp"]
         first = wearer.first or 0
-        valid = [beat for beat in estimates(items) if beat.valid]
+        beats = estimates(items)
+        valid = [beat for beat in beats if beat.valid]
         pairs = []
         for start in np.arange(0, times[-1] - 10, 10.0):
             covered = sum(
@@ -60,18 +61,18 @@ def wrist() -> list[tuple[float, list[tuple[float, float]], list[float]]]:
                 if start - 0.5 <= (w.start - first) / NS < start + 9.5
             )
             if covered >= 9:
-                pairs.append(_rates(valid, peaks, start, first))
+                pairs.append(_rates(beats, peaks, start, first))
         pressures = [p for beat in valid for p in (beat.sbp, beat.dbp, beat.map_) if p is not None]
         results.append((finisher.good_seconds / wearer.seconds, pairs, pressures))
     return results
 
 
-def _rates(valid: list, peaks: np.ndarray, start: float, first: int) -> tuple[float, float]:
+def _rates(beats: list, peaks: np.ndarray, start: float, first: int) -> tuple[float, float]:
     """Mean rate of our beats in a window, and NeuroKit2's over the same beats."""
     spans = [
         ((beat.peak - first) / NS, 60 / beat.hr)
-        for beat in valid
-        if start <= (beat.peak - first) / NS < start + 10
+        for beat in beats
+        if beat.hr is not None and start <= (beat.peak - first) / NS < start + 10
     ]
     middles, intervals = (peaks[1:] + peaks[:-1]) / 2, np.diff(peaks)
     theirs = [
