@@ -73,7 +73,11 @@ class Wearer:
 
     def cut(self, item: Chunk | Event) -> list[Chunk | Event]:
         """Put orders and cuff readings ahead of their samples, and end the stream in time."""
-        if isinstance(item, Event) or not len(item):
+        if isinstance(item, Event):
+            # How far an event comes ahead of its samples depends on the chunks; what is of a time
+            # after the end is never told.
+            return [item] if self.end is None or item.start < self.end else []
+        if not len(item):
             return [item]
         items: list[Chunk | Event] = []
         if self.first is None:
