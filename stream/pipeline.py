@@ -99,6 +99,12 @@ class Wearer:
             items.append(Event(self.device.id, "cuff", at, at, detail))
         return [*items, item]
 
+    @property
+    def in_force(self) -> Kept | None:
+        """The reading that pressures follow now; None before any."""
+        known = [kept for kept in (self.preparer.resumed, self.finisher.kept) if kept is not None]
+        return max(known, key=lambda kept: kept.reading.time, default=None)
+
     def found(self) -> None:
         """Take the device's final id: a sensor that was asked for by kind has one once found."""
         birth = replace(self.preparer.birth, device=self.device.id)
