@@ -261,8 +261,8 @@ async def discover(
             news.set()
 
     target = host or EVERYBODY
-    local = local_address(target, port) if host else "0.0.0.0"
     try:
+        local = local_address(target, port) if host else "0.0.0.0"
         async with (
             asyncio.timeout(seconds),
             _socket(take, (local, 0), broadcast=not host, failed=failed) as hello,
@@ -314,14 +314,17 @@ async def resolved(host: str) -> str:
     """Return the IPv4 address of a host.
 
     Raises:
-        NotFound: There is no such host.
+        NotFound: There is no such host, or none with such an address.
     """
     with suppress(ValueError):
-        return str(ip_address(host))  # else it is a name
+        address = ip_address(host)  # else it is a name
+        if address.version == 4:
+            return str(address)
+        raise NotFound(f"{host} is no IPv4 address, and an EmotiBit has no other: name that")
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             host, None, family=socket.AF_INET, type=socket.SOCK_DGRAM
         )
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: it can be no name at all
         raise NotFound(f"no host is called {host!r} ({error}): check the name") from error
     return str(found[0][4][0])

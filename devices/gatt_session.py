@@ -87,8 +87,9 @@ class Session(Life):
     def _told(self) -> dict[str, Any]:
         return self._about
 
-    def _parting(self, lost: Lost) -> str:
-        return "it went back to sleep" if self._family.sleeps else str(lost)
+    def _parting(self, error: DeviceError) -> str:
+        asleep = self._family.sleeps and isinstance(error, Lost)
+        return "it went back to sleep" if asleep else str(error)
 
     async def _again(self) -> None:
         if self._family.begin is not None:

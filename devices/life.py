@@ -155,9 +155,9 @@ class Life(ABC):
     async def _tick(self) -> None:  # noqa: B027 - most sensors need not be told to go on
         """Say what has to be said now and then."""
 
-    def _parting(self, lost: Lost) -> str:
+    def _parting(self, error: DeviceError) -> str:
         """Return why the link is gone, for whoever wears the sensor."""
-        return str(lost)
+        return str(error)
 
     def _worth_telling(self, error: DeviceError) -> bool:
         """Whether somebody must do something: being out of reach mends itself, and is expected."""
@@ -212,8 +212,8 @@ class Life(ABC):
                 async with aclosing(self._while_linked(self._inlet)) as items:
                     async for item in items:
                         yield item
-            except Lost as lost:
-                yield self._event("disconnected", why=self._parting(lost))
+            except DeviceError as error:  # whatever it is, it may have mended by the next attempt
+                yield self._event("disconnected", why=self._parting(error))
             for item in self._parted():
                 yield item
             await self._unlink()
@@ -240,14 +240,14 @@ class Life(ABC):
                     yield await self._revive()
                 continue
             self._heard(arrival)
+            if inlet.dropped > dropped:  # the oldest, so before what has just come
+                dropped = inlet.dropped
+                self._streaming.interrupted("too slow")
+                yield self._event("notice", text=f"too slow: {dropped} notifications dropped")
             if self._tap is not None:
                 self._tap(arrival.channel, arrival.time, arrival.data)
             for item in self._decoded(arrival):
                 yield item
-            if inlet.dropped > dropped:
-                dropped = inlet.dropped
-                self._streaming.interrupted("too slow")
-                yield self._event("notice", text=f"too slow: {dropped} notifications dropped")
 
     def _decoded(self, arrival: Arrival) -> list[Chunk | Event]:
         try:

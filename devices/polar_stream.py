@@ -103,6 +103,8 @@ class PolarStream:
             part.lane.interrupted(why)
             if relinked:
                 part.timeline.restart()
+        if relinked:  # with a new link an arm is taken to be still
+            self._told.forget("motion")
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Take one notification.

@@ -69,6 +69,10 @@ def _as_far_as(recorded: Chunk | Event, item: Chunk | Event) -> Chunk | Event:
     return item[: len(recorded)] if ended else item
 
 
+SAID = {"the stream was started again": "stalled", "too slow: ": "too slow"}
+"""What a driver's notice holds → why samples may be missing after it."""
+
+
 class _Polar:
     """Polar's measurement service; see `Again`."""
 
@@ -89,8 +93,11 @@ class _Polar:
     def told(self, event: Event) -> None:
         if event.kind == "disconnected":
             self._stream.interrupted("link lost", relinked=True)
-        elif event.kind == "notice" and "the stream was started again" in event.detail["text"]:
-            self._stream.interrupted("stalled")
+        elif event.kind == "notice":
+            text = str(event.detail["text"])
+            why = next((why for said, why in SAID.items() if said in text), None)
+            if why is not None:
+                self._stream.interrupted(why)
 
     def makes(self, item: Chunk | Event) -> bool:
         # The driver gives notices too; they are kept as they were told.

@@ -36,6 +36,10 @@ class Told:
         self._last[kind] = time, detail
         return [self.event(kind, time, **detail)]
 
+    def forget(self, kind: EventKind) -> None:
+        """Tell it again even if it has not changed: who listens has begun anew."""
+        self._last.pop(kind, None)
+
     def event(self, kind: EventKind, time: int, **detail: Any) -> Event:
         """Return an event of one moment."""
         return Event(self._device, kind, time, time, detail)

@@ -141,7 +141,10 @@ def _rules(m: Manifest) -> list[tuple[str, bool]]:
         ),
         (
             "a confidence limit",
-            not all(isinstance(v, float | int) and 0 < v < math.inf for v in m.confidence.values()),
+            not m.confidence.keys() <= {"consistency", "reverse"}
+            or not all(
+                isinstance(v, float | int) and 0 < v < math.inf for v in m.confidence.values()
+            ),
         ),
         (
             "a file name is not plain",

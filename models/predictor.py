@@ -243,25 +243,30 @@ class Predictor:
         )
 
     def _safe_batch(self) -> int:
-        """Run every batch size once and return how many windows may go together."""
+        """Run every batch size once, there and back; return how many windows may go together."""
         m = self.manifest
         rng = np.random.default_rng(0)
         x = joint(self._there(rng.standard_normal((MICRO_BATCH, m.window), np.float32)))
         c = self._there(rng.standard_normal((MICRO_BATCH, m.context_entries), np.float32))
         told = c if m.context_entries else None
         with torch.inference_mode():
-            for _ in range(2):  # the first run of a script only records
-                alone = [
-                    self._network(x[i : i + 1], None if told is None else told[i : i + 1])
-                    for i in range(MICRO_BATCH)
-                ]
-            each = torch.cat(alone)
-            for size in range(2, MICRO_BATCH + 1):
-                y = self._network(x[:size], None if told is None else told[:size])
-                if not torch.equal(y, each[:size]):
-                    log.warning("batches round differently on this processor: one window at a time")
-                    return 1
-        return MICRO_BATCH
+            if all(_alike(way, x, told) for way in (self._network, self._inverse)):
+                return MICRO_BATCH
+        log.warning("batches round differently on this processor: one window at a time")
+        return 1
+
+
+def _alike(way: Network, x: Tensor, told: Tensor | None) -> bool:
+    """Return whether a window gives the same bits alone and with any number of others."""
+    for _ in range(2):  # the first run of a script only records
+        alone = [
+            way(x[i : i + 1], None if told is None else told[i : i + 1]) for i in range(len(x))
+        ]
+    each = torch.cat(alone)
+    return all(
+        torch.equal(way(x[:size], None if told is None else told[:size]), each[:size])
+        for size in range(2, len(x) + 1)
+    )
 
 
 def _rms(values: Floats) -> npt.NDArray[np.float64]:

@@ -91,6 +91,7 @@ class Guidance:
         reading: The same reading, with its time.
         lift: mmHg to add so that pressures are those at the heart's height; see `Calibration`.
         height: Of the sensor above the heart when the reading took effect, cm.
+        channel: Label of the sensor's channel then; empty where not known.
     """
 
     context: npt.NDArray[np.float32] | None
@@ -101,6 +102,7 @@ class Guidance:
     reading: Reading | None = None
     lift: float = 0.0
     height: float = 0.0
+    channel: str = ""
 
 
 @dataclass(slots=True)
@@ -134,16 +136,25 @@ class Calibration:
     _height: float = field(init=False, default=0.0)
     _height_at_cuff: float = field(init=False, default=0.0)
 
+    @property
+    def waiting(self) -> tuple[Reading, ...]:
+        """Readings that have not taken effect yet."""
+        return tuple(self._waiting)
+
     def cuff(self, reading: Reading) -> None:
         """Take a reading; the pulse around it is what the windows just before and after show."""
         self._waiting.append(reading)
 
     def resume(
-        self, reading: Reading, calibration: calibrate.Calibration, height: float = 0.0
+        self,
+        reading: Reading,
+        calibration: calibrate.Calibration,
+        height: float = 0.0,
+        channel: str = "",
     ) -> None:
-        """Go on with an earlier run's reading, taken at a height in cm; it is in force at once."""
+        """Go on with an earlier reading; height (cm) and channel are those when it was taken."""
         self._reading, self._calibration = reading, calibration
-        self._height_at_cuff = height
+        self._height_at_cuff, self._channel_at_cuff = height, channel
 
     def posture(self, time: int, height: float) -> None:
         """Take the sensor's height above the heart, cm, from a time in ns since the Unix epoch."""
@@ -194,8 +205,8 @@ class Calibration:
             age = STALE_SECONDS + 1.0
         status = CalibrationStatus(self._state(age), age, reading.sbp, reading.dbp)
         told = calibration.context(now, age)[0]
-        height = self._height_at_cuff
-        return Guidance(told, status, self._pulse, calibration, anchor, reading, lift, height)
+        at_cuff = self._height_at_cuff, self._channel_at_cuff
+        return Guidance(told, status, self._pulse, calibration, anchor, reading, lift, *at_cuff)
 
     def _take(self, reading: Reading) -> tuple[Question, ...]:
         """Let a reading take effect; return windows from before it, under its own context."""

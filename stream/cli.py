@@ -314,6 +314,7 @@ FLAGS = (
     "broker",
     "topic",
     "model",
+    "compute",
     "cuff",
     "require_calibration",
     "remember",

@@ -46,6 +46,12 @@ def _speed(value: object) -> object:
     return math.inf if value == "max" else value
 
 
+def _compute(value: object) -> object:
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(value)) is None:
+        raise ValueError("the network runs on auto, cpu, cuda or cuda:N")
+    return value
+
+
 class Settings(BaseModel):
     """What a run can be told; see ``configs/default.toml`` for what each means."""
 
@@ -56,7 +62,7 @@ class Settings(BaseModel):
     broker: str | None = None
     topic: Annotated[str, Field(pattern=r"^[^/+#\s][^+#\s]*[^/+#\s]$|^[^/+#\s]$")] = "bp"
     model: Path | None = None
-    compute: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    compute: Annotated[str, BeforeValidator(_compute)] = "auto"
     cuff: list[Annotated[Cuff, BeforeValidator(parse_cuff)]] = []
     speed: Annotated[float, BeforeValidator(_speed), Field(ge=0.001)] = 1.0
     duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None

@@ -56,8 +56,12 @@ class Deck:
                 for device in list(self._own):
                     await self.stop(device)
 
-    async def start(self, device: str) -> Path:
+    async def start(self, device: str, waiting: Sequence[Event] = ()) -> Path:
         """Begin a recording of one device that streams; return its file.
+
+        Args:
+            device: Its id.
+            waiting: Events that have been told and are still to take effect.
 
         Raises:
             SessionError: It is recorded already, or cannot be.
@@ -73,7 +77,7 @@ class Deck:
         recorder, stack = self._begin(None, device), AsyncExitStack()
         await stack.enter_async_context(recorder.running())
         recorder.enrol(*self._enrolled[device])
-        for event in self._lasting.get(device, {}).values():
+        for event in (*self._lasting.get(device, {}).values(), *waiting):
             recorder.take(event)
         self._own[device] = recorder, stack
         return recorder.path
@@ -99,13 +103,10 @@ class Deck:
 
     def tap(self, device: Device) -> Tap:
         """Return what takes a device's frames."""
-        taps: dict[Recorder, Tap] = {}
 
         def take(channel: str, arrival: int, raw: bytes) -> None:
             for recorder in self._of(device.id):
-                if recorder not in taps:
-                    taps[recorder] = recorder.tap(device)
-                taps[recorder](channel, arrival, raw)
+                recorder.tap(device)(channel, arrival, raw)
 
         return take
 

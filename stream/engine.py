@@ -33,7 +33,8 @@ class Answer:
     Attributes:
         abp: (window,) reconstructed pressure, mmHg.
         consistency: As of `Prediction`.
-        reverse: As of `Prediction`; 0 for a `Question`, of which only the pressure is wanted.
+        reverse: As of `Prediction`; 0 for a `Question`, of which only the pressure is wanted, and
+            of a model that has no limit for it.
         ms: What the call cost.
     """
 
@@ -110,7 +111,8 @@ class Engine:
         for row, window in enumerate(windows):
             if window.context is not None:
                 context[row] = window.context
-        wanted = np.array([isinstance(window, Prepared) for window in windows])
+        limited = "reverse" in self.predictor.manifest.confidence
+        wanted = np.array([limited and isinstance(window, Prepared) for window in windows])
         found = self.predictor(ppg, context, reverse=wanted)
         self.windows += len(windows)
         self.calls += 1

@@ -133,7 +133,7 @@ class Finisher:
         if guidance.anchor and guidance.reading is not None:
             calibration = self._corrector.calibration or guidance.calibration
             if calibration is not None:
-                self.kept = Kept(guidance.reading, calibration, guidance.height)
+                self.kept = Kept(guidance.reading, calibration, guidance.height, guidance.channel)
 
     def _time(self, index: int) -> int:
         return index * self._period

@@ -174,13 +174,14 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         if settings.json_:
             sinks.append(await stack.enter_async_context(JsonSink.open(sys.stdout)))
         terminal.say(_welcome(address, settings.topic))
-        out = FanOut(sinks)
-        aside = [asyncio.create_task(obey(mqtt, wearers, clock, deck), name="commands")]
+        out, others = FanOut(sinks), None
         if settings.lsl_markers is not None:
             from ..devices.lsl_marks import LslMarks
 
-            marks = LslMarks(settings.lsl_markers)
-            aside.append(asyncio.create_task(heed(marks, wearers, out, clock), name="markers"))
+            others = LslMarks(settings.lsl_markers)
+        aside = [asyncio.create_task(obey(mqtt, wearers, clock, deck), name="commands")]
+        if others is not None:
+            aside.append(asyncio.create_task(heed(others, wearers, out, clock), name="markers"))
         aside += [asyncio.create_task(attend(cuff, wearers, out, clock)) for cuff in cuffs]
         began = time.process_time()
         try:
@@ -197,7 +198,9 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         finally:
             for task in aside:
                 task.cancel()
-            await asyncio.gather(*aside, return_exceptions=True)
+            for ended in await asyncio.gather(*aside, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    log.error("what goes on beside the streams had failed", exc_info=ended)
             spent = time.process_time() - began
             streamed = sum(wearer.seconds for wearer in wearers)
             population = predictor.manifest.training.get("population_mmhg")

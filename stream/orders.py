@@ -16,6 +16,8 @@ from .pipeline import Wearer
 log = logging.getLogger(__name__)
 
 FULL = "too many commands are waiting; try again"
+BEGINNING = 3
+"""Events with which a recording begins, at most; without room for them it does not."""
 
 
 async def obey(mqtt: MqttSink, wearers: Sequence[Wearer], clock: HostClock, deck: Deck) -> None:
@@ -61,11 +63,13 @@ async def start(wearer: Wearer, deck: Deck) -> None:
     Raises:
         SessionError: That is not possible.
     """
-    path = await deck.start(wearer.device.id)
-    name, at = wearer.device.id, wearer.last
+    if wearer.orders.qsize() + BEGINNING > wearer.orders.maxsize:
+        raise SessionError(FULL)
+    name = wearer.device.id
+    path, at = await deck.start(name, wearer.preparer.waiting), wearer.last
     detail = {"why": "a recording begins", "lost": 0}
     put(wearer, Event(name, "gap", at, at, detail))
-    if (kept := wearer.finisher.kept) is not None:
+    if (kept := wearer.in_force) is not None:
         put(wearer, kept.event(name, at))
     put(wearer, Event(name, "notice", at, at, {"text": f"recording to {path}"}))
 

@@ -73,7 +73,11 @@ class Wearer:
 
     def cut(self, item: Chunk | Event) -> list[Chunk | Event]:
         """Put orders and cuff readings ahead of their samples, and end the stream in time."""
-        if isinstance(item, Event) or not len(item):
+        if isinstance(item, Event):
+            # How far an event comes ahead of its samples depends on the chunks; what is of a time
+            # after the end is never told.
+            return [item] if self.end is None or item.start < self.end else []
+        if not len(item):
             return [item]
         items: list[Chunk | Event] = []
         if self.first is None:
@@ -94,6 +98,12 @@ class Wearer:
             at, detail = self._at(cuff.seconds), {"sbp": cuff.sbp, "dbp": cuff.dbp}
             items.append(Event(self.device.id, "cuff", at, at, detail))
         return [*items, item]
+
+    @property
+    def in_force(self) -> Kept | None:
+        """The reading that pressures follow now; None before any."""
+        known = [kept for kept in (self.preparer.resumed, self.finisher.kept) if kept is not None]
+        return max(known, key=lambda kept: kept.reading.time, default=None)
 
     def found(self) -> None:
         """Take the device's final id: a sensor that was asked for by kind has one once found."""

@@ -74,6 +74,7 @@ class Preparer:
         polarity: As of `Device`.
         manifest: What the model needs.
         check_fit: Say in the first seconds whether the signal is usable.
+        resumed: The newest reading of before, with which the stream goes on.
     """
 
     birth: Birth
@@ -82,6 +83,7 @@ class Preparer:
     check_fit: bool = True
     windows: int = 0
     accepted: int = 0
+    resumed: Kept | None = None
     _period: int = field(init=False)
     _resampler: Resampler = field(init=False)
     _windower: Windower = field(init=False)
@@ -106,6 +108,15 @@ class Preparer:
     def tally(self) -> Tally:
         """What was wrong with the samples so far."""
         return self._resampler.tally
+
+    @property
+    def waiting(self) -> list[Event]:
+        """Cuff readings that have been told and have not taken effect yet."""
+        device = self.birth.device
+        return [
+            Event(device, "cuff", one.time, one.time, {"sbp": one.sbp, "dbp": one.dbp})
+            for one in self._calibration.waiting
+        ]
 
     def push(self, item: Chunk | Event) -> list[Prepared | Event | Birth]:
         """Take what the device yields (light, acceleration, an event); return what is ready."""
@@ -143,7 +154,8 @@ class Preparer:
         elif event.kind == "cuff":
             kept = Kept.of(event)
             if kept is not None:
-                self._calibration.resume(kept.reading, kept.calibration, kept.height)
+                self.resumed = kept
+                self._calibration.resume(kept.reading, kept.calibration, kept.height, kept.channel)
                 return []
             reading = Reading(event.start, float(event.detail["sbp"]), float(event.detail["dbp"]))
             self._calibration.cuff(reading)

@@ -174,8 +174,10 @@ class Recorder:
             yield self
         finally:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            self.close()
+            try:
+                await asyncio.gather(task, return_exceptions=True)
+            finally:
+                self.close()
 
     def close(self) -> None:
         """Finish the file."""
@@ -210,6 +212,8 @@ class Recorder:
         synced = time.monotonic()
         while not self.failed:
             await asyncio.sleep(CHECK)
+            if self.failed:
+                return
             try:
                 if time.monotonic() - self._since >= FLUSH - CHECK:
                     self._flush()

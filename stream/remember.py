@@ -35,11 +35,13 @@ class Kept:
         reading: With its time.
         calibration: The pulse at that time, and the maps to the reading.
         height: Of the sensor above the heart at that time, cm.
+        channel: Label of the sensor's channel at that time; empty where not known.
     """
 
     reading: Reading
     calibration: calibrate.Calibration
     height: float = 0.0
+    channel: str = ""
 
     def event(self, device: str, at: int) -> Event:
         """Return what brings it into a stream, at a time in ns since the Unix epoch."""
@@ -50,6 +52,7 @@ class Kept:
             "alone": list(dataclasses.astuple(self.calibration.alone)),
             "level": self.calibration.level,
             "wrist_height": self.height,
+            "channel": self.channel,
         }
         detail = {"sbp": self.reading.sbp, "dbp": self.reading.dbp, "remembered": remembered}
         return Event(device, "cuff", at, at, detail)
@@ -69,7 +72,7 @@ class Kept:
             pulse = np.array(told["pulse"], dtype=np.float64)
             level = None if told["level"] is None else float(told["level"])
             maps = [calibrate.Affine(*map(float, told[name])) for name in ("told", "alone")]
-            height = float(told["wrist_height"])
+            height, channel = float(told["wrist_height"]), str(told.get("channel", ""))
             time = event.start - round(float(told["age_s"]) * NS)
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"no calibration: {error}") from None
@@ -78,7 +81,7 @@ class Kept:
         if pulse.shape != (len(FEATURES),) or not np.isfinite(numbers).all():
             raise ValueError("no calibration: other numbers")
         calibration = calibrate.Calibration(sbp, dbp, pulse, *maps, level)
-        return cls(Reading(time, sbp, dbp), calibration, height)
+        return cls(Reading(time, sbp, dbp), calibration, height, channel)
 
 
 class Memory:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..devices import NS, Chunk, Event
+from ..devices.redecode import SAID
 from ..devices.session_items import (
     ABOUT,
     BEATS,
@@ -162,8 +163,8 @@ def redact(path: Path, out: Path) -> int:
 
 def _unsaid(text: str, kind: str) -> str:
     """A driver's notices may hold an address; of markers nothing can be known."""
-    again = "the stream was started again"  # what decoding once more must know
-    return again if kind == "notice" and again in text else "(redacted)"
+    known = SAID if kind == "notice" else ()  # what decoding once more must know
+    return next((said for said in known if said in text), "(redacted)")
 
 
 def _write(files: Sequence[SessionFile], out: Path, edit: Edit) -> int:

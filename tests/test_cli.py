@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,8 +22,8 @@ import pytest
 from harness import need_data
 
 from innpar.models.predictor import SHIPPED
-from innpar.stream.cli import main
-from innpar.stream.config import load
+from innpar.stream.cli import FLAGS, main
+from innpar.stream.config import KEYS, load
 from innpar.stream.errors import ConfigError
 
 PROGRAM = [sys.executable, "-m", "innpar.stream.cli"]
@@ -53,6 +54,19 @@ def test_help_is_quick_and_shows_an_example() -> None:
     )
     assert loaded.stdout.strip() == "set()"
     assert best < 5  # that nothing heavy is imported is what keeps it under half a second
+
+
+def test_whatever_can_be_set_has_a_flag_and_is_in_the_commented_configuration() -> None:
+    assert set(FLAGS) == set(KEYS)
+    text = files("innpar.configs").joinpath("default.toml").read_text(encoding="utf-8")
+    assert set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE)) == set(KEYS)
+
+
+def test_where_the_network_runs(capfd: pytest.CaptureFixture[str]) -> None:
+    message = fails(capfd, "--device", "demo", "--compute", "gpu")
+    assert message == (
+        "innpar-stream: --compute: the network runs on auto, cpu, cuda or cuda:N (given: 'gpu')\n"
+    )
 
 
 def _seconds(command: list[str]) -> float:

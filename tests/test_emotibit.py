@@ -388,6 +388,19 @@ async def test_not_there() -> None:
     nobody = EmotiBit("no-such-host.invalid", wait=1)
     with pytest.raises(NotFound, match="no host is called"):
         await listen(nobody, clock, lambda h: True)
+    with pytest.raises(NotFound, match=r"no host is called 'a\.\.b'"):
+        await listen(EmotiBit("a..b", wait=1), clock, lambda h: True)
+    with pytest.raises(NotFound, match="::1 is no IPv4 address"):
+        await listen(EmotiBit("::1", wait=1), clock, lambda h: True)
+
+
+async def test_no_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(host: str, port: int) -> str:
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr("innpar.devices.emotibit_link.local_address", unreachable)
+    with pytest.raises(NotFound, match=r"there is no network to reach 10\.1\.2\.3"):
+        await listen(EmotiBit("10.1.2.3", wait=1), ScaledClock(SPEED), lambda h: True)
 
 
 async def test_it_conforms() -> None:

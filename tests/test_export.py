@@ -18,6 +18,7 @@ from innpar.devices.pace import Pace, VirtualClock
 from innpar.stream import cli
 from innpar.stream.cli import main
 from innpar.stream.estimate import Estimate, Item
+from innpar.stream.export.fhir import _told
 from innpar.stream.export.formats import FORMATS
 from innpar.stream.recorder import Recorder
 
@@ -322,6 +323,16 @@ def test_a_fhir_bundle_is_valid_and_says_what_was_published(
     assert {float(wave.period) for wave in waves} == {8.0}
     count = sum(len(wave.data.split()) for wave in waves)
     assert count == sum(len(beat.abp) for beat in estimates(live))
+
+
+def test_a_remembered_reading_is_of_when_it_was_taken() -> None:
+    at = 1_700_000_000 * NS
+    detail = {"sbp": 128.0, "dbp": 79.0}
+    (now,) = _told(Event("x", "cuff", at, at, detail))
+    assert now["effectiveDateTime"] == "2023-11-14T22:13:20.000Z"
+    detail |= {"remembered": {"age_s": 3600.5}}
+    (earlier,) = _told(Event("x", "cuff", at, at, detail))
+    assert earlier["effectiveDateTime"] == "2023-11-14T21:13:19.500Z"
 
 
 def test_a_frame_is_what_neurokit_takes(session: tuple[Path, list[Item]]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from conftest import Mosquitto
 from harness import estimates, shipped, stream_all
@@ -33,7 +34,10 @@ from innpar.devices.session import open_session
 from innpar.devices.session_items import BEATS, Topic, from_json
 from innpar.devices.session_look import about
 from innpar.devices.session_read import SessionFile
+from innpar.models.calibrate import Affine, Calibration
+from innpar.models.context import FEATURES
 from innpar.stream.attend import heed
+from innpar.stream.calibration import Reading
 from innpar.stream.cli import main
 from innpar.stream.command import CommandError, Mark, Record, parse_command
 from innpar.stream.config import load
@@ -41,10 +45,11 @@ from innpar.stream.deck import Deck, named, recordings
 from innpar.stream.engine import Engine
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.estimate import Item
-from innpar.stream.orders import mark, mark_all, start, stop
+from innpar.stream.orders import FULL, mark, mark_all, put, start, stop
 from innpar.stream.payload import beat_payload
 from innpar.stream.pipeline import Wearer, enrol, run
 from innpar.stream.recorder import Recorder
+from innpar.stream.remember import Kept
 from innpar.stream.sink import FanOut
 
 PROGRAM = [sys.executable, "-m", "innpar.stream.cli"]
@@ -201,9 +206,16 @@ async def test_a_selection_that_makes_no_sense_is_told_and_the_run_goes_on() -> 
     assert "no predicate" in notice.detail["text"]
 
 
-def test_a_recording_begun_by_command_replays_as_it_was_streamed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reading", ["taken", "remembered", "to come"])
+def test_a_recording_begun_by_command_replays_as_it_was_streamed(
+    reading: str, tmp_path: Path
+) -> None:
     engine, clock = Engine(shipped()), VirtualClock()
-    wearer = enrol(demo(120, seed=3), engine, clock)
+    wearer = enrol(demo(120, seed=3, cuff=reading == "taken"), engine, clock)
+    if reading == "remembered":
+        pulse = np.linspace(-1, 1, len(FEATURES)) / 3
+        calibration = Calibration(128, 79, pulse, Affine(1.1, -7), Affine(0.9, 11), 95.0)
+        wearer._recalled = Kept(Reading(wearer.last, 128, 79), calibration)
     deck = Deck(lambda path, tag: Recorder(path or tmp_path, clock, {}, tag=tag))
     doing: list[asyncio.Task[None]] = []
     beats = 0
@@ -211,6 +223,9 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(tmp_path: Path)
     def on(item: Item) -> None:
         nonlocal beats
         beats += type(item).__name__ == "Estimate"
+        if reading == "to come" and beats == 20 and wearer.orders.empty():
+            at = wearer.last + 40 * NS
+            put(wearer, Event("demo", "cuff", at, at, {"sbp": 128, "dbp": 79}))
         if beats in (40, 80) and len(doing) < beats // 40:
             asked = (start if beats == 40 else stop)(wearer, deck)
             doing.append(asyncio.get_running_loop().create_task(asked))
@@ -245,12 +260,25 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(tmp_path: Path)
         for beats in (recorded, replayed)
     ]
     assert len(plain[0]) > 20
-    assert {beat["calibration"]["state"] for beat in plain[0]} == {"ok"}
+    states = {"taken": {"ok"}, "remembered": {"stale"}, "to come": {"none", "ok"}}
+    assert {beat["calibration"]["state"] for beat in plain[0]} == states[reading]
     assert plain[0] == plain[1][: len(plain[0])]
 
 
 def main_verify(path: Path) -> int:
     return main(["session", "verify", str(path)])
+
+
+async def test_a_recording_begins_whole_or_not_at_all(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    wearer = enrol(demo(), Engine(shipped()), clock)
+    deck = Deck(lambda path, tag: Recorder(tmp_path, clock, {}, tag=tag))
+    deck.enrol(demo(), "s")
+    while wearer.orders.qsize() < wearer.orders.maxsize - 1:
+        put(wearer, Event("demo", "marker", 0, 0, {"text": "x"}))
+    with pytest.raises(SessionError, match=FULL):
+        await start(wearer, deck)
+    assert not os.listdir(tmp_path)
 
 
 async def test_a_run_that_is_recorded_is_not_recorded_twice(tmp_path: Path) -> None:

@@ -131,6 +131,8 @@ def test_a_script_that_the_manifest_does_not_name_is_never_opened(model: Path) -
         (lambda raw: raw.update(band=[8.0, 0.5]), "band 8.0 to 0.5"),
         (lambda raw: raw.update(filter="butterworth"), "filter 'butterworth' is unknown"),
         (lambda raw: raw.update(normalisation="minmax"), "normalisation 'minmax' is unknown"),
+        (lambda raw: raw.update(confidence={"gradient": 1.0}), "a confidence limit"),
+        (lambda raw: raw.update(confidence={"reverse": 0.0}), "a confidence limit"),
         (lambda raw: raw["architecture"].update(blocks=0), "at least one block"),
         (lambda raw: raw["architecture"].update(blocks=2), "lack blocks.1"),
         (lambda raw: raw["architecture"].update(features=8), "has shape"),

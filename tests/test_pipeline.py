@@ -235,6 +235,15 @@ def test_a_cuff_for_somebody_else_is_not_taken() -> None:
     assert {beat.calibration.state for beat in estimates(items)} == {"none"}
 
 
+def test_any_cut_tells_the_same_events_before_the_end() -> None:
+    def told(chunk_seconds: float) -> list[tuple[str, int]]:
+        items = stream_all([wearer(chunk_seconds)], duration=20.0)[0]
+        kinds = ("cuff", "marker")
+        return [(i.kind, i.start) for i in items if isinstance(i, Event) and i.kind in kinds]
+
+    assert told(10.0) == told(0.4) != []
+
+
 def test_the_duration_is_signal_time() -> None:
     items, (one,), _ = stream_all([wearer(duration=90.0)], duration=30.0)
     assert one.seconds == pytest.approx(30, abs=0.05)

@@ -10,7 +10,7 @@ import pytest
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event
 from innpar.devices.pace import VirtualClock
-from innpar.devices.pmd import Kind
+from innpar.devices.pmd import PULSE, Kind
 from innpar.devices.polar_stream import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
 from innpar.devices.virtual.faults import Faults
 from innpar.devices.virtual.light import Ints
@@ -102,6 +102,22 @@ def test_bad_frames_are_counted_and_become_gaps() -> None:
                 lost += item.detail["lost"]
     assert stream.bad == bad == 3
     assert samples + lost == round((ends[-1] - ends[0]) / NS * 55) + 1
+
+
+def test_an_arm_that_moves_on_through_a_new_link_is_told_of_again() -> None:
+    head = bytes([Kind.PPI, *(8 * [0]), 0])
+    moving = head + PULSE.pack(60, 1000, 10, 1)
+
+    def told(stream: PolarStream) -> list[str]:
+        return [e.kind for e in stream.push(DATA, NS, moving) if isinstance(e, Event)]
+
+    stream = PolarStream("x", (55,))
+    assert told(stream) == ["motion", "intervals"]
+    assert told(stream) == ["intervals"]
+    stream.interrupted("stalled")
+    assert told(stream) == ["intervals"]
+    stream.interrupted("link lost", relinked=True)
+    assert told(stream) == ["motion", "intervals"]
 
 
 def test_one_core_decodes_a_thousand_devices() -> None:

@@ -95,6 +95,14 @@ def test_batches_that_round_differently_are_taken_apart(predictor: Predictor) ->
     each = [single(PPG[i : i + 1], TOLD[i : i + 1]).abp[0] for i in range(4)]
     np.testing.assert_array_equal(together, np.stack(each))
 
+    def careful(x: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
+        return x * 1.0
+
+    back = Predictor(predictor.manifest, careful, careless, "eager")
+    found = back(PPG[:4], TOLD[:4], reverse=True).reverse
+    for i in range(4):
+        assert found[i] == back(PPG[i : i + 1], TOLD[i : i + 1], reverse=True).reverse[0]
+
 
 def test_the_residuals_are_zero_for_a_consistent_network_and_grow_otherwise(
     predictor: Predictor,

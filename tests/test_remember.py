@@ -204,11 +204,12 @@ def kept_of(**more: Any) -> Kept:
 
 
 def test_every_bit_of_it_survives_the_disk(tmp_path: Path) -> None:
-    kept = kept_of(height=12.5)
+    kept = kept_of(height=12.5, channel="green1")
     Memory(tmp_path).keep(kept, "band", MODEL)
     found, _ = Memory(tmp_path).recall("band", MODEL, START + 1)
     assert found is not None
     assert (found.reading, found.height) == (kept.reading, kept.height)
+    assert found.channel == kept.channel
     assert found.calibration.at_cuff.tobytes() == kept.calibration.at_cuff.tobytes()
     for name in ("sbp", "dbp", "told", "alone", "level"):
         assert getattr(found.calibration, name) == getattr(kept.calibration, name)

@@ -184,6 +184,9 @@ def _told(event: Event) -> Iterator[Resource]:
     """Yield what a cuff reading or a marker is as an observation."""
     at = {"effectiveDateTime": iso(event.start)}
     if event.kind == "cuff":
+        if remembered := event.detail.get("remembered"):  # taken before it entered this stream
+            taken = event.start - round(float(remembered["age_s"]) * NS)
+            at = {"effectiveDateTime": iso(taken)}
         pressures = {key: float(event.detail[key]) for key in ("sbp", "dbp")}
         yield {**panel(pressures), **at, "method": {"text": "cuff reading"}}
     elif event.kind == "marker":
