@@ -140,6 +140,7 @@ class Session:
             if isinstance(item, Event):
                 if item.start < self.begin:
                     if item.kind in LASTING:
+                        state.pop(item.kind, None)  # the newest is the last
                         state[item.kind] = item
                     continue
                 if item.start >= self.end:
@@ -152,7 +153,8 @@ class Session:
                 if not inside.any():
                     continue
                 item = replace(item, times=item.times[inside], data=item.data[inside])
-            yield from (state.pop(kind) for kind in LASTING if kind in state)
+            yield from state.values()
+            state.clear()
             yield item
 
 

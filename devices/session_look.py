@@ -19,8 +19,8 @@ from .session_items import (
 )
 from .session_read import Message, SessionFile
 
-LASTING = ("connected", "wear", "posture")
-"""Events that still hold for what comes long after them."""
+LASTING = ("connected", "wear", "motion", "posture")
+"""Events that still hold for what comes long after them, in the order in which they were told."""
 
 
 def entry_of(

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .check import ENOUGH, SECONDS
+
 PRESSURES = ("sbp", "dbp", "map")
 EDGES = tuple(f"{name}_{edge}" for name in PRESSURES for edge in ("low", "high"))
-COLUMNS = ("t", "peak", *PRESSURES, "pp", "hr", "quality", "valid", *EDGES, "level")
+COLUMNS = ("t", "peak", *PRESSURES, "pp", "hr", "quality", "valid", *EDGES, "level", "calibrated")
 
 
 @dataclass(slots=True)
@@ -48,11 +50,13 @@ class BeatTable:
             values[f"{name}_low"], values[f"{name}_high"] = low_high
         values["level"] = interval.get("level")
         values["peak"] = _peak(beat)
+        state = str((beat.get("calibration") or {}).get("state"))
+        values["calibrated"] = state not in ("None", "none")
         for name, column in self._columns.items():
             value = values[name]
             column.append(float("nan") if value is None else float(value))
         self.reasons.update(str(reason) for reason in beat.get("reasons") or ())
-        self.states[str((beat.get("calibration") or {}).get("state"))] += 1
+        self.states[state] += 1
         self.sources[str(beat.get("source"))] += 1
         seq = beat.get("seq")
         if isinstance(seq, int):
@@ -66,6 +70,22 @@ class BeatTable:
         ``peak`` is ``t`` between two samples of the waveform, for intervals from beat to beat.
         """
         return np.array(self._columns[name], dtype=np.float64)
+
+    def check(self, at: float, sbp: float, dbp: float) -> tuple[float, float] | None:
+        """Return by how much SBP and DBP were above a reading before it; see `Checker`.
+
+        Args:
+            at: Of the reading, s since the Unix epoch.
+            sbp: mmHg.
+            dbp: mmHg.
+        """
+        t = self.column("t")
+        near = self.usable & (self.column("calibrated") == 1) & (t > at - SECONDS) & (t <= at)
+        if near.sum() < ENOUGH:
+            return None
+        ours = (float(np.median(self.column(name)[near])) for name in ("sbp", "dbp"))
+        above_sbp, above_dbp = (a - b for a, b in zip(ours, (sbp, dbp), strict=True))
+        return above_sbp, above_dbp
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:

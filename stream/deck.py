@@ -113,7 +113,9 @@ class Deck:
     def take(self, item: Chunk | Event) -> list[Event]:
         """Record an item; return what is to be told to whoever listens."""
         if isinstance(item, Event) and item.kind in LASTING:
-            self._lasting.setdefault(item.device, {})[item.kind] = item
+            lasting = self._lasting.setdefault(item.device, {})
+            lasting.pop(item.kind, None)  # the newest is the last
+            lasting[item.kind] = item
         return [told for recorder in self._of(item.device) for told in recorder.take(item)]
 
     async def ready(self) -> None:

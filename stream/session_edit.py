@@ -75,6 +75,7 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
             entry = entry_of(file, message)
             if isinstance(entry, Event) and entry.start < low:
                 if entry.kind in LASTING:
+                    state.pop((topic.device, entry.kind), None)  # the newest is the last
                     state[topic.device, entry.kind] = piece
                 return []
             if isinstance(entry, Chunk):
@@ -85,7 +86,7 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
                 piece = Piece(topic, pack_chunk(entry), int(entry.times[-1]))
             elif not low <= piece.time < high:
                 return []
-            keys = [(topic.device, kind) for kind in LASTING if (topic.device, kind) in state]
+            keys = [key for key in state if key[0] == topic.device]
             before = [state.pop(key) for key in keys]
             return [*before, piece]
 

@@ -26,10 +26,13 @@ from innpar.stream.cli import main
 from innpar.stream.estimate import Item
 from innpar.stream.recorder import Recorder
 from innpar.stream.reporting.chart import around, round_values
+from innpar.stream.reporting.figures import Course
 from innpar.stream.reporting.findings import dips, in_range, night, sustained, trend
 from innpar.stream.reporting.heart import variability
 from innpar.stream.reporting.page import NOTE
+from innpar.stream.reporting.sections import calibration
 from innpar.stream.reporting.write import report
+from innpar.stream.survey import Found
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
@@ -259,6 +262,25 @@ def test_columns_of_beats() -> None:
     assert table.column("sbp_high")[2] == 2
     assert np.isnan(table.column("sbp")[0])
     assert dict(table.reasons) == {"motion": 1}
+
+
+def test_how_far_off_a_reading_found_the_beats_before_it() -> None:
+    table = BeatTable()
+    for k in range(30):
+        state = "none" if k < 10 else "ok"
+        beat = {"seq": k, "t": 100.0 + k, "valid": True, "sbp": 120.0 + k, "dbp": 80.0}
+        table.add({**beat, "calibration": {"state": state}})
+    assert table.check(109.0, 120, 80) is None
+    assert table.check(112.0, 130, 82) == (1.0, -2.0)
+    assert table.check(125.5, 130, 82) == (10.5, -2.0)
+    device = Found("x", beats=table)
+    device.told = [
+        Event("x", "cuff", 112 * NS, 112 * NS, {"sbp": 130, "dbp": 82}),
+        Event("x", "cuff", 125 * NS, 125 * NS, {"sbp": 130, "dbp": 82, "remembered": {"age_s": 9}}),
+    ]
+    shown = calibration(device, Course(100.0, 130.0, UTC))
+    assert "ours was off by +1.0/-2.0 before it" in shown
+    assert "taken before" in shown
 
 
 def test_round_numbers_on_axes() -> None:

@@ -187,9 +187,9 @@ def test_what_still_holds_comes_along(tmp_path: Path) -> None:
         recorder.take(item)
     recorder.close()
     items = played(path, from_="10")
-    assert [i.kind for i in items[:2] if isinstance(i, Event)] == ["connected", "wear"]
-    assert isinstance(items[1], Event)
-    assert items[1].detail == {"worn": True}
+    assert [i.kind for i in items[:2] if isinstance(i, Event)] == ["wear", "connected"]
+    assert isinstance(items[0], Event)
+    assert items[0].detail == {"worn": True}
     assert "over" not in str(items)
 
 

@@ -41,6 +41,26 @@ def test_a_part_is_what_a_replay_of_that_part_gives(tmp_path: Path) -> None:
     assert main(["session", "cut", str(path)]) == 2
 
 
+@pytest.mark.parametrize("still", [False, True])
+def test_a_part_knows_whether_the_arm_moved_when_it_began(still: bool, tmp_path: Path) -> None:
+    path, out = tmp_path / "a.mcap", tmp_path / "part.mcap"
+    recorder = Recorder(path, VirtualClock(START), {})
+    device = demo(30, pace=SHORT, episodes=False, motion=False)
+    recorder.enrol(device, "s")
+    for item in device.items(START):
+        recorder.take(item)
+        if isinstance(item, Event) and item.kind == "connected":
+            recorder.take(Event("demo", "motion", START, START, {"moving": True}))
+            if still:  # a new link takes the arm to be still
+                recorder.take(item)
+    recorder.close()
+    assert main(["session", "cut", str(path), str(out), "--from", "7.3", "--to", "21"]) == 0
+    told = ["motion", "connected"] if still else ["connected", "motion"]
+    for items in (played(out), played(path, from_="7.3")):
+        kinds = [i.kind for i in items if isinstance(i, Event)]
+        assert [kind for kind in kinds if kind in told] == told
+
+
 def test_two_in_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     early, late = write(tmp_path / "a.mcap"), write(tmp_path / "b.mcap", START + 100 * NS)
     other = write(tmp_path / "c.mcap", identity="other")

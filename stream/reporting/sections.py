@@ -114,10 +114,10 @@ def calibration(device: Found, course: Course) -> str:
     rows: list[Row] = []
     for event in device.of("cuff"):
         detail = event.detail
-        remembered, check = detail.get("remembered"), detail.get("check")
-        told = "remembered from an earlier run" if remembered else ""
-        if isinstance(check, dict):
-            told = f"ours was off by {check['sbp']:+.1f}/{check['dbp']:+.1f} before it"
+        told = "taken before" if detail.get("remembered") else ""
+        off = device.beats.check(event.start / NS, detail["sbp"], detail["dbp"])
+        if off is not None and not told:
+            told = f"ours was off by {off[0]:+.1f}/{off[1]:+.1f} before it"
         reading = f"{detail.get('sbp')}/{detail.get('dbp')} mmHg"
         rows.append((clock(event.start / NS, course), reading, told))
     states = device.beats.states
