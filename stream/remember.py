@@ -80,7 +80,7 @@ class Kept:
         numbers += [number for each in maps for number in dataclasses.astuple(each)]
         if pulse.shape != (len(FEATURES),) or not np.isfinite(numbers).all():
             raise ValueError("no calibration: other numbers")
-        calibration = calibrate.Calibration(sbp, dbp, pulse, *maps, level)
+        calibration = calibrate.Calibration(sbp, dbp, pulse, maps[0], maps[1], level)
         return cls(Reading(time, sbp, dbp), calibration, height, channel)
 
 
