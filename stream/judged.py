@@ -208,12 +208,15 @@ def _bounds(estimate: Estimate) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _example(estimates: list[Estimate], recording: Recording, rate: float) -> Floats:
-    """Return the beats in the middle of a record, (3, samples)."""
-    middle = len(estimates) // 2
+    """Return the beats in the middle of a record, (3, samples), NaN where one is left out."""
+    middle, end = len(estimates) // 2, 0
     parts = [np.empty((3, 0))]
     for estimate in estimates[middle : middle + EXAMPLE_BEATS]:
         start = round((estimate.abp_start - EPOCH) / NS * rate)
         truth = recording.abp[start : start + len(estimate.abp)]
+        if start > end > 0:
+            parts.append(np.full((3, 1), np.nan))
+        end = start + len(truth)
         time = (start + np.arange(len(truth))) / rate
         parts.append(np.stack((time, estimate.abp[: len(truth)].astype(np.float64), truth)))
     return np.concatenate(parts, axis=1)
