@@ -130,3 +130,12 @@ def test_damaged_anywhere_there_is_no_traceback(
         said = str(error)
     assert str(path) in said
     assert "\n" not in said
+
+
+def test_a_table_without_the_named_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "commented.csv"
+    rows = "\n".join(f"{n / 100:.2f},{n % 7}" for n in range(500))
+    path.write_text(f"#ime,ppg1\n{rows}\n")
+    with pytest.raises(DeviceError) as caught:
+        play(path, "csv")
+    assert str(caught.value).startswith(f"{path}: no column 'ppg1' for channel; there are: ")

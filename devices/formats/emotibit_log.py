@@ -41,9 +41,7 @@ def open_emotibit_log(path: Path, head: list[bytes], options: dict[str, str]) ->
     Raises:
         Refused: It holds no light.
     """
-    chosen = Options(
-        "replay of an EmotiBit file", options, {"channel": ", ".join(_CHANNELS.values())}
-    )
+    chosen = Options(str(path), options, {"channel": ", ".join(_CHANNELS.values())})
     kept = chosen.column("channel", list(_CHANNELS.values()), ["PI", "PR", "PG"])
     tags = list(_CHANNELS) if kept is None else [list(_CHANNELS)[kept]]
     first = _Packets(tags).push(head)

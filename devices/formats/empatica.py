@@ -35,7 +35,7 @@ def open_empatica(path: Path, head: list[bytes], options: dict[str, str]) -> Rec
     Raises:
         Refused: It holds something else than the BVP.
     """
-    Options("replay of an Empatica export", options, {})
+    Options(str(path), options, {})
     rate = float(head[1].split(b",")[0])
     if b"," in head[0] or rate < 20:
         raise Refused(f"{path}: an Empatica export, but not the pulse; choose BVP.csv")

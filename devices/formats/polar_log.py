@@ -31,7 +31,7 @@ def open_polar_log(path: Path, head: list[bytes], options: dict[str, str]) -> Re
     Raises:
         Refused: It holds something else than PPG, or nothing.
     """
-    chosen = Options("replay of a Polar log", options, {"channel": "name or number from 0"})
+    chosen = Options(str(path), options, {"channel": "name or number from 0"})
     names = [cell.strip() for cell in head[0].decode("utf-8", "replace").split(";")[2:] if cell]
     if not any(name.startswith("channel") for name in names):
         raise Refused(

@@ -45,7 +45,7 @@ def open_record(path: Path, options: dict[str, str]) -> Recording:
     Raises:
         Refused: It is damaged, or laid out otherwise.
     """
-    chosen = Options("replay of a record", options, OPTIONS)
+    chosen = Options(str(path), options, OPTIONS)
     given = chosen.number("lag", -2.0, 2.0)
     arrays = _load(path)
     try:

@@ -50,7 +50,7 @@ def open_table(path: Path, head: list[bytes], options: dict[str, str]) -> Record
         Refused: It is not a table of numbers, or does not say what is when or which column is the
             PPG; the message says which option would.
     """
-    chosen = Options("replay of a table", options, OPTIONS)
+    chosen = Options(str(path), options, OPTIONS)
     layout = find_layout(path, head)
     if len(layout.rows(head)) < 2:
         raise Refused(f"{path}: fewer than two rows of samples; is this the right file?")

@@ -53,7 +53,7 @@ def recording_of(
     Raises:
         Refused: There is no pulse in it, or several things that it could be.
     """
-    chosen = Options(f"replay of {format_}", options, OPTIONS)
+    chosen = Options(str(path), options, OPTIONS)
     traces = [trace for trace in traces if len(trace.times) > 1]
     if not traces:
         raise Refused(f"{path}: there are no samples in it; is this the right file?")
