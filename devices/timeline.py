@@ -25,7 +25,11 @@ HELD = 4
 """Most frames kept back at the start until two in a row tell the rate."""
 
 AHEAD = 2 * NS
-"""A frame cannot be stamped further ahead of its arrival than this: its clock was set."""
+"""A frame cannot be stamped further ahead of its arrival than this, beside the promptest so far:
+its clock was set."""
+
+DRIFT = 1_000
+"""How promptly the promptest came is forgotten at a nanosecond in so many: clocks run apart."""
 
 FASTEST = 16
 """No sensor changes its rate by more: a frame stamped so close behind another was overtaken."""
@@ -101,7 +105,8 @@ class Timeline(Generic[T]):
         self._period = NS / rates[0]
         self._weight = 0
         self._held: list[_Held[T]] = []
-        self._previous: tuple[int, int] | None = None  # stamp and arrival of the last frame placed
+        self._previous: int | None = None  # stamp of the last frame placed
+        self._prompt = 0  # least arrival minus stamp of late
         self._fresh = False  # just reconnected: the next frame cannot be an old one held up
         self._odd: list[float] = []
         self.late = 0
@@ -163,8 +168,8 @@ class Timeline(Generic[T]):
         n = frame.count
         if self._previous is None:
             return [self._keep(frame, spread(None, frame.time, n, self._period), None)]
-        before, arrived = self._previous
-        if self._was_set(frame, before, arrived):
+        before = self._previous
+        if self._was_set(frame, before):
             return [self._keep(frame, spread(None, frame.time, n, self._period), Hole(None, None))]
         if frame.time - before < n * self._period / FASTEST:
             self.late += 1
@@ -177,12 +182,16 @@ class Timeline(Generic[T]):
             self._learn((frame.time - before) / n)
         return [self._keep(frame, spread(before, frame.time, n, self._period), None)]
 
-    def _was_set(self, frame: _Held[T], before: int, arrived: int) -> bool:
-        """Tell whether the sensor's clock was set since the previous frame."""
-        ahead = frame.time - before - (frame.arrival - arrived)
-        if ahead > AHEAD:
+    def _was_set(self, frame: _Held[T], before: int) -> bool:
+        """Tell whether the sensor's clock was set since the previous frame.
+
+        The previous frame may have been held up, with all that should have followed it: only beside
+        the promptest does a frame show that its clock is ahead.
+        """
+        late = frame.arrival - frame.time - self._prompt
+        if late < -AHEAD:
             return True
-        return frame.time <= before - LATE or (self._fresh and -ahead > AHEAD)
+        return frame.time <= before - LATE or (self._fresh and late > AHEAD)
 
     def _drifts(self, elapsed: int, n: int) -> bool:
         """Tell a changed rate, the same small excess three times running, from lost samples."""
@@ -204,5 +213,9 @@ class Timeline(Generic[T]):
         self._period += (step - self._period) / self._weight
 
     def _keep(self, frame: _Held[T], times: npt.NDArray[np.int64], hole: Hole | None) -> Placed[T]:
-        self._previous, self._fresh = (frame.time, frame.arrival), False
+        delay = frame.arrival - frame.time
+        anew = self._previous is None or (hole is not None and hole.start is None)
+        forgotten = self._prompt + int(frame.count * self._period) // DRIFT
+        self._prompt = delay if anew else min(delay, forgotten)
+        self._previous, self._fresh = frame.time, False
         return Placed(times, frame.frame, frame.arrival, hole)

@@ -230,6 +230,24 @@ def test_a_set_sensor_clock_loses_an_unknown_number(shift: int) -> None:
     assert holes == [None]
 
 
+def test_frames_held_up_before_a_loss_do_not_make_it_unknown() -> None:
+    sent = frames(55, [50] * 30)
+    sent[8:13] = [(t, s, sent[13][2]) for t, s, _ in sent[8:13]]  # the first of them by 4.5 s
+    kept = [*sent[:9], *sent[13:]]
+    assert account(push_all(Timeline([55.0]), kept))[2] == [200]
+
+
+@pytest.mark.parametrize("ppm", [-500, 500])
+def test_a_clock_that_runs_apart_for_hours_is_not_a_set_one(ppm: int) -> None:
+    timeline: Timeline[Ints] = Timeline([55.0])
+    apart = [(t, s, a + (t - SENSOR) * ppm // 10**6) for t, s, a in frames(55, [550] * 1440)]
+    assert account(push_all(timeline, apart))[2] == []
+    timeline.restart()
+    stamp, samples, arrival = apart[-1]
+    again = timeline.push(stamp + 20 * NS, 550, samples, arrival + 20 * NS)
+    assert account(again)[2] == [550]
+
+
 def test_after_a_reconnect_the_same_epoch_counts_and_another_does_not() -> None:
     timeline: Timeline[Ints] = Timeline([55.0])
     sent = frames(55, [50] * 30)
