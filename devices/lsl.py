@@ -6,9 +6,10 @@ The network and its thread are `lsl_inlet`'s, the way to the loop `lsl_inbox`'s,
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -32,6 +33,9 @@ DEFAULT = (
 PROPERTIES = ("name", "type", "source_id", "hostname", "uid")
 WAIT = 10.0
 """Seconds to look for the stream before saying that it is not there."""
+
+AGAIN = 12.0
+"""Seconds for a second attempt to open it."""
 
 POLARITIES: Mapping[str, Literal[-1, 0, 1]] = {
     "up": 1, "1": 1, "+1": 1, "down": -1, "-1": -1, "auto": 0, "0": 0,
@@ -109,6 +113,10 @@ class Lsl:
                 reading(self.predicate, self._shown, self.wait, clock)
             )
             found = await inbox.next()
+            if not isinstance(found, Found):  # it, or this computer, may have been busy
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN):
+                        found = await inbox.next()
             if not isinstance(found, Found):
                 raise NotFound(
                     f"the LSL stream {self._shown} answers but cannot be opened: let TCP "

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 LINES = 1024
 """Beats that wait for a slow reader."""
 LAST_LINES = 0.5
-"""s for them at the end."""
+"""s for them once a run has been stopped; one that ends by itself waits for its reader."""
 
 
 class Sink(Protocol):
@@ -44,7 +44,7 @@ class JsonSink:
     A thread writes, so that a reader that pauses (``| less``) holds up neither radio nor broker.
 
     Attributes:
-        dropped: Lines left out because a live source outran its reader.
+        dropped: Lines left out because a live source outran its reader, or the run was stopped.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -68,12 +68,25 @@ class JsonSink:
         sink._writer.start()
         try:
             yield sink
+            await sink._read()
         finally:
-            with contextlib.suppress(queue.Full):
-                sink._lines.put_nowait(None)
-            await asyncio.to_thread(sink._writer.join, LAST_LINES)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_LINES):
+                    await sink._read()
+            sink.dropped += sink._unread
             if sink.dropped:
                 _log.warning("%d beats were not written: the reader was too slow", sink.dropped)
+            with contextlib.suppress(queue.Full):
+                sink._lines.put_nowait(None)
+
+    @property
+    def _unread(self) -> int:
+        return 0 if self._gone else self._lines.unfinished_tasks
+
+    async def _read(self) -> None:
+        """Return when the reader has everything, or is gone."""
+        while self._unread:  # noqa: ASYNC110 - a thread writes
+            await asyncio.sleep(0.005)
 
     async def send(self, item: Item) -> None:
         """Queue a beat's line; the oldest gives way where the reader is too slow.
@@ -88,6 +101,7 @@ class JsonSink:
         if self._lines.full():
             with contextlib.suppress(queue.Empty):
                 self._lines.get_nowait()
+                self._lines.task_done()
                 self.dropped += 1
         self._lines.put_nowait(to_json(beat_payload(item)) + b"\n")
 
@@ -108,8 +122,7 @@ class JsonSink:
                 self._gone = True
                 silence(stream)
                 return
-        with contextlib.suppress(OSError):
-            stream.flush()
+            self._lines.task_done()
 
 
 def silence(stream: IO[Any]) -> None:

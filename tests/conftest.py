@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from listening import Listener
+from radios import RADIOS, Serve
 
 # A shell that runs the tests in the background ignores SIGINT, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -105,6 +106,12 @@ def listen(tmp_path: Path) -> Iterator[Callable[..., Listener]]:
     yield start
     for listener in running:
         listener.stop()
+
+
+@pytest.fixture(params=RADIOS)
+def air(request: pytest.FixtureRequest) -> Serve:
+    """Serve virtual sensors over a Bumble virtual radio, then over a fake BlueZ."""
+    return RADIOS[request.param]
 
 
 @pytest.fixture(autouse=True)

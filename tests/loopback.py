@@ -49,7 +49,7 @@ class Sender:
     """An outlet that sends the sample's number on a thread of its own, until it is closed.
 
     Args:
-        stamp: Sample number → LSL time, s; None for the moment of sending.
+        stamp: Sample number → LSL time, s; None for evenly from its beginning.
         every: Number of samples sent at once.
         first: Number of the first sample.
         skip: Samples not sent.
@@ -77,9 +77,10 @@ class Sender:
             child = node.append_child("channel")
             child.append_child_value("label", label)
         self._outlet = lsl.StreamOutlet(info)
-        self._rate, self._stamp, self._every, self._skip = rate, stamp, every, skip
+        self._rate, self._every, self._skip = rate, every, skip
         self._width = len(labels)
-        self.began = lsl.local_clock()
+        self.began = began = lsl.local_clock()
+        self._stamp = stamp or (lambda number: began + (number - first) / rate)
         self.sent = first
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sender {name}")
@@ -94,7 +95,7 @@ class Sender:
             for number in range(self.sent, self.sent + self._every):
                 if not self._skip(number):
                     row = [float(number) + 1e6 * k for k in range(self._width)]
-                    self._outlet.push_sample(row, self._stamp(number) if self._stamp else 0.0)
+                    self._outlet.push_sample(row, self._stamp(number))
             self.sent += self._every
 
     def close(self) -> None:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from radios import Serve
 from sensing import Heard
 
 from innpar.devices.addresses import Addresses, write_whole
-from innpar.devices.ble import Radio
 from innpar.devices.polar import Polar
-from innpar.devices.virtual.bluez import bluez
 from innpar.devices.virtual.bumble_radio import bumble
 from innpar.devices.virtual.feeding import VirtualMuse
-from innpar.devices.virtual.peripheral import Peripheral
 from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.verity import VirtualPolar
 from innpar.stream.claim import state_folder
@@ -27,19 +23,6 @@ from innpar.stream.live import open_devices
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
-
-Air = Callable[[list[Peripheral]], AbstractAsyncContextManager[Radio]]
-
-
-@asynccontextmanager
-async def over_bluez(peripherals: list[Peripheral]) -> AsyncIterator[Radio]:
-    async with bluez(peripherals):
-        yield Radio()
-
-
-@pytest.fixture(params=["bumble", "bluez"])
-def air(request: pytest.FixtureRequest) -> Air:
-    return bumble if request.param == "bumble" else over_bluez
 
 
 class Deaf:
@@ -76,7 +59,7 @@ async def test_the_next_run_connects_without_listening(tmp_path: Path) -> None:
     assert told[0]["name"] == told[1]["name"] == "Polar Sense 8A3F1B2C"
 
 
-async def test_over_both_radios(air: Air, tmp_path: Path) -> None:
+async def test_over_both_radios(air: Serve, tmp_path: Path) -> None:
     clock = ScaledClock(20)
     async with air([VirtualPolar(clock)]) as radio:
         for _ in range(2):

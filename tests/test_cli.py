@@ -250,6 +250,33 @@ def test_a_reader_that_leaves_ends_the_run() -> None:
         assert len(run.stdout.splitlines()) == 2
 
 
+@pytest.mark.parametrize("ended", ["by itself", "stopped"])
+def test_a_reader_that_pauses_gets_every_line_of_a_run_that_ends_by_itself(
+    ended: str, tmp_path: Path
+) -> None:
+    command = [*PROGRAM, "--device", "demo", "--broker", "embedded", "--speed", "max"]
+    said = tmp_path / "said"
+    with said.open("wb") as log:
+        run = subprocess.Popen(
+            [*command, "--duration", "200", "--json"], stdout=subprocess.PIPE, stderr=log
+        )
+    deadline = time.monotonic() + 60
+    while b"a CPU-second" not in said.read_bytes():  # the summary: all has been published
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1.5)
+    if ended == "stopped":
+        run.send_signal(signal.SIGINT)
+        run.wait(10)  # though nobody reads
+    out, _ = run.communicate(timeout=30)
+    assert run.returncode == 0
+    numbers = [json.loads(line)["seq"] for line in out.splitlines() if line.endswith(b"}")]
+    assert numbers == list(range(len(numbers)))
+    assert ("beats were not written" in said.read_text()) == (ended == "stopped")
+    assert (len(numbers) > 200) == (ended == "by itself")
+
+
 def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     with open("/dev/full", "wb") as full:
         command = [*PROGRAM, "--device", "demo", "--broker", "embedded", "--speed", "max", "--json"]

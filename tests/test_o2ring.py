@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from radios import Serve
 from sensing import Heard, listen, survives
 
 from innpar.devices.base import NS, BadPacket
-from innpar.devices.ble import Radio
 from innpar.devices.decode import decode
 from innpar.devices.gatt import Gatt
 from innpar.devices.o2ring import (
@@ -32,12 +31,10 @@ from innpar.devices.o2ring import (
     parse,
 )
 from innpar.devices.registry import create
-from innpar.devices.virtual.bluez import bluez
 from innpar.devices.virtual.bumble_radio import bumble
 from innpar.devices.virtual.faults import Faults
 from innpar.devices.virtual.feeding import VirtualO2Ring
 from innpar.devices.virtual.light import Ints
-from innpar.devices.virtual.peripheral import Peripheral
 from innpar.devices.virtual.scaled import ScaledClock
 
 START = 1_790_000_000 * NS
@@ -148,19 +145,6 @@ def test_decode() -> None:
 
 # Over the air
 
-Air = Callable[[list[Peripheral]], AbstractAsyncContextManager[Radio]]
-
-
-@asynccontextmanager
-async def over_bluez(peripherals: list[Peripheral]) -> AsyncIterator[Radio]:
-    async with bluez(peripherals):
-        yield Radio()
-
-
-@pytest.fixture(params=["bumble", "bluez"])
-def air(request: pytest.FixtureRequest) -> Air:
-    return bumble if request.param == "bumble" else over_bluez
-
 
 def ring(clock: ScaledClock, **options: object) -> VirtualO2Ring:
     """Return a ring whose samples are their places on its grid, modulo 140."""
@@ -175,7 +159,7 @@ def ring(clock: ScaledClock, **options: object) -> VirtualO2Ring:
     return VirtualO2Ring(clock, light, level=level, **options)  # type: ignore[arg-type]
 
 
-async def test_it_is_polled(air: Air) -> None:
+async def test_it_is_polled(air: Serve) -> None:
     clock = ScaledClock(5)
     sensor = ring(clock)
     async with air([sensor]) as radio:

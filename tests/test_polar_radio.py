@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from radios import Serve
 
 from innpar.devices import pmd
 from innpar.devices.base import NS, Chunk, Event, NotFound, Refused
@@ -23,27 +23,14 @@ from innpar.devices.virtual.bluez import FakeBluez, bluez
 from innpar.devices.virtual.bumble_radio import bumble
 from innpar.devices.virtual.faults import Faults
 from innpar.devices.virtual.light import Ints, pulse
-from innpar.devices.virtual.peripheral import Peripheral
 from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.verity import OH1, VERITY_OLD, VirtualPolar
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
 
-Air = Callable[[list[Peripheral]], AbstractAsyncContextManager[Radio]]
 SPEED = 20.0
 TICK = 100_000  # ns; the light tells the time in these
-
-
-@asynccontextmanager
-async def over_bluez(peripherals: list[Peripheral]) -> AsyncIterator[Radio]:
-    async with bluez(peripherals):
-        yield Radio()
-
-
-@pytest.fixture(params=["bumble", "bluez"])
-def air(request: pytest.FixtureRequest) -> Air:
-    return bumble if request.param == "bumble" else over_bluez
 
 
 class Timed:
@@ -128,7 +115,7 @@ def account(heard: Heard, light: Timed, rate: float) -> None:
 
 
 @pytest.mark.parametrize("rate", [None, 176])
-async def test_stream(air: Air, rate: int | None) -> None:
+async def test_stream(air: Serve, rate: int | None) -> None:
     clock = ScaledClock(SPEED)
     sensor, light = timed(clock)
     async with air([sensor]) as radio:
@@ -150,7 +137,7 @@ async def test_stream(air: Air, rate: int | None) -> None:
     assert sensor.commands[-1] == bytes([Op.STOP, Kind.PPG])
 
 
-async def test_lost_overtaken_and_cut_frames(air: Air) -> None:
+async def test_lost_overtaken_and_cut_frames(air: Serve) -> None:
     clock = ScaledClock(SPEED)
     sensor, light = timed(clock, faults=Faults(drop=0.1), seed=3)
     troubles = [10, 20, 30]
@@ -171,7 +158,7 @@ async def test_lost_overtaken_and_cut_frames(air: Air) -> None:
     assert numbers[-1] - numbers[0] + 1 == heard.samples + sum(n or 0 for n in heard.lost)
 
 
-async def test_link_loss_is_survived_and_counted(air: Air) -> None:
+async def test_link_loss_is_survived_and_counted(air: Serve) -> None:
     clock = ScaledClock(SPEED)
     sensor, light = timed(clock)
     losses = [20, 40]
@@ -192,7 +179,7 @@ async def test_link_loss_is_survived_and_counted(air: Air) -> None:
     account(heard, light, 135)
 
 
-async def test_power_off_sets_the_clock_and_loses_an_unknown_number(air: Air) -> None:
+async def test_power_off_sets_the_clock_and_loses_an_unknown_number(air: Serve) -> None:
     clock = ScaledClock(SPEED)
     sensor = VirtualPolar(clock)
 
@@ -218,7 +205,7 @@ async def test_power_off_sets_the_clock_and_loses_an_unknown_number(air: Air) ->
     assert abs(clock.now() - times[-1]) < 3 * NS
 
 
-async def test_stop_stall_and_charger_are_recovered_from(air: Air) -> None:
+async def test_stop_stall_and_charger_are_recovered_from(air: Serve) -> None:
     clock = ScaledClock(SPEED)
     sensor, light = timed(clock)
 
@@ -269,7 +256,7 @@ async def test_stop_stall_and_charger_are_recovered_from(air: Air) -> None:
     ],
 )
 async def test_refusals_name_the_remedy(
-    air: Air, faults: Faults, mtu: int, rate: int | None, words: list[str]
+    air: Serve, faults: Faults, mtu: int, rate: int | None, words: list[str]
 ) -> None:
     clock = ScaledClock(SPEED)
     sensor = VirtualPolar(clock, faults=faults, mtu=mtu)
@@ -384,7 +371,7 @@ async def test_the_tap_gets_every_frame_before_decoding() -> None:
     assert (np.concatenate(decoded) == np.concatenate(received)).all()
 
 
-async def test_two_at_once_by_name_and_by_chance(air: Air) -> None:
+async def test_two_at_once_by_name_and_by_chance(air: Serve) -> None:
     clock = ScaledClock(SPEED)
     sensors = [VirtualPolar(clock, number=n) for n in ("11112222", "33334444", "AAAABBBB")]
     async with air(list(sensors)) as radio:
@@ -413,7 +400,7 @@ async def test_two_without_a_name_take_different_sensors() -> None:
     assert {d.id for d in devices} == {"polar-verity-11112222", "polar-verity-33334444"}
 
 
-async def test_not_there(air: Air) -> None:
+async def test_not_there(air: Serve) -> None:
     clock = ScaledClock(SPEED)
     async with air([VirtualPolar(clock)]) as radio:
         device = Polar("polar-oh1", radio=radio, wait=0.3)
@@ -421,7 +408,7 @@ async def test_not_there(air: Air) -> None:
             await listen(device, clock, lambda h: True)
 
 
-async def test_it_is_cancelled_cleanly_at_any_moment(air: Air) -> None:
+async def test_it_is_cancelled_cleanly_at_any_moment(air: Serve) -> None:
     """Closing at whatever it awaits leaves no task behind and the sensor free for the next."""
     clock = ScaledClock(SPEED)
     sensor = VirtualPolar(clock)
@@ -475,7 +462,7 @@ def test_no_bus_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: objec
         asyncio.run(scan(0.1, Radio()))
 
 
-async def test_scan_lists_what_can_be_heard(air: Air) -> None:
+async def test_scan_lists_what_can_be_heard(air: Serve) -> None:
     clock = ScaledClock(SPEED)
     async with air([VirtualPolar(clock), VirtualPolar(clock, model=OH1, number="00000001")]) as r:
         found = await scan(0.3, r)

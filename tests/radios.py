@@ -1,0 +1,23 @@
+"""What carries Bluetooth to the virtual sensors in the tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from innpar.devices.ble import Radio
+from innpar.devices.virtual.bluez import bluez
+from innpar.devices.virtual.bumble_radio import bumble
+from innpar.devices.virtual.peripheral import Peripheral
+
+Serve = Callable[[list[Peripheral]], AbstractAsyncContextManager[Radio]]
+
+
+@asynccontextmanager
+async def over_bluez(peripherals: list[Peripheral]) -> AsyncIterator[Radio]:
+    """Unmodified bleak talks to a fake BlueZ on a D-Bus of its own."""
+    async with bluez(peripherals):
+        yield Radio()
+
+
+RADIOS: dict[str, Serve] = {"bumble": bumble, "bluez": over_bluez}
