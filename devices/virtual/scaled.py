@@ -7,7 +7,6 @@ import time as _time
 
 from ..base import NS
 
-
 LONGEST = NS // 50
 """Most of the computer's time that passes between two looks; what is more was a pause."""
 
