@@ -100,13 +100,13 @@ class Reader(threading.Thread):
             NotFound: None does. Refused: Several do, or the predicate makes no sense.
         """
         infos: list[Any] = []
-        settle = until = time.monotonic() + self._wait
+        until = time.monotonic() + self._wait
         resolver = self._resolver(self._predicate)
-        while not self._over.is_set() and time.monotonic() < min(until, settle):
-            if not infos:
-                settle = time.monotonic() + COLLECT
+        looks = round(COLLECT / POLL)  # a busy computer takes longer for them, and so does liblsl
+        while not self._over.is_set() and looks and (infos or time.monotonic() < until):
             self._over.wait(POLL)
             infos = resolver.results()
+            looks -= bool(infos)
         if self._over.is_set():
             return None
         if not infos:
