@@ -314,6 +314,10 @@ def _held(channels: int) -> struct.Struct:
     return struct.Struct("<" + "HQ" * channels)
 
 
+_UNSAID = 2**64 - 1
+"""Length of what a zstd frame holds where its head does not say it."""
+
+
 def _unpack(data: bytes, how: str, size: int) -> bytes:
     """Undo the compression.
 
@@ -328,6 +332,9 @@ def _unpack(data: bytes, how: str, size: int) -> bytes:
         import zstandard
 
         try:
+            # What a damaged head promises would be set aside in memory first.
+            if zstandard.get_frame_parameters(data).content_size not in (size, _UNSAID):
+                raise ValueError("another length")
             return zstandard.decompress(data, max_output_size=size)
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from None
@@ -335,6 +342,8 @@ def _unpack(data: bytes, how: str, size: int) -> bytes:
         import lz4.frame  # type: ignore[import-untyped]  # it ships none
 
         try:
+            if lz4.frame.get_frame_info(data)["content_size"] not in (size, 0):
+                raise ValueError("another length")
             plain: bytes = lz4.frame.decompress(data)
         except RuntimeError as error:
             raise ValueError(str(error)) from None

@@ -23,7 +23,7 @@ from innpar.devices import NS, Chunk, DeviceError, Event, Refused
 from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.session_look import devices_in
-from innpar.devices.session_read import SessionFile
+from innpar.devices.session_read import SessionFile, _unpack
 from innpar.devices.session_write import MAGIC
 from innpar.stream.cli import FORMATS, main
 from innpar.stream.errors import SessionError
@@ -173,6 +173,21 @@ def test_damaged_anywhere(
     assert (np.diff(times) > 0).all()
     # Past the head of the file no single bit makes it unreadable.
     assert len(times) or share < HEAD
+
+
+def test_a_damaged_length_sets_no_memory_aside() -> None:
+    import lz4.frame
+    import zstandard
+
+    plain = bytes(range(256)) * 4
+    packed = {"zstd": zstandard.compress(plain), "lz4": lz4.frame.compress(plain)}
+    for how, data in packed.items():
+        assert _unpack(data, how, len(plain)) == plain
+        for bit in range(8 * 20):
+            damaged = bytearray(data)
+            damaged[bit // 8] ^= 1 << bit % 8
+            with contextlib.suppress(ValueError):
+                assert len(_unpack(bytes(damaged), how, len(plain))) <= len(plain)
 
 
 def test_damage_is_told_and_left_out(
