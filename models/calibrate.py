@@ -102,6 +102,8 @@ class Tables:
         try:
             if tuple(intervals["difficulty"]) != DIFFICULTY:
                 raise ValueError("another measure of difficulty")
+            if not 0.0 < float(intervals["level"]) < 1.0:
+                raise ValueError(f"a level of {intervals['level']}")
             tables = cls(
                 float(calibration["pull"]),
                 float(calibration["fade_seconds"]),
