@@ -27,6 +27,10 @@ Research software: not a medical device, not for diagnosis or treatment.
 Command = Callable[[argparse.Namespace], int]
 
 SESSION = ("info", "verify", "repair", "cut", "merge", "redact", "export", "plot")
+NO_RANGE = """\
+its outputs have no unit: which pressures 0 and 1 stand for, a checkpoint does not say
+a cuff reading scales them, and there are no pressures before one: innpar-stream calibrate 128/79
+where you know the range that it was trained with, import it again with --abp-range MIN MAX"""
 FORMATS = ("csv", "parquet", "edf", "wfdb", "xdf", "fhir")
 
 
@@ -233,7 +237,7 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate", "accuracy through the live pipeline, beside baselines", _evaluate
     )
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds index.csv")
-    evaluate.add_argument("--split", default="test", help="train, val or test (test)")
+    evaluate.add_argument("--split", default="test", help="train, val, test or rejects (test)")
     evaluate.add_argument("--model", type=Path, metavar="FILE", help="the shipped one else")
     evaluate.add_argument(
         "--cuff-every",
@@ -272,7 +276,8 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=(0.0, 1.0),
         metavar=("MIN", "MAX"),
-        help="mmHg that its outputs 0 and 1 stand for; a checkpoint does not say",
+        help="of an import: mmHg that the outputs 0 and 1 stand for, which a checkpoint does not "
+        "say; without it a cuff reading scales them, and there are no pressures before one",
     )
     return parser
 
@@ -511,7 +516,9 @@ def _model(options: argparse.Namespace) -> int:
     if options.action == "import":
         from ..models.published import import_checkpoint
 
-        import_checkpoint(options.source, options.out, pressures=tuple(options.abp_range))
+        made = import_checkpoint(options.source, options.out, pressures=tuple(options.abp_range))
+        if made.relative:
+            print(NO_RANGE)
     else:
         from ..models.export import export_again
 

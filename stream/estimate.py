@@ -19,7 +19,7 @@ Reason = Literal[
     "clipped",
     "gap",
     "implausible",
-    "uncalibrated",  # only where a run was told to require a cuff reading
+    "uncalibrated",  # only where a run or its model requires a cuff reading
 ]
 CalibrationState = Literal["none", "ok", "stale"]
 

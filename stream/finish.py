@@ -32,7 +32,8 @@ class Finisher:
     Attributes:
         birth: Of the device: names, session and model go into every result.
         manifest: Of the model.
-        require_calibration: Give no pressures before a cuff reading.
+        require_calibration: Give no pressures before a cuff reading; never are there any before it
+            of a model whose output has no unit.
         reference: Pairs each beat with the true pressures, where the device carries them.
         seconds: Of waveform given out so far.
         good_seconds: Of those, accepted.
@@ -58,6 +59,7 @@ class Finisher:
     _hops: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
+        self.require_calibration |= self.manifest.relative
         self._period = period(self.manifest.rate)
         self.reference = ReferenceTrack(self.manifest.rate)
         self._combiner = Combiner(self.manifest.drop)
@@ -144,7 +146,7 @@ class Finisher:
         ppg = Waveform(
             born.device, "ppg", born.source, born.session, number, start, born.rate, piece.ppg
         )
-        if piece.score < ACCEPT:
+        if piece.score < ACCEPT or self._without_unit(piece):
             return [ppg]
         abp = piece.abp.astype(np.float32)
         return [
@@ -152,13 +154,16 @@ class Finisher:
             ppg,
         ]
 
+    def _without_unit(self, piece: Piece) -> bool:
+        return self.manifest.relative and piece.calibration.state == "none"
+
     def _estimate(self, beat: Beat) -> Estimate:
         seen = beat.score >= ACCEPT
         reasons: tuple[Reason, ...] = () if seen else beat.reasons
         pressures, rhythm = self._plausibility.push(beat)
-        if not (pressures and rhythm):
-            reasons = (*reasons, "implausible")
         calibration = beat.oldest.calibration
+        if not ((pressures or self._without_unit(beat.oldest)) and rhythm):
+            reasons = (*reasons, "implausible")
         if self.require_calibration and calibration.state == "none":
             reasons = (*reasons, "uncalibrated")
         valid, born = not reasons, self.birth
