@@ -22,7 +22,6 @@ from .link import Link, LinkLost, connect
 from .outbox import Outbox
 from .payload import Parcel, parcel
 from .spool import Spool
-from .summary import Summaries
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +47,6 @@ class MqttSink:
         self._outbox = outbox
         self._room = asyncio.Event()
         self._delivery = Delivery(outbox, self._room.set)
-        self._summaries = Summaries()
         self._births: dict[str, Birth] = {}
         self._intake = Intake(bridge, self._put)
         self._news = asyncio.Event()
@@ -105,8 +103,6 @@ class MqttSink:
             self._tell()  # first: who finds us crashed must know whom we left online
             self._news.set()
         self._put(parcel(item, self._bridge.root))
-        for summary in self._summaries.push(item):
-            self._put(parcel(summary, self._bridge.root))
 
     async def ready(self) -> None:
         """Return when the broker is there and the outbox has room."""
@@ -275,8 +271,6 @@ class MqttSink:
 
     async def _leave(self) -> None:
         """Say ``offline``, deliver what can be delivered at once, and disconnect."""
-        for summary in self._summaries.flush():
-            self._put(parcel(summary, self._bridge.root))
         for device, state in self._bridge.states.items():
             if state != "offline":
                 self._bridge.states[device] = "offline"

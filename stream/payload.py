@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..devices import Event
-from .estimate import Birth, CalibrationStatus, Estimate, Item, State, Waveform
-from .summary import Summary
+from .estimate import Birth, CalibrationStatus, Estimate, Item, State, Summary, Waveform
 
 PRESSURE_UNIT = "mm[Hg]"
 """UCUM."""
@@ -291,11 +290,11 @@ _PARCEL_OF: dict[type, Callable[[Any, str], Parcel]] = {
 }
 
 
-def parcel(item: Item | Summary, root: str = "bp") -> Parcel:
+def parcel(item: Item, root: str = "bp") -> Parcel:
     """Return what is published of an item.
 
     Args:
-        item: What a sink receives, or a summary of it.
+        item: What a sink receives.
         root: First level of every topic.
     """
     return _PARCEL_OF[type(item)](item, root)
