@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import Broker, Mosquitto
 from fhir.resources.R4B.observation import Observation
+from harness import stream_all
 from items import START, beat, birth, summary, wave
 from listening import Heard, Listener
 from paho.mqtt.packettypes import PacketTypes
@@ -21,6 +23,8 @@ from paho.mqtt.properties import Properties
 from test_payload import schema
 
 from innpar.devices import Event
+from innpar.devices.pace import Pace
+from innpar.devices.simulated import Simulated
 from innpar.stream.address import Address
 from innpar.stream.bridge import Bridge
 from innpar.stream.broker import broker_for
@@ -207,6 +211,22 @@ async def test_home_assistant_hears_again_when_it_has_started(
 def publish(broker: Mosquitto, topic: str, text: str) -> None:
     where = ["-h", "127.0.0.1", "-p", str(broker.port), "-q", "1"]
     subprocess.run(["mosquitto_pub", *where, "-t", topic, "-m", text], check=True, timeout=10)
+
+
+def test_whatever_a_run_publishes_follows_its_schema() -> None:
+    items, _, _ = stream_all([Simulated(duration=40, pace=Pace(math.inf))])
+    kinds = set()
+    for waveform in ("json", "raw"):
+        ours = press(waveform=waveform)
+        for sent in (message for item in items for message in ours.parcels(item)):
+            name = dict(sent.headers)["schema"].removeprefix("bp-").removesuffix("/1")
+            kinds.add(name)
+            text = sent.content_type == "text/plain"
+            said: Any = sent.payload.decode() if text else dict(sent.headers)
+            if sent.content_type == "application/json":
+                said = json.loads(sent.payload)
+            schema(name).validate(said)
+    assert kinds == {"beat", "waveform", "waveform-raw", "summary", "event", "state", "meta"}
 
 
 def test_without_being_asked_nothing_else_is_published() -> None:
