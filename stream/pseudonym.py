@@ -19,8 +19,6 @@ ADDRESS = re.compile(
 
 NAMING = ("address", "serial")
 """Keys whose values tell one sensor from all others, however they are written."""
-_SHORTEST = 6
-"""Characters of a serial number that is also looked for inside of texts, such as a name."""
 
 
 class Pseudonyms:
@@ -33,26 +31,26 @@ class Pseudonyms:
     def __init__(self, *, keep: bool = False) -> None:
         self._keep = keep
         self._salt = secrets.token_bytes(16)
-        self._serials: set[str] = set()
 
     def subject(self) -> str:
         """Return a name for somebody who has not been named."""
         return f"subject-{secrets.token_hex(3)}"
 
     def hidden(self, value: Any) -> Any:
-        """Return `value`, plain JSON, with addresses and serial numbers replaced."""
+        """Return `value`, plain JSON, with addresses and serial numbers replaced.
+
+        A sensor's name often ends in its serial number.
+        """
         if self._keep:
             return value
         if isinstance(value, str):
-            value = ADDRESS.sub(lambda found: self._name(found[0]), value)
-            for serial in self._serials:
-                value = value.replace(serial, self._name(serial))
-            return value
+            return ADDRESS.sub(lambda found: self._name(found[0]), value)
         if isinstance(value, Mapping):
+            told = {key: self._of(key, one) for key, one in value.items()}
             serial = value.get("serial")
-            if isinstance(serial, str) and len(serial) >= _SHORTEST:
-                self._serials.add(serial)
-            return {key: self._of(key, one) for key, one in value.items()}
+            if isinstance(serial, str) and isinstance(name := told.get("name"), str) and serial:
+                told["name"] = name.replace(serial, self._name(serial))
+            return told
         if isinstance(value, (list, tuple)):
             return [self.hidden(one) for one in value]
         return value
