@@ -52,6 +52,19 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         "--broker", metavar="URL", help="mqtt:// or mqtts://[user:password@]host[:port]"
     )
     run.add_argument("--topic", metavar="ROOT", help="first part of every topic (bp)")
+    run.add_argument(
+        "--waveform", metavar="json|raw", help="on MQTT, as JSON or as float32 samples (json)"
+    )
+    run.add_argument(
+        "--home-assistant",
+        nargs="?",
+        const="homeassistant",
+        metavar="PREFIX",
+        help="tell Home Assistant of the devices, on its discovery topics (homeassistant)",
+    )
+    run.add_argument(
+        "--fhir", action="store_const", const=True, help="summaries as FHIR observations too"
+    )
     run.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML; flags win")
     run.add_argument("--model", metavar="FILE", help="a model's manifest.json, or its folder")
     run.add_argument(
@@ -94,7 +107,7 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         "--keep-address",
         action="store_const",
         const=True,
-        help="record radio addresses as they are, not as pseudonyms",
+        help="record and publish radio addresses and serial numbers as they are, not as pseudonyms",
     )
     run.add_argument(
         "--subject",
@@ -318,6 +331,9 @@ FLAGS = (
     "rate",
     "broker",
     "topic",
+    "waveform",
+    "home_assistant",
+    "fhir",
     "model",
     "compute",
     "cuff",

@@ -16,13 +16,14 @@ from .check import Checker
 from .combine import Combiner, Piece, Reconstruction
 from .correct import Corrector
 from .engine import Answer
-from .estimate import Birth, Estimate, Interval, Item, Latency, Reason, Waveform
+from .estimate import Birth, Estimate, Interval, Item, Latency, Reason, Summary, Waveform
 from .plausible import Plausibility
 from .prepare import Prepared
 from .quality import ACCEPT, confidence
 from .reference import ReferenceTrack
 from .remember import Kept
 from .resample import period
+from .summary import Summaries
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Finisher:
         seconds: Of waveform given out so far.
         good_seconds: Of those, accepted.
         kept: The newest reading that has taken effect in this run.
+        summaries: Ten seconds in one message each.
     """
 
     birth: Birth
@@ -47,6 +49,7 @@ class Finisher:
     seconds: float = 0.0
     good_seconds: float = 0.0
     kept: Kept | None = None
+    summaries: Summaries = field(init=False, default_factory=Summaries)
     _period: int = field(init=False)
     _combiner: Combiner = field(init=False)
     _beats: BeatFinder = field(init=False)
@@ -76,7 +79,9 @@ class Finisher:
             self._error = item.detail.get("error_ms")
         elif item.kind == "cuff":
             return [self._checker.told(item)]
-        return [item]
+        if isinstance(item, Birth):
+            return [item]
+        return [item, *self.summaries.told(item, self.birth)]
 
     def truth(self, chunk: Chunk) -> list[Item]:
         """Take true arterial pressure."""
@@ -124,8 +129,15 @@ class Finisher:
         for beat in self._beats.push(piece):
             estimate = self._estimate(beat)
             self._checker.push(estimate)
+            outputs += self.summaries.beat(estimate, self.birth)
             outputs += self.reference.push(estimate)
         return outputs
+
+    def passed(self, prepared: Prepared) -> list[Summary]:
+        """Return what is over now that a window has been pushed, or had nothing to show."""
+        start = prepared.window.index
+        self.summaries.begin(self._time(start))
+        return self.summaries.reached(self._time(start + self.manifest.window), self.birth)
 
     def flush(self) -> list[Item]:
         """Return what the end of the stream settles."""

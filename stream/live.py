@@ -33,6 +33,7 @@ from .mqtt import MqttSink
 from .orders import mark_all, obey
 from .outcome import OutcomeSink, report
 from .pipeline import Wearer, enrol, run
+from .press import Edition
 from .remember import Memory
 from .sink import FanOut, JsonSink, ReaderGone, Sink
 from .terminal import TerminalSink
@@ -159,7 +160,12 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
             )
             for device in sensors
         ]
-        mqtt = await stack.enter_async_context(MqttSink.open(address, topic=settings.topic))
+        edition = Edition(
+            settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
+        )
+        mqtt = await stack.enter_async_context(
+            MqttSink.open(address, topic=settings.topic, edition=edition)
+        )
         sinks: list[Sink] = [mqtt, terminal, outcomes]
         ids = [wearer.device.id for wearer in wearers]
         deck = deck_for(settings, predictor.manifest, ids, clock)

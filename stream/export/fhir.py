@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -106,14 +106,14 @@ class _Bundle:
             about = {**period, **_method(good[-1]), "note": [{"text": _note(good, self._beats)}]}
             middle = {key: median(b[key] for b in good) for key in ("sbp", "dbp", "map", "hr")}
             self._observe({**panel(middle), **about}, f"panel-{self._minute}")
-            self._observe({**_rate(middle["hr"]), **about}, f"rate-{self._minute}")
+            self._observe({**heart_rate(middle["hr"]), **about}, f"rate-{self._minute}")
             for number, wave in enumerate(_waves(self._beats)):
                 self._observe({**wave, **_method(good[-1])}, f"abp-{self._minute}-{number}")
         self._beats.clear()
 
     def _observe(self, told: Resource, name: str) -> None:
         links = {key: {"reference": self._link(key)} for key in ("patient", "device")}
-        head = {"resourceType": "Observation", "status": "preliminary", "category": [_VITAL]}
+        head = {"resourceType": "Observation", "status": "preliminary", "category": [VITAL]}
         whose = {"subject": links["patient"], "device": links["device"]}
         self._put({**head, **whose, **told}, name)
 
@@ -134,7 +134,7 @@ class _Bundle:
         self._out.close()
 
 
-_VITAL = {"coding": [{"system": CATEGORY, "code": "vital-signs", "display": "Vital Signs"}]}
+VITAL = {"coding": [{"system": CATEGORY, "code": "vital-signs", "display": "Vital Signs"}]}
 
 
 def _code(*codes: tuple[str, str]) -> Resource:
@@ -146,18 +146,19 @@ def _quantity(value: float, unit: str) -> Resource:
     return {"value": round(float(value), 1), "unit": unit, "system": UCUM, "code": unit}
 
 
-def panel(pressures: dict[str, float]) -> Resource:
+def panel(pressures: Mapping[str, float | None]) -> Resource:
     """Return a blood pressure panel, mmHg, without when and whose."""
     components = [
-        {"code": _code(*codes), "valueQuantity": _quantity(pressures[name], PRESSURE_UNIT)}
+        {"code": _code(*codes), "valueQuantity": _quantity(value, PRESSURE_UNIT)}
         for name, codes in PRESSURES.items()
-        if pressures.get(name) is not None
+        if (value := pressures.get(name)) is not None
     ]
     code = _code(("85354-9", "Blood pressure panel with all children optional"))
     return {"code": code, "component": components}
 
 
-def _rate(value: float) -> Resource:
+def heart_rate(value: float) -> Resource:
+    """Return a heart rate, beats a minute, without when and whose."""
     return {"code": _code(("8867-4", "Heart rate")), "valueQuantity": _quantity(value, "/min")}
 
 
