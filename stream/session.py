@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..devices import NS
 from ..devices.session_read import SessionFile
 from ..devices.session_write import Writer
 from .beat_table import BeatTable
-from .errors import SessionError
+from .output import fresh
 from .payload import iso
 from .survey import Found, Survey, Track, shown, survey
 
@@ -146,17 +145,12 @@ def repair(path: Path, out: Path | None) -> int:
     """Make a whole session of a torn or damaged one, which stays as it is.
 
     Raises:
-        SessionError: It cannot be written.
+        SessionError: It exists already, or cannot be written.
         DeviceError: There is no such file, or it is no session.
     """
     out = out or path.with_name(f"{path.stem}.repaired{path.suffix}")
     with SessionFile(path) as file:
-        try:
-            kept = _copy(file, out)
-        except FileExistsError:
-            raise SessionError(f"{out}: exists already; name another file") from None
-        except OSError as error:
-            raise SessionError(f"{out}: cannot be written ({error.strerror})") from None
+        kept = _copy(file, out)
         lost = f"; {len(file.damaged)} damaged blocks left out" if file.damaged else ""
         if file.ignored:
             lost += f"; {file.ignored} bytes at the torn end left out"
@@ -167,7 +161,7 @@ def repair(path: Path, out: Path | None) -> int:
 def _copy(file: SessionFile, out: Path) -> int:
     """Write what can be read, block by block; return the number of messages."""
     kept = 0
-    with io.FileIO(out, "x") as target:
+    with fresh(out) as target:
         writer = Writer(target, "innpar-stream session repair")
         count = len(file.blocks)
         for place in shown(range(count), f"repairing {file.path.name}", count, int):

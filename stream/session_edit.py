@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from ..devices.session_look import LASTING, devices_in, entry_of, extent
 from ..devices.session_read import Message, SessionFile
 from ..devices.session_write import Writer
 from .errors import SessionError
+from .output import fresh
 from .survey import progress
 
 PRIVATE = ("address", "name", "serial", "subject", "user")
@@ -175,26 +175,21 @@ def _write(files: Sequence[SessionFile], out: Path, edit: Edit) -> int:
         SessionError: `out` cannot be written.
     """
     kept = 0
-    try:
-        with io.FileIO(out, "x") as target:
-            writer = Writer(target, "innpar-stream session")
-            for file in files:
-                for message in progress(file.messages(), len(file.blocks), file):
-                    channel = file.channels.get(message.channel)
-                    if channel is None:
-                        continue
-                    piece = Piece(Topic.of(channel.topic), message.data, message.time)
-                    for topic, data, time in edit(file, message, piece):
-                        # An event that comes along from before has the encoding of all events.
-                        about = channel.about if topic.what == piece.topic.what else {}
-                        encoding = "json" if topic.what in ("events", RUN) else channel.encoding
-                        number = writer.channel(str(topic), encoding, about)
-                        writer.add(number, time, message.written, data)
-                        kept += 1
-            writer.finish()
-            os.fsync(target.fileno())
-    except FileExistsError:
-        raise SessionError(f"{out}: exists already; name another file") from None
-    except OSError as error:
-        raise SessionError(f"{out}: cannot be written ({error.strerror})") from None
+    with fresh(out) as target:
+        writer = Writer(target, "innpar-stream session")
+        for file in files:
+            for message in progress(file.messages(), len(file.blocks), file):
+                channel = file.channels.get(message.channel)
+                if channel is None:
+                    continue
+                piece = Piece(Topic.of(channel.topic), message.data, message.time)
+                for topic, data, time in edit(file, message, piece):
+                    # An event that comes along from before has the encoding of all events.
+                    about = channel.about if topic.what == piece.topic.what else {}
+                    encoding = "json" if topic.what in ("events", RUN) else channel.encoding
+                    number = writer.channel(str(topic), encoding, about)
+                    writer.add(number, time, message.written, data)
+                    kept += 1
+        writer.finish()
+        os.fsync(target.fileno())
     return kept

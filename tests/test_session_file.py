@@ -317,13 +317,36 @@ def test_any_file_gives_a_result_or_one_line(
 def test_nothing_is_written_where_something_is(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for action in ("repair", "cut", "merge", "redact", "export csv"):
-        out = tmp_path / action.replace(" ", "-")
+    for action in ("repair", "cut", "merge", "redact", "plot", "report", "export csv"):
+        out = tmp_path / f"{action.replace(' ', '-')}.png"
         out.mkdir() if "export" in action else out.write_text("precious")
-        words = [str(out) if word.endswith("/out") else word for word in arguments(action, whole)]
+        words = arguments(action, whole)
+        words = [str(out) if "/out" in word else word for word in words]
         assert main(words) == 2
         assert "exists already" in capsys.readouterr().err
         assert out.is_dir() or out.read_text() == "precious"
+
+
+def test_a_session_is_not_written_over_itself(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "only.mcap"
+    path.write_bytes(whole.read_bytes())
+    for command in (["report"], ["session", "repair"], ["session", "redact"]):
+        assert main([*command, str(path), str(path)]) == 2
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_what_could_not_be_completed_is_not_left(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    if why := mount_small(folder, 8):
+        pytest.skip(f"no small file system: {why}")
+    try:
+        for action in ("repair", "cut", "export csv"):
+            words = arguments(action, whole)
+            words = [str(folder / "out") if word.endswith("/out") else word for word in words]
+            assert main(words) == 2
+            assert list(folder.iterdir()) == []
+    finally:
+        unmount(folder)
 
 
 def test_somebody_elses_mcap(tmp_path: Path) -> None:
