@@ -63,9 +63,8 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
     )
     run.add_argument(
         "--require-calibration",
-        action="store_const",
-        const=True,
-        help="publish no pressures before a cuff reading",
+        action=argparse.BooleanOptionalAction,
+        help="publish no pressures before a cuff reading; a replay does as its recording did",
     )
     run.add_argument(
         "--no-remember",

@@ -31,6 +31,7 @@ from ..devices.session_items import (
     BYTES,
     EVENTS,
     JSON,
+    LEARNT,
     RAW,
     RUN,
     SAMPLES,
@@ -44,6 +45,7 @@ from .errors import SessionError
 from .estimate import Estimate, Item
 from .payload import beat_payload
 from .pseudonym import Pseudonyms
+from .remember import Kept
 
 if TYPE_CHECKING:
     from ..models.predictor import Manifest
@@ -96,6 +98,7 @@ class Recorder:
         self.failed = ""
         self._untold: set[str] = set()
         self._known: set[str] = set()
+        self._learnt: dict[str, Kept] = {}
         self._since = 0.0
         try:
             self._file = io.FileIO(self.path, "x")
@@ -111,13 +114,15 @@ class Recorder:
                 f"{self.path}: cannot be recorded to ({error.strerror}); name another place"
             ) from None
 
-    def enrol(self, device: Device, session: str) -> None:
-        """Note what is known of a device that has just been opened."""
+    def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
+        """Note what is known of a device that has just been opened, and what steers its run."""
         self._known.add(device.id)
         told = {
             "source": device.source,
+            "origin": getattr(device, "origin", device.source),
             "polarity": device.polarity,
             "site": device.site,
+            "require_calibration": require_calibration,
             "session": session,
             "subject": self._subject(device.id),
         }
@@ -162,6 +167,19 @@ class Recorder:
         if isinstance(item, Estimate):
             topic = str(Topic(item.device, BEATS))
             self._put(topic, JSON, item.peak, to_json(beat_payload(item)))
+
+    def learnt(self, device: str, kept: Kept, at: int) -> None:
+        """Record a reading that has taken effect, for a replay that begins later.
+
+        Args:
+            device: Whose.
+            kept: The reading, with what was learnt from it.
+            at: Time of the device's last sample, ns since the Unix epoch.
+        """
+        if self._learnt.get(device) is not kept:
+            self._learnt[device] = kept
+            told = pack_event(kept.event(device, kept.reading.time))
+            self._put(str(Topic(device, LEARNT)), JSON, at, told)
 
     async def ready(self) -> None:
         """Return at once: a file takes what it is given."""
@@ -265,6 +283,10 @@ def describe(settings: Settings, manifest: Manifest) -> dict[str, Any]:
             "speed": str(settings.speed),
             "duration": settings.duration,
             "virtual": settings.virtual,
+            "fault": settings.fault,
+            "rate": settings.rate,
+            "compute": settings.compute,
+            "wrist_height": settings.wrist_height,
         },
         "model": {
             "id": manifest.id,

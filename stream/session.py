@@ -73,8 +73,7 @@ def describe(found: Survey) -> Iterator[str]:
 def _device(device: Found) -> Iterator[str]:
     about = device.about
     whose = f", of {about['subject']}" if about.get("subject") else ""
-    source = about.get("source", "unknown source")
-    yield f"{device.id}: {source}, worn at {about.get('site', '?')}{whose}"
+    yield f"{device.id}: {device.source}, worn at {about.get('site', '?')}{whose}"
     for signal, track in device.tracks.items():
         yield f"  {_signal(signal, track)}"
     if device.frames:

@@ -15,6 +15,7 @@ from ..devices.redecode import SAID
 from ..devices.session_items import (
     ABOUT,
     BEATS,
+    EVENTS,
     RUN,
     Topic,
     from_json,
@@ -22,8 +23,9 @@ from ..devices.session_items import (
     pack_event,
     to_json,
 )
-from ..devices.session_look import LASTING, devices_in, entry_of, extent
+from ..devices.session_look import devices_in, entry_of, extent
 from ..devices.session_read import Message, SessionFile
+from ..devices.session_standing import Standing, held
 from ..devices.session_write import Writer
 from .errors import SessionError
 from .output import fresh
@@ -65,7 +67,10 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
             raise SessionError(
                 f"{path}: there is nothing after {begin:g} s; choose an earlier part"
             )
-        state: dict[tuple[str, str], Piece] = {}
+        standing = {
+            device: Standing(low, held(file, device, low) if low > spans[device][0] else None)
+            for device, (low, _) in windows.items()
+        }
 
         def part(file: SessionFile, message: Message, piece: Piece) -> list[Piece]:
             topic = piece.topic
@@ -73,10 +78,7 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
                 return [piece]
             low, high = windows[topic.device]
             entry = entry_of(file, message)
-            if isinstance(entry, Event) and entry.start < low:
-                if entry.kind in LASTING:
-                    state.pop((topic.device, entry.kind), None)  # the newest is the last
-                    state[topic.device, entry.kind] = piece
+            if isinstance(entry, Event) and standing[topic.device].takes(entry):
                 return []
             if isinstance(entry, Chunk):
                 inside = (entry.times >= low) & (entry.times < high)
@@ -86,9 +88,9 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
                 piece = Piece(topic, pack_chunk(entry), int(entry.times[-1]))
             elif not low <= piece.time < high:
                 return []
-            keys = [key for key in state if key[0] == topic.device]
-            before = [state.pop(key) for key in keys]
-            return [*before, piece]
+            events = Topic(topic.device, EVENTS)
+            before = standing[topic.device].due()
+            return [*(Piece(events, pack_event(one), one.start) for one in before), piece]
 
         kept = _write([file], out, part)
     print(f"{out}: {kept} messages")

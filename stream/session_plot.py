@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..devices import NS, Event
-from ..devices.session_look import about, devices_in, extent
+from ..devices.session_look import about, devices_in, extent, source_of
 from ..devices.session_read import SessionFile
 from .errors import ConfigError, SessionError
 from .output import fresh
@@ -141,8 +141,9 @@ def _draw(figure: Any, device: Found) -> None:
     """Draw one device's course."""
     ppg = device.tracks["ppg"]
     zero = (ppg.first or 0) / NS
-    source = str(device.about.get("source", "unknown source")).upper()
-    figure.suptitle(f"{device.id}  ({source})  {ppg.seconds / 60:.1f} min at {ppg.rate:g} Hz")
+    figure.suptitle(
+        f"{device.id}  ({device.source.upper()})  {ppg.seconds / 60:.1f} min at {ppg.rate:g} Hz"
+    )
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1))
     pressure, heart, quality = axes
     # Where beats are more than points of the picture, every n-th tells as much.
@@ -178,8 +179,7 @@ def _draw(figure: Any, device: Found) -> None:
 def _draw_detail(figure: Any, device: str, known: dict[str, Any], found: Stretch) -> None:
     """Draw some seconds of one device: pulse, pressure, and where beats were found."""
     zero, length = found.low / NS, (found.high - found.low) / NS
-    source = str(known.get("source", "unknown source")).upper()
-    figure.suptitle(f"{device}  ({source})  {length:g} s from {iso(found.low)}")
+    figure.suptitle(f"{device}  ({source_of(known).upper()})  {length:g} s from {iso(found.low)}")
     light, pressure = figure.subplots(2, 1, sharex=True)
     polarity = known.get("polarity")
     times, values, label = pulse(found, polarity if polarity in (-1, 0, 1) else 0)

@@ -180,8 +180,8 @@ def test_without_beats_or_samples(
 def test_times_are_of_the_readers_clock(session: tuple[Path, list[Item]], tmp_path: Path) -> None:
     path, live = session
     first = next(beat for beat in estimates(live)).peak / NS
-    for zone in (UTC, ZoneInfo("Asia/Tokyo")):
-        out = tmp_path / "zone.html"
+    for number, zone in enumerate((UTC, ZoneInfo("Asia/Tokyo"))):
+        out = tmp_path / f"{number}.html"
         report(path, out, zone)
         assert f"{datetime.fromtimestamp(first, zone):%d %B %Y, %H:%M}" in out.read_text()
 

@@ -36,7 +36,7 @@ def test_a_part_is_what_a_replay_of_that_part_gives(tmp_path: Path) -> None:
     path, out = write(tmp_path / "a.mcap"), tmp_path / "part.mcap"
     assert main(["session", "cut", str(path), str(out), "--from", "7.3", "--to", "21"]) == 0
     assert main(["session", "verify", str(out)]) == 0
-    assert keys(played(out)[1:]) == keys(played(path, from_="7.3", to="21"))
+    assert keys(played(out)[1:]) == keys(played(path, from_="7.3", to="21")[1:])
     assert main(["session", "cut", str(path), str(tmp_path / "x"), "--from", "99"]) == 2
     assert main(["session", "cut", str(path)]) == 2
 
