@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -27,12 +28,16 @@ from ..devices.session_look import devices_in, entry_of, extent
 from ..devices.session_read import Message, SessionFile
 from ..devices.session_standing import Standing, held
 from ..devices.session_write import Writer
-from .errors import SessionError
+from .errors import ConfigError, SessionError
 from .output import fresh
 from .survey import progress
 
 PRIVATE = ("address", "name", "serial", "subject", "user")
 """What a device's ``connected`` event may tell that leads to a person."""
+
+
+LATEST = 1e9
+"""Seconds; no session is longer."""
 
 
 class Piece(NamedTuple):
@@ -54,13 +59,19 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
     begins afresh where the part does.
 
     Raises:
+        ConfigError: There is no such part.
         SessionError: `out` cannot be written, or nothing lies in that part.
         DeviceError: There is no such file, or it is no session.
     """
+    if not (math.isfinite(begin) and begin >= 0):
+        raise ConfigError(f"--from: a number of seconds from 0, not {begin:g}")
+    if not end > begin:
+        raise ConfigError(f"--to: more seconds than --from={begin:g}, not {end:g}")
+    begin, end = min(begin, LATEST), min(end, LATEST)
     with SessionFile(path) as file:
         spans = {device: extent(file, device) for device in devices_in(file)}
         windows = {
-            device: (first + round(begin * NS), first + round(min(end, 1e9) * NS))
+            device: (first + round(begin * NS), first + round(end * NS))
             for device, (first, _) in spans.items()
         }
         if all(last < windows[device][0] for device, (_, last) in spans.items()):

@@ -61,6 +61,22 @@ def test_a_part_knows_whether_the_arm_moved_when_it_began(still: bool, tmp_path:
         assert [kind for kind in kinds if kind in told] == told
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        *(["--from", "nan"], ["--from", "inf"], ["--from=-1"], ["--to", "nan"], ["--to", "0"]),
+        *(["--to=-1"], ["--to=-inf"], ["--from", "30", "--to", "10"], ["--from", "1e300"]),
+    ],
+)
+def test_parts_that_there_are_not(
+    part: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = write(tmp_path / "a.mcap"), tmp_path / "part.mcap"
+    assert main(["session", "cut", str(path), str(out), *part]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not out.exists()
+
+
 def test_two_in_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     early, late = write(tmp_path / "a.mcap"), write(tmp_path / "b.mcap", START + 100 * NS)
     other = write(tmp_path / "c.mcap", identity="other")
