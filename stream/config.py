@@ -69,7 +69,7 @@ class Settings(BaseModel):
     require_calibration: bool | None = None
     remember: bool = True
     wrist_height: Annotated[float | None, Field(ge=-150, le=150)] = None
-    record: Path | None = None
+    record: str | None = None
     keep_address: bool = False
     subject: list[str] = []
     json_: Annotated[bool, Field(alias="json")] = False

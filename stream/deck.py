@@ -16,7 +16,7 @@ from ..devices.session_look import LASTING
 from .claim import state_folder
 from .errors import ConfigError, SessionError
 from .estimate import Item
-from .recorder import Recorder, describe
+from .recorder import Recorder, describe, place
 from .remember import Kept
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def deck_for(
 
     def begin(path: Path | None, tag: str) -> Recorder:
         return Recorder(
-            path or recordings(settings.record),
+            path or recordings(place(settings.record) if settings.record else None),
             clock,
             told,
             keep_address=settings.keep_address,

@@ -33,6 +33,7 @@ from .mqtt import MqttSink
 from .orders import mark_all, obey
 from .outcome import OutcomeSink, report
 from .pipeline import Wearer, enrol, run
+from .recorder import place
 from .remember import Memory
 from .sink import FanOut, JsonSink, ReaderGone, Sink
 from .terminal import TerminalSink
@@ -163,7 +164,9 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         sinks: list[Sink] = [mqtt, terminal, outcomes]
         ids = [wearer.device.id for wearer in wearers]
         deck = deck_for(settings, predictor.manifest, ids, clock)
-        recorder = await stack.enter_async_context(deck.running(settings.record))
+        recorder = await stack.enter_async_context(
+            deck.running(place(settings.record) if settings.record else None)
+        )
         sinks.append(deck)
         if recorder is not None:
             terminal.say(f"recording to {recorder.path}")

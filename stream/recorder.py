@@ -64,7 +64,8 @@ class Recorder:
     """Writes one session file; also a sink, for the beats.
 
     Args:
-        path: A file that does not exist yet, or a folder, in which it gets a dated name.
+        path: A file that does not exist yet, or a folder, in which it gets a dated name. It is
+            removed again where nothing came to be recorded.
         clock: The host's; it says when something was recorded.
         run: What is running, as `describe` returns it.
         keep_address: Whether radio addresses are written as they are, not as a pseudonym that
@@ -100,19 +101,22 @@ class Recorder:
         self._known: set[str] = set()
         self._learnt: dict[str, Kept] = {}
         self._since = 0.0
+        self._begun = False
         try:
             self._file = io.FileIO(self.path, "x")
-            self._writer = Writer(self._file, f"innpar-stream {version('innpar-stream')}")
-            self._put(RUN, JSON, clock.now(), to_json(self._pseudonyms.hidden(run)))
-            self._writer.flush()
         except FileExistsError:
             raise SessionError(
                 f"{self.path}: exists already, and a recording is never overwritten; name another"
             ) from None
         except OSError as error:
-            raise SessionError(
-                f"{self.path}: cannot be recorded to ({error.strerror}); name another place"
-            ) from None
+            raise _refused(self.path, error) from None
+        try:
+            self._writer = Writer(self._file, f"innpar-stream {version('innpar-stream')}")
+            self._put(RUN, JSON, clock.now(), to_json(self._pseudonyms.hidden(run)))
+            self._writer.flush()
+        except OSError as error:
+            self._remove()
+            raise _refused(self.path, error) from None
 
     def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
         """Note what is known of a device that has just been opened, and what steers its run."""
@@ -198,8 +202,11 @@ class Recorder:
                 self.close()
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file, or remove it where nothing came to be recorded."""
         if self._file.closed:
+            return
+        if not self._begun:
+            self._remove()
             return
         try:
             self._writer.finish()
@@ -208,9 +215,16 @@ class Recorder:
             self._fail(error)
         self._file.close()
 
+    def _remove(self) -> None:
+        """Leave no file in which there is nothing."""
+        self._file.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
     def _put(self, topic: str, encoding: str, at: int, data: bytes, **about: str) -> None:
         if self.failed:
             return
+        self._begun |= topic != RUN
         began = time.monotonic()
         try:
             channel = self._writer.channel(topic, encoding, about)
@@ -258,8 +272,26 @@ class Recorder:
         self._file.close()
 
 
+def _refused(path: Path, error: OSError) -> SessionError:
+    return SessionError(f"{path}: cannot be recorded to ({error.strerror}); name another place")
+
+
+def place(text: str) -> Path:
+    """Return where to record, as somebody wrote it; a folder that ends with a slash is made.
+
+    Raises:
+        SessionError: It cannot be made.
+    """
+    path = Path(text).expanduser()
+    if text.endswith(("/", os.sep)):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _refused(path, error) from None
+    return path
+
+
 def _named(path: Path, clock: HostClock, tag: str = "") -> Path:
-    path = path.expanduser()
     if not path.is_dir():
         return path
     began = datetime.fromtimestamp(clock.now() // 1_000_000_000, UTC)

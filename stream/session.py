@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..devices import NS
+from ..devices.session_look import told_of
 from ..devices.session_read import SessionFile
 from ..devices.session_write import Writer
 from .beat_table import BeatTable
@@ -150,10 +151,8 @@ def repair(path: Path, out: Path | None) -> int:
     out = out or path.with_name(f"{path.stem}.repaired{path.suffix}")
     with SessionFile(path) as file:
         kept = _copy(file, out)
-        lost = f"; {len(file.damaged)} damaged blocks left out" if file.damaged else ""
-        if file.ignored:
-            lost += f"; {file.ignored} bytes at the torn end left out"
-    print(f"{out}: whole, {kept} messages{lost or '; nothing was wrong with the original'}")
+        trouble = told_of(file) or "nothing was wrong with the original"
+    print(f"{out}: whole, {kept} messages; {trouble}")
     return 0
 
 

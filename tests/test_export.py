@@ -356,6 +356,8 @@ def test_a_remembered_reading_is_of_when_it_was_taken() -> None:
     (now,) = _told(Event("x", "cuff", at, at, detail))
     assert now["effectiveDateTime"] == "2023-11-14T22:13:20.000Z"
     detail |= {"remembered": {"age_s": 3600.5}}
+    codes = [part["code"]["coding"] for part in now["component"]]
+    assert [[one["code"] for one in code] for code in codes] == [["8480-6"], ["8462-4"]]
     (earlier,) = _told(Event("x", "cuff", at, at, detail))
     assert earlier["effectiveDateTime"] == "2023-11-14T21:13:19.500Z"
 

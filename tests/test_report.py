@@ -168,7 +168,9 @@ def test_without_beats_or_samples(
     assert main(["report", str(path)]) == 0
     assert "No beat was published" in path.with_suffix(".html").read_text()
     empty = tmp_path / "empty.mcap"
-    Recorder(empty, VirtualClock(), {}).close()
+    recorder = Recorder(empty, VirtualClock(), {})
+    recorder.enrol(demo(), "s")
+    recorder.close()
     assert main(["report", str(empty)]) == 2
     assert main(["report", str(session[0]), str(tmp_path / "no" / "r.html")]) == 2
     said = capsys.readouterr().err.splitlines()
