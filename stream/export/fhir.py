@@ -162,11 +162,11 @@ def panel(pressures: dict[str, float], *, continuous: bool) -> Resource:
         continuous: Whether they were followed beat by beat, not measured once.
     """
     components = []
-    for name, code in PRESSURES.items():
+    for name, own in PRESSURES.items():
         if pressures.get(name) is not None:
             more = [CONTINUOUS[name]] if continuous and name in CONTINUOUS else []
             quantity = _quantity(pressures[name], PRESSURE_UNIT)
-            components.append({"code": _code(code, *more), "valueQuantity": quantity})
+            components.append({"code": _code(own, *more), "valueQuantity": quantity})
     code = _code(("85354-9", "Blood pressure panel with all children optional"))
     return {"code": code, "component": components}
 
