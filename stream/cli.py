@@ -80,9 +80,8 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
     )
     run.add_argument(
         "--require-calibration",
-        action="store_const",
-        const=True,
-        help="publish no pressures before a cuff reading",
+        action=argparse.BooleanOptionalAction,
+        help="publish no pressures before a cuff reading; a replay does as its recording did",
     )
     run.add_argument(
         "--no-remember",
@@ -101,7 +100,9 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
     run.add_argument("--speed", metavar="N|max", help="of replays and the demo, times real time")
     run.add_argument("--duration", metavar="SECONDS", help="of signal, then stop")
     run.add_argument(
-        "--record", metavar="PATH", help="a file, or a folder in which it gets a dated name"
+        "--record",
+        metavar="PATH",
+        help="a file, or a folder (FOLDER/ is made) in which it gets a dated name",
     )
     run.add_argument(
         "--keep-address",
@@ -191,7 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--topic", metavar="ROOT", help="first part of every topic (bp)")
 
     replay = command("replay", "play a recording: a session or another's", _replay)
-    replay.add_argument("file", metavar="FILE")
+    replay.add_argument(
+        "file", metavar="FILE[?key=value&…]", help="its format's options may follow, as of --device"
+    )
     replay.add_argument("--from", dest="from_", metavar="SECONDS", help="into it, where to begin")
     replay.add_argument("--to", metavar="SECONDS", help="into it, where to end")
     replay.add_argument("--loop", nargs="?", const="on", metavar="TIMES", help="play it again")
@@ -206,6 +209,9 @@ def _parser() -> argparse.ArgumentParser:
         help="without a session's own cuff readings, such as where --cuff gives another",
     )
     replay.add_argument("--only", metavar="DEVICE", help="which of a session's devices")
+    replay.add_argument("--rate", metavar="HZ", help="of a table without times")
+    replay.add_argument("--channel", metavar="NAME", help="which column or trace is the pulse")
+    replay.add_argument("--unit", metavar="s|ms|us|ns", help="of a table's times")
     _run_arguments(replay, device=False)
 
     session = command("session", "look into a recording, check it, mend it, export it", _session)
@@ -370,13 +376,17 @@ def _replay(options: argparse.Namespace) -> int:
         "redecode": options.redecode,
         "cuffs": options.cuffs,
         "device": options.only,
+        "channel": options.channel,
+        "unit": options.unit,
     }
-    if "?" in options.file:
+    file, _, said = options.file.partition("?")
+    if said and Path(options.file).exists():
         from .errors import ConfigError
 
         raise ConfigError(f"{options.file}: a file to be replayed has no ? in its name; rename it")
-    tail = "&".join(f"{key}={value}" for key, value in chosen.items() if value is not None)
-    options.device = [f"replay:{options.file}" + (f"?{tail}" if tail else "")]
+    pairs = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+    tail = "&".join([said, *pairs] if said else pairs)
+    options.device = [f"replay:{file}" + (f"?{tail}" if tail else "")]
     return _run(options)
 
 

@@ -72,10 +72,10 @@ class Settings(BaseModel):
     cuff: list[Annotated[Cuff, BeforeValidator(parse_cuff)]] = []
     speed: Annotated[float, BeforeValidator(_speed), Field(ge=0.001)] = 1.0
     duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
-    require_calibration: bool = False
+    require_calibration: bool | None = None
     remember: bool = True
     wrist_height: Annotated[float | None, Field(ge=-150, le=150)] = None
-    record: Path | None = None
+    record: str | None = None
     keep_address: bool = False
     subject: list[str] = []
     json_: Annotated[bool, Field(alias="json")] = False

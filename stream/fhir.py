@@ -17,7 +17,7 @@ def observations(summary: Summary, root: str) -> list[Parcel]:
     """Return a summary's messages on ``<root>/devices/<device>/fhir``; none without valid beats."""
     found: list[tuple[str, dict[str, Any]]] = []
     if summary.medians["sbp"] is not None:
-        found.append(("panel", panel(summary.medians)))
+        found.append(("panel", panel(summary.medians, continuous=True)))
     if (rate := summary.medians["hr"]) is not None:
         found.append(("rate", heart_rate(rate)))
     return [

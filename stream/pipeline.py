@@ -256,7 +256,8 @@ async def stream(
     async with device.open(clock=clock, tap=tap) as items:
         wearer.found()
         if recorder is not None:
-            recorder.enrol(device, wearer.preparer.birth.session)
+            required = wearer.finisher.require_calibration
+            recorder.enrol(device, wearer.preparer.birth.session, required)
         await sink.send(State(device.id, "online"))
         if by_clock(device):
             wearer.finisher.summaries.begin(clock.now())
@@ -274,6 +275,8 @@ async def stream(
                             await send([*recorder.take(part)], device, sink)
                         await advance(wearer, part, engine, sink)
                     await wearer.keep()
+                    if recorder is not None and (kept := wearer.finisher.kept) is not None:
+                        recorder.learnt(device.id, kept, wearer.last)
             except DeviceError as error:
                 failure = error
                 failure.after_start = wearer.first is not None

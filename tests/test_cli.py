@@ -120,6 +120,23 @@ def test_files_that_are_no_recordings(
     assert name in fails(capfd, "--device", f"replay:{tmp_path / name}", "--broker", "embedded")
 
 
+def test_what_replay_says_can_be_said_to_replay(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "clip_100Hz.csv.gz"
+    rows = "".join(f"{1000 + n % 80}\n" for n in range(500))
+    path.write_bytes(gzip.compress(f"ppg\n{rows}".encode()))
+    assert "?rate=HZ" in fails(capfd, "replay", str(path))
+    for words in ([f"{path}?rate=100"], [str(path), "--rate", "100"]):
+        run = ["replay", *words, "--speed", "max", "--broker", "embedded"]
+        done = subprocess.run([*PROGRAM, *run], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0
+        assert "5 s of signal" in done.stdout
+    assert "no column 'red'" in fails(capfd, "replay", str(path), "--channel", "red")
+    other = path.rename(tmp_path / "what?.csv")
+    assert "rename it" in fails(capfd, "replay", str(other))
+
+
 def test_a_folder_is_no_recording(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert str(tmp_path) in fails(capfd, "--device", f"replay:{tmp_path}")
 

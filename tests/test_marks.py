@@ -53,6 +53,7 @@ from innpar.stream.deck import Deck, named, recordings
 from innpar.stream.engine import Engine
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.estimate import Item
+from innpar.stream.keys import Typing
 from innpar.stream.orders import FULL, follow, mark, mark_all, put, start, stop
 from innpar.stream.payload import beat_payload
 from innpar.stream.pipeline import Wearer, enrol, run
@@ -107,6 +108,23 @@ class OnTerminal:
                     self.said += os.read(self.fd, 65536)
                 except OSError:
                     time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("typed", "texts"),
+    [
+        ([b" a7Z"], ["mark", "a", "7", "Z"]),
+        ([b"\x1b[A\x1b[B\x1bOC\x1b[1;5D"], []),  # arrows
+        ([b"\x1b[15~\x1b[[Ax\x1b[Z"], ["x"]),  # function keys
+        ([b"\x1ba"], []),  # Alt and a letter
+        ([b"\x1b[", b"Ay", b"\x1b", b"[Az", b"\x1bO", b"Ak"], ["y", "z", "k"]),
+        ([b"\x1b", b"a", b"\x1b", b"O"], ["a", "O"]),  # the escape key, then a letter
+        (["é".encode(), "ß".encode()[:1], "ß".encode()[1:], b"\xff\n\t"], ["é", "ß"]),
+    ],
+)
+def test_only_letters_digits_and_space_mark(typed: list[bytes], texts: list[str]) -> None:
+    typing = Typing()
+    assert [text for part in typed for text in typing.push(part)] == texts
 
 
 def test_a_key_marks_the_moment_and_the_terminal_is_left_as_it_was(tmp_path: Path) -> None:
