@@ -226,7 +226,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--no-tables",
         action="store_true",
-        help="without the cross-fit for calibration and intervals, which doubles the time",
+        help="without the cross-fit for calibration and intervals, which takes four "
+        "times as long as the training itself",
     )
 
     evaluate = command(
@@ -264,15 +265,14 @@ def _parser() -> argparse.ArgumentParser:
         "--target",
         action="append",
         choices=["aot", "onnx"],
-        help="of an export, beside TorchScript; aot: compiled for this kind of processor",
+        help="beside TorchScript; aot: compiled for this kind of processor",
     )
     model.add_argument(
         "--abp-range",
         nargs=2,
         type=float,
-        default=(0.0, 1.0),
         metavar=("MIN", "MAX"),
-        help="mmHg that its outputs 0 and 1 stand for; a checkpoint does not say",
+        help="of an import: mmHg that its outputs 0 and 1 stand for; a checkpoint does not say",
     )
     return parser
 
@@ -511,8 +511,17 @@ def _model(options: argparse.Namespace) -> int:
     if options.action == "import":
         from ..models.published import import_checkpoint
 
-        import_checkpoint(options.source, options.out, pressures=tuple(options.abp_range))
+        import_checkpoint(
+            options.source,
+            options.out,
+            pressures=tuple(options.abp_range or (0.0, 1.0)),
+            targets=options.target or [],
+        )
     else:
+        from .errors import ConfigError
+
+        if options.abp_range:
+            raise ConfigError("--abp-range is of an import; a model's manifest has its range")
         from ..models.export import export_again
 
         export_again(options.source, options.out, options.target or [])
