@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -465,6 +466,8 @@ def _config(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    # read once, by numpy's import; with more, its products round by the number of cores
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from .training import train
 
     return train(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +152,23 @@ def test_the_shipped_manifest_is_what_the_shipped_recordings_and_configuration_g
     assert (called.name, called.version) == (manifest.name, manifest.version)
     assert licence_note(e.source for e in windows[0].entries) == manifest.licence
     assert config.plain() == manifest.training["config"]
+
+
+@pytest.mark.slow
+def test_the_weights_do_not_depend_on_the_number_of_cores(folder: Path) -> None:
+    asked = ["train", "--no-tables", "--data", str(folder), "--config", str(folder / "train.toml")]
+    found = set()
+    for threads in ("1", "2"):
+        environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+        out = folder / threads
+        subprocess.run(
+            [sys.executable, "-m", "innpar.stream.cli", *asked, "--out", str(out)],
+            env={**environment, "OMP_NUM_THREADS": threads},
+            check=True,
+            capture_output=True,
+        )
+        found.add((out / "average.safetensors").read_bytes())
+    assert len(found) == 1
 
 
 def test_a_missing_split_is_named(folder: Path) -> None:
