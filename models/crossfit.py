@@ -22,27 +22,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from scipy.optimize import nnls
 
 from .calibrate import DIFFICULTY, PRESSURES, Blend, Calibration, Steadier, Tables, difficulty
-from .context import CONTEXT, FEATURES, RATE, standardised
-from .data import Windows
+from .context import FEATURES, RATE, standardised
+from .data import DataError, Windows
 from .fold import fold
+from .folds import FOLDS, deal, left_out
 from .innpar import InnPar
 from .journal import replace
+from .progress import bar
 from .reference import wave_pressures
 from .sampling import (
     CUFF_SECONDS,
     Cuffs,
-    Sampler,
     cuffs_of,
     empty_context,
     raw_buffers,
     window_features,
 )
 from .settings import Intervals, TrainConfig
-from .train import Trainer
 from .validate import network_waves
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ def crossfit(
     matrix: npt.NDArray[np.float64],
     out: Path,
     *,
-    folds: int = 4,
+    folds: int = FOLDS,
 ) -> dict[str, dict[str, Any]]:
     """Return the manifest's `calibration` and `intervals`; also written to ``out/tables.json``.
 
@@ -92,70 +91,42 @@ def crossfit(
         config: Of the shipped network; the folds' networks are trained alike.
         windows: Training windows.
         matrix: Conditioning, (buffer, window).
-        out: Folder; a fold whose weights lie there is not trained again.
+        out: Folder; a fold of the same configuration and recordings goes on where its checkpoint
+            there ends.
         folds: Subjects are dealt to so many.
 
     Raises:
-        DataError: A file cannot be written.
+        ModelError: A file cannot be written, there is no such device, a training diverged, or the
+            recordings are too few or too short.
     """
     torch.set_num_threads(config.run.threads)
     fold_of = deal(windows, folds)
     known: list[Errors] = []
     unknown: list[Errors] = []
-    for k in range(folds):
-        model = _network(config, windows, fold_of != k, matrix, out / f"fold{k}", 10 + k)
-        judge = _Judge(model, windows, matrix, config.run.edge)
-        for number, who in _records(windows):
-            if fold_of[who] == k:
+    with bar() as progress:
+        networks = left_out(config, windows, fold_of, matrix, out, progress)
+        for k, model in enumerate(networks):
+            judge = _Judge(model, windows, matrix, config.run.edge)
+            mine = [number for number, who in _records(windows) if fold_of[who] == k]
+            for number in progress.track(mine, description=f"judging fold {k + 1}"):
                 record = judge.record(number)
                 known += [judge.calibrated(record, *when) for when in READINGS]
                 unknown.append(judge.uncalibrated(record))
-        log.info("fold %d of %d judged", k + 1, folds)
+            log.info("fold %d judged", k + 1)
+    if not any(len(one.error) for one in known):
+        raise DataError(
+            f"no record goes on for {_WHOLE_SECONDS:g} s, so none says how a cuff reading ages; "
+            "train with --no-tables"
+        )
     tables = fit(_joined(known), _joined(unknown), len(windows.subjects), config.intervals.level)
     text = json.dumps(tables, indent=2)
-    replace(out / "tables.json", lambda path: path.write_text(text, encoding="utf-8"))
+    replace(out / "tables.json", text.encode())
     return tables
-
-
-def deal(windows: Windows, folds: int) -> npt.NDArray[np.int64]:
-    """Return each subject's fold: dealt back and forth by kind of source and size."""
-    count = np.bincount(windows.subject, minlength=len(windows.subjects))
-    source = {e.subject: e.source.replace("50hz", "125hz") for e in windows.entries}
-    order = sorted(range(len(count)), key=lambda s: (source[windows.subjects[s]], -count[s]))
-    there_and_back = [*range(folds), *reversed(range(folds))]
-    dealt = np.zeros(len(count), dtype=np.int64)
-    for k, subject in enumerate(order):
-        dealt[subject] = there_and_back[k % len(there_and_back)]
-    return dealt
 
 
 def _records(windows: Windows) -> list[tuple[int, int]]:
     first = np.unique(windows.record, return_index=True)
     return [(int(r), int(windows.subject[k])) for r, k in zip(*first, strict=True)]
-
-
-def _network(
-    config: TrainConfig,
-    windows: Windows,
-    kept: npt.NDArray[np.bool_],
-    matrix: npt.NDArray[np.float64],
-    out: Path,
-    seed: int,
-) -> InnPar:
-    """Train without the subjects that are not `kept`, or take what was trained before."""
-    model = InnPar(**dataclasses.asdict(config.network), context=len(CONTEXT))
-    own = dataclasses.replace(config, run=dataclasses.replace(config.run, seed=seed))
-    done, mark = out / "done", json.dumps(own.plain(), sort_keys=True)
-    if not done.is_file() or done.read_text(encoding="utf-8") != mark:
-        out.mkdir(parents=True, exist_ok=True)
-        mine = kept[windows.subject]
-        trainer = Trainer(own, Sampler(windows.of(mine), matrix, config.sampling))
-        while trainer.step < own.run.steps:
-            trainer.advance()
-        trainer.save(out)
-        done.write_text(mark, encoding="utf-8")
-    model.load_state_dict(load_file(out / "average.safetensors"))
-    return model.eval()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

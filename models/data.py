@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ModelError
+from .errors import DataError as DataError
+from .layout import read_record
 from .reference import Beats, beats_of, local_lag, plateaus, window_pressures
 
 log = logging.getLogger(__name__)
@@ -27,16 +29,11 @@ Ints = npt.NDArray[np.int64]
 Resample = Callable[[npt.NDArray[np.float64], float, float], npt.NDArray[np.float64]]
 
 SPLITS = ("train", "val", "test")
-MISSING = -32768
 VERDICT_SECONDS = 10
 _COLUMNS = {"file", "subject", "split", "fs", "lag_s"}
 _WHOLE = ("start", "first", "last", "record", "subject")
 _REAL = ("time", "sbp", "dbp", "map_")
 _PLATEAU = 6  # samples in a row at a record's extreme: clipped
-
-
-class DataError(ModelError):
-    """The recordings cannot be used as they are; the message says what to change."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,20 +63,32 @@ def read_index(folder: Path) -> list[Entry]:
         if not nested.is_file():
             raise DataError(f"{folder} holds no index.csv; name the folder that does")
         path = nested
-    with path.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV in UTF-8: {error}") from None
     missing = _COLUMNS - set(rows[0] if rows else ())
     if missing:
         raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-    try:
-        entries = [
-            Entry(r["file"], r["subject"], r["split"], float(r["fs"]), float(r["lag_s"] or "nan"))
-            for r in rows
-        ]
-    except ValueError as error:
-        raise DataError(f"{path}: {error}; fs and lag_s are numbers") from None
+    entries = [_entry(row, f"{path}, record {k}") for k, row in enumerate(rows, 1)]
     check_splits(entries)
     return entries
+
+
+def _entry(row: dict[str, str], where: str) -> Entry:
+    for name in sorted(_COLUMNS - {"lag_s"}):
+        if not row[name]:
+            raise DataError(f"{where} has no {name}")
+    try:
+        rate, lag = float(row["fs"]), float(row["lag_s"] or "nan")
+    except ValueError as error:
+        raise DataError(f"{where}: {error}; fs and lag_s are numbers") from None
+    if not 0 < rate < math.inf:
+        raise DataError(f"{where}: fs is {rate:g} Hz")
+    return Entry(row["file"], row["subject"], row["split"], rate, lag)
 
 
 def check_splits(entries: Iterable[Entry]) -> None:
@@ -137,17 +146,7 @@ def load(folder: Path, entry: Entry, rate: float, resample: Resample) -> Recordi
     Raises:
         DataError: the file is missing or is not in the shared layout.
     """
-    path = folder_of(folder) / entry.file
-    try:
-        with np.load(path) as z:
-            codes = {name: z[name] for name in ("ppg", "abp")}
-            values = {
-                name: np.where(code == MISSING, np.nan, code * float(z[f"{name}_scale"]))
-                for name, code in codes.items()
-            }
-            verdict, beat_rate = np.asarray(z["win_good"], dtype=bool), z["win_hr"]
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a record: {error}") from None
+    values, verdict, beat_rate = read_record(folder_of(folder) / entry.file)
     clipped = plateaus(values["ppg"], _PLATEAU) | plateaus(values["abp"], _PLATEAU)
     ppg, abp = (v if entry.rate == rate else resample(v, entry.rate, rate) for v in values.values())
     per_verdict = round(VERDICT_SECONDS * rate)

@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class ModelError(Exception):
     """A model file or checkpoint that cannot be used; the message says why and what to do."""
+
+
+class DataError(ModelError):
+    """The recordings cannot be used as they are; the message says what to change."""

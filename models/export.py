@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +27,7 @@ from .innpar import InnPar, joint
 from .manifest import NAME, SUFFIXES, Architecture, Kind, Manifest, read_manifest
 from .predictor import load_network
 from .published import load_strictly
+from .whole import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -226,8 +226,8 @@ def _write(directory: Path, manifest: Manifest, contents: Mapping[str, bytes]) -
         for name, content in contents.items():
             if name not in before:
                 written.append(directory / name)
-            _replace(directory / name, content)
-        _replace(directory / NAME, manifest.to_json().encode())
+            write_whole(directory / name, content)
+        write_whole(directory / NAME, manifest.to_json().encode())
     except OSError as error:
         for path in written:
             path.unlink(missing_ok=True)
@@ -243,16 +243,3 @@ def _before(directory: Path) -> set[str]:
         return set(read_manifest(directory / NAME).files)
     except ModelError:
         return set()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise

@@ -3,57 +3,87 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
-import os
-from collections.abc import Callable
+import math
 from pathlib import Path
 
 from .data import DataError
+from .whole import write_whole
 
 log = logging.getLogger(__name__)
 
 
-def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path`, then rename: a full disk leaves what was there before."""
-    beside = path.with_name(path.name + ".part")
+class Stopped(DataError):
+    """A training run that had begun cannot go on."""
+
+    after_start = True
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder where there is none.
+
+    Raises:
+        DataError: There cannot be one.
+    """
     try:
-        write(beside)
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(path)
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
-        raise DataError(
-            f"{path} could not be written ({error}); the earlier one is intact"
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be a folder for the run ({error.strerror})") from None
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        Stopped: It cannot be written; an earlier one is as it was.
+    """
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise Stopped(
+            f"{path} could not be written ({error.strerror}); the earlier one is intact: make "
+            "room and go on with --resume"
         ) from None
 
 
 class Journal:
-    """The training log: one CSV row a validation, and curves drawn from it."""
+    """The training log: one CSV row a validation, and curves drawn from it.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The CSV file; rows that are there already are kept.
+        until: Last step of a row that is kept; a resumed run writes those after it again.
+
+    Raises:
+        DataError: The file that is there is no such log.
+    """
+
+    def __init__(self, path: Path, *, until: float = math.inf) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as lines:
-                self.rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+        if until and path.is_file():
+            try:
+                with path.open(newline="", encoding="utf-8") as lines:
+                    read = list(csv.DictReader(lines))
+                rows = [{name: float(row[name]) for name in read[0]} for row in read]
+                self.rows = [row for row in rows if row["step"] <= until]
+            except (OSError, ValueError, TypeError, KeyError, csv.Error):
+                raise DataError(f"{path} is no training log; delete it") from None
 
-    def keep_until(self, step: int) -> None:
-        """Forget rows that a resumed run will write again."""
-        self.rows = [row for row in self.rows if row["step"] <= step]
+    @property
+    def last_step(self) -> int:
+        """Step of the last row, 0 without any."""
+        return int(self.rows[-1]["step"]) if self.rows else 0
 
     def add(self, row: dict[str, float]) -> None:
         self.rows.append(row)
-
-        def write(path: Path) -> None:
-            with path.open("w", newline="", encoding="utf-8") as lines:
-                writer = csv.DictWriter(lines, list(row))
-                writer.writeheader()
-                writer.writerows(
-                    {k: v if k == "step" else f"{v:.6g}" for k, v in r.items()} for r in self.rows
-                )
-
-        replace(self.path, write)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(row))
+        writer.writeheader()
+        writer.writerows(
+            {k: int(v) if k == "step" else f"{v:.6g}" for k, v in r.items()} for r in self.rows
+        )
+        replace(self.path, text.getvalue().encode())
 
     def draw(self, path: Path) -> None:
         """Draw loss and errors against steps, beside the trivial baselines."""
@@ -74,4 +104,6 @@ class Journal:
                 panel.plot(steps, values, dashed, label=state)
             panel.set(title=f"{pressure.upper()} error, mmHg", xlabel="step")
         panels[-1].legend(fontsize="small")
-        figure.savefig(path, dpi=100)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=100, format="png")
+        replace(path, drawn.getvalue())

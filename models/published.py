@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +13,10 @@ from torch import Tensor
 from .errors import ModelError
 from .innpar import InnPar
 from .manifest import Manifest
+from .pickled import read_pickled
+
+if TYPE_CHECKING:
+    from .export import Target
 
 _CONVOLUTIONS = {
     "input_proj.0": "entry",
@@ -36,6 +40,16 @@ def _ours(name: str) -> str | None:
     if factor:
         return f"blocks.{block}.mixing.{factor}"
     return f"blocks.{block}.{module.lower()}.{_CONVOLUTIONS[convolution]}.{kind}"
+
+
+def _theirs(name: str) -> str:
+    """Undo `_ours`."""
+    _, block, module, *rest = name.split(".")
+    if module == "mixing":
+        return f"operations.{block}.invconv.{rest[0]}"
+    convolution, kind = rest
+    theirs = {ours: theirs for theirs, ours in _CONVOLUTIONS.items()}[convolution]
+    return f"operations.{block}.{module.upper()}.{theirs}.{kind}"
 
 
 def _listed(names: list[str]) -> str:
@@ -66,14 +80,21 @@ def from_published(state: Mapping[str, Tensor]) -> InnPar:
         )
     features, _, kernel = first.shape
     blocks = 1 + max(int(theirs.split(".")[1]) for theirs in state)
-    if kernel % 2 == 0 or blocks > 64:
-        raise ModelError(f"not a published checkpoint: {blocks} blocks with {kernel} taps")
+    if kernel % 2 == 0 or features < 1 or blocks > 64:
+        raise ModelError(
+            f"not a published checkpoint: {blocks} blocks of {features} features with {kernel} taps"
+        )
     model = InnPar(blocks, features, kernel)
-    return load_strictly(model, {str(names[theirs]): value for theirs, value in state.items()})
+    ours = {str(names[theirs]): value for theirs, value in state.items()}
+    return load_strictly(model, ours, called=_theirs)
 
 
 def import_checkpoint(
-    path: Path, out: Path, *, pressures: tuple[float, float] = (0.0, 1.0)
+    path: Path,
+    out: Path,
+    *,
+    pressures: tuple[float, float] = (0.0, 1.0),
+    targets: Sequence[Target] = (),
 ) -> Manifest:
     """Make a model folder of a checkpoint of the original code.
 
@@ -83,6 +104,7 @@ def import_checkpoint(
         pressures: mmHg that the network's 0 and 1 stand for (it was trained on pressures scaled
             by the minimum and maximum of their data set, which a checkpoint does not tell). As
             they are by default, the model gives these relative units.
+        targets: What to export it for beside TorchScript.
 
     Raises:
         ModelError: The file cannot be read, is no such checkpoint, or `out` cannot be written.
@@ -109,17 +131,14 @@ def import_checkpoint(
         "licence": "as the checkpoint's",
         "calibration": {"output": "mmHg" if known else "relative to an unknown pressure range"},
     }
-    return export(model, out, fields)
+    return export(model, out, fields, targets=("torchscript", *targets))
 
 
 def _state(path: Path) -> Mapping[str, Tensor]:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = read_pickled(path)
     except FileNotFoundError:
         raise ModelError(f"there is no checkpoint at {path}") from None
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path} cannot be read as a PyTorch checkpoint: {first}") from None
     for key in ("state_dict", "model_state_dict", "model", "net"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
@@ -128,23 +147,31 @@ def _state(path: Path) -> Mapping[str, Tensor]:
     return {str(name).removeprefix("module."): value for name, value in loaded.items()}
 
 
-def load_strictly(model: InnPar, state: Mapping[str, Tensor]) -> InnPar:
+def load_strictly(
+    model: InnPar, state: Mapping[str, Tensor], *, called: Callable[[str], str] = str
+) -> InnPar:
     """Fill `model` with exactly these parameters; return it in evaluation mode.
+
+    Args:
+        model: To be filled.
+        state: By the model's own names.
+        called: What a parameter is called where the state comes from.
 
     Raises:
         ModelError: A parameter is missing, unknown, of another shape or not finite.
     """
     expected = model.state_dict()
-    if missing := sorted(expected.keys() - state.keys()):
+    if missing := sorted(map(called, expected.keys() - state.keys())):
         raise ModelError(f"the weights lack {_listed(missing)}; they belong to another network")
-    if unknown := sorted(state.keys() - expected.keys()):
+    if unknown := sorted(map(called, state.keys() - expected.keys())):
         raise ModelError(f"the weights have unknown {_listed(unknown)}")
     for name, value in state.items():
-        if value.shape != expected[name].shape:
-            raise ModelError(
-                f"{name} has shape {list(value.shape)}, expected {list(expected[name].shape)}"
-            )
+        shape, wanted = list(value.shape), list(expected[name].shape)
+        if shape != wanted:
+            raise ModelError(f"{called(name)} has shape {shape}, expected {wanted}")
         if not torch.isfinite(value).all():
-            raise ModelError(f"{name} holds values that are not finite; the training diverged")
+            raise ModelError(
+                f"{called(name)} holds values that are not finite; the training diverged"
+            )
     model.load_state_dict(dict(state))
     return model.eval()

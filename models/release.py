@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,23 +12,20 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.torch import load_file
 
+from .checkpoint import index_digest
 from .context import CONTEXT
 from .data import DataError, Windows
 from .export import export
 from .fold import fold
 from .innpar import InnPar
-from .journal import Journal
+from .journal import Journal, replace
 from .manifest import Architecture, Manifest
 from .predictor import Predictor
 from .sampling import CENTRE, SPREAD, raw_buffers
-from .settings import TrainConfig
+from .settings import Model, TrainConfig
+from .sources import licence_note
 from .validate import Held, held_cuffs
 
-NAME, VERSION = "innpar", "0.2.0"
-LICENCE = (
-    "Research and non-commercial use: trained among others on VitalDB (CC BY-NC-SA 4.0), MIMIC-III "
-    "waveforms (ODbL 1.0) and BIDMC (ODC-By 1.0). No recording, nor a piece of one, is contained."
-)
 _REAL_CASES = 64
 USUAL = 95.0
 """Percentile of good windows below which a contradiction says nothing."""
@@ -73,32 +69,33 @@ def release(
     some = np.linspace(0, len(check) - 1, min(_REAL_CASES, len(check))).astype(np.int64)
     ppg = raw_buffers(check, check.start[some], matrix.shape[0]) @ matrix.astype(np.float32)
     last = rows[-1]
+    called = config.model.of_index(index_digest(windows, check))
     fields = {
-        "name": NAME,
-        "version": VERSION,
+        "name": called.name,
+        "version": called.version,
         "abp_offset": CENTRE,
         "abp_scale": SPREAD,
-        "licence": LICENCE,
+        "licence": licence_note(entry.source for entry in windows.entries),
         "training": {**_provenance(config, windows, int(last["step"])), "note": note},
         "metrics": _metrics(config, check, last),
         "calibration": dict(calibration or {}),
         "intervals": dict(intervals or {}),
     }
     scaled = ppg / np.maximum(ppg.std(axis=1, keepdims=True), 1e-9)
-    fields["confidence"] = _confidence(model, held_cuffs(check, matrix, 1800.0, step=4))
+    fields["confidence"] = _confidence(model, called, held_cuffs(check, matrix, 1800.0, step=4))
     manifest = export(model, directory, fields, context=CONTEXT, windows=scaled)
     for name in ("training.csv", "training.png"):
         if (run / name).is_file():
-            shutil.copyfile(run / name, directory / name)
+            replace(directory / name, (run / name).read_bytes())
     return manifest
 
 
-def _confidence(model: InnPar, held: Held) -> dict[str, float]:
+def _confidence(model: InnPar, called: Model, held: Held) -> dict[str, float]:
     """Return what 95 % of the validation windows' contradictions stay below; see `Prediction`."""
     folded = fold(model)
     draft = Manifest(
-        name=NAME,
-        version=VERSION,
+        name=called.name,
+        version=called.version,
         architecture=Architecture(
             len(model.blocks), model.features, model.kernel, model.clamp, CONTEXT
         ),

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, Field
 
 from .context import CONTEXT, FEATURES, RATE, context, features
-from .data import Windows
+from .data import DataError, Windows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 CENTRE, SPREAD = 90.0, 25.0  # mmHg: the network's output is (mmHg - centre) / spread
 CUFF_SECONDS = 30.0  # a cuff stands for this long before it is read
+_LEAST_NOISE = 0.003
 _LOG_AMPLITUDE = FEATURES.index("log_amplitude")
 _FIRST_NOW = next(k for k, name in enumerate(CONTEXT) if name.startswith("now_"))
 _CHANGE = slice(next(k for k, name in enumerate(CONTEXT) if name.startswith("change_")), _FIRST_NOW)
 _NOW = slice(_FIRST_NOW, len(CONTEXT))
+
+SECTION = ConfigDict(extra="forbid")
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Size = Annotated[Number, Field(ge=0)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,21 +53,23 @@ class Sampling:
         hidden: Share of calibrated windows of which what the pulse is now is left out.
     """
 
-    temper: float = 0.5
-    weights: dict[str, float] = dataclasses.field(default_factory=dict)
-    uncalibrated: float = 0.3
-    shortest: float = 60.0
-    cuff_noise: float = 2.0
-    moved: float = 0.8
-    move: float = 8.0
-    stretch: float = 0.2
-    noise: float = 0.15
-    wander: float = 1.0
-    disturbed: float = 0.5
-    amplitude_noise: float = 0.03
-    change_noise: float = 0.5
-    pulse_noise: float = 1.0
-    hidden: float = 0.7
+    __pydantic_config__: ClassVar[ConfigDict] = SECTION
+
+    temper: Share = 0.5
+    weights: dict[str, Size] = dataclasses.field(default_factory=dict)
+    uncalibrated: Share = 0.3
+    shortest: Annotated[Number, Field(gt=0)] = 60.0
+    cuff_noise: Size = 2.0
+    moved: Share = 0.8
+    move: Size = 8.0
+    stretch: Size = 0.2
+    noise: Annotated[Number, Field(ge=_LEAST_NOISE)] = 0.15
+    wander: Size = 1.0
+    disturbed: Share = 0.5
+    amplitude_noise: Size = 0.03
+    change_noise: Size = 0.5
+    pulse_noise: Size = 1.0
+    hidden: Share = 0.7
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,7 +121,11 @@ def cuffs_of(windows: Windows, found: npt.NDArray[np.float64]) -> Cuffs:
 
 
 class Sampler:
-    """Draws batches; everything random comes from the generator it is handed."""
+    """Draws batches; everything random comes from the generator it is handed.
+
+    Raises:
+        DataError: The weights leave nothing to draw.
+    """
 
     def __init__(
         self, windows: Windows, matrix: npt.NDArray[np.float64], sampling: Sampling
@@ -125,6 +139,8 @@ class Sampler:
         each = counts[windows.subject] ** (sampling.temper - 1.0)
         factor = np.array([sampling.weights.get(e.source, 1.0) for e in windows.entries])
         self._until = np.cumsum(each * factor[windows.record])
+        if not self._until[-1] > 0:
+            raise DataError("[sampling] weights leave no window to train on; raise one")
         self._record_first = np.searchsorted(windows.record, np.arange(len(windows.entries)))
 
     def draw(self, count: int, rng: np.random.Generator) -> Batch:
@@ -189,7 +205,7 @@ class Sampler:
         """
         s, count = self.sampling, len(raw)
         unit = np.exp(self._features[at, _LOG_AMPLITUDE])[:, None].astype(np.float32)
-        size = np.exp(rng.uniform(np.log(0.003), np.log(s.noise), (count, 1)))
+        size = np.exp(rng.uniform(np.log(_LEAST_NOISE), np.log(s.noise), (count, 1)))
         size *= rng.random((count, 1)) < s.disturbed
         noise = rng.standard_normal(raw.shape, dtype=np.float32) * size.astype(np.float32)
         height = rng.uniform(0.0, s.wander, (count, 1)) * (rng.random((count, 1)) < s.disturbed)

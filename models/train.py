@@ -8,27 +8,31 @@ generator whose state is in the checkpoint, so a run that was interrupted contin
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import math
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
+from .checkpoint import NAME, fingerprint, read_checkpoint, written
 from .context import CONTEXT
 from .data import DataError, Windows
 from .innpar import InnPar, gradient, joint
-from .journal import Journal, replace
+from .journal import Journal, Stopped, make_folder, replace
+from .progress import bar
 from .sampling import Sampler
 from .settings import Run, TrainConfig, read_config
 from .through import folded_forward
-from .validate import errors, held_cuffs, inversion
+from .validate import Validation
 
 __all__ = ["TrainConfig", "Trainer", "read_config", "train"]
 
@@ -36,13 +40,26 @@ log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """One run: model, averaged model, optimiser, generator and step, saved and restored as one."""
+    """One run: model, averaged model, optimiser, generator and step, saved and restored as one.
 
-    def __init__(self, config: TrainConfig, sampler: Sampler) -> None:
+    Args:
+        config: What to train, and how.
+        sampler: Draws the batches.
+        data: `fingerprint` of the recordings, which a checkpoint keeps.
+
+    Attributes:
+        losses: Of the steps since the last validation.
+
+    Raises:
+        DataError: There is no such device.
+    """
+
+    def __init__(self, config: TrainConfig, sampler: Sampler, data: str = "") -> None:
         run = config.run
-        self.config, self.sampler, self.step = config, sampler, 0
-        chosen = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = chosen if run.device == "auto" else run.device
+        self.config, self.sampler, self.data, self.step = config, sampler, data, 0
+        self.losses: list[float] = []
+        self._began = time.monotonic()
+        self.device = device_of(run)
         torch.manual_seed(run.seed)
         network = dataclasses.asdict(config.network)
         self.model = InnPar(**network, context=len(CONTEXT)).to(self.device)
@@ -54,8 +71,17 @@ class Trainer:
         )
         self.rng = np.random.default_rng(run.seed)
 
+    @property
+    def seconds(self) -> float:
+        """Taken so far, interruptions left out."""
+        return time.monotonic() - self._began
+
     def advance(self) -> float:
-        """Take one step; return its loss."""
+        """Take one step; return its loss.
+
+        Raises:
+            Stopped: The loss is no number any more; the weights are those before this step.
+        """
         run = self.config.run
         for group in self.optimiser.param_groups:
             group["lr"] = run.learning_rate * _pace(self.step, run)
@@ -64,6 +90,12 @@ class Trainer:
             torch.from_numpy(part).to(self.device) for part in (batch.ppg, batch.abp, batch.context)
         )
         loss = _loss(folded_forward(self.model, joint(x), c, edges=False), y, run)
+        found = float(loss.detach())
+        if not math.isfinite(found):
+            raise Stopped(
+                f"the loss of step {self.step + 1} is {found}: the training diverged; lower "
+                "[run] learning_rate and begin again"
+            )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(self.model.parameters(), run.clip)
@@ -73,51 +105,73 @@ class Trainer:
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1.0 - decay)
-        return float(loss.detach())
+        self.losses.append(found)
+        return found
+
+    def steps(self, end: int, folder: Path) -> Iterator[float]:
+        """Take steps until `end`, yield each one's loss, and save to `folder` now and then."""
+        while self.step < end:
+            yield self.advance()
+            if self.step % self.config.run.save_every == 0:
+                self.save(folder)
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint and the averaged weights, each whole or not at all."""
         state = {
             "step": self.step,
-            "config": json.dumps(_plain(self.config), sort_keys=True),
+            "config": written(self.config),
+            "data": self.data,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "generator": json.dumps(self.rng.bit_generator.state),
+            "losses": self.losses,
+            "seconds": self.seconds,
         }
-        replace(folder / "checkpoint.pt", lambda path: torch.save(state, path))
+        content = io.BytesIO()
+        torch.save(state, content)
+        replace(folder / NAME, content.getvalue())
         weights = {k: v.detach().cpu().contiguous() for k, v in self.average.state_dict().items()}
-        replace(folder / "average.safetensors", lambda path: save_file(weights, path))
+        replace(folder / "average.safetensors", safetensors_bytes(weights))
 
     def restore(self, folder: Path) -> None:
         """Continue from the checkpoint in `folder`; only the run's length may have been changed.
 
         Raises:
-            DataError: there is none, or it belongs to another configuration.
+            DataError: there is none, it cannot be read, or it belongs to another configuration or
+                other recordings.
         """
-        path = folder / "checkpoint.pt"
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.take(read_checkpoint(folder, self.config, self.data, self.device))
         except FileNotFoundError:
-            raise DataError(
-                f"{folder} has no checkpoint.pt to resume; leave --resume out"
-            ) from None
-        if _but_length(json.loads(state["config"])) != _but_length(_plain(self.config)):
-            raise DataError(f"{path} was made with another configuration; use another --out")
+            raise DataError(f"{folder} has no {NAME} to resume; leave --resume out") from None
+
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `read_checkpoint` returned."""
         self.step = int(state["step"])
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.rng.bit_generator.state = json.loads(state["generator"])
+        self.losses = list(state["losses"])
+        self._began = time.monotonic() - state["seconds"]
 
 
-def _plain(config: TrainConfig) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(config.plain()))
-    return plain
+def device_of(run: Run) -> str:
+    """Return where a run computes.
 
-
-def _but_length(plain: dict[str, Any]) -> dict[str, Any]:
-    return {**plain, "run": {**plain["run"], "steps": None}}
+    Raises:
+        DataError: There is no such device.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if run.device == "auto":
+        return "cuda" if count else "cpu"
+    if run.device != "cpu" and int(run.device.partition(":")[2] or 0) >= count:
+        raise DataError(
+            f'[run] device is "{run.device}", and there is no such GPU here; "auto" takes what '
+            "there is"
+        )
+    return run.device
 
 
 def _pace(step: int, run: Run) -> float:
@@ -161,59 +215,51 @@ def train(
         stop_at: Step to stop at, resumable; default the configured end.
 
     Raises:
-        DataError: a subject on both sides, no checkpoint to resume, or a full disk.
+        ModelError: a subject on both sides, no checkpoint to resume, no such device, a full disk,
+            or the training diverged.
     """
     shared = set(windows.subjects) & set(check.subjects)
     if shared:
         raise DataError(f"subject {sorted(shared)[0]} is in both training and validation")
-    out.mkdir(parents=True, exist_ok=True)
+    if 2 * config.run.edge >= matrix.shape[1]:
+        raise DataError(
+            f"[run] edge is {config.run.edge}, which leaves nothing of {matrix.shape[1]} samples"
+        )
+    make_folder(out)
     torch.set_num_threads(config.run.threads)
-    trainer = Trainer(config, Sampler(windows, matrix, config.sampling))
-    journal = Journal(out / "training.csv")
+    validation = Validation(config, windows, check, matrix, device_of(config.run))
+    sampler = Sampler(windows, matrix, config.sampling)
+    trainer = Trainer(config, sampler, fingerprint(windows, check))
     if resume:
         trainer.restore(out)
-    journal.keep_until(trainer.step)
-    judge = _Judge(config, windows, check, matrix, trainer.device)
-    _loop(trainer, judge, journal, out, min(stop_at or config.run.steps, config.run.steps))
+    journal = Journal(out / "training.csv", until=trainer.step)
+    run = config.run
+    with bar() as progress:
+        task = progress.add_task("training", total=run.steps, completed=trainer.step)
+        for loss in trainer.steps(min(stop_at or run.steps, run.steps), out):
+            progress.update(task, completed=trainer.step, description=f"loss {loss:.3f}")
+            if trainer.step % run.validate_every == 0:
+                _validate(trainer, validation, journal)
+        if trainer.step >= run.steps and journal.last_step != trainer.step:
+            _validate(trainer, validation, journal)
     trainer.save(out)
     if journal.rows:
         journal.draw(out / "training.png")
     return out / "average.safetensors"
 
 
-def _loop(trainer: Trainer, judge: _Judge, journal: Journal, out: Path, end: int) -> None:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    run = trainer.config.run
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    began, losses = time.monotonic(), []
-    with Progress(*columns, speed_estimate_period=300) as progress:
-        task = progress.add_task("training", total=run.steps, completed=trainer.step)
-        while trainer.step < end:
-            losses.append(trainer.advance())
-            progress.update(task, completed=trainer.step, description=f"loss {losses[-1]:.3f}")
-            if trainer.step % run.validate_every == 0:
-                row = {"step": trainer.step, "seconds": round(time.monotonic() - began, 1)}
-                row |= {"loss": float(np.mean(losses))} | judge(trainer)
-                journal.add(row)
-                losses.clear()
-                log.info("step %d: %s", trainer.step, _summary(row))
-            if trainer.step % run.save_every == 0:
-                trainer.save(out)
+def _validate(trainer: Trainer, validation: Validation, journal: Journal) -> None:
+    loss = float(np.mean(trainer.losses)) if trainer.losses else math.nan
+    row = {"step": trainer.step, "seconds": round(trainer.seconds, 1), "loss": loss}
+    row |= validation(trainer.average)
+    if not all(math.isfinite(row[f"calibrated_{p}"]) for p in ("sbp", "dbp", "map")):
+        raise Stopped(
+            f"after step {trainer.step} the network gives no numbers: the training diverged; "
+            "lower [run] learning_rate and begin again"
+        )
+    journal.add(row)
+    trainer.losses.clear()
+    log.info("step %d: %s", trainer.step, _summary(row))
 
 
 def _summary(row: dict[str, float]) -> str:
@@ -222,36 +268,3 @@ def _summary(row: dict[str, float]) -> str:
         values = " ".join(f"{row[f'{state}_{p}']:.2f}" for p in ("sbp", "dbp", "map"))
         parts.append(f"{state} {values}")
     return ", ".join(parts)
-
-
-class _Judge:
-    """Measures the averaged weights on the validation windows."""
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        windows: Windows,
-        check: Windows,
-        matrix: npt.NDArray[np.float64],
-        device: str,
-    ) -> None:
-        self._edge, self._device = config.run.edge, device
-        self._held = held_cuffs(
-            check, matrix, 60.0 * config.run.cuff_minutes, config.run.validate_step
-        )
-        each = np.bincount(windows.subject)
-        pressures = np.stack((windows.sbp, windows.dbp, windows.map_), axis=1)
-        weight = 1.0 / each[windows.subject] / len(each)
-        self._population = weight @ pressures.astype(np.float64)
-
-    def __call__(self, trainer: Trainer) -> dict[str, float]:
-        model = trainer.average
-
-        def forward(x: Tensor, c: Tensor) -> Tensor:
-            return folded_forward(model, x, c, edges=False)
-
-        row = errors(forward, self._held, self._population, self._edge, self._device)
-        some = slice(None, None, max(len(self._held.ppg) // 64, 1))
-        told = self._held.contexts()[some]
-        error, gain = inversion(model, self._held.ppg[some], told, self._device)
-        return row | {"inverse_error": error, "inverse_noise_gain": gain}

@@ -8,12 +8,15 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from .context import FEATURES, RATE, context
-from .data import Windows
+from .data import DataError, Windows
 from .innpar import InnPar, joint
 from .reference import wave_pressures
 from .sampling import CENTRE, SPREAD, Cuffs, cuffs_of, empty_context, raw_buffers, window_features
+from .settings import TrainConfig
+from .through import folded_forward
 
 Floats = npt.NDArray[np.float32]
 Waves = Callable[[Floats, Floats], Floats]
@@ -95,7 +98,7 @@ def _trailing_map(windows: Windows) -> Floats:
 
 
 def network_waves(
-    forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    forward: Callable[[Tensor, Tensor], Tensor],
     ppg: Floats,
     contexts: Floats,
     device: str = "cpu",
@@ -112,7 +115,7 @@ def network_waves(
 
 
 def errors(
-    forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    forward: Callable[[Tensor, Tensor], Tensor],
     held: Held,
     population: npt.NDArray[np.float64],
     edge: int,
@@ -154,3 +157,43 @@ def inversion(model: InnPar, ppg: Floats, contexts: Floats, device: str) -> tupl
         noise = 1e-3 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).to(device)
         gain = (model.inverse(y + noise, c) - back).std() / noise.std()
         return float((back - x).abs().max() / x.abs().max()), float(gain)
+
+
+class Validation:
+    """Measures weights on the validation windows, as a row of the training log.
+
+    Raises:
+        DataError: No validation record is long enough.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        windows: Windows,
+        check: Windows,
+        matrix: npt.NDArray[np.float64],
+        device: str,
+    ) -> None:
+        self._edge, self._device = config.run.edge, device
+        self._held = held_cuffs(
+            check, matrix, 60.0 * config.run.cuff_minutes, config.run.validate_step
+        )
+        if not len(self._held.ppg):
+            raise DataError(
+                "no validation record has windows after its first half minute, in which the cuff "
+                "is read; put longer ones into split val"
+            )
+        each = np.bincount(windows.subject)
+        pressures = np.stack((windows.sbp, windows.dbp, windows.map_), axis=1)
+        weight = 1.0 / each[windows.subject] / len(each)
+        self._population = weight @ pressures.astype(np.float64)
+
+    def __call__(self, model: InnPar) -> dict[str, float]:
+        def forward(x: Tensor, c: Tensor) -> Tensor:
+            return folded_forward(model, x, c, edges=False)
+
+        row = errors(forward, self._held, self._population, self._edge, self._device)
+        some = slice(None, None, max(len(self._held.ppg) // 64, 1))
+        told = self._held.contexts()[some]
+        error, gain = inversion(model, self._held.ppg[some], told, self._device)
+        return row | {"inverse_error": error, "inverse_noise_gain": gain}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -249,7 +250,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--no-tables",
         action="store_true",
-        help="without the cross-fit for calibration and intervals, which doubles the time",
+        help="without the cross-fit for calibration and intervals, which takes four "
+        "times as long as the training itself",
     )
 
     evaluate = command(
@@ -287,13 +289,12 @@ def _parser() -> argparse.ArgumentParser:
         "--target",
         action="append",
         choices=["aot", "onnx"],
-        help="of an export, beside TorchScript; aot: compiled for this kind of processor",
+        help="beside TorchScript; aot: compiled for this kind of processor",
     )
     model.add_argument(
         "--abp-range",
         nargs=2,
         type=float,
-        default=(0.0, 1.0),
         metavar=("MIN", "MAX"),
         help="of an import: mmHg that the outputs 0 and 1 stand for, which a checkpoint does not "
         "say; without it a cuff reading scales them, and there are no pressures before one",
@@ -496,6 +497,8 @@ def _config(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    # read once, by numpy's import; with more, its products round by the number of cores
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from .training import train
 
     return train(
@@ -542,10 +545,19 @@ def _model(options: argparse.Namespace) -> int:
     if options.action == "import":
         from ..models.published import import_checkpoint
 
-        made = import_checkpoint(options.source, options.out, pressures=tuple(options.abp_range))
+        made = import_checkpoint(
+            options.source,
+            options.out,
+            pressures=tuple(options.abp_range or (0.0, 1.0)),
+            targets=options.target or [],
+        )
         if made.relative:
             print(NO_RANGE)
     else:
+        from .errors import ConfigError
+
+        if options.abp_range:
+            raise ConfigError("--abp-range is of an import; a model's manifest has its range")
         from ..models.export import export_again
 
         export_again(options.source, options.out, options.target or [])

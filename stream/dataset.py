@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..models.data import Entry, Recording, Windows, load, of_split, read_index, windows_of
+
+log = logging.getLogger(__name__)
 
 RATE = 125.0  # Hz
 WINDOW = 640  # samples the network sees
@@ -52,5 +55,6 @@ def recordings(folder: Path, entries: list[Entry]) -> Iterator[Recording]:
 def split_windows(folder: Path, split: str, hop: int = WINDOW) -> Windows:
     """Return every good window of a split. Raises DataError where the data cannot be used."""
     entries = of_split(read_index(folder), split)
+    log.info("reading %d records of split %s", len(entries), split)
     interior = (GUARD + EDGE, GUARD + WINDOW - EDGE)
     return windows_of(recordings(folder, entries), WINDOW + 2 * GUARD, hop, interior, RATE)

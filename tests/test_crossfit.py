@@ -10,7 +10,8 @@ import pytest
 from test_data import write_index, write_record
 
 from innpar.models.calibrate import DIFFICULTY, Tables
-from innpar.models.crossfit import Errors, crossfit, deal, fit
+from innpar.models.crossfit import Errors, crossfit, fit
+from innpar.models.folds import deal
 from innpar.models.settings import Intervals, Network, Run, TrainConfig
 from innpar.stream.dataset import BAND, GUARD, RATE, WINDOW, split_windows
 from innpar.stream.filter import conditioning_matrix

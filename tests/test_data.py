@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from pathlib import Path
 
@@ -85,6 +86,58 @@ def test_a_file_that_is_no_record_is_named(folder: Path) -> None:
     (folder / "made/one.npz").write_bytes(b"no archive")
     with pytest.raises(DataError, match=r"one\.npz cannot be read"):
         split_windows(folder, "train")
+
+
+def test_a_damaged_file_is_named_wherever_the_damage_is(folder: Path) -> None:
+    path = folder / "made/one.npz"
+    write_record(folder, "made/one.npz", 125.0, seconds=40)
+    content, entry = path.read_bytes(), read_index(folder)[0]
+    rng = np.random.default_rng(0)
+    for at in rng.integers(0, len(content), 300):
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged if at % 3 else content[:at])
+        with contextlib.suppress(DataError):  # some bits do not matter
+            load(folder, entry, RATE, resample_uniform)
+    path.write_bytes(content[:-100])
+    with pytest.raises(DataError, match=r"one\.npz cannot be read as a record: File is not a zip"):
+        split_windows(folder, "train")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"abp": np.zeros(10, np.int16)},
+        {"ppg": np.zeros((2, 100), np.int16), "abp": np.zeros((2, 100), np.int16)},
+        {"win_hr": np.zeros(1)},
+        {"win_hr": np.array(["75"] * 12)},
+        {"ppg_scale": np.zeros(2)},
+        {"win_good": np.array(["yes"])},
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(folder: Path, change: dict[str, np.ndarray]) -> None:
+    with np.load(folder / "made/one.npz") as record:
+        arrays = dict(record)
+    np.savez(folder / "made/one.npz", **{**arrays, **change})
+    with pytest.raises(DataError, match=r"one\.npz cannot be read as a record"):
+        split_windows(folder, "train")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"a.npz,s,train,125,0.4\nb.npz,t,val\n", "record 2 has no fs"),
+        (b"a.npz,,train,125,0.4\n", "record 1 has no subject"),
+        (b"a.npz,s,train,fast,0.4\n", "record 1: could not convert string to float: 'fast'"),
+        (b"a.npz,s,train,0,0.4\n", "record 1: fs is 0 Hz"),
+        (b"a.npz,Ren\xe9,train,125,0.4\n", "is no CSV in UTF-8"),
+    ],
+)
+def test_a_damaged_index_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "index.csv").write_bytes(b"file,subject,split,fs,lag_s\n" + content)
+    with pytest.raises(DataError, match=r"index\.csv") as caught:
+        read_index(tmp_path)
+    assert says in str(caught.value)
 
 
 @pytest.mark.parametrize(("split", "lag"), [("train", LAG), ("val", 0.46)])

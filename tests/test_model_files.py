@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from networks import golden, golden_state, network, windows
+from test_innpar import renamed
 
 from innpar.models import ModelError, Predictor, from_published
 from innpar.models import export as export_module
@@ -21,6 +22,7 @@ from innpar.models.export import export, export_again
 from innpar.models.manifest import read_manifest
 from innpar.models.predictor import load_network
 from innpar.models.published import import_checkpoint
+from innpar.stream.cli import main
 
 FIELDS = {"name": "test", "version": "1", "abp_offset": 90.0, "abp_scale": 25.0}
 
@@ -225,6 +227,19 @@ def test_a_published_checkpoint_becomes_a_model(tmp_path: Path, wrapped: bool) -
     assert np.abs(found - (160 * y + 40)).max() <= 1e-4 * np.abs(160 * y).max()
 
 
+def test_a_checkpoint_is_imported_for_another_runtime(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxscript")
+    torch.save(renamed(network(1, 4)), tmp_path / "net.pth")
+    asked = ["model", "import", str(tmp_path / "net.pth"), str(tmp_path / "out")]
+    assert main([*asked, "--target", "onnx"]) == 0
+    assert read_manifest(tmp_path / "out" / "manifest.json").file("onnx") is not None
+    again = ["model", "export", str(tmp_path / "out"), str(tmp_path / "again")]
+    assert main([*again, "--abp-range", "40", "200"]) == 2
+    assert "--abp-range is of an import" in capsys.readouterr().err
+
+
 def joined(x: np.ndarray) -> np.ndarray:
     slope = np.pad(x[:, 2:] - x[:, :-2], [(0, 0), (1, 1)])
     slope[:, 0], slope[:, -1] = x[:, 1], -x[:, -2]
@@ -244,8 +259,14 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.zeros(2)}, path)
     with pytest.raises(ModelError, match=r"unknown layer\.weight"):
         import_checkpoint(path, out)
-    torch.save(Unsafe(), path)
-    with pytest.raises(ModelError, match="cannot be read as a PyTorch checkpoint"):
+    for whole in (Unsafe(), torch.nn.Linear(2, 2)):
+        torch.save(whole, path)
+        with pytest.raises(ModelError, match=r"cannot be read as .* state_dict") as caught:
+            import_checkpoint(path, out)
+        assert str(caught.value).isprintable()
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelError, match="it is damaged or another kind of file"):
         import_checkpoint(path, out)
     assert not out.exists()
 

@@ -12,7 +12,7 @@ from test_data import write_index, write_record
 
 from innpar.models.context import CONTEXT
 from innpar.models.data import DataError, Windows
-from innpar.models.journal import Journal, replace
+from innpar.models.journal import Journal
 from innpar.models.sampling import Sampler, Sampling
 from innpar.models.settings import Network, Run, TrainConfig, read_config
 from innpar.models.train import Trainer, train
@@ -80,31 +80,6 @@ def test_a_subject_on_both_sides_is_refused(
         train(CONFIG, splits[0], splits[0], MATRIX, tmp_path)
 
 
-def test_resuming_wants_a_checkpoint_of_the_same_configuration(
-    splits: tuple[Windows, Windows], tmp_path: Path
-) -> None:
-    with pytest.raises(DataError, match="leave --resume out"):
-        train(CONFIG, *splits, MATRIX, tmp_path, resume=True)
-    train(CONFIG, *splits, MATRIX, tmp_path, stop_at=2)
-    other = dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, seed=2))
-    with pytest.raises(DataError, match="another configuration"):
-        train(other, *splits, MATRIX, tmp_path, resume=True)
-
-
-def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(b"earlier")
-
-    def fill(beside: Path) -> None:
-        beside.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(DataError, match="the earlier one is intact"):
-        replace(path, fill)
-    assert path.read_bytes() == b"earlier"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_contexts_are_zero_exactly_where_a_window_is_not_calibrated(
     splits: tuple[Windows, Windows],
 ) -> None:
@@ -150,23 +125,6 @@ def test_held_readings_are_earlier_and_never_too_old(splits: tuple[Windows, Wind
     assert (held.seconds > 0).all()
     assert held.seconds.max() < 130
     assert held.contexts().shape == (len(held.ppg), len(CONTEXT))
-
-
-def test_configuration_errors_name_the_key(tmp_path: Path) -> None:
-    path = tmp_path / "train.toml"
-    path.write_text("[run]\nstepz = 3\n")
-    with pytest.raises(DataError, match="stepz"):
-        read_config(path)
-    path.write_text("[runs]\nsteps = 3\n")
-    with pytest.raises(DataError, match="no section 'runs'"):
-        read_config(path)
-    for level in ("0", "1.0", "90", "nan", "true", '"high"'):
-        path.write_text(f"[intervals]\nlevel = {level}\n")
-        with pytest.raises(DataError, match=r"\[intervals\] level is a share between 0 and 1"):
-            read_config(path)
-    path.write_text("[run\n")
-    with pytest.raises(DataError, match=r"train\.toml"):
-        read_config(path)
 
 
 def test_the_shipped_configuration_reads() -> None:

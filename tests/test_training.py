@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_data import write_index, write_record
+from test_data import SHARED, write_index, write_record
 
+from innpar.models.checkpoint import index_digest
 from innpar.models.data import DataError
 from innpar.models.predictor import Predictor
+from innpar.models.settings import Model, read_config
+from innpar.models.sources import licence_note
+from innpar.stream.dataset import split_windows
+from innpar.stream.training import CONFIG as SHIPPED
 from innpar.stream.training import train
 
 CONFIG = """
@@ -62,6 +72,103 @@ def test_resuming_a_finished_run_makes_the_same_model(folder: Path) -> None:
         train(folder, folder / "train.toml", folder / "out", resume=resume, tables=False)
         ids.append(Predictor.load(folder / "out" / "model").id)
     assert ids[0] == ids[1]
+
+
+def test_a_run_that_ends_between_validations_is_released_as_it_ended(folder: Path) -> None:
+    config = folder / "train.toml"
+    config.write_text(CONFIG.replace("steps = 4", "steps = 5"))
+    train(folder, config, folder / "out", tables=False)
+    assert Predictor.load(folder / "out" / "model").manifest.training["steps"] == 5
+    config.write_text(CONFIG.replace("steps = 4", "steps = 1"))
+    train(folder, config, folder / "short", tables=False)
+    assert Predictor.load(folder / "short" / "model").manifest.training["steps"] == 1
+
+
+def test_a_run_says_how_far_it_is(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_record(folder, "made/2.npz", 125.0, seconds=200, lag=0.42)
+    rows = [(f"made/{k}.npz", f"s{k}", ("train", "val", "train")[k], 125.0) for k in range(3)]
+    write_index(folder, rows)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    train(folder, folder / "train.toml", folder / "out")
+    said = capsys.readouterr().err
+    for line in ("step 2: loss", "step 4: loss", "fold 2 of 2 begins", "fold 2 judged"):
+        assert line in said
+    bars = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", said).splitlines()
+    assert any(
+        "cross-fit, fold 2 of 2" in line and "8/8" in line and "left" in line for line in bars
+    )
+    assert not logging.getLogger("innpar").handlers
+
+
+@pytest.mark.parametrize(
+    ("sources", "says"),
+    [
+        (
+            ["vitaldb_50hz", "bidmc_125hz", "vitaldb_125hz", "mimic3_125hz"],
+            "Research and non-commercial use: trained among others on VitalDB (CC BY-NC-SA 4.0), "
+            "MIMIC-III waveforms (ODbL 1.0) and BIDMC (ODC-By 1.0).",
+        ),
+        (
+            ["bidmc_125hz", "mimic3_125hz"],
+            "Trained on MIMIC-III waveforms (ODbL 1.0) and BIDMC (ODC-By 1.0), whose terms hold.",
+        ),
+        (
+            ["vitaldb_125hz"],
+            "Research and non-commercial use: trained on VitalDB (CC BY-NC-SA 4.0).",
+        ),
+        (["own"], "Trained on recordings whose licence is not known here (own), whose terms hold."),
+    ],
+)
+def test_the_licence_note_is_of_the_recordings(sources: list[str], says: str) -> None:
+    assert licence_note(sources) == f"{says} No recording, nor a piece of one, is contained."
+
+
+def test_only_the_shipped_recordings_give_the_shipped_name(folder: Path) -> None:
+    shipped, manifest = read_config(SHIPPED).model, Predictor.load().manifest
+    assert shipped.of_index(shipped.index + "0" * 48) == shipped
+    assert (shipped.name, shipped.version) == (manifest.name, manifest.version)
+    assert shipped.of_index("f" * 64) == Model()
+    assert Model().name != shipped.name
+    named = CONFIG + '[model]\nname = "mine"\nversion = "7"\n'
+    (folder / "train.toml").write_text(named)
+    train(folder, folder / "train.toml", folder / "out", tables=False)
+    made = Predictor.load(folder / "out" / "model").manifest
+    assert (made.name, made.version) == ("mine", "7")
+    assert "VitalDB" not in made.licence
+    assert "model" not in made.training["config"]
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_shipped_manifest_is_what_the_shipped_recordings_and_configuration_give() -> None:
+    if not SHARED.is_dir():
+        pytest.skip("the real recordings are not beside the repository")
+    manifest, config = Predictor.load().manifest, read_config(SHIPPED)
+    windows = [split_windows(SHARED, split) for split in ("train", "val")]
+    called = config.model.of_index(index_digest(*windows))
+    assert (called.name, called.version) == (manifest.name, manifest.version)
+    assert licence_note(e.source for e in windows[0].entries) == manifest.licence
+    assert config.plain() == manifest.training["config"]
+
+
+@pytest.mark.slow
+def test_the_weights_do_not_depend_on_the_number_of_cores(folder: Path) -> None:
+    asked = ["train", "--no-tables", "--data", str(folder), "--config", str(folder / "train.toml")]
+    found = set()
+    for threads in ("1", "2"):
+        environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+        out = folder / threads
+        subprocess.run(
+            [sys.executable, "-m", "innpar.stream.cli", *asked, "--out", str(out)],
+            env={**environment, "OMP_NUM_THREADS": threads},
+            check=True,
+            capture_output=True,
+        )
+        found.add((out / "average.safetensors").read_bytes())
+    assert len(found) == 1
 
 
 def test_a_missing_split_is_named(folder: Path) -> None:
