@@ -212,7 +212,7 @@ class _Outlet:
 
     def take(self, until: float) -> Iterator[Chunk | Event]:
         """Yield what was sampled before `until`, seconds since the start, and is not lost."""
-        count = max(0, math.ceil(until * self._rate) - self._first)
+        count = max(0, math.ceil(until * self._rate - 1e-6) - self._first)
         arrived = np.flatnonzero(~self._lost[:count])
         for piece in np.split(arrived, np.flatnonzero(np.diff(arrived) > 1) + 1):
             if len(piece):
