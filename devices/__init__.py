@@ -13,6 +13,7 @@ from .base import (
     Refused,
     Tap,
     by_clock,
+    shown_source,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "Refused",
     "Tap",
     "by_clock",
+    "shown_source",
 ]

@@ -167,6 +167,14 @@ def by_clock(device: Device) -> bool:
     return bool(getattr(device, "by_clock", device.source != "replay"))
 
 
+def shown_source(device: Device) -> Source:
+    """What is said of a device's numbers: simulated ones are, replayed too, never a person's.
+
+    A device whose samples come from elsewhere says where they began with an attribute ``origin``.
+    """
+    return "simulated" if getattr(device, "origin", "") == "simulated" else device.source
+
+
 class DeviceError(Exception):
     """Base of what can go wrong with a device; the message ends with what to do next.
 

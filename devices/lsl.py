@@ -230,6 +230,7 @@ def about(found: Found) -> dict[str, object]:
         "host": found.host,
         "rate": found.rate or None,
         "channels": found.channels,
+        "origin": found.origin or "live",
     }
 
 

@@ -25,6 +25,9 @@ OURS = "innpar"
 KEPT = 60
 """s of signal that liblsl keeps for a slow receiver; then the oldest go, at the receiver's loss."""
 
+PAST = 60 * NS
+"""ns. What lies further off now is a recording."""
+
 LEAVE = 0.3
 """s for what has been handed to liblsl to reach its receivers when leaving."""
 
@@ -116,7 +119,9 @@ class LslSink:
         A recording's past has no place on that clock: its first sample is sent as of now.
         """
         if item.device not in self._shifts:
-            now = time if item.source == "replay" else self._clock.now()
+            now = self._clock.now()
+            if item.source != "live" and abs(time - now) > PAST:
+                now = time
             self._shifts[item.device] = round(self._lsl.local_clock() * NS) - now
         return (time + self._shifts[item.device]) / NS
 

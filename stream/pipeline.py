@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ..devices import NS, Chunk, Device, DeviceError, Event, HostClock, by_clock
+from ..devices import NS, Chunk, Device, DeviceError, Event, HostClock, by_clock, shown_source
 from .calibration import Cuff, Question
 from .deck import Deck
 from .engine import Engine
@@ -173,7 +173,9 @@ def enrol(
     """Give a device its place in the pipeline."""
     predictor = engine.predictor
     manifest = predictor.manifest
-    birth = Birth(device.id, device.source, new_session(clock), predictor.id, manifest.rate, {})
+    birth = Birth(
+        device.id, shown_source(device), new_session(clock), predictor.id, manifest.rate, {}
+    )
     mine = sorted(
         (cuff for cuff in cuffs if cuff.device in (None, device.id)), key=lambda c: c.seconds
     )

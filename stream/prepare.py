@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..devices import Chunk, Event
+from ..devices.base import Source
 from ..models.predictor import Manifest
 from .calibration import Calibration, Guidance, Question, Reading
 from .channel import ChannelPicker
@@ -171,8 +172,9 @@ class Preparer:
 
     def _bear(self, **detail: object) -> Birth:
         old = self.birth
+        source: Source = "simulated" if detail.get("origin") == "simulated" else old.source
         self.birth = Birth(
-            old.device, old.source, old.session, old.model, old.rate, {**old.detail, **detail}
+            old.device, source, old.session, old.model, old.rate, {**old.detail, **detail}
         )
         return self.birth
 

@@ -122,6 +122,7 @@ async def test_our_own_streams_are_not_taken_for_a_sensor() -> None:
         async with asyncio.timeout(10), Lsl("name=d PPG").open(clock=clock) as items:
             connected, notice = await anext(items), await anext(items)
     assert connected.device == "lsl-d-ppg"
+    assert connected.detail["origin"] == "simulated"
     assert "its sender says simulated" in notice.detail["text"]
 
 
