@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .base import NS, BadPacket, Chunk, Event
-from .counted import Counted
+from .counted import CountedLane
 from .gatt import KEYS, Family, Gatt, create
-from .lane import Lane, Rows, stated
+from .lane import Rows
 from .options import Options
 from .told import VITALS_EVERY, Told
 
@@ -184,9 +184,7 @@ class BerryMedStream:
     def __init__(self, device: str) -> None:
         self._device = device
         self._parser = Parser()
-        self._lane: Lane | None = None
-        self._channels: tuple[str, ...] = ()
-        self._places = Counted(RATE)
+        self._lane: CountedLane | None = None
         self._nominal = RATE
         self._told = Told(device)
         self._slow = False
@@ -195,7 +193,7 @@ class BerryMedStream:
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return when the samples end that the bytes complete, as the count has it."""
         n = self._parser.due(raw)
-        return (self._places.stamp or 0) + round(n * NS / self._places.rate)
+        return self._lane.stamp + self._lane.length(n) if self._lane else round(n * NS / RATE)
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Say why the next hole will be there; on a new link counting begins anew."""
@@ -204,12 +202,11 @@ class BerryMedStream:
         self._lane.interrupted(why)
         if relinked:
             self._parser = Parser()
-            self._begin(self._nominal)
-            self._lane.anew()
+            self._lane.begin()
 
     def flush(self) -> list[Chunk | Event]:
         """Give out what waits for it to become clear whether something was lost."""
-        return self._lane.give(self._places.flush(), self._rate) if self._lane else []
+        return self._lane.flush() if self._lane else []
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Take one notification.
@@ -235,25 +232,15 @@ class BerryMedStream:
     def _samples(self, readings: list[Reading], arrival: int) -> list[Chunk | Event]:
         version, rate = _kind(readings[0])
         channels = ("adc", "pleth") if version else ("pleth",)
-        if self._lane is None or channels != self._channels:
-            self._lane, self._channels = Lane(self._device, channels), channels
-            self._begin(rate)
+        if self._lane is None or channels != self._lane.channels:
+            self._lane, self._nominal = CountedLane(self._device, channels, rate), rate
         if rate != self._nominal:
-            self._begin(rate)
-            self._lane.anew()
+            self._nominal = rate
+            self._lane.begin(rate)
         rows: Rows = np.array(
             [[r.adc, r.pleth] if version else [r.pleth] for r in readings], np.float64
         )
-        return self._lane.give(self._places.push(rows, arrival), self._rate)
-
-    def _begin(self, rate: float) -> None:
-        assert self._lane is not None
-        self._nominal = rate
-        self._places = Counted(rate, self._lane.clock.reset)
-
-    @property
-    def _rate(self) -> float:
-        return stated(self._places.rate, (self._nominal,))
+        return self._lane.push(rows, arrival)
 
     def _say(self, reading: Reading, arrival: int) -> list[Event]:
         told = self._told

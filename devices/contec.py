@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import NS, BadPacket, Chunk, Event
-from .counted import Counted
-from .lane import Lane, stated
+from .base import BadPacket, Chunk, Event
+from .counted import CountedLane
 from .options import Options
 from .port import Wire, Wired
 
@@ -85,25 +84,20 @@ class ContecStream:
     """
 
     def __init__(self, device: str) -> None:
-        self._lane = Lane(device, ("pleth",))
-        self._begin()
-        self.bad = 0
-
-    def _begin(self) -> None:
+        self._lane = CountedLane(device, ("pleth",), RATE)
         self._parser = Parser()
-        self._places = Counted(RATE, self._lane.clock.reset)
+        self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return when the samples end that the bytes complete, as the count has it."""
-        due = self._parser.due(raw)
-        return (self._places.stamp or 0) + round(due * NS / self._places.rate)
+        return self._lane.stamp + self._lane.length(self._parser.due(raw))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Say why the next hole will be there; plugged in again, counting begins anew."""
         self._lane.interrupted(why)
         if relinked:
-            self._begin()
-            self._lane.anew()
+            self._parser = Parser()
+            self._lane.begin()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Take what was read.
@@ -119,15 +113,11 @@ class ContecStream:
                 raise BadPacket("no frame of a CMS50D+", raw)
             return []
         rows = np.array([[r.pleth] for r in readings], np.float64)
-        return self._lane.give(self._places.push(rows, arrival), self._rate)
+        return self._lane.push(rows, arrival)
 
     def flush(self) -> list[Chunk | Event]:
         """Give out what waits for it to become clear whether something was lost."""
-        return self._lane.give(self._places.flush(), self._rate)
-
-    @property
-    def _rate(self) -> float:
-        return stated(self._places.rate, (RATE,))
+        return self._lane.flush()
 
 
 WIRE = Wire("contec", BAUD, ContecStream, START, KEEP, EVERY, site="finger")
