@@ -41,7 +41,7 @@ class Counted:
     def __init__(self, rate: float, clock: SensorClock, numbers: int = 1) -> None:
         self._nominal = rate
         self._clock = clock
-        self._numbers = numbers
+        self._numbers, self._quantum = numbers, 1
         self._origin: int | None = None  # time of the sample before the first, ns
         self._count = 0  # samples placed or lost since
         self._held: list[tuple[Rows, int, int]] = []  # with arrival, and how many are missing
@@ -64,19 +64,21 @@ class Counted:
         """Return by how much later than usual the sample of that count arrived, ns."""
         return arrival - int(self._clock.host(np.array([self._time(count)]))[0])
 
-    def push(self, rows: Rows, arrival: int, missing: int = 0) -> list[Placed[Rows]]:
+    def push(self, rows: Rows, arrival: int, missing: int | None = None) -> list[Placed[Rows]]:
         """Take samples, at least one, that arrived together; return what can be placed.
 
         Args:
             rows: (samples, channels).
             arrival: ns on the host's clock.
-            missing: Samples missing before them by the sensor's numbers; whole rounds of
-                those it does not know of.
+            missing: Samples missing before them by the sensor's numbers; whole rounds of those it
+                does not know of. None where they have no number.
         """
         if self._origin is None:
             self._origin = arrival - round(len(rows) * NS / self._nominal)
             self._held.append((rows, arrival, 0))
             return self._release(0)
+        self._quantum = 1 if missing is None else self._numbers
+        missing = missing or 0
         ahead = self._count + sum(len(held) + lost for held, _, lost in self._held) + len(rows)
         if missing and missing * NS / self.rate > self._late(ahead, arrival) + LATE:
             missing = 0  # it would be of the future: the numbers began anew
@@ -90,8 +92,8 @@ class Counted:
         at, late = self._count, []
         for rows, arrival, missing in self._held:
             at += len(rows) + missing
-            late.append(self._late(at, arrival) * self.rate / NS / self._numbers)
-        return self._release(max(round(min(late)), 0) * self._numbers if late else 0)
+            late.append(self._late(at, arrival) * self.rate / NS / self._quantum)
+        return self._release(max(round(min(late)), 0) * self._quantum if late else 0)
 
     def _release(self, lost: int) -> list[Placed[Rows]]:
         held, self._held = self._held, []
@@ -140,15 +142,14 @@ class CountedLane(Lane):
         """Return how long so many take, ns."""
         return round(samples * NS / self._places.rate)
 
-    def begin(self, rate: float | None = None, numbers: int | None = None) -> None:
+    def begin(self, rate: float | None = None) -> None:
         """Count anew: nobody can know how much is missing. Another rate may be promised."""
         if rate is not None and rate != self._nominal:
             self._nominal = self._stated = rate
-        self._numbers = self._numbers if numbers is None else numbers
         self._places = Counted(self._stated, self.clock, self._numbers)
         self.anew()
 
-    def push(self, rows: Rows, arrival: int, missing: int = 0) -> list[Chunk | Event]:
+    def push(self, rows: Rows, arrival: int, missing: int | None = None) -> list[Chunk | Event]:
         """Take samples as of `Counted.push`; return what can be given out."""
         return self._out(self._places.push(rows, arrival, missing))
 
