@@ -92,7 +92,7 @@ def parse_line(line: str, channels: tuple[str, ...]) -> tuple[str, int | None, b
     if arrival is not None:
         words = words[1:]
     channel = words.pop(0) if words and words[0] in channels else channels[0]
-    text = re.sub(r"0[xX]|[^0-9a-zA-Z]", "", " ".join(words))
+    text = re.sub(r"0[xX]|[^0-9a-zA-Z\ufffd]", "", " ".join(words))
     try:
         return channel, arrival, bytes.fromhex(text)
     except ValueError:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+from ..devices.strict import strict_json
 from .judged import Judged, stream_split
 from .score import PRESSURES, score
 
@@ -50,7 +50,7 @@ def evaluate(
     groups = score(judged, [trained[name] for name in PRESSURES])
     title = f"{predictor.id} on {split}, {_state(cuff_minutes)}"
     if as_json:
-        print(json.dumps({"title": title, "groups": groups}, indent=2))
+        print(strict_json({"title": title, "groups": groups}, indent=2))
     else:
         show(title, groups)
     if report is not None:
