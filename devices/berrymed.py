@@ -18,7 +18,7 @@ from .counted import CountedLane
 from .gatt import KEYS, Family, Gatt, create
 from .lane import Rows
 from .options import Options
-from .told import VITALS_EVERY, Told
+from .told import Told
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -135,9 +135,7 @@ class BerryMedStream:
         out: list[Event] = []
         if reading.worn is not None:
             out += told.changed("wear", arrival, worn=reading.worn)
-        if reading.pulse is not None or reading.spo2 is not None:
-            vitals = {"hr": reading.pulse, "spo2": reading.spo2}
-            out += told.changed("vitals", arrival, every=VITALS_EVERY, **vitals)
+        out += told.vitals(arrival, reading.pulse, reading.spo2)
         if reading.battery is not None:
             out += told.changed("battery", arrival, percent=reading.battery)
         if reading.rate is not None and reading.rate not in RATES and not self._slow:

@@ -197,10 +197,10 @@ def _cuff(name: str, options: dict[str, str]) -> Decoder:
 
 
 def _muse(name: str, options: dict[str, str]) -> Decoder:
-    from .muse import CHANNELS, MuseStream
+    from .muse import CHANNELS, TELEMETRY, MuseStream
 
     Options(f"decode {name}", options, {})
-    return _Plain(MuseStream(name), CHANNELS)
+    return _Plain(MuseStream(name), (*CHANNELS, *TELEMETRY.values()))
 
 
 def _contec(name: str, options: dict[str, str]) -> Decoder:
@@ -227,10 +227,10 @@ def _bangle(name: str, options: dict[str, str]) -> Decoder:
 
 
 def _nonin(name: str, options: dict[str, str]) -> Decoder:
-    from .nonin import CHANNEL, NoninStream
+    from .nonin import CHANNEL, OXIMETRY, NoninStream
 
     Options(f"decode {name}", options, {})
-    return _Plain(NoninStream(name), (CHANNEL,))
+    return _Plain(NoninStream(name), (CHANNEL, *OXIMETRY.values()))
 
 
 def _berrymed(name: str, options: dict[str, str]) -> Decoder:

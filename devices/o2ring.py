@@ -26,7 +26,7 @@ from .counted import CountedLane
 from .gatt import KEYS, Family, Gatt, create
 from .lane import Rows
 from .options import Options
-from .told import VITALS_EVERY, Told
+from .told import Told
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -270,10 +270,7 @@ class O2RingStream:
         told = self._told
         out = told.changed("wear", arrival, worn=reading.worn)
         out += told.changed("battery", arrival, percent=reading.battery)
-        if reading.pulse is not None or reading.spo2 is not None:
-            vitals = {"hr": reading.pulse, "spo2": reading.spo2}
-            out += told.changed("vitals", arrival, every=VITALS_EVERY, **vitals)
-        return out
+        return out + told.vitals(arrival, reading.pulse, reading.spo2)
 
 
 def family() -> Family:
