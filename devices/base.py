@@ -104,6 +104,11 @@ class Event:
     end: int
     detail: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def of_light(self) -> bool:
+        """Whether it is of the pulse wave; a gap may also be of another signal."""
+        return bool(self.detail.get("signal", "ppg") == "ppg")
+
 
 Tap = Callable[[str, int, bytes], None]
 """Receives (channel name, arrival time in ns since the epoch, raw bytes) before decoding."""

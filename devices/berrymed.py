@@ -1,26 +1,24 @@
 """BerryMed finger clips (BM1000 and its like) and what else speaks the BCI protocol.
 
-Version 1.2 sends five-byte packets, 100 a second, cut into notifications anyhow; only the first
-byte of a packet has its top bit set. Version 1.5 sends twenty-byte packets. Both begin to send as
-soon as somebody subscribes, and neither numbers its samples or tells the time.
+Both versions of it (`bci`) send as soon as somebody subscribes, and neither tells the time.
+Version 1.2 sends 100 samples a second, cut into notifications anyhow, without a number. Version 1.5
+has an index that is said to count: once it has been seen to, what it skips was lost.
 """
 
 from __future__ import annotations
 
-import math
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .base import NS, BadPacket, Chunk, Event
-from .counted import Counted
+from .bci import INDICES, RATES, Parser, Reading
+from .counted import CountedLane
 from .gatt import KEYS, Family, Gatt, create
-from .lane import Lane, Rows, stated
+from .lane import Rows
 from .options import Options
-from .told import VITALS_EVERY, Told
+from .told import Told
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -30,145 +28,28 @@ NOTIFY = "49535343-1e4d-4bd9-ba61-23c647249616"
 CHANNEL = "bci"
 
 RATE = 100.0
-RATES = (50, 100, 200)
-"""What version 1.5 can be set to beside one a second, which shows no pulse."""
 
-MARK = b"\xff\xaa"
-SIZE = 20
+PROOF = 8
+"""So many indices that follow on each other show that it counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One packet.
-
-    Attributes:
-        pleth: Waveform, 1 to 100; NaN where there is none.
-        adc: Raw counts; None in version 1.2.
-        rate: Packets a second; None in version 1.2, where they are 100.
-        spo2: Percent, None where not known.
-        pulse: Beats a minute, None where not known.
-        worn: Whether there is a finger; None where the packet does not say.
-        battery: Percent; None in version 1.2.
-    """
-
-    pleth: float
-    adc: int | None
-    rate: int | None
-    spo2: int | None
-    pulse: int | None
-    worn: bool | None
-    battery: int | None = None
-
-
-class Parser:
-    """Finds packets in a stream of bytes that is cut anyhow.
-
-    Attributes:
-        skipped: Bytes that belong to no whole packet.
-    """
+class _Numbers:
+    """Tells by their index how many packets are missing, once it is seen to count."""
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._long = False  # version 1.5: its mark cannot occur in version 1.2
-        self._short = False  # version 1.2: two packets have followed on each other
-        self._checked = False
-        self.skipped = 0
+        self._last: int | None = None
+        self._run = 0
 
-    def due(self, raw: bytes) -> int:
-        """Return about how many packets these bytes would complete."""
-        data = self._rest + raw
-        return len(data) // (SIZE if self._long or MARK in data else 5)
-
-    def push(self, raw: bytes) -> list[Reading]:
-        """Take bytes; return the packets that they complete."""
-        data, self._rest = self._rest + raw, b""
-        self._long |= MARK in data
-        return self._longs(data, len(raw)) if self._long else self._shorts(data)
-
-    def _longs(self, data: bytes, whole: int) -> list[Reading]:
-        """Read packets of version 1.5 and keep the beginning of one."""
-        found: list[Reading] = []
-        while (at := data.find(MARK)) >= 0 and len(data) >= at + SIZE:
-            self.skipped += at
-            packet = data[at : at + SIZE]
-            # One in 256 torn packets sums rightly with the beginning of the next, which then does
-            # so whole.
-            inner = data.find(MARK, at + 2, at + SIZE)
-            right = _sums(packet) and not (inner >= 0 and _sums(data[inner : inner + SIZE]))
-            # Some devices are said to sum wrongly: then only a whole notification is believed.
-            if right or (not self._checked and len(data) == whole == SIZE):
-                self._checked |= right
-                reading = parse_long(packet)
-                found += [] if reading is None else [reading]
-                data = data[at + SIZE :]
-            else:
-                self.skipped += 2
-                data = data[at + 2 :]
-        keep = at if at >= 0 else len(data) - data.endswith(MARK[:1])
-        self.skipped += keep
-        self._rest = data[keep:]
-        return found
-
-    def _shorts(self, data: bytes) -> list[Reading]:
-        """Read packets of version 1.2 and keep the beginning of one."""
-        found: list[Reading] = []
-        at = 0
-        while at < len(data):
-            packet = data[at : at + 5]
-            ends = next((i for i in range(1, len(packet)) if packet[i] & 0x80), len(packet))
-            if packet[0] & 0x80 and ends == 5 and self._believe(data, at + 5):
-                found.append(parse_short(packet))
-            elif packet[0] & 0x80 and at + ends == len(data):
-                self._rest = packet
-                break
-            else:
-                ends = ends if packet[0] & 0x80 else 1
-                self.skipped += ends
-            at += ends
-        return found
-
-    def _believe(self, data: bytes, after: int) -> bool:
-        """Whether a packet of version 1.2 is one: the first only where the next begins after it.
-
-        A stream of version 1.5 that was joined halfway may look like one.
-        """
-        self._short |= data[after : after + 1] >= b"\x80"
-        return self._short
-
-
-def _sums(packet: bytes) -> bool:
-    return len(packet) == SIZE and sum(packet[:-1]) & 0xFF == packet[-1]
-
-
-def parse_short(packet: bytes) -> Reading:
-    """Read five bytes of version 1.2."""
-    state, pleth, bar, low, spo2 = packet
-    pulse = (bar & 0x40) << 1 | low & 0x7F
-    there = not (state & 0x20 or bar & 0x10)
-    return Reading(
-        float(pleth) if 0 < pleth <= 100 and there else math.nan,
-        None,
-        None,
-        None if spo2 == 0x7F else spo2,
-        None if pulse == 0xFF else pulse,
-        there,
-    )
-
-
-def parse_long(packet: bytes) -> Reading | None:
-    """Read twenty bytes of version 1.5; None for those that tell a version."""
-    if packet[2:3] in (b"S", b"H"):
-        return None
-    pleth, adc, _, rate = struct.unpack_from("<BiBB", packet, 12)
-    return Reading(
-        float(pleth) if 1 <= pleth <= 100 else math.nan,
-        adc,
-        rate,
-        packet[5] if 0 < packet[5] <= 100 else None,
-        packet[7] or None if packet[7] != 0xFF else None,
-        None,
-        min(packet[17] & 0x7F, 100),
-    )
+    def missing(self, index: int | None) -> int | None:
+        """Return how many are missing before a packet, less whole rounds; None for unknown."""
+        last, self._last = self._last, index
+        if index is None or last is None:
+            self._run = 0
+            return None
+        ahead = (index - last) % INDICES
+        if self._run < PROOF:
+            self._run = self._run + 1 if ahead == 1 else 0
+        return (ahead - 1) % INDICES if self._run >= PROOF else None
 
 
 class BerryMedStream:
@@ -183,10 +64,8 @@ class BerryMedStream:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._parser = Parser()
-        self._lane: Lane | None = None
-        self._channels: tuple[str, ...] = ()
-        self._places = Counted(RATE)
+        self._parser, self._numbers = Parser(), _Numbers()
+        self._lane: CountedLane | None = None
         self._nominal = RATE
         self._told = Told(device)
         self._slow = False
@@ -195,7 +74,7 @@ class BerryMedStream:
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return when the samples end that the bytes complete, as the count has it."""
         n = self._parser.due(raw)
-        return (self._places.stamp or 0) + round(n * NS / self._places.rate)
+        return self._lane.stamp + self._lane.length(n) if self._lane else round(n * NS / RATE)
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Say why the next hole will be there; on a new link counting begins anew."""
@@ -203,13 +82,12 @@ class BerryMedStream:
             return
         self._lane.interrupted(why)
         if relinked:
-            self._parser = Parser()
-            self._begin(self._nominal)
-            self._lane.anew()
+            self._parser, self._numbers = Parser(), _Numbers()
+            self._lane.begin()
 
     def flush(self) -> list[Chunk | Event]:
         """Give out what waits for it to become clear whether something was lost."""
-        return self._lane.give(self._places.flush(), self._rate) if self._lane else []
+        return self._lane.flush() if self._lane else []
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Take one notification.
@@ -225,44 +103,39 @@ class BerryMedStream:
         out: list[Chunk | Event] = []
         for reading in readings:
             out += self._say(reading, arrival)
-        rows = [r for r in readings if r.rate is None or r.rate in RATES]
+        told = [(r, self._numbers.missing(r.index)) for r in readings]
+        rows = [(r, n) for r, n in told if r.rate is None or r.rate in RATES]
         while rows:
-            n = next((i for i, r in enumerate(rows) if _kind(r) != _kind(rows[0])), len(rows))
-            out += self._samples(rows[:n], arrival)
+            kind, missing = _kind(rows[0][0]), rows[0][1]
+            n = 1
+            while n < len(rows) and _kind(rows[n][0]) == kind and not rows[n][1]:
+                n += 1
+            out += self._samples([r for r, _ in rows[:n]], arrival, missing)
             rows = rows[n:]
         return out
 
-    def _samples(self, readings: list[Reading], arrival: int) -> list[Chunk | Event]:
+    def _samples(
+        self, readings: list[Reading], arrival: int, missing: int | None
+    ) -> list[Chunk | Event]:
         version, rate = _kind(readings[0])
         channels = ("adc", "pleth") if version else ("pleth",)
-        if self._lane is None or channels != self._channels:
-            self._lane, self._channels = Lane(self._device, channels), channels
-            self._begin(rate)
+        if self._lane is None or channels != self._lane.channels:
+            self._lane = CountedLane(self._device, channels, rate, numbers=INDICES)
+            self._nominal = rate
         if rate != self._nominal:
-            self._begin(rate)
-            self._lane.anew()
+            self._nominal = rate
+            self._lane.begin(rate)
         rows: Rows = np.array(
             [[r.adc, r.pleth] if version else [r.pleth] for r in readings], np.float64
         )
-        return self._lane.give(self._places.push(rows, arrival), self._rate)
-
-    def _begin(self, rate: float) -> None:
-        assert self._lane is not None
-        self._nominal = rate
-        self._places = Counted(rate, self._lane.clock.reset)
-
-    @property
-    def _rate(self) -> float:
-        return stated(self._places.rate, (self._nominal,))
+        return self._lane.push(rows, arrival, missing)
 
     def _say(self, reading: Reading, arrival: int) -> list[Event]:
         told = self._told
         out: list[Event] = []
         if reading.worn is not None:
             out += told.changed("wear", arrival, worn=reading.worn)
-        if reading.pulse is not None or reading.spo2 is not None:
-            vitals = {"hr": reading.pulse, "spo2": reading.spo2}
-            out += told.changed("vitals", arrival, every=VITALS_EVERY, **vitals)
+        out += told.vitals(arrival, reading.pulse, reading.spo2)
         if reading.battery is not None:
             out += told.changed("battery", arrival, percent=reading.battery)
         if reading.rate is not None and reading.rate not in RATES and not self._slow:

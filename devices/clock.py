@@ -9,6 +9,7 @@ delay, which no receiver can tell from the offset.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -16,25 +17,39 @@ import numpy.typing as npt
 
 from .base import NS
 
-BUCKET = 2 * NS
-"""Of each such stretch of sensor time only the fastest frame is kept."""
 
-WINDOW = 600 * NS
-"""How far back the slope looks: long against jitter, short against a day's temperatures."""
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is expected of a sensor's own time before it has been measured.
 
-PRIOR = 20.0
-"""Seconds of data before a measured slope outweighs the expectation that there is none."""
+    Attributes:
+        bucket: ns. Of each such stretch of sensor time only the fastest frame is kept.
+        window: ns. How far back the slope looks: long against jitter, short against a day's
+            temperatures.
+        prior: Seconds of data before a measured slope outweighs the expectation that there is none.
+        most: Skew beyond which nothing is believed.
+        slew: How fast `Steady` follows a corrected line, seconds a second: too little for time to
+            turn.
+    """
 
-MAX_SKEW = 2e-3
-"""No crystal is worse; more is a broken stamp."""
+    bucket: int
+    window: int
+    prior: float
+    most: float
+    slew: float
+
+
+CRYSTAL = Trust(2 * NS, 600 * NS, 20.0, 2e-3, 0.005)
+"""A sensor that stamps its samples: no crystal is worse, more is a broken stamp."""
+
+COUNT = Trust(NS // 2, 120 * NS, 1.5, 0.25, 0.03)
+"""Samples that are counted: their rate is only said to be what it is. 30 ms of jitter a second and
+a half are 2 %, which is about how far off such rates are."""
 
 JUMP = NS // 2
 """An arrival this far under the line, or above it for `PATIENCE`, means that a clock was set."""
 
 PATIENCE = 30 * NS
-
-SLEW = 0.005
-"""How fast `Steady` follows a corrected line, seconds a second: far too little for time to turn."""
 
 
 class SensorClock:
@@ -42,11 +57,15 @@ class SensorClock:
 
     `observe` every frame as it arrives; ask `host` for times at any moment after the first.
 
+    Args:
+        trust: What is expected of the sensor's time.
+
     Attributes:
         epochs: How often it was reset from outside.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust = CRYSTAL) -> None:
+        self.trust = trust
         self.epochs = -1
         self.reset()
 
@@ -71,6 +90,11 @@ class SensorClock:
     def known(self) -> bool:
         """Whether a frame has been seen since the last reset."""
         return self._frames > 0
+
+    @property
+    def span(self) -> float:
+        """Seconds that the measured slope rests on."""
+        return self._newest - self._points[0][0] if self._points else 0.0
 
     @property
     def skew_ppm(self) -> float:
@@ -117,7 +141,7 @@ class SensorClock:
         return x - self._late_since > PATIENCE / NS
 
     def _keep(self, x: float, y: float) -> None:
-        number = int(x * NS) // BUCKET
+        number = int(x * NS) // self.trust.bucket
         if self._bucket is None:
             self._bucket = number, x, y
         elif number == self._bucket[0]:
@@ -127,7 +151,7 @@ class SensorClock:
         else:
             self._points.append(self._bucket[1:])
             self._bucket = number, x, y
-            while self._points and self._points[0][0] < x - WINDOW / NS:
+            while self._points and self._points[0][0] < x - self.trust.window / NS:
                 del self._points[0]
             self._fit()
 
@@ -139,8 +163,8 @@ class SensorClock:
             return
         span = points[-1][0] - points[0][0]
         middle = sum(x for x, _ in points) / len(points)
-        slope = _edge(_lower_hull(points), middle) * span**2 / (span**2 + PRIOR**2)
-        self._skew = min(max(slope, -MAX_SKEW), MAX_SKEW)
+        slope = _edge(_lower_hull(points), middle) * span**2 / (span**2 + self.trust.prior**2)
+        self._skew = min(max(slope, -self.trust.most), self.trust.most)
         self._offset = min(y - self._skew * x for x, y in points)
 
     def host(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -215,6 +239,6 @@ class Steady:
             since = times - self._sensor
             behind = self._host - int(self._clock.host(np.array([self._sensor]))[0])
         left: npt.NDArray[np.int64] = np.maximum(
-            abs(behind) - np.rint(SLEW * since).astype(np.int64), 0
+            abs(behind) - np.rint(self._clock.trust.slew * since).astype(np.int64), 0
         )
         return left if behind > 0 else -left

@@ -1,7 +1,9 @@
 """Contec CMS50D+ finger clips (firmware 4.6 and later) on USB serial, 60 samples a second.
 
 Nine-byte frames ``01 state … FF FF`` of which only the first byte has its top bit clear. The older
-models at 19200 baud send other frames and are not read. Untested on hardware.
+models at 19200 baud send other frames and are not read. Untested on hardware; what the state means
+is the reading of a public driver (headrotor/contec_data): E0 all is valid, E1 pulse and SpO2 are
+not, E2 nothing is, which is taken for no finger.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import NS, BadPacket, Chunk, Event
-from .counted import Counted
-from .lane import Lane, stated
+from .base import BadPacket, Chunk, Event
+from .counted import CountedLane
 from .options import Options
 from .port import Wire, Wired
+from .told import Told
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -30,16 +32,39 @@ KEEP = bytes.fromhex("7d81af808080808080")
 EVERY = 5.0
 """Seconds between two of `KEEP`."""
 
-VALID = 0xE0
+VALID, NOTHING = 0xE0, 0xE2
+
+SLOWEST = 25
+"""Beats a minute. Seven bits hold a pulse, so a fast one looks like none that there is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One frame: waveform (NaN where there is no pulse), beats a minute, percent."""
+    """One frame.
+
+    Attributes:
+        pleth: Waveform, 0 to 127; NaN where there is no pulse.
+        pulse: Beats a minute; None where not known.
+        spo2: Percent; None where not known.
+        worn: Whether there is a finger in it.
+    """
 
     pleth: float
-    pulse: int
-    spo2: int
+    pulse: int | None
+    spo2: int | None
+    worn: bool = True
+
+
+def parse(frame: bytes) -> Reading:
+    """Read nine bytes."""
+    pulse, spo2 = frame[5] & 0x7F, frame[6] & 0x7F
+    if frame[1] != VALID:
+        return Reading(math.nan, None, None, frame[1] != NOTHING)
+    return Reading(
+        float(frame[3] & 0x7F),
+        pulse if pulse >= SLOWEST else None,
+        spo2 if 0 < spo2 <= 100 else None,
+    )
 
 
 class Parser:
@@ -66,8 +91,7 @@ class Parser:
             frame = data[at : at + SIZE]
             ends = next((i for i in range(1, len(frame)) if not frame[i] & 0x80), len(frame))
             if frame[0] == 1 and ends == SIZE and frame[7:] == b"\xff\xff":
-                pleth = float(frame[3] & 0x7F) if frame[1] == VALID else math.nan
-                found.append(Reading(pleth, frame[5] & 0x7F, frame[6] & 0x7F))
+                found.append(parse(frame))
             elif frame[0] == 1 and at + ends == len(data) and ends < SIZE:
                 break
             else:
@@ -85,25 +109,21 @@ class ContecStream:
     """
 
     def __init__(self, device: str) -> None:
-        self._lane = Lane(device, ("pleth",))
-        self._begin()
-        self.bad = 0
-
-    def _begin(self) -> None:
+        self._lane = CountedLane(device, ("pleth",), RATE)
         self._parser = Parser()
-        self._places = Counted(RATE, self._lane.clock.reset)
+        self._told = Told(device)
+        self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return when the samples end that the bytes complete, as the count has it."""
-        due = self._parser.due(raw)
-        return (self._places.stamp or 0) + round(due * NS / self._places.rate)
+        return self._lane.stamp + self._lane.length(self._parser.due(raw))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Say why the next hole will be there; plugged in again, counting begins anew."""
         self._lane.interrupted(why)
         if relinked:
-            self._begin()
-            self._lane.anew()
+            self._parser = Parser()
+            self._lane.begin()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Take what was read.
@@ -118,16 +138,16 @@ class ContecStream:
                 self.bad += 1
                 raise BadPacket("no frame of a CMS50D+", raw)
             return []
+        out: list[Chunk | Event] = []
+        for reading in readings:
+            out += self._told.changed("wear", arrival, worn=reading.worn)
+            out += self._told.vitals(arrival, reading.pulse, reading.spo2)
         rows = np.array([[r.pleth] for r in readings], np.float64)
-        return self._lane.give(self._places.push(rows, arrival), self._rate)
+        return out + self._lane.push(rows, arrival)
 
     def flush(self) -> list[Chunk | Event]:
         """Give out what waits for it to become clear whether something was lost."""
-        return self._lane.give(self._places.flush(), self._rate)
-
-    @property
-    def _rate(self) -> float:
-        return stated(self._places.rate, (RATE,))
+        return self._lane.flush()
 
 
 WIRE = Wire("contec", BAUD, ContecStream, START, KEEP, EVERY, site="finger")

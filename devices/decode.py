@@ -92,7 +92,7 @@ def parse_line(line: str, channels: tuple[str, ...]) -> tuple[str, int | None, b
     if arrival is not None:
         words = words[1:]
     channel = words.pop(0) if words and words[0] in channels else channels[0]
-    text = re.sub(r"0[xX]|[^0-9a-zA-Z]", "", " ".join(words))
+    text = re.sub(r"0[xX]|[^0-9a-zA-Z\ufffd]", "", " ".join(words))
     try:
         return channel, arrival, bytes.fromhex(text)
     except ValueError:
@@ -197,10 +197,10 @@ def _cuff(name: str, options: dict[str, str]) -> Decoder:
 
 
 def _muse(name: str, options: dict[str, str]) -> Decoder:
-    from .muse import CHANNELS, MuseStream
+    from .muse import CHANNELS, TELEMETRY, MuseStream
 
     Options(f"decode {name}", options, {})
-    return _Plain(MuseStream(name), CHANNELS)
+    return _Plain(MuseStream(name), (*CHANNELS, *TELEMETRY.values()))
 
 
 def _contec(name: str, options: dict[str, str]) -> Decoder:
@@ -227,10 +227,10 @@ def _bangle(name: str, options: dict[str, str]) -> Decoder:
 
 
 def _nonin(name: str, options: dict[str, str]) -> Decoder:
-    from .nonin import CHANNEL, NoninStream
+    from .nonin import CHANNEL, OXIMETRY, NoninStream
 
     Options(f"decode {name}", options, {})
-    return _Plain(NoninStream(name), (CHANNEL,))
+    return _Plain(NoninStream(name), (CHANNEL, *OXIMETRY.values()))
 
 
 def _berrymed(name: str, options: dict[str, str]) -> Decoder:

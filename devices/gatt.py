@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from . import life
@@ -49,6 +49,8 @@ class Family:
         names: What its advertised name begins with.
         services: Or what it advertises, UUIDs.
         notify: UUID of each characteristic to subscribe to → what its arrivals are called.
+        extras: As `notify`, of those that it need not have: what comes there is no sign that it
+            sends light.
         remedy: What to do when it is not to be found; ends the sentence.
         stream: Device id → its decoder.
         polarity, site: As of `Device`.
@@ -72,6 +74,7 @@ class Family:
     every: float = 0.0
     stall: float | None = 6.0
     sleeps: bool = False
+    extras: Mapping[str, str] = field(default_factory=dict)
 
 
 class Gatt:

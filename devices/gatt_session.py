@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .base import DeviceError, HostClock, Lost, NotFound, Refused, Tap
 from .ble import Link
+from .inbox import Arrival
 from .life import Life, Stream
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Session(Life):
                     f"known here: it has no characteristic {uuid}; choose another device"
                 )
             await link.subscribe(uuid, channel)
+        for uuid, channel in family.extras.items():
+            if link.has(uuid):
+                await link.subscribe(uuid, channel)
         if family.end is not None:
             stack.push_async_callback(self._goodbye, link)
         if family.begin is not None:
@@ -90,6 +94,10 @@ class Session(Life):
     def _parting(self, error: DeviceError) -> str:
         asleep = self._family.sleeps and isinstance(error, Lost)
         return "it went back to sleep" if asleep else str(error)
+
+    def _heard(self, arrival: Arrival) -> None:
+        if arrival.channel not in self._family.extras.values():
+            super()._heard(arrival)
 
     async def _again(self) -> None:
         if self._family.begin is not None:

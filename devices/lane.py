@@ -53,6 +53,11 @@ class Lane:
         self.samples = 0
         self.lost = 0
 
+    @property
+    def last(self) -> int | None:
+        """The last time given out, ns since the Unix epoch."""
+        return self._steady.last
+
     def interrupted(self, why: str) -> None:
         """Say why the next hole will be there."""
         self._why = self._why or why

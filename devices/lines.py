@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .base import NS, BadPacket, Chunk, Event, Refused
-from .counted import Counted
+from .counted import CountedLane
 from .even import Even, Run
 from .lane import Lane, Rows, stated
 from .options import Options
@@ -184,14 +184,15 @@ class _Table:
             names = [
                 f"ppg{i - (self._time is not None and i > self._time)}" for i in range(len(names))
             ]
-        self._lane = Lane(device, [names[c] for c in self._columns])
+        self._device, self._labels = device, [names[c] for c in self._columns]
+        self._lane = Lane(device, self._labels)  # where the sender tells the time
+        self._counted = CountedLane(device, self._labels, rate) if rate else None
         self._rate = rate
         self._anew()
 
     def _anew(self) -> None:
         self._even = Even(self._rate) if self._rate else None
         self._early: list[int] = []
-        self._counted = Counted(self._rate, self._lane.clock.reset) if self._rate else None
         self._held: list[tuple[Rows, int]] = []
         self._rows: Rows = np.empty((0, len(self._columns)))
         self._before: int | None = None
@@ -204,10 +205,12 @@ class _Table:
         return round(rows * NS / (self._rate or 100.0))
 
     def interrupted(self, why: str, relinked: bool) -> None:
-        self._lane.interrupted(why)
+        (self._counted or self._lane).interrupted(why)
         if relinked:
             self._anew()
             self._lane.anew()
+            if self._counted is not None:
+                self._counted.begin()
 
     def push(self, values: Rows, arrival: int) -> list[Chunk | Event]:
         """Take (rows, columns) of numbers as they were read."""
@@ -217,7 +220,7 @@ class _Table:
             self._rows = np.concatenate([self._rows, rows])
             return self._give(self._place(self._stamps(values[:, self._time])))
         if self._counted is not None:
-            return self._lane.give(self._counted.push(rows, arrival), self._stated())
+            return self._counted.push(rows, arrival)
         self._held.append((rows, arrival))
         return self._start() if arrival - self._held[0][1] >= MEASURE else []
 
@@ -226,9 +229,7 @@ class _Table:
             early = self._give(self._place(np.empty(0, np.int64), 0))
             return early + (self._give(self._even.flush()) if self._even else [])
         out = self._start() if self._held else []
-        if self._counted is not None:
-            out += self._lane.give(self._counted.flush(), self._stated())
-        return out
+        return out + (self._counted.flush() if self._counted is not None else [])
 
     def _place(self, stamps: npt.NDArray[np.int64], patience: int = MEASURE) -> list[Run]:
         """Place the sender's times; the first ones are kept back until they tell the rate."""
@@ -277,16 +278,11 @@ class _Table:
         after = sum(len(rows) for rows, _ in held[1:])
         # Less than one a second is no rate, but a line that came alone, long after another.
         self._rate = stated(after / span, KNOWN) if span and after >= span else 100.0
-        self._counted = Counted(self._rate, self._lane.clock.reset)
+        self._counted = CountedLane(self._device, self._labels, self._rate, promised=False)
         out: list[Chunk | Event] = []
         for rows, arrival in held:
-            out += self._lane.give(self._counted.push(rows, arrival), self._stated())
+            out += self._counted.push(rows, arrival)
         return out
-
-    def _stated(self) -> float:
-        assert self._counted is not None
-        assert self._rate is not None
-        return stated(self._counted.rate, (self._rate,))
 
 
 def _column(wanted: str | None, names: Sequence[str]) -> int | None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from .base import NS, Chunk, Event, EventKind
 from .clock import SensorClock, Steady
 from .even import Even, Run
+from .lsl_bound import Bound
 
 CLOCK_EVERY = 60 * NS
 """How often the state of the clock is told."""
@@ -70,7 +71,9 @@ class LslStream:
         self._steady = Steady(self._clock)
         self._nominal = nominal
         self._even = Even(nominal)
+        self._bound = Bound()
         self._rows = np.empty((0, len(self._columns)))  # pushed, not yet placed
+        self._arrivals = np.empty(0, np.int64)  # of them
         self._foreign: bool | None = None
         self._why = ""
         self._lost: int | None = None
@@ -87,7 +90,7 @@ class LslStream:
             lost: Samples missing in it; None where nobody can know.
         """
         out = self._place(self._even.flush())
-        self._rows = self._rows[:0]
+        self._rows, self._arrivals = self._rows[:0], self._arrivals[:0]
         self._even.restart()
         self._lost = lost if not self._why and lost is not None else None
         self._why = self._why or why
@@ -107,6 +110,8 @@ class LslStream:
         stamps = np.rint(block.stamps * NS).astype(np.int64)
         out += self._observe(int(stamps[-1]), block)
         self._rows = np.concatenate([self._rows, block.data[:, self._columns]])
+        came = np.full(len(stamps), block.arrival, np.int64)
+        self._arrivals = np.concatenate([self._arrivals, came])
         out += self._place(self._even.push(stamps))
         return out + self._remarks()
 
@@ -131,8 +136,9 @@ class LslStream:
     def _place(self, runs: Sequence[Run]) -> list[Chunk | Event]:
         out: list[Chunk | Event] = []
         for run in runs:
-            before = self._steady.last
-            times = self._steady.host(run.times)
+            n, before = len(run.times), self._bound.last
+            times = self._bound.hold(self._steady.host(run.times), self._arrivals[:n])
+            self._arrivals = self._arrivals[n:]
             if before is not None and (run.lost or self._why):
                 # A pause that was announced tells its own length only where the clock went on.
                 lost = self._lost if self._why else run.lost
@@ -140,7 +146,6 @@ class LslStream:
                 detail = {"why": self._why or "samples missing", "lost": lost, "signal": "ppg"}
                 out.append(Event(self._device, "gap", before, int(times[0]), detail))
             self._why = ""
-            n = len(times)
             rows, self._rows = self._rows[:n], self._rows[n:]
             out.append(Chunk(self._device, "ppg", self._channels, self._even.rate, times, rows))
             self.samples += n
@@ -148,7 +153,7 @@ class LslStream:
 
     def _remarks(self) -> list[Chunk | Event]:
         """Say once what the rate really is, and now and then how the clock does."""
-        now = self._steady.last
+        now = self._bound.last
         if now is None:
             return []
         out: list[Chunk | Event] = []

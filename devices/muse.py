@@ -1,7 +1,8 @@
 """Muse 2 and Muse S (classic) headbands: three optodes on the forehead, 64 samples a second.
 
 Each optode sends packets of six samples with a sequence number that all three share; there is no
-clock. Often only two of the three carry anything. The Muse S Athena speaks another protocol.
+clock. Often only two of the three carry anything. The battery is told beside them, in a packet as
+muse-lsl and muse-js read it. The Muse S Athena speaks another protocol.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .gatt import KEYS, SIG, Family, Gatt, create
 from .lane import Lane, Rows, stated
 from .options import Options
 from .timeline import Timeline
+from .told import Told
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -27,6 +29,7 @@ SERVICE = SIG("fe8d")
 CONTROL = _UUID("0001")
 OPTODES = {_UUID("0010"): "infrared", _UUID("0011"): "red", _UUID("000f"): "ambient"}
 CHANNELS = tuple(OPTODES.values())
+TELEMETRY = {_UUID("000b"): "telemetry"}
 
 RATE = 64.0
 SAMPLES = 6
@@ -61,6 +64,17 @@ def parse(raw: bytes) -> tuple[int, tuple[int, ...]]:
         raise BadPacket(f"a packet of light has {SIZE} bytes, not {len(raw)}", raw)
     samples = tuple(int.from_bytes(raw[i : i + 3], "big") for i in range(2, SIZE, 3))
     return int(struct.unpack_from(">H", raw)[0]), samples
+
+
+def parse_battery(raw: bytes) -> int:
+    """Return percent from a packet of telemetry: number, battery in 1/512 %, voltages, temperature.
+
+    Raises:
+        BadPacket: It is shorter than those five 16-bit numbers.
+    """
+    if len(raw) < 10:
+        raise BadPacket(f"a packet of telemetry has at least 10 bytes, not {len(raw)}", raw)
+    return min(round(int(struct.unpack_from(">H", raw, 2)[0]) / 512), 100)
 
 
 def build(number: int, samples: tuple[int, ...]) -> bytes:
@@ -169,6 +183,7 @@ class MuseStream:
         self._optodes = Optodes()
         self._timeline: Timeline[Rows] = Timeline((RATE,))
         self._arrival = 0
+        self._told = Told(device)
         self.bad = 0
 
     @property
@@ -178,6 +193,8 @@ class MuseStream:
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of its last sample by the sequence number."""
+        if channel not in CHANNELS:
+            return self._arrival
         return _stamp(self._optodes.place(parse(raw)[0]))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
@@ -191,9 +208,11 @@ class MuseStream:
         """Take one notification.
 
         Raises:
-            BadPacket: It is not one of light.
+            BadPacket: It is not one of what the channel is for.
         """
         try:
+            if channel not in CHANNELS:
+                return [*self._told.changed("battery", arrival, percent=parse_battery(raw))]
             number, samples = parse(raw)
         except BadPacket:
             self.bad += 1
@@ -233,6 +252,7 @@ def family(preset: str | None = None) -> Family:
         names=("Muse",),
         services=(SERVICE,),
         notify=OPTODES,
+        extras=TELEMETRY,
         remedy="switch it on, put it on, and close the Muse app on every phone near",
         stream=lambda device: MuseStream(device, talk),
         site="head",

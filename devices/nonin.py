@@ -2,13 +2,16 @@
 
 From second-hand readings of Nonin's specification 113142-000-02, untested on hardware. The sensor
 wants to be bonded: pair it first with the system's Bluetooth settings. A 3230 has no waveform. What
-the packets' counter counts is not told, so the smallest step seen is taken for one packet.
+the packets' counter counts is not told, so the smallest step seen is taken for one packet. SpO2,
+pulse, whether it is on a finger and whether the batteries are low come once a second beside them,
+as a public decoder (maurovm/swift-async_pulse_ox) reads them.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +21,7 @@ from .gatt import KEYS, Family, Gatt, create
 from .lane import Lane, Rows, stated
 from .options import Options
 from .timeline import Timeline
+from .told import Told
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -25,6 +29,10 @@ if TYPE_CHECKING:
 SERVICE = "46a970e0-0d5f-11e2-8b5e-0002a5d5c51b"
 LIGHT = "ec0a883a-4d24-11e7-b114-b2f933d5fe66"
 CHANNEL = "df22"
+OXIMETRY = {"0aad7ea0-0d60-11e2-8e3c-0002a5d5c51b": "oximetry"}
+
+ON_FINGER, LOW_BATTERY = 0x10, 0x20
+"""Bits of the state."""
 
 RATE = 75.0
 SAMPLES = 25
@@ -44,6 +52,40 @@ def parse(raw: bytes) -> tuple[int, tuple[int, ...]]:
     return counter, tuple(samples)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What it tells once a second.
+
+    Attributes:
+        spo2: Percent; None where not known.
+        pulse: Beats a minute; None where not known.
+        worn: Whether it is on a finger.
+        low: Whether the batteries are.
+    """
+
+    spo2: int | None
+    pulse: int | None
+    worn: bool
+    low: bool
+
+
+def parse_oximetry(raw: bytes) -> Reading:
+    """Read length, state, voltage, amplitude (2 bytes), counter (2), SpO2, pulse (2).
+
+    Raises:
+        BadPacket: Less than these ten bytes, or it says another length.
+    """
+    if len(raw) < 10 or raw[0] != len(raw):
+        raise BadPacket(f"a reading has 10 bytes and says so, not {len(raw)}", raw)
+    spo2, pulse = struct.unpack_from(">BH", raw, 7)
+    return Reading(
+        spo2 if 0 < spo2 <= 100 else None,
+        pulse if 0 < pulse < 500 else None,
+        bool(raw[1] & ON_FINGER),
+        bool(raw[1] & LOW_BATTERY),
+    )
+
+
 def build(counter: int, samples: tuple[int, ...]) -> bytes:
     """Return the packet of 25 samples."""
     return struct.pack(f">B{SAMPLES + 1}H", SIZE, *samples, counter % NUMBERS)
@@ -58,6 +100,7 @@ class NoninStream:
 
     def __init__(self, device: str) -> None:
         self._lane = Lane(device, ("pleth",))
+        self._told = Told(device)
         self._step: int | None = None
         self._anew()
         self.bad = 0
@@ -78,6 +121,8 @@ class NoninStream:
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of its last sample by the counter."""
+        if channel != CHANNEL:
+            return _stamp(self._at)
         return _stamp(self._at + (self._packets(parse(raw)[0]) or 1))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
@@ -91,9 +136,11 @@ class NoninStream:
         """Take one notification.
 
         Raises:
-            BadPacket: It is not one of light.
+            BadPacket: It is not one of what the channel is for.
         """
         try:
+            if channel != CHANNEL:
+                return [*self._say(parse_oximetry(raw), arrival)]
             counter, samples = parse(raw)
         except BadPacket:
             self.bad += 1
@@ -114,6 +161,13 @@ class NoninStream:
         placed = self._timeline.push(_stamp(self._at), SAMPLES, rows, arrival)
         return out + self._lane.give(placed, self._rate)
 
+    def _say(self, reading: Reading, arrival: int) -> list[Event]:
+        out = self._told.changed("wear", arrival, worn=reading.worn)
+        out += self._told.vitals(arrival, reading.pulse, reading.spo2)
+        if reading.low:
+            out += self._told.changed("notice", arrival, text="its batteries are low: change them")
+        return out
+
     def flush(self) -> list[Chunk | Event]:
         """Give out what is held back."""
         return self._lane.give(self._timeline.flush(), self._rate)
@@ -133,6 +187,7 @@ FAMILY = Family(
     names=(),
     services=(SERVICE,),
     notify={LIGHT: CHANNEL},
+    extras=OXIMETRY,
     remedy="put a finger in it, and pair it with the system's Bluetooth settings first",
     stream=NoninStream,
     site="finger",

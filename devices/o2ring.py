@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import NS, BadPacket, Chunk, Event
+from .base import BadPacket, Chunk, Event
 from .ble import Link
-from .counted import Counted
+from .counted import CountedLane
 from .gatt import KEYS, Family, Gatt, create
-from .lane import Lane, Rows, stated
+from .lane import Rows
 from .options import Options
-from .told import VITALS_EVERY, Told
+from .told import Told
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -201,28 +201,26 @@ class O2RingStream:
         self._device = device
         self._talk = talk
         self._frames = Frames()
-        self._lane = Lane(device, CHANNELS)
-        self._places = Counted(RATE, self._lane.clock.reset)
+        self._lane = CountedLane(device, CHANNELS, RATE)
         self._last: int | None = None
         self._told = Told(device)
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of the last sample so far, by counting, and as many more as bytes."""
-        return (self._places.stamp or 0) + round(len(raw) * NS / self._places.rate)
+        return self._lane.stamp + self._lane.length(len(raw))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Say why the next hole will be there; on a new link counting begins anew."""
         self._lane.interrupted(why)
         if relinked:
             self._frames = Frames()
-            self._places = Counted(RATE, self._lane.clock.reset)
             self._last = None
-            self._lane.anew()
+            self._lane.begin()
 
     def flush(self) -> list[Chunk | Event]:
         """Give out what waits for it to become clear whether something was lost."""
-        return self._lane.give(self._places.flush(), self._rate)
+        return self._lane.flush()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Take one notification.
@@ -254,7 +252,7 @@ class O2RingStream:
         if not len(values):
             return []
         rows: Rows = values[:, None]
-        return self._lane.give(self._places.push(rows, arrival), self._rate)
+        return self._lane.push(rows, arrival)
 
     def _unmarked(self, samples: bytes) -> Any:
         """Return samples with marks replaced by the one before; at the very first the one after."""
@@ -267,19 +265,12 @@ class O2RingStream:
         good = found[~np.isnan(found)]
         return np.where(np.isnan(found), good[0] if len(good) else 0.0, found)
 
-    @property
-    def _rate(self) -> float:
-        return stated(self._places.rate, (RATE,))
-
     def _say(self, reading: Reading, arrival: int) -> list[Event]:
         """Return events for what is not as it was told last."""
         told = self._told
         out = told.changed("wear", arrival, worn=reading.worn)
         out += told.changed("battery", arrival, percent=reading.battery)
-        if reading.pulse is not None or reading.spo2 is not None:
-            vitals = {"hr": reading.pulse, "spo2": reading.spo2}
-            out += told.changed("vitals", arrival, every=VITALS_EVERY, **vitals)
-        return out
+        return out + told.vitals(arrival, reading.pulse, reading.spo2)
 
 
 def family() -> Family:

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .base import BadPacket, Chunk, Event, EventKind, Signal
+from .strict import strict_json
 
 SAMPLES, JSON, BYTES = "innpar-samples", "json", "application/octet-stream"
 """Encodings of a message."""
@@ -77,7 +78,7 @@ class Frame(NamedTuple):
 
 def to_json(value: Mapping[str, Any]) -> bytes:
     """Return one line of JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return strict_json(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def from_json(data: bytes) -> dict[str, Any]:

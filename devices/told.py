@@ -36,6 +36,12 @@ class Told:
         self._last[kind] = time, detail
         return [self.event(kind, time, **detail)]
 
+    def vitals(self, time: int, hr: int | None, spo2: int | None) -> list[Event]:
+        """Return what an oximeter shows, beats a minute and percent, now and then; None unknown."""
+        if hr is None and spo2 is None:
+            return []
+        return self.changed("vitals", time, every=VITALS_EVERY, hr=hr, spo2=spo2)
+
     def forget(self, kind: EventKind) -> None:
         """Tell it again even if it has not changed: who listens has begun anew."""
         self._last.pop(kind, None)

@@ -165,7 +165,9 @@ TARGETS: dict[str, Target] = {
         polar,
         260,
     ),
-    "muse": Target(lambda: streaming(muse.MuseStream("fuzz"), muse.CHANNELS), of_muse, 24),
+    "muse": Target(
+        lambda: streaming(muse.MuseStream("fuzz"), (*muse.CHANNELS, "telemetry")), of_muse, 24
+    ),
     "berrymed": Target(
         lambda: streaming(berrymed.BerryMedStream("fuzz"), (berrymed.CHANNEL,)), of_berrymed
     ),
@@ -173,7 +175,9 @@ TARGETS: dict[str, Target] = {
         lambda: streaming(o2ring.O2RingStream("fuzz"), (o2ring.CHANNEL,)), of_o2ring, 230
     ),
     "bangle": Target(lambda: streaming(bangle.BangleStream("fuzz"), (bangle.CHANNEL,)), of_bangle),
-    "nonin": Target(lambda: streaming(nonin.NoninStream("fuzz"), (nonin.CHANNEL,)), of_nonin),
+    "nonin": Target(
+        lambda: streaming(nonin.NoninStream("fuzz"), (nonin.CHANNEL, "oximetry")), of_nonin
+    ),
     "cuff": Target(lambda: streaming(cuff.CuffStream("fuzz"), (cuff.CHANNEL,)), of_cuff, 24),
     "contec": Target(lambda: streaming(contec.ContecStream("fuzz"), (port.CHANNEL,)), of_contec),
     "serial": Target(lambda: streaming(lines.LineStream("fuzz"), (port.CHANNEL,)), of_lines),

@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     decode = command("decode", "captured notifications as samples, a JSON line each", _decode)
     decode.add_argument("device", metavar="DEVICE", help="such as polar-verity?rate=55")
     decode.add_argument(
-        "file", nargs="?", type=argparse.FileType("r"), default="-", help="hex, one a line (stdin)"
+        "file", nargs="?", type=argparse.FileType("rb"), default="-", help="hex, one a line (stdin)"
     )
 
     watch = command("watch", "subscribe, and show what arrives", _watch)
@@ -456,12 +456,13 @@ def _scan(options: argparse.Namespace) -> int:
 
 
 def _decode(options: argparse.Namespace) -> int:
-    import json
-
     from ..devices.decode import decode
+    from ..devices.strict import strict_json
 
-    for record in decode(options.device, options.file):
-        print(json.dumps(record))
+    with options.file as file:
+        lines = (line.decode("utf-8", "replace") for line in file)
+        for record in decode(options.device, lines):
+            print(strict_json(record))
     return 0
 
 

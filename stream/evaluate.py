@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
+from ..devices.strict import strict_json
 from ..models.calibrate import Tables
 from ..models.data import DataError, Entry, folder_of, of_split, read_index
 from ..models.errors import ModelError
@@ -74,7 +74,7 @@ def evaluate(
     groups = score(judged, population, tables.level if tables else 0.0)
     title = f"{predictor.id} on {split}, {_state(cuff_minutes)}"
     if as_json:
-        print(json.dumps({"title": title, "groups": groups}, indent=2))
+        print(strict_json({"title": title, "groups": groups}, indent=2))
     else:
         show(title, groups)
     if report is not None:

@@ -52,7 +52,7 @@ class Outcome:
 
     def add(self, item: Item) -> None:
         """Take one item of this wearer."""
-        if isinstance(item, Event) and item.kind == "gap":
+        if isinstance(item, Event) and item.kind == "gap" and item.of_light:
             self.gaps += 1
         if not isinstance(item, Estimate):
             return

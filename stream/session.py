@@ -113,8 +113,9 @@ def _gaps(device: Found, ppg: Track) -> Iterator[str]:
     if not ppg.holes:
         yield "  no gaps"
         return
-    why = {(event.start, event.end): event.detail.get("why") for event in device.of("gap")}
-    lost = sum(int(event.detail.get("lost") or 0) for event in device.of("gap"))
+    told = [event for event in device.of("gap") if event.of_light]
+    why = {(event.start, event.end): event.detail.get("why") for event in told}
+    lost = sum(int(event.detail.get("lost") or 0) for event in told)
     yield f"  {len(ppg.holes)} gaps, {ppg.lost:.2f} s in all; {lost} samples declared lost"
     for start, end in ppg.holes[:MOST_LINES]:
         text = f"    {iso(start)}  {(end - start) / NS:8.3f} s  {why.get((start, end)) or ''}"

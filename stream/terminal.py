@@ -111,6 +111,8 @@ def tell(event: Event) -> str | None:
     """Return what an event means to a person, or None where it only clutters a screen."""
     detail = event.detail
     if event.kind == "gap":
+        if not event.of_light:
+            return None
         if event.end < event.start:
             return f"gap: {detail.get('why')}"
         length = (event.end - event.start) / NS

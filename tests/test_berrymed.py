@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 from sensing import FUZZ, Heard, listen, survives
 
 from innpar.devices.base import NS, BadPacket
-from innpar.devices.berrymed import (
-    CHANNEL,
-    FAMILY,
-    NOTIFY,
-    SERVICE,
-    BerryMedStream,
-    Parser,
-    Reading,
-    parse_long,
-    parse_short,
-)
+from innpar.devices.bci import Parser, Reading, parse_long, parse_short
+from innpar.devices.berrymed import CHANNEL, FAMILY, NOTIFY, SERVICE, BerryMedStream
 from innpar.devices.decode import decode
 from innpar.devices.gatt import Gatt
 from innpar.devices.registry import create
@@ -36,8 +27,10 @@ def short(pleth: int, pulse: int = 72, spo2: int = 98, state: int = 4, bar: int 
     return bytes([0x80 | state, pleth, bar | (pulse & 0x80) >> 1, pulse & 0x7F, spo2])
 
 
-def long(pleth: int, adc: int, rate: int = 100, index: int = 0, wrong: int = 0) -> bytes:
-    body = bytes([0xFF, 0xAA, index, 0, 98, 97, 72, 73, 0x52, 0x03, 30, 31, pleth])
+def long(
+    pleth: int, adc: int, rate: int = 100, index: int = 0, wrong: int = 0, state: int = 0
+) -> bytes:
+    body = bytes([0xFF, 0xAA, index % 256, state, 98, 97, 72, 73, 0x52, 0x03, 30, 31, pleth])
     body += adc.to_bytes(4, "little", signed=True) + bytes([0x80 | 87, rate])
     return body + bytes([(sum(body) + wrong) & 0xFF])
 
@@ -54,8 +47,20 @@ def test_short_packets() -> None:
 
 def test_long_packets() -> None:
     found = parse_long(long(55, -123_456, 200))
-    assert found == Reading(55, -123_456, 200, 97, 73, None, 87)
-    assert parse_long(long(55, 1, index=ord("S"))) is None
+    assert found == Reading(55, -123_456, 200, 97, 73, True, 87, 0)
+    assert parse_long(long(55, 1, state=1)).worn is False  # type: ignore[union-attr]
+    assert parse_long(long(55, 1, state=2)).worn is False  # type: ignore[union-attr]
+    assert parse_long(long(55, 1, state=0x0C)).worn is True  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("letter", [b"S", b"H"])
+def test_an_index_that_is_a_letter_is_no_version(letter: bytes) -> None:
+    version = (b"\xff\xaa" + letter + b"V1.5.03").ljust(18, b"\0") + b"\0"
+    assert parse_long(version + bytes([sum(version) & 0xFF])) is None
+    for state in range(16):
+        reading = parse_long(long(55, 1, index=letter[0], state=state))
+        assert reading is not None
+        assert reading.index == letter[0]
 
 
 @given(
@@ -153,6 +158,28 @@ def test_the_newer_protocol_tells_its_rate() -> None:
     assert heard.data[:, 0].tolist() == list(range(600))
     heard.take(stream.push(CHANNEL, START + 4 * NS, long(50, 1, 1)))
     assert "1 packets a second" in heard.told("notice")[0].detail["text"]
+
+
+@pytest.mark.parametrize("off", [0.97, 1.0, 1.03])
+def test_what_the_index_skips_is_counted(off: float) -> None:
+    stream, heard, lost = BerryMedStream("b"), Heard(), {*range(900, 907), *range(1500, 2200)}
+    for k in range(3000):
+        if k not in lost:
+            arrival = START + round(k * NS / (200 * off))
+            heard.take(stream.push(CHANNEL, arrival, long(1 + k % 100, k, 200, index=k)))
+    heard.take(stream.flush())
+    assert [e.detail["lost"] for e in heard.told("gap")] == [7, 700]
+    assert heard.data[:, 0].tolist() == [k for k in range(3000) if k not in lost]
+    assert [e.detail for e in heard.told("wear")] == [{"worn": True}]
+
+
+def test_an_index_that_does_not_count_is_not_believed() -> None:
+    stream, heard = BerryMedStream("b"), Heard()
+    for k in range(2000):
+        raw = long(1 + k % 100, k, 200, index=(k // 5) * 3 + (k == 1000))
+        heard.take(stream.push(CHANNEL, START + k * NS // 200, raw))
+    assert heard.told("gap") == []
+    assert heard.samples == 2000
 
 
 def test_decode() -> None:

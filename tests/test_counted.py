@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from innpar.devices.base import NS, Chunk, Event
-from innpar.devices.counted import Counted
-from innpar.devices.lane import Lane, stated
+from innpar.devices.counted import CountedLane
+from innpar.stream.resample import Resampler
 
 START = 1_790_000_000 * NS
 
@@ -17,11 +21,11 @@ class Line:
 
     def __init__(self, rate: float, nominal: float = 100.0, jitter: float = 0.02) -> None:
         self.rate, self.jitter = rate, jitter
-        self.lane = Lane("x", ("n",))
-        self.places = Counted(nominal, self.lane.clock.reset)
+        self.lane = CountedLane("x", ("n",), nominal)
         self.rng = np.random.default_rng(1)
         self.chunks: list[Chunk] = []
         self.gaps: list[Event] = []
+        self.notices: list[str] = []
 
     def true(self, number: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
         return START + np.rint(number * NS / self.rate).astype(np.int64)
@@ -33,14 +37,16 @@ class Line:
                 int(self.true(numbers)[-1]) + int(self.rng.exponential(self.jitter) * NS), late
             )
             rows = numbers[:, None].astype(np.float64)
-            self.take(self.places.push(rows, arrival))
+            self.take(self.lane.push(rows, arrival))
 
-    def take(self, placed: list) -> None:  # type: ignore[type-arg]
-        for item in self.lane.give(placed, stated(self.places.rate, (100.0,))):
+    def take(self, items: list[Chunk | Event]) -> None:
+        for item in items:
             if isinstance(item, Chunk):
                 self.chunks.append(item)
             elif item.kind == "gap":
                 self.gaps.append(item)
+            elif item.kind == "notice":
+                self.notices.append(item.detail["text"])
 
     @property
     def error(self) -> np.ndarray:  # type: ignore[type-arg]
@@ -59,7 +65,7 @@ def test_times_follow_the_true_rate(rate: float) -> None:
     assert line.gaps == []
     assert np.abs(line.error[-4000:]).max() < 0.03
     assert line.lane.samples == 12_000
-    assert line.places.rate == pytest.approx(rate, rel=2e-3)
+    assert line.chunks[-1].rate == pytest.approx(rate, rel=5e-3)
 
 
 def test_a_burst_after_a_pause_is_no_loss() -> None:
@@ -90,7 +96,7 @@ def test_a_loss_at_the_end_is_told_by_the_flush() -> None:
     line.run(0, 2000)
     line.run(2100, 2140)
     assert line.gaps == []
-    line.take(line.places.flush())
+    line.take(line.lane.flush())
     assert len(line.gaps) == 1
     assert line.lane.samples == 2040
 
@@ -99,9 +105,90 @@ def test_a_new_time_base_is_a_gap_of_unknown_size() -> None:
     line = Line(100.0)
     line.run(0, 400)
     line.lane.interrupted("link lost")
-    line.lane.anew()
-    line.places = Counted(100.0, line.lane.clock.reset)
+    line.lane.begin()
     line.run(900, 1300)
     (gap,) = line.gaps
     assert (gap.detail["lost"], gap.detail["why"]) == (None, "link lost")
     assert np.abs(line.error).max() < 0.15
+
+
+def batches(
+    lane: CountedLane, rate: float, batch: int, jitter: float, seed: int, seconds: float
+) -> tuple[list[Chunk | Event], np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    """Return what comes of numbered samples in batches, their host times, and the true ones."""
+    rng = np.random.default_rng(seed)
+    items: list[Chunk | Event] = []
+    last = 0
+    for first in range(0, int(rate * seconds) - batch, batch):
+        due = START + round((first + batch - 1) * NS / rate)
+        last = max(last, due + int(rng.exponential(jitter) * NS))
+        items += lane.push(np.arange(first, first + batch)[:, None].astype(float), last)
+    times = np.concatenate([i.times for i in items if isinstance(i, Chunk)])
+    return items, times, START + np.rint(np.arange(len(times)) * NS / rate).astype(np.int64)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.floats(0.94, 1.06),
+    st.sampled_from([(60.0, 1), (100.0, 4), (125.0, 25)]),
+    st.floats(0.001, 0.03),
+    st.integers(0, 1000),
+)
+def test_a_rate_that_is_off_makes_no_gap_and_no_step(
+    off: float, kind: tuple[float, int], jitter: float, seed: int
+) -> None:
+    nominal, batch = kind
+    rate = nominal * off
+    lane, grid = CountedLane("x", ("n",), nominal), Resampler(125.0)
+    items, times, true = batches(lane, rate, batch, jitter, seed, 75)
+    for item in items:
+        grid.push(item)
+    assert grid.tally.gaps == 0
+    assert not [i for i in items if isinstance(i, Event) and i.kind == "gap"]
+    assert np.abs(np.diff(times) * rate / NS - 1).max() < 0.1
+    error = np.abs(times - true) / NS
+    assert error.max() < 0.25
+    assert error[int(60 * rate) :].max() < 0.006
+
+
+@pytest.mark.parametrize("rate", [97.0, 102.5])
+def test_another_rate_is_told_once_and_stated(rate: float) -> None:
+    lane = CountedLane("x", ("n",), 100.0)
+    items, *_ = batches(lane, rate, 4, 0.01, 1, 40)
+    (notice,) = [i for i in items if isinstance(i, Event) and i.kind == "notice"]
+    says = r"the sensor says 100 Hz and sends (\d+\.\d) Hz"
+    assert float(re.fullmatch(says, notice.detail["text"])[1]) == pytest.approx(rate, abs=0.3)
+    rates = [i.rate for i in items if isinstance(i, Chunk)]
+    assert rates[0] == 100.0
+    assert rates[-1] == pytest.approx(rate, abs=0.5)
+    assert len(set(rates)) == 2
+
+
+def test_a_rate_that_nobody_promised_is_stated_and_not_told() -> None:
+    lane = CountedLane("x", ("n",), 100.0, promised=False)
+    items, *_ = batches(lane, 97.0, 4, 0.01, 1, 20)
+    assert [i for i in items if isinstance(i, Event)] == []
+    assert items[-1].rate == pytest.approx(97, abs=0.5)  # type: ignore[union-attr]
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    st.floats(0.94, 1.06),
+    st.lists(st.tuples(st.integers(1, 900), st.integers(1, 700)), min_size=1, max_size=5),
+)
+def test_numbered_samples_are_counted_exactly(off: float, losses: list[tuple[int, int]]) -> None:
+    """Whatever is lost, whole rounds of the numbers among it."""
+    lane = CountedLane("x", ("n",), 100.0, numbers=256)
+    rng = np.random.default_rng(1)
+    number, before, items = 0, -1, list[Chunk | Event]()
+    for kept, lost in [(300, 0), *losses, (400, 0)]:
+        for _ in range(kept):
+            arrival = START + round(number * NS / (100 * off)) + int(rng.exponential(0.01) * NS)
+            missing = (number - before - 1) % 256
+            items += lane.push(np.array([[float(number)]]), arrival, missing)
+            before, number = number, number + 1
+        number += lost
+    items += lane.flush()
+    rows = np.concatenate([i.data[:, 0] for i in items if isinstance(i, Chunk)])
+    assert len(rows) == 700 + sum(kept for kept, _ in losses)
+    assert lane.lost == sum(lost for _, lost in losses)

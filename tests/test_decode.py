@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,9 @@ from innpar.devices.ble import Sighting
 from innpar.devices.decode import decode, parse_line
 from innpar.devices.pmd import Kind, Pulse
 from innpar.devices.scan import recognise, table
+from innpar.devices.strict import strict_json
 from innpar.devices.virtual.frames import encode, encode_pulses
+from innpar.stream.cli import main
 
 START = 1_790_000_000 * NS
 SENSOR = 799_443_547 * NS
@@ -147,3 +152,27 @@ def test_table() -> None:
     assert "polar-verity:8A3F1B2C" in lines[1]
     assert lines[2].split() == ["-", "A0:9E:1A:8A:3F:1B", "-60", "-"]
     assert table([]).startswith("nothing is advertising")
+
+
+def test_a_file_that_is_no_text_is_an_error_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "capture"
+    file.write_bytes(b"\xff\xfe\x00zz\n\x80\n" + b"8400054862" * 3 + b"8400054862\n")
+    assert main(["decode", "berrymed", str(file)]) == 0
+
+    def never(constant: str) -> None:
+        raise ValueError(constant)
+
+    lines = capsys.readouterr().out.splitlines()
+    found = [json.loads(line, parse_constant=never) for line in lines]
+    assert [r["line"] for r in found if "error" in r] == [1, 2]
+    assert [r["pleth"] for r in found if "time" in r] == [None] * 4
+
+
+def test_json_has_no_number_that_is_none() -> None:
+    value = {"a": [1.5, float("nan")], "b": {"c": (float("inf"), None, True, "NaN")}}
+    assert json.loads(strict_json(value)) == {
+        "a": [1.5, None],
+        "b": {"c": [None, None, True, "NaN"]},
+    }

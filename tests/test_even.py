@@ -95,3 +95,104 @@ def test_a_drifting_rate_is_followed() -> None:
     runs = place(Even(64), stamps)
     assert not [run for run in runs if run.lost]
     assert (together(runs) == stamps).all()
+
+
+def fives(stamps: np.ndarray) -> tuple[int, ...]:
+    """Return where to cut so that they come five at a time."""
+    return tuple(range(5, len(stamps), 5))
+
+
+def gaps(even: Even, stamps: np.ndarray) -> int:
+    """Return how many gaps a reader finds, who takes 1.5 periods of the stated rate for one."""
+    found, last = 0, None
+    for part in np.split(stamps, fives(stamps)):
+        for run in even.push(part):
+            times = run.times if last is None else np.concatenate([[last], run.times])
+            found += int((np.diff(times) > 1.5 * NS / even.rate).sum())
+            last = int(run.times[-1])
+    return found
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([25.0, 64.0, 130.0]),
+    st.floats(0, 0.4),
+    st.sampled_from(["normal", "uniform", "late"]),
+)
+def test_even_samples_of_no_stated_rate_may_jitter(
+    seed: int, rate: float, size: float, law: str
+) -> None:
+    rng, n = np.random.default_rng(seed), int(40 * rate)
+    noise = {
+        "normal": rng.normal(0, size, n),
+        "uniform": rng.uniform(-size, size, n),
+        "late": rng.exponential(size, n),
+    }[law]
+    even, stamps = Even(0.0), grid(n, rate) + np.rint(noise * NS / rate).astype(np.int64)
+    if law == "late":
+        stamps = np.maximum.accumulate(stamps)
+    assert gaps(even, stamps) == 0
+    assert even.rate <= rate * 1.1
+
+
+def test_their_missing_samples_are_counted_too() -> None:
+    rng = np.random.default_rng(5)
+    whole = grid(2000, 64) + rng.normal(0, 3e5, 2000).astype(np.int64)
+    stamps = np.delete(whole, [200, 700, *range(1200, 1230)])
+    runs = place(Even(0.0), stamps, fives(stamps))
+    assert [run.lost for run in runs if run.lost] == [1, 1, 30]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([25.0, 64.0]),
+    st.floats(0.2, 0.5),
+    st.sampled_from([0, 3, 40]),
+)
+def test_truly_irregular_stamps_are_believed(
+    seed: int, rate: float, size: float, missing: int
+) -> None:
+    rng, n = np.random.default_rng(seed), int(30 * rate)
+    steps = rng.uniform(1 - size, 1 + size, n)
+    stamps = 10**15 + np.rint(np.cumsum(steps) * NS / rate).astype(np.int64)
+    stamps = np.delete(stamps, range(300, 300 + missing))
+    even = Even(0.0)
+    runs = place(even, stamps, fives(stamps))
+    if not (together(runs) == stamps).all():
+        return  # once in a while such a walk looks like jitter
+    lost = [run.lost for run in runs if run.lost]
+    assert len(lost) == (1 if missing else 0)
+    assert not missing or lost[0] == pytest.approx(missing, abs=2 + 0.3 * missing)
+
+
+def test_irregular_stamps_hardly_ever_pass_for_even_ones() -> None:
+    rng = np.random.default_rng(2)
+    passed = 0
+    for _ in range(100):
+        stamps = 10**15 + np.rint(np.cumsum(rng.uniform(0.5, 1.5, 200)) * NS / 64).astype(np.int64)
+        passed += int((together(place(Even(0.0), stamps)) == stamps).all())
+    assert passed > 90
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(20, 100),
+    st.integers(0, 30),
+    st.lists(st.integers(0, 1500), max_size=6),
+)
+def test_a_backlog_was_taken_evenly_and_its_loss_is_counted(
+    seed: int, frozen: int, lost: int, cuts: list[int]
+) -> None:
+    """A sender stands still, then sends what has come up, stamped as it is sent."""
+    rng = np.random.default_rng(seed)
+    true = grid(1500, 64)
+    stamps = true + rng.normal(0, 2e5, 1500).astype(np.int64)
+    stamps[800 : 800 + frozen] = stamps[800 + frozen] - np.arange(frozen, 0, -1) * 20_000
+    kept = np.delete(np.arange(1500), range(800, 800 + min(lost, frozen - 1)))
+    more = tuple(min(c, len(kept)) for c in cuts)
+    runs = place(Even(64.0), stamps[kept], fives(kept) + more)
+    assert sum(run.lost for run in runs) == 1500 - len(kept)
+    assert np.abs(together(runs) - true[kept]).max() < 0.5 * NS / 64

@@ -18,6 +18,7 @@ from innpar.devices.muse import (
     CONTROL,
     OPTODES,
     SERVICE,
+    TELEMETRY,
     MuseStream,
     Optodes,
     build,
@@ -52,9 +53,19 @@ def test_commands() -> None:
     assert command("v1") == bytes.fromhex("0376310a")
 
 
+def test_the_battery_is_told() -> None:
+    stream, heard = MuseStream("m"), Heard()
+    for k, level in enumerate((0xA6B4, 0xA6B0, 0xA400, 0xFFFF)):
+        raw = bytes([0, k]) + level.to_bytes(2, "big") + bytes.fromhex("06b0 0fff 001c") + bytes(10)
+        heard.take(stream.push("telemetry", START + k * 10 * NS, raw))
+    assert [e.detail for e in heard.told("battery")] == [{"percent": p} for p in (83, 82, 100)]
+    with pytest.raises(BadPacket, match="telemetry has at least 10 bytes, not 9"):
+        stream.push("telemetry", START, bytes(9))
+
+
 def test_random_bytes() -> None:
     stream = MuseStream("m")
-    assert 0 < survives(stream, CHANNELS, 22) < FUZZ
+    assert 0 < survives(stream, (*CHANNELS, "telemetry"), 22) < FUZZ
     rng = np.random.default_rng(5)
     for k in range(FUZZ):
         channel = CHANNELS[int(rng.integers(3))]
@@ -163,7 +174,7 @@ class Headband(Simple):
     """Sends light once it has been given a preset that it knows, and started."""
 
     def __init__(self, knows: str) -> None:
-        light = [Characteristic(uuid, ("notify",)) for uuid in OPTODES]
+        light = [Characteristic(uuid, ("notify",)) for uuid in (*OPTODES, *TELEMETRY)]
         control = Characteristic(CONTROL, ("write-without-response", "notify"))
         super().__init__("Muse-4A2B", {SERVICE: [control, *light]}, advertised=("fe8d",))
         self.knows, self.chosen, self.on, self.number = knows, "", False, 0
@@ -192,6 +203,8 @@ async def test_over_the_air_with_lost_notifications(preset: str) -> None:
     async def send() -> None:
         while True:
             await clock.sleep_until(clock.now() + BATCH)
+            for uuid in TELEMETRY:  # which is no sign of light
+                headband.post(uuid, bytes([0, 1, 0x80, 0]) + bytes(16))
             while headband.on and begun + headband.number * BATCH < clock.now():
                 n = headband.number
                 headband.number += 1
@@ -212,6 +225,7 @@ async def test_over_the_air_with_lost_notifications(preset: str) -> None:
     numbers = heard.data[:, 0] / 4
     assert numbers[-1] - numbers[0] + 1 == heard.samples + 18 or preset == "p60"
     assert len(heard.told("notice")) == (preset == "p60")
+    assert [e.detail for e in heard.told("battery")] == [{"percent": 64}]
     texts = [data[1:-1].decode() for _, data in headband.written]
     assert texts[:3] == ["h", "p50", "d"]
     assert "k" in texts

@@ -33,7 +33,7 @@ def test_every_truncation_is_refused(size: int) -> None:
 
 
 def test_random_bytes() -> None:
-    assert 0 < survives(NoninStream("n"), (CHANNEL,), 54) <= FUZZ
+    assert 0 < survives(NoninStream("n"), (CHANNEL, "oximetry"), 54) <= FUZZ
     stream, rng = NoninStream("n"), np.random.default_rng(2)
     for k in range(FUZZ):
         stream.push(CHANNEL, START + k * NS // 3, b"\x35" + rng.bytes(52))
@@ -66,8 +66,27 @@ def test_a_counter_that_begins_anew_is_a_gap_of_unknown_size() -> None:
     assert heard.samples == 90 * 25
 
 
+def reading(state: int, spo2: int = 98, pulse: int = 61) -> bytes:
+    return bytes([10, state, 29, 3, 0xE8, 0, 7, spo2, *pulse.to_bytes(2, "big")])
+
+
+def test_what_it_tells_beside_the_light() -> None:
+    stream, heard = NoninStream("n"), Heard()
+    for k, raw in enumerate([reading(0x08, 127, 511), reading(0x10), reading(0x30), reading(0x30)]):
+        heard.take(stream.push("oximetry", START + 6 * k * NS, raw))
+    assert [e.detail["worn"] for e in heard.told("wear")] == [False, True]
+    assert [e.detail for e in heard.told("vitals")] == [{"hr": 61, "spo2": 98}]
+    (notice,) = heard.told("notice")
+    assert "batteries are low" in notice.detail["text"]
+    for raw in (b"", reading(0x10)[:-1], reading(0x10) + b"\0"):
+        with pytest.raises(BadPacket, match="10 bytes and says so"):
+            stream.push("oximetry", START, raw)
+    assert stream.bad == 3
+
+
 def test_decode() -> None:
     found = list(decode("nonin", [packet(k).hex() for k in (0, 1, 3)] + ["35"]))
     assert len([r for r in found if "pleth" in r]) == 75
     assert [r["lost"] for r in found if r.get("event") == "gap"] == [25]
+    assert next(decode("nonin", ["oximetry " + reading(0x10).hex()]))["worn"] is True
     assert "says so" in next(r["error"] for r in found if "error" in r)

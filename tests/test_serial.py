@@ -170,6 +170,19 @@ def test_contec_without_a_pulse() -> None:
     assert parser.skipped == 5
 
 
+def test_contec_tells_of_the_finger_and_its_numbers() -> None:
+    stream, heard = ContecStream("c"), Heard()
+    for k in range(1200):
+        state = 0xE2 if k < 60 else 0xE1 if k < 120 else 0xE0
+        raw = frame(k % 100, state, 70 + k // 600, 97 if k < 1100 else 127)
+        heard.take(stream.push(CHANNEL, START + k * NS // 60, raw))
+    assert [e.detail for e in heard.told("wear")] == [{"worn": False}, {"worn": True}]
+    assert [e.detail["hr"] for e in heard.told("vitals")] == [70, 71, 71]
+    assert [e.detail["spo2"] for e in heard.told("vitals")] == [97, 97, None]
+    assert contec.parse(frame(50, pulse=2)).pulse is None
+    assert contec.parse(frame(50, 0xE1, 72)) == contec.parse(frame(9, 0xE1, 80))
+
+
 def test_contec_stream_and_decode() -> None:
     stream, heard = ContecStream("c"), Heard()
     for k in range(600):
@@ -177,7 +190,7 @@ def test_contec_stream_and_decode() -> None:
     assert heard.data[:, 0].tolist() == [k % 100 for k in range(600)]
     assert {(c.channels, c.rate) for c in heard.chunks} == {(("pleth",), 60.0)}
     found = list(decode("contec", [frame(10).hex(), frame(20).hex(), "ff"]))
-    assert [r.get("pleth") for r in found] == [10, 20, None]
+    assert [r.get("pleth") for r in found if "event" not in r] == [10, 20, None]
     found = list(decode("serial?rate=100", [f"{k}\n".encode().hex() for k in range(5)]))
     assert [r["ppg0"] for r in found] == [1, 2, 3, 4]
 

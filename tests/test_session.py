@@ -366,7 +366,10 @@ def test_samples_come_back_bit_for_bit(chunk: Chunk) -> None:
 @given(
     st.integers(-(2**62), 2**62),
     st.dictionaries(
-        st.text(), st.one_of(st.none(), st.booleans(), st.floats(allow_nan=False), st.text())
+        st.text(),
+        st.one_of(
+            st.none(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False), st.text()
+        ),
     ),
 )
 def test_events_come_back(start: int, detail: dict[str, object]) -> None:

@@ -6,7 +6,6 @@ of physiological data. Clin Neurophysiol 2003. doi:10.1016/S1388-2457(03)00123-8
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from ...devices import NS, Event
 from ...devices.session_read import SessionFile
+from ...devices.strict import strict_json
 from ..payload import iso
 from .content import UNITS, Placed, events_of, known_of, placed, plain
 from .formats import missing
@@ -166,7 +166,7 @@ def _notes(place: Placed, events: Sequence[Event], filled: int) -> list[tuple[fl
     notes = []
     for event in events:
         if place.holds(event.start) and event.kind != "connected":
-            detail = json.dumps(dict(event.detail), ensure_ascii=False)
+            detail = strict_json(event.detail, ensure_ascii=False)
             at = place.within(event.start)
             outside = "" if at == event.start else f" (at {iso(event.start)}, without samples)"
             notes.append(((at - start) / NS, f"{event.kind} {detail}{outside}"))

@@ -7,7 +7,6 @@ two. A record's own header says how exact its values and times are.
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from ...devices import NS, Event
 from ...devices.session_items import BEATS, Topic, from_json
 from ...devices.session_look import source_of
 from ...devices.session_read import SessionFile
+from ...devices.strict import strict_json
 from .content import UNITS, Beat, Placed, Segment, events_of, known_of, placed, plain
 from .formats import missing
 
@@ -98,7 +98,7 @@ def _note(event: Event) -> str:
     if event.kind == "marker":
         text = f"marker: {event.detail.get('text', '')}"
     else:
-        text = f"{event.kind} {json.dumps(dict(event.detail))}"
+        text = f"{event.kind} {strict_json(event.detail)}"
     return text.encode("ascii", "backslashreplace").decode()[:_LONGEST_NOTE]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ...devices import NS, Chunk, Event
 from ...devices.session_read import SessionFile
+from ...devices.strict import strict_json
 from .content import ESTIMATE, Beat, contents, estimate
 
 TIMES = ("time", "start", "end")
@@ -62,7 +62,7 @@ def pieces(file: SessionFile) -> Iterator[Piece]:
         if isinstance(item, Chunk):
             yield _samples(f"{item.device}-{item.signal}", item)
         elif isinstance(item, Event):
-            detail = json.dumps(dict(item.detail), ensure_ascii=False)
+            detail = strict_json(item.detail, ensure_ascii=False)
             told = (item.start, item.end, item.kind, detail)
             yield _row(f"{item.device}-events", EVENT_COLUMNS, told)
             if item.kind == "marker":

@@ -6,7 +6,6 @@ markers. Format: https://github.com/sccn/xdf/wiki/Specifications
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from ...devices import NS, Chunk, Event
 from ...devices.session_read import SessionFile
+from ...devices.strict import strict_json
 from ..resample import HOLE
 from .content import UNITS, Beat, beginning, contents, known_of, sampled
 
@@ -111,7 +111,7 @@ class _Writer:
 
     def event(self, event: Event, about: dict[str, object]) -> None:
         told = {"kind": event.kind, "end": (event.end - self._zero) / NS, **event.detail}
-        texts = [("events", "Events", json.dumps(told, ensure_ascii=False))]
+        texts = [("events", "Events", strict_json(told, ensure_ascii=False))]
         if event.kind == "marker":
             texts.append(("markers", "Markers", str(event.detail.get("text", ""))))
         stamp = (event.start - self._zero) / NS

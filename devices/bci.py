@@ -1,0 +1,167 @@
+"""The BCI protocol of fingertip oximeters: packets out of bytes that are cut anyhow. Pure.
+
+Version 1.2 sends five bytes a sample, of which only the first has its top bit set. Version 1.5
+sends twenty: a mark, an index, state, SpO2, pulse, waveform, counts, battery, rate, sum.
+
+What the index and the state of version 1.5 mean is the reading of a public decoder
+(``berry_protocol.py``, "Berry Protocol V1.5"): the index runs from 0 to 255 and begins again, and
+the state's lowest bits say that the probe is off (1) and that there is no finger (2). No device has
+been met. The same decoder takes an index of ``S`` or ``H`` for a version; so does a packet with
+that number look, so here it must also be text.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+
+RATES = (50, 100, 200)
+"""What version 1.5 can be set to beside one a second, which shows no pulse."""
+
+INDICES = 256
+"""For how many packets of version 1.5 there is an index."""
+
+OFF, NO_FINGER = 1, 2
+"""Bits of version 1.5's state."""
+
+MARK = b"\xff\xaa"
+SIZE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One packet.
+
+    Attributes:
+        pleth: Waveform, 1 to 100; NaN where there is none.
+        adc: Raw counts; None in version 1.2.
+        rate: Packets a second; None in version 1.2, where they are 100.
+        spo2: Percent, None where not known.
+        pulse: Beats a minute, None where not known.
+        worn: Whether there is a finger; None where the packet does not say.
+        battery: Percent; None in version 1.2.
+        index: 0 to 255, said to count; None in version 1.2.
+    """
+
+    pleth: float
+    adc: int | None
+    rate: int | None
+    spo2: int | None
+    pulse: int | None
+    worn: bool | None
+    battery: int | None = None
+    index: int | None = None
+
+
+class Parser:
+    """Finds packets in a stream of bytes that is cut anyhow.
+
+    Attributes:
+        skipped: Bytes that belong to no whole packet.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._long = False  # version 1.5: its mark cannot occur in version 1.2
+        self._short = False  # version 1.2: two packets have followed on each other
+        self._checked = False
+        self.skipped = 0
+
+    def due(self, raw: bytes) -> int:
+        """Return about how many packets these bytes would complete."""
+        data = self._rest + raw
+        return len(data) // (SIZE if self._long or MARK in data else 5)
+
+    def push(self, raw: bytes) -> list[Reading]:
+        """Take bytes; return the packets that they complete."""
+        data, self._rest = self._rest + raw, b""
+        self._long |= MARK in data
+        return self._longs(data, len(raw)) if self._long else self._shorts(data)
+
+    def _longs(self, data: bytes, whole: int) -> list[Reading]:
+        """Read packets of version 1.5 and keep the beginning of one."""
+        found: list[Reading] = []
+        while (at := data.find(MARK)) >= 0 and len(data) >= at + SIZE:
+            self.skipped += at
+            packet = data[at : at + SIZE]
+            # One in 256 torn packets sums rightly with the beginning of the next, which then does
+            # so whole.
+            inner = data.find(MARK, at + 2, at + SIZE)
+            right = _sums(packet) and not (inner >= 0 and _sums(data[inner : inner + SIZE]))
+            # Some devices are said to sum wrongly: then only a whole notification is believed.
+            if right or (not self._checked and len(data) == whole == SIZE):
+                self._checked |= right
+                reading = parse_long(packet)
+                found += [] if reading is None else [reading]
+                data = data[at + SIZE :]
+            else:
+                self.skipped += 2
+                data = data[at + 2 :]
+        keep = at if at >= 0 else len(data) - data.endswith(MARK[:1])
+        self.skipped += keep
+        self._rest = data[keep:]
+        return found
+
+    def _shorts(self, data: bytes) -> list[Reading]:
+        """Read packets of version 1.2 and keep the beginning of one."""
+        found: list[Reading] = []
+        at = 0
+        while at < len(data):
+            packet = data[at : at + 5]
+            ends = next((i for i in range(1, len(packet)) if packet[i] & 0x80), len(packet))
+            if packet[0] & 0x80 and ends == 5 and self._believe(data, at + 5):
+                found.append(parse_short(packet))
+            elif packet[0] & 0x80 and at + ends == len(data):
+                self._rest = packet
+                break
+            else:
+                ends = ends if packet[0] & 0x80 else 1
+                self.skipped += ends
+            at += ends
+        return found
+
+    def _believe(self, data: bytes, after: int) -> bool:
+        """Whether a packet of version 1.2 is one: the first only where the next begins after it.
+
+        A stream of version 1.5 that was joined halfway may look like one.
+        """
+        self._short |= data[after : after + 1] >= b"\x80"
+        return self._short
+
+
+def _sums(packet: bytes) -> bool:
+    return len(packet) == SIZE and sum(packet[:-1]) & 0xFF == packet[-1]
+
+
+def parse_short(packet: bytes) -> Reading:
+    """Read five bytes of version 1.2."""
+    state, pleth, bar, low, spo2 = packet
+    pulse = (bar & 0x40) << 1 | low & 0x7F
+    there = not (state & 0x20 or bar & 0x10)
+    return Reading(
+        float(pleth) if 0 < pleth <= 100 and there else math.nan,
+        None,
+        None,
+        None if spo2 == 0x7F else spo2,
+        None if pulse == 0xFF else pulse,
+        there,
+    )
+
+
+def parse_long(packet: bytes) -> Reading | None:
+    """Read twenty bytes of version 1.5; None for those that tell a version."""
+    text, _, rest = packet[3:18].partition(b"\0")
+    if packet[2:3] in (b"S", b"H") and not any(rest) and all(0x20 <= c < 0x7F for c in text):
+        return None
+    pleth, adc, _, rate = struct.unpack_from("<BiBB", packet, 12)
+    return Reading(
+        float(pleth) if 1 <= pleth <= 100 else math.nan,
+        adc,
+        rate,
+        packet[5] if 0 < packet[5] <= 100 else None,
+        packet[7] or None if packet[7] != 0xFF else None,
+        not packet[3] & (OFF | NO_FINGER),
+        min(packet[17] & 0x7F, 100),
+        packet[2],
+    )

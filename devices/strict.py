@@ -1,0 +1,24 @@
+"""JSON that every reader can read: it knows neither NaN nor infinity."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """Return a value of mappings, lists and scalars with None for what is no finite number."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def strict_json(value: Any, **options: Any) -> str:
+    """Return JSON as `json.dumps` does with these options, with null for NaN and infinity."""
+    return json.dumps(plain(value), allow_nan=False, **options)

@@ -1,0 +1,21 @@
+"""What a run shows and counts of what happened."""
+
+from __future__ import annotations
+
+import pytest
+
+from innpar.devices import NS, Event
+from innpar.stream.outcome import Outcome
+from innpar.stream.terminal import tell
+
+
+@pytest.mark.parametrize(
+    ("signal", "counts"), [({}, 1), ({"signal": "ppg"}, 1), ({"signal": "acc"}, 0)]
+)
+def test_only_a_gap_in_the_light_is_shown_and_counted(signal: dict[str, str], counts: int) -> None:
+    """A lost datagram of an EmotiBit tears a hole into its acceleration, too."""
+    gap = Event("d", "gap", NS, 3 * NS, {"why": "samples did not arrive", "lost": 49, **signal})
+    outcome = Outcome()
+    outcome.add(gap)
+    assert outcome.gaps == counts
+    assert (tell(gap) is not None) == bool(counts)
