@@ -12,6 +12,7 @@ from .base import (
     NotFound,
     Refused,
     Tap,
+    by_clock,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "NotFound",
     "Refused",
     "Tap",
+    "by_clock",
 ]

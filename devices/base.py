@@ -157,6 +157,16 @@ class Device(Protocol):
         ...
 
 
+def by_clock(device: Device) -> bool:
+    """Whether a device's time is the host's, so that it can neither wait nor be made to.
+
+    So is what is live, and what acts as if it were: a virtual radio, a simulation at the speed of
+    time. A recording or a faster simulation waits without changing what happened. A device that
+    is not plain from its `source` says so itself, with an attribute ``by_clock``.
+    """
+    return bool(getattr(device, "by_clock", device.source != "replay"))
+
+
 class DeviceError(Exception):
     """Base of what can go wrong with a device; the message ends with what to do next.
 

@@ -55,6 +55,9 @@ class Lsl:
         polarity: As of `Device`; a stream does not tell.
         site: As of `Device`.
         wait: Seconds to look for it on entering.
+
+    Attributes:
+        origin: What its sender says of its samples once found: ``live``, ``replay``, ``simulated``.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Lsl:
         self._site = site
         self._id = identity or (slug(f"lsl-{named}") if named else None)
         self._name = ""
+        self.origin = "live"
 
     @property
     def id(self) -> str:
@@ -122,7 +126,7 @@ class Lsl:
                     f"the LSL stream {self._shown} answers but cannot be opened: let TCP "
                     "16572-16604 through the sending computer's firewall, or start its program anew"
                 )
-            self._name = found.name
+            self._name, self.origin = found.name, found.origin or "live"
             columns = choose(found, self.channel)
             yield await stack.enter_async_context(
                 aclosing(self._items(inbox, found, columns, clock, tap))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
@@ -15,8 +16,18 @@ from .options import Options, slug
 from .pace import REAL_TIME, Pace, Pacer
 from .redecode import redecoded
 from .session_items import EVENTS, Frame, Topic
-from .session_look import LASTING, about, devices_in, entry_of, extent, told_of
+from .session_look import (
+    SIMULATED,
+    about,
+    devices_in,
+    entry_of,
+    extent,
+    origin_of,
+    running,
+    told_of,
+)
 from .session_read import SessionFile
+from .session_standing import Standing, held
 
 OPTIONS = {
     "device": "which of the recorded devices",
@@ -27,7 +38,9 @@ OPTIONS = {
     "cuffs": "off to leave out the recorded cuff readings",
     "id": "another name than the recorded one",
 }
+NOBODY = "this is a recording of a simulated wearer, not of a person"
 ALWAYS = 2**63 - 1
+LOOPS = dict.fromkeys(("on", "yes", "true")) | dict.fromkeys(("off", "no", "false"), 1)
 PAUSE = 2 * NS
 """Between two rounds of a loop."""
 
@@ -42,7 +55,9 @@ class Session:
         id: Name in topics.
         polarity: As recorded.
         site: As recorded.
-        simulated: Whether nobody wore it; said once, ahead of everything.
+        origin: What was recorded in the first place; where nobody wore it, that is said ahead of
+            everything.
+        require_calibration: Whether the run gave no pressures before a cuff reading.
         first: Time of the first PPG sample, ns since the Unix epoch.
         last: Time of the last one.
         begin: ns since the Unix epoch; what lies before is left out.
@@ -59,7 +74,8 @@ class Session:
     id: str
     polarity: Literal[-1, 0, 1]
     site: str
-    simulated: bool
+    origin: str
+    require_calibration: bool
     first: int
     last: int
     begin: int = 0
@@ -73,6 +89,11 @@ class Session:
     @property
     def source(self) -> Source:
         return "replay"
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nobody wore it."""
+        return self.origin == SIMULATED
 
     @asynccontextmanager
     async def open(
@@ -106,9 +127,9 @@ class Session:
 
     def _once(self) -> Iterator[Chunk | Event]:
         with SessionFile(self.path, self.seen) as file:
-            if self.simulated and not self.begin:
-                text = "this is a recording of a simulated wearer, not of a person"
-                yield Event(self.recorded, "notice", self.first, self.first, {"text": text})
+            if self.simulated:
+                at = max(self.first, self.begin)
+                yield Event(self.recorded, "notice", at, at, {"text": NOBODY})
             # Decoding has a memory, so that it begins where the recording does.
             places = range(len(file.blocks)) if self.redecode else self._places(file)
             entries = _entries(file, self.recorded, places)
@@ -117,10 +138,14 @@ class Session:
                 if self.redecode
                 else (item for item in entries if not isinstance(item, Frame))
             )
+            # What a replay that was recorded had said ahead is said anew.
+            items = (
+                i for i in items if not (isinstance(i, Event) and i.detail == {"text": NOBODY})
+            )
             if not self.cuffs:
                 items = (i for i in items if not (isinstance(i, Event) and i.kind == "cuff"))
             whole = self.begin <= self.first and self.end == ALWAYS
-            yield from items if whole else self._within(items)
+            yield from items if whole else self._within(items, self._standing(file))
             if trouble := told_of(file):
                 yield Event(self.recorded, "notice", self.last, self.last, {"text": trouble})
 
@@ -133,17 +158,17 @@ class Session:
         told = file.holding(file.numbers(str(Topic(self.recorded, EVENTS))))
         return [*(place for place in told if place < start), *range(start, len(file.blocks))]
 
-    def _within(self, items: Iterator[Chunk | Event]) -> Iterator[Chunk | Event]:
+    def _standing(self, file: SessionFile) -> Standing:
+        from_before = self.cuffs and self.begin > self.first
+        return Standing(self.begin, held(file, self.recorded, self.begin) if from_before else None)
+
+    def _within(
+        self, items: Iterator[Chunk | Event], standing: Standing
+    ) -> Iterator[Chunk | Event]:
         """Yield what lies between `begin` and `end`, after what was true when that began."""
-        state: dict[str, Event] = {}
         for item in items:
             if isinstance(item, Event):
-                if item.start < self.begin:
-                    if item.kind in LASTING:
-                        state.pop(item.kind, None)  # the newest is the last
-                        state[item.kind] = item
-                    continue
-                if item.start >= self.end:
+                if standing.takes(item) or item.start >= self.end:
                     continue
             else:
                 past = len(item) and int(item.times.min()) >= self.end
@@ -153,8 +178,7 @@ class Session:
                 if not inside.any():
                     continue
                 item = replace(item, times=item.times[inside], data=item.data[inside])
-            yield from state.values()
-            state.clear()
+            yield from standing.due()
             yield item
 
 
@@ -197,7 +221,7 @@ def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME)
         device = _chosen(file, given.text("device"))
         try:
             first, last = extent(file, device)
-            noted = about(file, device)
+            noted, steered = about(file, device), running(file).get("configuration", {})
         except BadPacket as bad:
             raise Refused(f"{path}: {bad}; see `innpar-stream session verify {path}`") from None
     lasts = (last - first) / NS
@@ -210,7 +234,9 @@ def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME)
         id=given.identity(device),
         polarity=cast(Literal[-1, 0, 1], polarity if polarity in (-1, 0, 1) else 0),
         site=str(noted.get("site", "unknown")),
-        simulated=noted.get("source") == "simulated",
+        origin=origin_of(noted),
+        require_calibration=noted.get("require_calibration", steered.get("require_calibration"))
+        is True,
         first=first,
         last=last,
         begin=first + round(begin * NS) if begin else 0,
@@ -225,9 +251,11 @@ def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME)
 
 def _rounds(given: Options) -> int | None:
     written = (given.text("loop") or "off").lower()
-    if written.isdigit() and int(written) > 1:
-        return int(written)
-    return None if given.flag("loop", False) else 1
+    if written in LOOPS:
+        return LOOPS[written]
+    if re.fullmatch(r"0*[1-9][0-9]*", written) is None:
+        raise Refused(f"replay: loop is on, off or how many times it is played, not {written!r}")
+    return int(written)
 
 
 def _chosen(file: SessionFile, wanted: str | None) -> str:
@@ -239,7 +267,7 @@ def _chosen(file: SessionFile, wanted: str | None) -> str:
         raise NotFound(f"{file.path}: no device is called {wanted!r} in it; there is: {listed}")
     if wanted is None and len(there) > 1:
         raise Refused(
-            f"{file.path}: several devices were recorded; say which, as in "
-            f"replay:{file.path}?device={there[0]}; there are: {listed}"
+            f"{file.path}: several devices were recorded; say which: replay --only {there[0]}, "
+            f"or --device 'replay:{file.path}?device={there[0]}'; there are: {listed}"
         )
     return there[0] if wanted is None else slug(wanted)

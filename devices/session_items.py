@@ -3,11 +3,12 @@
 A file's channels are named ``DEVICE/…``::
 
     run             JSON   what was running: version, configuration, model
-    DEVICE/about    JSON   source, polarity, site, and the name it was asked for by
+    DEVICE/about    JSON   source and origin, polarity, site, and what steered its run
     DEVICE/raw/…    bytes  what the device delivered, before decoding, by characteristic
     DEVICE/ppg      samples, likewise acc and abp
     DEVICE/events   JSON   gaps, cuff readings, markers, …
     DEVICE/beats    JSON   what was published
+    DEVICE/learnt   JSON   cuff readings as they took effect, with what was learnt from them
 
 Samples are a header (`_HEADER`: type of the numbers, columns, rows, rate in Hz), the rows' times as
 int64 ns, each less the one before it (the first counts from the Unix epoch), then column after
@@ -31,7 +32,7 @@ SAMPLES, JSON, BYTES = "innpar-samples", "json", "application/octet-stream"
 """Encodings of a message."""
 
 RUN = "run"
-ABOUT, EVENTS, BEATS, RAW = "about", "events", "beats", "raw"
+ABOUT, EVENTS, BEATS, RAW, LEARNT = "about", "events", "beats", "raw", "learnt"
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
 KINDS = frozenset(get_args(EventKind))
 
@@ -44,7 +45,7 @@ class Topic(NamedTuple):
 
     Attributes:
         device: Id of the device; empty for `RUN`.
-        what: ``about``, ``events``, ``beats``, ``raw`` or a signal.
+        what: ``about``, ``events``, ``beats``, ``raw``, ``learnt`` or a signal.
         rest: Which characteristic of ``raw``.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .base import Chunk, Event, Refused
@@ -21,6 +22,9 @@ from .session_read import Message, SessionFile
 
 LASTING = ("connected", "wear", "motion", "posture")
 """Events that still hold for what comes long after them, in the order in which they were told."""
+
+
+SIMULATED = "simulated"
 
 
 def entry_of(
@@ -66,10 +70,35 @@ def devices_in(file: SessionFile) -> list[str]:
 def about(file: SessionFile, device: str) -> dict[str, Any]:
     """Return what was noted of a device when it was opened; empty where that is lost."""
     numbers = file.numbers(str(Topic(device, ABOUT)))
+    known: dict[str, Any] = {}
     for message in file.messages(file.holding(numbers)):
         if message.channel in numbers:
-            return from_json(message.data)
-    return {}
+            known = together(known, from_json(message.data))
+    return known
+
+
+def together(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of a device that was opened again: the first, but who wore it.
+
+    What is simulated in part is taken for nobody's.
+    """
+    if not known:
+        return more
+    return known | {"origin": SIMULATED} if origin_of(more) == SIMULATED else known
+
+
+def source_of(known: Mapping[str, Any]) -> str:
+    """Return what to call the source of what was recorded, by what was noted of the device.
+
+    A replay of a simulated wearer is simulated, however often it was recorded again.
+    """
+    origin, source = origin_of(known), str(known.get("source", "unknown"))
+    return source if origin == "live" else origin
+
+
+def origin_of(known: Mapping[str, Any]) -> str:
+    """Return what was recorded in the first place: ``live``, ``simulated`` or another's file."""
+    return str(known.get("origin", known.get("source", "unknown")))
 
 
 def running(file: SessionFile) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from .base import BadPacket, NotFound, Refused
+from .formats.rows import GZIP, unpack_first
 from .session_write import MAGIC
 
 LONGEST = 64 << 20
@@ -110,7 +111,10 @@ class SessionFile:
 
     def _look(self) -> None:
         self.size = os.fstat(self._file.fileno()).st_size
-        if self._at(0, len(MAGIC)) != MAGIC:
+        head = self._at(0, len(MAGIC))
+        if head.startswith(GZIP):
+            raise unpack_first(self.path)
+        if head != MAGIC:
             raise Refused(f"{self.path}: this is no session file; is it the right one?")
         like = self.like
         if like is not None and like.size == self.size:

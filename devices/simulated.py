@@ -88,6 +88,11 @@ class Simulated:
         return "simulated"
 
     @property
+    def by_clock(self) -> bool:
+        """Whether its time is the host's; see `by_clock` of the vocabulary."""
+        return self.pace.speed == 1 and self.start is None
+
+    @property
     def polarity(self) -> Literal[-1]:
         return -1
 

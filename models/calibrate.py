@@ -41,6 +41,7 @@ _HEART_RATE = FEATURES.index("heart_rate")
 _SHAPE = slice(FEATURES.index("skewness"), None)
 _LEAST_PULSE = 10.0  # mmHg; a flatter reconstruction says nothing of the scale
 _SCALES = (0.5, 2.0)
+_LEAST = 1e-3  # the same where any scale may be right, in the waves' unit
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ class Tables:
         try:
             if tuple(intervals["difficulty"]) != DIFFICULTY:
                 raise ValueError("another measure of difficulty")
+            if not 0.0 < float(intervals["level"]) < 1.0:
+                raise ValueError(f"a level of {intervals['level']}")
             tables = cls(
                 float(calibration["pull"]),
                 float(calibration["fade_seconds"]),
@@ -139,7 +142,9 @@ class Affine:
         return np.asarray(self.scale * wave + self.offset)
 
     @classmethod
-    def to_reading(cls, sbp: float, dbp: float, waves: Floats, heart_rate: Floats) -> Affine:
+    def to_reading(
+        cls, sbp: float, dbp: float, waves: Floats, heart_rate: Floats, *, any_scale: bool = False
+    ) -> Affine:
         """Return the map by which waves from before a reading agree with it.
 
         Args:
@@ -147,12 +152,17 @@ class Affine:
             dbp: Reading, mmHg.
             waves: (n, samples) mmHg, the exact part of each.
             heart_rate: (n,) a minute.
+            any_scale: The waves' scale is guessed, or they have no unit yet; else a map that
+                scales by far more or less than one is not believed.
         """
         from .reference import wave_pressures
 
         high, low, _ = np.median(wave_pressures(waves, heart_rate, RATE), axis=0)
-        scale = (sbp - dbp) / max(float(high - low), _LEAST_PULSE)
-        scale = min(max(scale, _SCALES[0]), _SCALES[1])
+        if any_scale:
+            scale = (sbp - dbp) / max(float(high - low), _LEAST)
+        else:
+            scale = (sbp - dbp) / max(float(high - low), _LEAST_PULSE)
+            scale = min(max(scale, _SCALES[0]), _SCALES[1])
         return cls(scale, dbp - scale * float(low))
 
 
@@ -180,7 +190,15 @@ class Calibration:
         """Return the network's context (n, len(CONTEXT)) for windows with features `now` (n, K)."""
         return context(now, self.at_cuff, self.sbp, self.dbp, seconds)
 
-    def anchored(self, told: Waves, alone: Waves, heart_rate: Floats, drop: int) -> Calibration:
+    def anchored(
+        self,
+        told: Waves,
+        alone: Waves,
+        heart_rate: Floats,
+        drop: int,
+        *,
+        any_scale: bool = False,
+    ) -> Calibration:
         """Return this calibration with its maps.
 
         Args:
@@ -189,10 +207,14 @@ class Calibration:
             alone: (n, window) mmHg, what it makes of it without a context.
             heart_rate: (n,) a minute.
             drop: Samples at either end of a wave that are not exact.
+            any_scale: As of `Affine.to_reading`.
         """
         inner = slice(drop, told.shape[1] - drop)
         exact = [np.asarray(waves, dtype=np.float64)[:, inner] for waves in (told, alone)]
-        maps = [Affine.to_reading(self.sbp, self.dbp, waves, heart_rate) for waves in exact]
+        maps = [
+            Affine.to_reading(self.sbp, self.dbp, waves, heart_rate, any_scale=any_scale)
+            for waves in exact
+        ]
         level = maps[0].scale * float(np.median(exact[0].mean(axis=1))) + maps[0].offset
         return dataclasses.replace(self, told=maps[0], alone=maps[1], level=level)
 

@@ -41,7 +41,7 @@ from .sampling import (
     raw_buffers,
     window_features,
 )
-from .settings import TrainConfig
+from .settings import Intervals, TrainConfig
 from .train import Trainer
 from .validate import network_waves
 
@@ -49,14 +49,20 @@ log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 
-PULL, FADE_SECONDS, SMOOTH_SECONDS, LEVEL = 0.85, 1800.0, 10.0, 0.9
+PULL, FADE_SECONDS, SMOOTH_SECONDS = 0.85, 1800.0, 10.0
 BLEND = Blend(mapped=(0.1, 0.3), plain=(0.0, 0.2), seconds=1800.0)
 READINGS = ((1800.0, 30.0), (math.inf, 30.0))  # between readings, and until the first, s
 _PULSE_SECONDS = 30.0
 _WHOLE_SECONDS = 60.0  # shorter records say nothing of the time since a reading
 _HEART_RATE = FEATURES.index("heart_rate")
 _FIXED = Tables(
-    PULL, FADE_SECONDS, BLEND, SMOOTH_SECONDS, LEVEL, np.zeros((3, len(DIFFICULTY))), np.zeros(3)
+    PULL,
+    FADE_SECONDS,
+    BLEND,
+    SMOOTH_SECONDS,
+    Intervals().level,
+    np.zeros((3, len(DIFFICULTY))),
+    np.zeros(3),
 )
 
 
@@ -105,7 +111,7 @@ def crossfit(
                 known += [judge.calibrated(record, *when) for when in READINGS]
                 unknown.append(judge.uncalibrated(record))
         log.info("fold %d of %d judged", k + 1, folds)
-    tables = fit(_joined(known), _joined(unknown), len(windows.subjects))
+    tables = fit(_joined(known), _joined(unknown), len(windows.subjects), config.intervals.level)
     text = json.dumps(tables, indent=2)
     replace(out / "tables.json", lambda path: path.write_text(text, encoding="utf-8"))
     return tables
@@ -139,7 +145,7 @@ def _network(
     """Train without the subjects that are not `kept`, or take what was trained before."""
     model = InnPar(**dataclasses.asdict(config.network), context=len(CONTEXT))
     own = dataclasses.replace(config, run=dataclasses.replace(config.run, seed=seed))
-    done, mark = out / "done", json.dumps(dataclasses.asdict(own), sort_keys=True)
+    done, mark = out / "done", json.dumps(own.plain(), sort_keys=True)
     if not done.is_file() or done.read_text(encoding="utf-8") != mark:
         out.mkdir(parents=True, exist_ok=True)
         mine = kept[windows.subject]
@@ -261,11 +267,11 @@ def _joined(parts: Sequence[Errors]) -> Errors:
     return Errors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def fit(known: Errors, unknown: Errors, subjects: int) -> dict[str, dict[str, Any]]:
-    """Return the tables: half-widths that cover `LEVEL` of the errors, subjects weighing alike."""
-    half = [_half_widths(known, p) for p in range(3)]
+def fit(known: Errors, unknown: Errors, subjects: int, level: float) -> dict[str, dict[str, Any]]:
+    """Return the tables: half-widths that cover `level` of the errors, subjects weighing alike."""
+    half = [_half_widths(known, p, level) for p in range(3)]
     alone = [
-        _quantile(np.abs(unknown.error[:, p]), LEVEL, _even(unknown.subject)) for p in range(3)
+        _quantile(np.abs(unknown.error[:, p]), level, _even(unknown.subject)) for p in range(3)
     ]
     return {
         "calibration": {
@@ -278,7 +284,7 @@ def fit(known: Errors, unknown: Errors, subjects: int) -> dict[str, dict[str, An
         },
         "intervals": {
             "method": "half-width linear in difficulty, scaled on left-out subjects weighing alike",
-            "level": LEVEL,
+            "level": level,
             "subjects": subjects,
             "difficulty": list(DIFFICULTY),
             "calibrated": {
@@ -294,7 +300,7 @@ def _even(subject: npt.NDArray[np.int64]) -> Floats:
     return np.asarray(1.0 / np.bincount(subject)[subject])
 
 
-def _half_widths(known: Errors, pressure: int) -> Floats:
+def _half_widths(known: Errors, pressure: int, level: float) -> Floats:
     """Fit the mean absolute error by least squares relative to itself, then scale to cover."""
     size, weight = np.abs(known.error[:, pressure]), _even(known.subject)
     expected = np.full(len(size), size.mean())
@@ -302,7 +308,7 @@ def _half_widths(known: Errors, pressure: int) -> Floats:
         factor = np.sqrt(weight) / expected
         slopes, _ = nnls(known.hard * factor[:, None], size * factor)
         expected = np.maximum(known.hard @ slopes, 0.5)
-    return np.asarray(slopes * _quantile(size / expected, LEVEL, weight))
+    return np.asarray(slopes * _quantile(size / expected, level, weight))
 
 
 def _quantile(values: Floats, share: float, weight: Floats) -> float:

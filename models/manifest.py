@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from .context import CONTEXT
 from .errors import ModelError
 
 SCHEMA = "innpar-model/1"
@@ -35,7 +36,7 @@ class Architecture:
     features: int = 16
     kernel: int = 5
     clamp: float = 0.8
-    context: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()  # of `innpar.models.context.CONTEXT`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,12 @@ class Manifest:
         return len(self.architecture.context)
 
     @property
+    def relative(self) -> bool:
+        """Whether the output has no unit: a checkpoint that does not tell which pressures its 0
+        and 1 stand for. A cuff reading gives it one."""
+        return str(self.calibration.get("output", "")).startswith("relative")
+
+    @property
     def id(self) -> str:
         """Name, version and weights' hash in short, e.g. ``innpar-0.1.0@sha256:1f0c…``."""
         weights = self.file("weights")
@@ -122,6 +129,8 @@ class Manifest:
 def _rules(m: Manifest) -> list[tuple[str, bool]]:
     low, high = m.band
     names = list(m.files)
+    told = m.architecture.context
+    unknown = [name for name in told if name not in CONTEXT]
     return [
         (f"name {m.name!r}", not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", m.name)),
         (f"rate {m.rate} Hz", not (math.isfinite(m.rate) and m.rate > 0)),
@@ -139,6 +148,8 @@ def _rules(m: Manifest) -> list[tuple[str, bool]]:
             "the pressure scale",
             not (math.isfinite(m.abp_offset) and math.isfinite(m.abp_scale) and m.abp_scale > 0),
         ),
+        (f"this version knows no context {', '.join(unknown[:3])}", bool(unknown)),
+        ("a context is named twice", len(set(told)) < len(told)),
         (
             "a confidence limit",
             not m.confidence.keys() <= {"consistency", "reverse"}

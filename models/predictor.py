@@ -275,8 +275,12 @@ def _rms(values: Floats) -> npt.NDArray[np.float64]:
 
 
 def _opened(path: Path) -> tuple[Path, Manifest]:
+    """Return a model's folder and manifest, every file that it names being the one it names."""
     file = path / NAME if path.is_dir() else path
-    return file.parent, read_manifest(file)
+    folder, manifest = file.parent, read_manifest(file)
+    for name in manifest.files:
+        verified_bytes(folder, manifest, name)
+    return folder, manifest
 
 
 def _network(folder: Path, manifest: Manifest) -> InnPar:

@@ -127,7 +127,7 @@ def _provenance(config: TrainConfig, windows: Windows, step: int) -> dict[str, A
         "windows_by_source": dict(sorted(sources.items())),
         "steps": step,
         "batch": config.run.batch,
-        "config": dataclasses.asdict(config),
+        "config": config.plain(),
     }
 
 

@@ -54,12 +54,34 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Intervals:
+    """Of the calibration's tables; the networks do not depend on it.
+
+    Attributes:
+        level: Share of an unseen subject's beats that the intervals are to cover.
+    """
+
+    level: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.level, float) and 0.0 < self.level < 1.0):
+            raise DataError(f"[intervals] level is a share between 0 and 1, not {self.level!r}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TrainConfig:
     """A training configuration, one section each."""
 
     network: Network = Network()
     run: Run = Run()
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
+    intervals: Intervals = Intervals()
+
+    def plain(self) -> dict[str, Any]:
+        """Return everything that decides about the weights."""
+        sections = dataclasses.asdict(self)
+        del sections["intervals"]
+        return sections
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -72,7 +94,7 @@ def read_config(path: Path) -> TrainConfig:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: {error}") from None
-    sections = {"network": Network, "run": Run, "sampling": Sampling}
+    sections = {"network": Network, "run": Run, "sampling": Sampling, "intervals": Intervals}
     unknown = set(table) - set(sections)
     if unknown:
         raise DataError(

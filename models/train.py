@@ -112,7 +112,7 @@ class Trainer:
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    plain: dict[str, Any] = json.loads(json.dumps(config.plain()))
     return plain
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..devices import Device, DeviceError, Event, HostClock
+from ..devices import Device, DeviceError, Event, HostClock, by_clock
 from ..devices.cuff import Cuff
 from .errors import ConfigError
 from .orders import mark_all
@@ -76,8 +76,8 @@ async def heed(marks: LslMarks, wearers: Sequence[Wearer], sink: Sink, clock: Ho
 
 
 def order(wearer: Wearer, reading: Event) -> None:
-    """Put a reading into a wearer's stream; only a live one shares the cuff's time axis."""
-    at = reading.start if wearer.device.source == "live" else wearer.last
+    """Put a reading into a wearer's stream; what goes by the clock shares the cuff's time axis."""
+    at = reading.start if by_clock(wearer.device) else wearer.last
     try:
         wearer.orders.put_nowait(replace(reading, device=wearer.device.id, start=at, end=at))
     except asyncio.QueueFull:

@@ -2,10 +2,12 @@
 
 A beat begins with the steep rise of systole. The rise over the last 128 ms, a slope sum (1), has
 one high peak a beat; a peak counts when it is the highest within a quarter second on either side
-and reaches a third of what the last beats reached, which the dicrotic wave does not. Rises, and the
-heart rate, are those of the PPG where it comes along: its upstroke is there whatever a network
-makes of a pulse that it has never seen. Every decision about a sample uses a fixed number of
-samples around it, so it never depends on how the waveform was cut.
+and reaches a third of what the last beats reached, which the dicrotic wave does not. At the start
+of a segment, and after two seconds without a beat, what is to be reached is learnt from the highest
+rise of two seconds: the segment's first, or those just before. Rises, and the heart rate, are those
+of the PPG where it comes along: its upstroke is there whatever a network makes of a pulse that it
+has never seen. Every decision about a sample uses a fixed number of samples around it, so it never
+depends on how the waveform was cut.
 
 1. Zong et al., An open-source algorithm to detect onset of arterial blood pressure pulses,
    Computers in Cardiology 30 (2003) 259, doi 10.1109/CIC.2003.1291140
@@ -28,6 +30,8 @@ LEARN_SECONDS = 2.0
 FOOT_SECONDS = 0.32
 LEAST_SHARE = 0.35
 """Of the typical rise, for a rise to be a beat."""
+LONGEST_SECONDS = 20.0
+"""Further apart, two rises do not make a beat."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +87,7 @@ class BeatFinder:
     rate: float
     _segment: int = field(init=False, default=-1)
     _start: int = field(init=False, default=0)
+    _first: int = field(init=False, default=0)
     _decided: int = field(init=False, default=0)
     _y: npt.NDArray[np.float64] = field(init=False)
     _rising: npt.NDArray[np.float64] = field(init=False)
@@ -105,7 +110,7 @@ class BeatFinder:
         rival = round(RIVAL_SECONDS * self.rate)
         learn = round(LEARN_SECONDS * self.rate)
         stop = self._start + len(self._y) - rival
-        if not self._rises and stop < self._decided + learn:
+        if stop < self._first + learn or stop <= self._decided:
             return []
         first = self._decided - rival
         heights = self._heights(first, self._start + len(self._y))
@@ -116,11 +121,11 @@ class BeatFinder:
         beats: list[Beat] = []
         for n in peaks.tolist():
             height = float(heights[n - first])
-            if not self._rises:
-                self._rises.append(self._highest(self._decided, self._decided + learn))
-            elif n - self._last_rise > learn:
+            if n - self._last_rise > learn:
                 self._rises.clear()
-                self._rises.append(self._highest(n - learn, n + rival))
+            if not self._rises:
+                since = max(n - learn, self._first)
+                self._rises.append(self._highest(since, max(since + learn, n + rival)))
             if height < LEAST_SHARE * float(np.median(self._rises)) or height <= 0:
                 continue
             self._rises.append(height)
@@ -133,11 +138,12 @@ class BeatFinder:
     def _begin(self, piece: Piece) -> None:
         rise, rival = round(RISE_SECONDS * self.rate), round(RIVAL_SECONDS * self.rate)
         self._segment, self._start = piece.segment, piece.index
-        self._decided = piece.index + rise + rival
+        # The first sample that has a rise and, before it, every rival.
+        self._first = self._decided = self._last_rise = piece.index + rise + rival
         self._y = self._rising = np.empty(0)
         self._pieces.clear()
         self._rises.clear()
-        self._last, self._last_rise = None, piece.index
+        self._last = None
 
     def _highest(self, first: int, stop: int) -> float:
         return float(self._heights(first, stop).max())
@@ -162,6 +168,8 @@ class BeatFinder:
         foot = earliest + len(climb) - 1 - int(np.argmin(climb[::-1]))
         if foot >= top:
             return []
+        if self._last is not None and self._last.foot < n - round(LONGEST_SECONDS * self.rate):
+            self._last = None
         slope = np.diff(self._rising[rise - start : n + 1 - start])
         here = _Upstroke(foot, top, rise + 0.5 + _vertex(slope))
         last, self._last = self._last, here
@@ -196,7 +204,7 @@ class BeatFinder:
         keep = self._decided - round((LEARN_SECONDS + RISE_SECONDS + RIVAL_SECONDS) * self.rate)
         if self._last is not None:
             keep = min(keep, self._last.foot)
-        keep = max(keep, self._decided - round(20 * self.rate))
+        keep = max(keep, self._decided - round(LONGEST_SECONDS * self.rate))
         if self._last is not None and self._last.foot < keep:
             self._last = None
         if keep > self._start:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from ..devices import NS
 from ..models import calibrate
-from ..models.context import FEATURES, features
+from ..models.context import CONTEXT, FEATURES, features
 from .estimate import CalibrationState, CalibrationStatus
 
 _LOG_AMPLITUDE, _HEART_RATE = FEATURES.index("log_amplitude"), FEATURES.index("heart_rate")
@@ -83,7 +84,8 @@ class Guidance:
     """What is known about a window beside its waveform.
 
     Attributes:
-        context: (len(CONTEXT),) float32 for the network; None while there is no reading.
+        context: (entries,) float32 for the network; None while there is no reading, and for a
+            network that takes none.
         status: To publish.
         pulse: (len(FEATURES),) medians over the last accepted windows; None before any.
         calibration: The reading in force.
@@ -117,8 +119,12 @@ class Calibration:
     the heart. The reading itself is taken at the heart, and the map to it has already absorbed the
     height of that moment; only a change since counts. Without a reading the other height is zero:
     in the recordings that the network was trained on hand and transducer lay level with the heart.
+
+    Attributes:
+        names: Entries of the context that the network takes, in its order; see `CONTEXT`.
     """
 
+    names: Sequence[str] = CONTEXT
     _recent: deque[npt.NDArray[np.float64]] = field(
         init=False, default_factory=lambda: deque(maxlen=MEMORY)
     )
@@ -204,19 +210,28 @@ class Calibration:
         if age < 0:  # the clock was set back: how old the reading is cannot be told any more
             age = STALE_SECONDS + 1.0
         status = CalibrationStatus(self._state(age), age, reading.sbp, reading.dbp)
-        told = calibration.context(now, age)[0]
+        told = self._told(calibration, now, age)[0]
         at_cuff = self._height_at_cuff, self._channel_at_cuff
         return Guidance(told, status, self._pulse, calibration, anchor, reading, lift, *at_cuff)
 
     def _take(self, reading: Reading) -> tuple[Question, ...]:
-        """Let a reading take effect; return windows from before it, under its own context."""
+        """Let a reading take effect; return windows from before it, with its context."""
         assert self._pulse is not None
         self._reading, self._channel_at_cuff = reading, self._channel
         self._height_at_cuff = self._height
         self._calibration = calibrate.Calibration(reading.sbp, reading.dbp, self._pulse)
         chosen = np.linspace(0, len(self._windows) - 1, ANCHORS).round().astype(int)
-        told = self._calibration.context(np.stack(self._recent)[chosen], 0.0)
+        told = self._told(self._calibration, np.stack(self._recent)[chosen], 0.0)
         return tuple(Question(self._windows[k], told[n]) for n, k in enumerate(chosen.tolist()))
+
+    def _told(
+        self, calibration: calibrate.Calibration, now: npt.NDArray[np.float64], age: float
+    ) -> Sequence[npt.NDArray[np.float32] | None]:
+        """Return the network's context for each window with features `now` (n, K)."""
+        if not self.names:
+            return [None] * len(now)
+        whole = calibration.context(now, age)
+        return list(whole[:, [CONTEXT.index(name) for name in self.names]])
 
     def _state(self, age: float) -> CalibrationState:
         assert self._calibration is not None

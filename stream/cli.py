@@ -27,6 +27,10 @@ Research software: not a medical device, not for diagnosis or treatment.
 Command = Callable[[argparse.Namespace], int]
 
 SESSION = ("info", "verify", "repair", "cut", "merge", "redact", "export", "plot")
+NO_RANGE = """\
+its outputs have no unit: which pressures 0 and 1 stand for, a checkpoint does not say
+a cuff reading scales them, and there are no pressures before one: innpar-stream calibrate 128/79
+where you know the range that it was trained with, import it again with --abp-range MIN MAX"""
 FORMATS = ("csv", "parquet", "edf", "wfdb", "xdf", "fhir")
 
 
@@ -48,6 +52,19 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         "--broker", metavar="URL", help="mqtt:// or mqtts://[user:password@]host[:port]"
     )
     run.add_argument("--topic", metavar="ROOT", help="first part of every topic (bp)")
+    run.add_argument(
+        "--waveform", metavar="json|raw", help="on MQTT, as JSON or as float32 samples (json)"
+    )
+    run.add_argument(
+        "--home-assistant",
+        nargs="?",
+        const="homeassistant",
+        metavar="PREFIX",
+        help="tell Home Assistant of the devices, on its discovery topics (homeassistant)",
+    )
+    run.add_argument(
+        "--fhir", action="store_const", const=True, help="summaries as FHIR observations too"
+    )
     run.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML; flags win")
     run.add_argument("--model", metavar="FILE", help="a model's manifest.json, or its folder")
     run.add_argument(
@@ -63,9 +80,8 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
     )
     run.add_argument(
         "--require-calibration",
-        action="store_const",
-        const=True,
-        help="publish no pressures before a cuff reading",
+        action=argparse.BooleanOptionalAction,
+        help="publish no pressures before a cuff reading; a replay does as its recording did",
     )
     run.add_argument(
         "--no-remember",
@@ -84,13 +100,15 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
     run.add_argument("--speed", metavar="N|max", help="of replays and the demo, times real time")
     run.add_argument("--duration", metavar="SECONDS", help="of signal, then stop")
     run.add_argument(
-        "--record", metavar="PATH", help="a file, or a folder in which it gets a dated name"
+        "--record",
+        metavar="PATH",
+        help="a file, or a folder (FOLDER/ is made) in which it gets a dated name",
     )
     run.add_argument(
         "--keep-address",
         action="store_const",
         const=True,
-        help="record radio addresses as they are, not as pseudonyms",
+        help="record and publish radio addresses and serial numbers as they are, not as pseudonyms",
     )
     run.add_argument(
         "--subject",
@@ -174,7 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--topic", metavar="ROOT", help="first part of every topic (bp)")
 
     replay = command("replay", "play a recording: a session or another's", _replay)
-    replay.add_argument("file", metavar="FILE")
+    replay.add_argument(
+        "file", metavar="FILE[?key=value&…]", help="its format's options may follow, as of --device"
+    )
     replay.add_argument("--from", dest="from_", metavar="SECONDS", help="into it, where to begin")
     replay.add_argument("--to", metavar="SECONDS", help="into it, where to end")
     replay.add_argument("--loop", nargs="?", const="on", metavar="TIMES", help="play it again")
@@ -189,6 +209,9 @@ def _parser() -> argparse.ArgumentParser:
         help="without a session's own cuff readings, such as where --cuff gives another",
     )
     replay.add_argument("--only", metavar="DEVICE", help="which of a session's devices")
+    replay.add_argument("--rate", metavar="HZ", help="of a table without times")
+    replay.add_argument("--channel", metavar="NAME", help="which column or trace is the pulse")
+    replay.add_argument("--unit", metavar="s|ms|us|ns", help="of a table's times")
     _run_arguments(replay, device=False)
 
     session = command("session", "look into a recording, check it, mend it, export it", _session)
@@ -233,7 +256,7 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate", "accuracy through the live pipeline, beside baselines", _evaluate
     )
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds index.csv")
-    evaluate.add_argument("--split", default="test", help="train, val or test (test)")
+    evaluate.add_argument("--split", default="test", help="train, val, test or rejects (test)")
     evaluate.add_argument("--model", type=Path, metavar="FILE", help="the shipped one else")
     evaluate.add_argument(
         "--cuff-every",
@@ -272,7 +295,8 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=(0.0, 1.0),
         metavar=("MIN", "MAX"),
-        help="mmHg that its outputs 0 and 1 stand for; a checkpoint does not say",
+        help="of an import: mmHg that the outputs 0 and 1 stand for, which a checkpoint does not "
+        "say; without it a cuff reading scales them, and there are no pressures before one",
     )
     return parser
 
@@ -313,6 +337,9 @@ FLAGS = (
     "rate",
     "broker",
     "topic",
+    "waveform",
+    "home_assistant",
+    "fhir",
     "model",
     "compute",
     "cuff",
@@ -349,13 +376,17 @@ def _replay(options: argparse.Namespace) -> int:
         "redecode": options.redecode,
         "cuffs": options.cuffs,
         "device": options.only,
+        "channel": options.channel,
+        "unit": options.unit,
     }
-    if "?" in options.file:
+    file, _, said = options.file.partition("?")
+    if said and Path(options.file).exists():
         from .errors import ConfigError
 
         raise ConfigError(f"{options.file}: a file to be replayed has no ? in its name; rename it")
-    tail = "&".join(f"{key}={value}" for key, value in chosen.items() if value is not None)
-    options.device = [f"replay:{options.file}" + (f"?{tail}" if tail else "")]
+    pairs = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+    tail = "&".join([said, *pairs] if said else pairs)
+    options.device = [f"replay:{file}" + (f"?{tail}" if tail else "")]
     return _run(options)
 
 
@@ -511,7 +542,9 @@ def _model(options: argparse.Namespace) -> int:
     if options.action == "import":
         from ..models.published import import_checkpoint
 
-        import_checkpoint(options.source, options.out, pressures=tuple(options.abp_range))
+        made = import_checkpoint(options.source, options.out, pressures=tuple(options.abp_range))
+        if made.relative:
+            print(NO_RANGE)
     else:
         from ..models.export import export_again
 

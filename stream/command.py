@@ -36,7 +36,7 @@ class Calibrate:
     Attributes:
         sbp: mmHg.
         dbp: mmHg.
-        time: When it was taken, ns since the Unix epoch; None for now.
+        time: When it was taken, ns since the Unix epoch on the stream's time axis; None for now.
     """
 
     device: str
@@ -51,7 +51,7 @@ class Mark:
     """A note to be kept with the signal.
 
     Attributes:
-        time: What it marks, ns since the Unix epoch; None for now.
+        time: What it marks, ns since the Unix epoch on the stream's time axis; None for now.
     """
 
     device: str
@@ -66,10 +66,12 @@ class Record:
 
     Attributes:
         record: Whether to begin.
+        time: When, ns since the Unix epoch; None for now, and nothing but now can be had.
     """
 
     device: str
     record: bool
+    time: int | None = None
     reply: Reply | None = None
 
 
@@ -102,11 +104,11 @@ def parse_command(name: str, device: str, payload: bytes, reply: Reply | None) -
         message = None
     if not isinstance(message, dict):
         raise CommandError(f"a {name} command is JSON such as {EXAMPLES[name]}")
+    time = _time(message.get("time"))
     if name == "record":
         if not isinstance(message.get("record"), bool):
             raise CommandError("'record' is true or false")
-        return Record(device, message["record"], reply)
-    time = _time(message.get("time"))
+        return Record(device, message["record"], time, reply)
     if name == "mark":
         text = message.get("text")
         if not isinstance(text, str) or not text.strip() or len(text) > 500:

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -52,6 +52,9 @@ def _compute(value: object) -> object:
     return value
 
 
+_TOPIC = Field(pattern=r"^[^/+#\s][^+#\s]*[^/+#\s]$|^[^/+#\s]$")
+
+
 class Settings(BaseModel):
     """What a run can be told; see ``configs/default.toml`` for what each means."""
 
@@ -60,16 +63,19 @@ class Settings(BaseModel):
     device: list[str] = []
     rate: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     broker: str | None = None
-    topic: Annotated[str, Field(pattern=r"^[^/+#\s][^+#\s]*[^/+#\s]$|^[^/+#\s]$")] = "bp"
+    topic: Annotated[str, _TOPIC] = "bp"
+    waveform: Literal["json", "raw"] = "json"
+    home_assistant: Annotated[str | None, _TOPIC] = None
+    fhir: bool = False
     model: Path | None = None
     compute: Annotated[str, BeforeValidator(_compute)] = "auto"
     cuff: list[Annotated[Cuff, BeforeValidator(parse_cuff)]] = []
     speed: Annotated[float, BeforeValidator(_speed), Field(ge=0.001)] = 1.0
     duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
-    require_calibration: bool = False
+    require_calibration: bool | None = None
     remember: bool = True
     wrist_height: Annotated[float | None, Field(ge=-150, le=150)] = None
-    record: Path | None = None
+    record: str | None = None
     keep_address: bool = False
     subject: list[str] = []
     json_: Annotated[bool, Field(alias="json")] = False

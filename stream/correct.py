@@ -20,7 +20,9 @@ _HEART_RATE = FEATURES.index("heart_rate")
 class Corrector:
     """Draws each window towards the reading, steadies it, and knows its interval.
 
-    A model without calibration tables passes unchanged, without intervals.
+    Without calibration tables there are no intervals, and what a network makes that sees the
+    reading passes unchanged; what one makes that takes no context is scaled and shifted to agree
+    with the reading.
 
     Attributes:
         level: Probability that the true pressure lies within the interval.
@@ -31,6 +33,7 @@ class Corrector:
         self._tables = calibrate.Tables.of(manifest.calibration, manifest.intervals)
         self.level = self._tables.level if self._tables else 0.0
         self._rate, self._drop = manifest.rate, manifest.drop
+        self._sees = manifest.context_entries > 0
         self._calibration: calibrate.Calibration | None = None
         self._steadier = calibrate.Steadier(self._tables.smooth_seconds if self._tables else 1.0)
         self._segment = self._index = -1
@@ -50,15 +53,20 @@ class Corrector:
             asides: (window,) mmHg each, what it made of ``prepared.asides``.
         """
         tables, guidance, window = self._tables, prepared.guidance, prepared.window
-        if tables is None:
+        if tables is None and self._sees:
             return abp
         anchor = len(guidance.anchor)
         if anchor and guidance.calibration is not None:
             rate = np.full(anchor, guidance.calibration.at_cuff[_HEART_RATE])
-            told, alone = np.stack(asides[1 : 1 + anchor]), np.stack(asides[1 + anchor :])
-            self._calibration = guidance.calibration.anchored(told, alone, rate, self._drop)
+            alone = np.stack(asides[-anchor:])
+            told = np.stack(asides[1 : 1 + anchor]) if self._sees else alone
+            self._calibration = guidance.calibration.anchored(
+                told, alone, rate, self._drop, any_scale=not self._sees
+            )
         elif guidance.calibration is not None and guidance.calibration.level is not None:
             self._calibration = guidance.calibration  # of an earlier run, anchored then
+        if tables is None or not self._sees:
+            return abp if self._calibration is None else self._calibration.alone(abp)
         if anchor or window.segment != self._segment:
             self._steadier.forget()
             self._segment, self._index = window.segment, window.index

@@ -16,7 +16,8 @@ from ..devices.session_look import LASTING
 from .claim import state_folder
 from .errors import ConfigError, SessionError
 from .estimate import Item
-from .recorder import Recorder, describe
+from .recorder import Recorder, describe, place
+from .remember import Kept
 
 if TYPE_CHECKING:
     from ..models.predictor import Manifest
@@ -37,7 +38,7 @@ class Deck:
         self._begin = begin
         self._all: Recorder | None = None
         self._own: dict[str, tuple[Recorder, AsyncExitStack]] = {}
-        self._enrolled: dict[str, tuple[Device, str]] = {}
+        self._enrolled: dict[str, tuple[Device, str, bool]] = {}
         self._lasting: dict[str, dict[str, Event]] = {}
 
     @asynccontextmanager
@@ -95,11 +96,11 @@ class Deck:
         await stack.aclose()
         return recorder.path
 
-    def enrol(self, device: Device, session: str) -> None:
+    def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
         """Note what is known of a device that has just been opened; see `Recorder`."""
-        self._enrolled[device.id] = device, session
+        self._enrolled[device.id] = device, session, require_calibration
         for recorder in self._of(device.id):
-            recorder.enrol(device, session)
+            recorder.enrol(device, session, require_calibration)
 
     def tap(self, device: Device) -> Tap:
         """Return what takes a device's frames."""
@@ -117,6 +118,11 @@ class Deck:
             lasting.pop(item.kind, None)  # the newest is the last
             lasting[item.kind] = item
         return [told for recorder in self._of(item.device) for told in recorder.take(item)]
+
+    def learnt(self, device: str, kept: Kept, at: int) -> None:
+        """Record a reading that has taken effect; see `Recorder`."""
+        for recorder in self._of(device):
+            recorder.learnt(device, kept, at)
 
     async def ready(self) -> None:
         """Return at once: a file takes what it is given."""
@@ -145,7 +151,7 @@ def deck_for(
 
     def begin(path: Path | None, tag: str) -> Recorder:
         return Recorder(
-            path or recordings(settings.record),
+            path or recordings(place(settings.record) if settings.record else None),
             clock,
             told,
             keep_address=settings.keep_address,

@@ -1,4 +1,4 @@
-"""What the pipeline gives out: one `Estimate` a beat, one `Waveform` a hop."""
+"""What the pipeline gives out: one `Estimate` a beat, one `Waveform` a hop, a `Summary`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Reason = Literal[
     "clipped",
     "gap",
     "implausible",
-    "uncalibrated",  # only where a run was told to require a cuff reading
+    "uncalibrated",  # only where a run or its model requires a cuff reading
 ]
 CalibrationState = Literal["none", "ok", "stale"]
 
@@ -197,5 +197,40 @@ class State:
     state: Literal["online", "offline", "stale"]
 
 
-Item = Estimate | Waveform | Birth | State | Event
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Ten seconds of a device: the beats whose peaks lie in ``[start, end)``.
+
+    Attributes:
+        start: ns since the Unix epoch.
+        end: ns since the Unix epoch.
+        medians: ``sbp``, ``dbp``, ``map``, ``pp`` in mmHg and ``hr`` in beats a minute over the
+            valid beats; None where there was none.
+        quality: Median over all beats, 0 to 1; 0 where none was found.
+        beats: How many were found.
+        valid: How many of them carry pressures.
+        reasons: How often each reason was given.
+        calibration: Of the last beat.
+        battery: Percent as last told, None when never.
+        link: Whether the device is there, as last told.
+        model: Name and hash of the network.
+    """
+
+    device: str
+    source: Source
+    session: str
+    start: int
+    end: int
+    medians: dict[str, float | None]
+    quality: float
+    beats: int
+    valid: int
+    reasons: dict[str, int]
+    calibration: CalibrationStatus
+    battery: float | None
+    link: Literal["online", "offline", "stale"]
+    model: str
+
+
+Item = Estimate | Waveform | Summary | Birth | State | Event
 """What a sink receives."""

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
-from .judged import Judged, stream_split
+from ..models.calibrate import Tables
+from ..models.data import DataError, Entry, folder_of, of_split, read_index
+from ..models.errors import ModelError
+from ..models.manifest import NAME, Manifest
+from ..models.predictor import SHIPPED, Predictor
+from .errors import ConfigError
+from .judged import Judged, stream_records
 from .score import PRESSURES, score
 
 
@@ -29,25 +36,42 @@ def evaluate(
         model: A manifest or its folder; None for the shipped one.
         cuff_minutes: Between cuff readings; None without any, infinity for one at the start.
         thin: Stream every so many-th record only.
-        report: HTML to write.
+        report: HTML to write; a file of the data or the model is never overwritten.
         as_json: Print the figures as JSON instead of tables.
 
     Returns:
         The figures by group; see `score`.
 
     Raises:
-        ModelError: The data or the model cannot be used.
+        ConfigError: `cuff_minutes` or `thin` makes no sense.
+        ModelError: The data or the model cannot be used, or the report cannot be written.
     """
-    from ..models.data import DataError
+    if thin < 1:
+        raise ConfigError(f"--every: a whole number from 1 up (every N-th record), not {thin}")
+    if cuff_minutes is not None and not cuff_minutes > 0:
+        raise ConfigError(f"--cuff-every: minutes above 0, once or never, not {cuff_minutes:g}")
+    predictor = Predictor.load(model)
+    manifest = predictor.manifest
+    if manifest.relative and cuff_minutes is None:
+        raise ConfigError(
+            f"{predictor.id} gives no pressures without a cuff reading; take --cuff-every once"
+        )
+    population, tables = _population(manifest), Tables.of(manifest.calibration, manifest.intervals)
+    entries = of_split(read_index(data), split)[::thin]
+    if report is not None:
+        from .report import check_report
 
+        check_report(report, _inputs(data, entries, model, manifest))
+    if population is None:
+        print(
+            f"no population baseline: {predictor.id} does not tell its training subjects' means",
+            file=sys.stderr,
+        )
     every = None if cuff_minutes is None else 60.0 * cuff_minutes
-    judged, predictor = stream_split(data, split, model, every, thin)
+    judged = stream_records(data, entries, predictor, every)
     if not judged:
         raise DataError(f"no beat of split {split!r} could be judged")
-    trained = predictor.manifest.training.get("population_mmhg")
-    if trained is None:
-        raise DataError("the model's manifest has no training population; export it again")
-    groups = score(judged, [trained[name] for name in PRESSURES])
+    groups = score(judged, population, tables.level if tables else 0.0)
     title = f"{predictor.id} on {split}, {_state(cuff_minutes)}"
     if as_json:
         print(json.dumps({"title": title, "groups": groups}, indent=2))
@@ -58,6 +82,23 @@ def evaluate(
 
         write_report(report, title, groups, judged)
     return groups
+
+
+def _population(manifest: Manifest) -> list[float] | None:
+    """Return the training subjects' means; None where the manifest does not tell them."""
+    trained = manifest.training.get("population_mmhg")
+    try:
+        return None if trained is None else [float(trained[name]) for name in PRESSURES]
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(f"{manifest.id}: population_mmhg is not sbp, dbp and map") from None
+
+
+def _inputs(data: Path, entries: list[Entry], model: Path | None, manifest: Manifest) -> list[Path]:
+    """Return the files that are read."""
+    folder, path = folder_of(data), SHIPPED if model is None else model
+    beside = path if path.is_dir() else path.parent
+    files = [beside / name for name in (NAME, *manifest.files)]
+    return [folder / "index.csv", *(folder / entry.file for entry in entries), path, *files]
 
 
 def _state(cuff_minutes: float | None) -> str:
@@ -133,14 +174,13 @@ def notes(group: dict[str, Any]) -> list[str]:
         i = group["intervals"][pressure]
         low, high = i["bootstrap_95"]
         text = (
-            f"{pressure.upper()} 90 % interval: covers {i['coverage']:.1%} ({low:.0%}–{high:.0%}), "
-            f"by subject {' '.join(f'{v:.0%}' for v in sorted(i['by_subject'].values()))}"
+            f"{pressure.upper()} {100 * group['intervals']['level']:g} % interval: covers "
+            f"{i['coverage']:.1%} ({low:.0%}–{high:.0%}), by subject "
+            f"{' '.join(f'{v:.0%}' for v in sorted(i['by_subject'].values()))}, "
+            f"{i['mean_width']:.1f} mmHg wide"
         )
         if "narrower_by" in i:
-            text += (
-                f", {i['mean_width']:.1f} mmHg wide, held {i['held_width_of_equal_coverage']:.1f}"
-                f" ({i['narrower_by']:+.0%})"
-            )
+            text += f", held {i['held_width_of_equal_coverage']:.1f} ({i['narrower_by']:+.0%})"
         lines.append(text)
     return lines
 

@@ -16,13 +16,14 @@ from .check import Checker
 from .combine import Combiner, Piece, Reconstruction
 from .correct import Corrector
 from .engine import Answer
-from .estimate import Birth, Estimate, Interval, Item, Latency, Reason, Waveform
+from .estimate import Birth, Estimate, Interval, Item, Latency, Reason, Summary, Waveform
 from .plausible import Plausibility
 from .prepare import Prepared
 from .quality import ACCEPT, confidence
 from .reference import ReferenceTrack
 from .remember import Kept
 from .resample import period
+from .summary import Summaries
 
 
 @dataclass(slots=True)
@@ -32,11 +33,13 @@ class Finisher:
     Attributes:
         birth: Of the device: names, session and model go into every result.
         manifest: Of the model.
-        require_calibration: Give no pressures before a cuff reading.
+        require_calibration: Give no pressures before a cuff reading; never are there any before it
+            of a model whose output has no unit.
         reference: Pairs each beat with the true pressures, where the device carries them.
         seconds: Of waveform given out so far.
         good_seconds: Of those, accepted.
         kept: The newest reading that has taken effect in this run.
+        summaries: Ten seconds in one message each.
     """
 
     birth: Birth
@@ -46,6 +49,7 @@ class Finisher:
     seconds: float = 0.0
     good_seconds: float = 0.0
     kept: Kept | None = None
+    summaries: Summaries = field(init=False, default_factory=Summaries)
     _period: int = field(init=False)
     _combiner: Combiner = field(init=False)
     _beats: BeatFinder = field(init=False)
@@ -58,6 +62,7 @@ class Finisher:
     _hops: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
+        self.require_calibration |= self.manifest.relative
         self._period = period(self.manifest.rate)
         self.reference = ReferenceTrack(self.manifest.rate)
         self._combiner = Combiner(self.manifest.drop)
@@ -74,7 +79,9 @@ class Finisher:
             self._error = item.detail.get("error_ms")
         elif item.kind == "cuff":
             return [self._checker.told(item)]
-        return [item]
+        if isinstance(item, Birth):
+            return [item]
+        return [item, *self.summaries.told(item, self.birth)]
 
     def truth(self, chunk: Chunk) -> list[Item]:
         """Take true arterial pressure."""
@@ -122,8 +129,15 @@ class Finisher:
         for beat in self._beats.push(piece):
             estimate = self._estimate(beat)
             self._checker.push(estimate)
+            outputs += self.summaries.beat(estimate, self.birth)
             outputs += self.reference.push(estimate)
         return outputs
+
+    def passed(self, prepared: Prepared) -> list[Summary]:
+        """Return what is over now that a window has been pushed, or had nothing to show."""
+        start = prepared.window.index
+        self.summaries.begin(self._time(start))
+        return self.summaries.reached(self._time(start + self.manifest.window), self.birth)
 
     def flush(self) -> list[Item]:
         """Return what the end of the stream settles."""
@@ -144,7 +158,7 @@ class Finisher:
         ppg = Waveform(
             born.device, "ppg", born.source, born.session, number, start, born.rate, piece.ppg
         )
-        if piece.score < ACCEPT:
+        if piece.score < ACCEPT or self._without_unit(piece):
             return [ppg]
         abp = piece.abp.astype(np.float32)
         return [
@@ -152,13 +166,16 @@ class Finisher:
             ppg,
         ]
 
+    def _without_unit(self, piece: Piece) -> bool:
+        return self.manifest.relative and piece.calibration.state == "none"
+
     def _estimate(self, beat: Beat) -> Estimate:
         seen = beat.score >= ACCEPT
         reasons: tuple[Reason, ...] = () if seen else beat.reasons
         pressures, rhythm = self._plausibility.push(beat)
-        if not (pressures and rhythm):
-            reasons = (*reasons, "implausible")
         calibration = beat.oldest.calibration
+        if not ((pressures or self._without_unit(beat.oldest)) and rhythm):
+            reasons = (*reasons, "implausible")
         if self.require_calibration and calibration.state == "none":
             reasons = (*reasons, "uncalibrated")
         valid, born = not reasons, self.birth

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..devices import NS, Chunk, Event, HostClock, Tap
 from ..devices.base import Source
 from ..devices.pace import VirtualClock
-from ..models.data import Recording
+from ..models.data import Entry, Recording
 from ..models.predictor import Predictor
 from .engine import Engine
 from .estimate import Estimate, Item
@@ -237,36 +237,32 @@ def _wave_errors(
     return float(np.abs(error).mean()), float(np.sqrt((error**2).mean())), slope, r
 
 
-def stream_split(
-    folder: Path, split: str, model: Path | None, every: float | None, thin: int = 1
-) -> tuple[list[Judged], Predictor]:
-    """Stream every `thin`-th record of a split.
+def stream_records(
+    folder: Path, entries: list[Entry], predictor: Predictor, every: float | None
+) -> list[Judged]:
+    """Stream records; those of which a beat could be judged are returned.
 
     Args:
         folder: The data folder.
-        split: train, val, test or rejects.
-        model: A manifest or its folder; None for the shipped one.
+        entries: Rows of its index.
+        predictor: The network.
         every: Seconds between cuff readings; None without any, infinity for one at the start.
-        thin: Take every so many-th record, for a quick look.
 
     Raises:
-        ModelError: The data or the model cannot be used.
+        ModelError: A record cannot be used.
     """
     import asyncio
 
     from rich.console import Console
     from rich.progress import track
 
-    from ..models.data import of_split, read_index
     from .dataset import recordings
 
-    predictor = Predictor.load(model)
-    entries = of_split(read_index(folder), split)[::thin]
     streamed = track(
         recordings(folder, entries),
-        f"streaming {split}",
+        f"streaming {entries[0].split}",
         total=len(entries),
         console=Console(stderr=True),
     )
     judged = [asyncio.run(judge(recording, predictor, every)) for recording in streamed]
-    return [one for one in judged if len(one.seconds)], predictor
+    return [one for one in judged if len(one.seconds)]

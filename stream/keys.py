@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
 NAMES = {" ": "mark"}
 """Keys whose marker is called otherwise than the key; letters and digits are their own name."""
+
+
+SEQUENCE = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*[@-~]|O[ -~]|[^\[O])", re.DOTALL)
+"""What a terminal sends for an arrow, a function key, or a key with Alt."""
+CUT = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*|O)?$")
+"""The beginning of one; the escape key alone, too."""
+
+
+class Typing:
+    """Finds in what a terminal sends the keys that mark; sequences of other keys mark nothing."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+        self._left = ""
+
+    def push(self, typed: bytes) -> list[str]:
+        """Return the markers' texts of some more bytes."""
+        more = self._decoder.decode(typed)
+        if self._left == "\x1b" and more and not re.match(r"[\[O].", more):
+            self._left = ""  # that was the escape key
+        text = SEQUENCE.sub("", self._left + more)
+        cut = CUT.search(text)
+        self._left = cut[0] if cut else ""
+        if cut:
+            text = text[: cut.start()]
+        return [NAMES.get(key, key) for key in text if key in NAMES or key.isalnum()]
 
 
 @contextmanager
@@ -34,7 +62,7 @@ def listening(stream: IO[Any], press: Callable[[str], None]) -> Iterator[bool]:
     if before is None:
         yield False
         return
-    loop = asyncio.get_running_loop()
+    loop, typing = asyncio.get_running_loop(), Typing()
 
     def read() -> None:
         if not _ours(fd):  # sent to the background: what is typed belongs to somebody else
@@ -45,9 +73,8 @@ def listening(stream: IO[Any], press: Callable[[str], None]) -> Iterator[bool]:
             typed = b""
         if not typed:
             loop.remove_reader(fd)
-        for key in typed.decode("ascii", "ignore"):
-            if key in NAMES or key.isalnum():
-                press(NAMES.get(key, key))
+        for text in typing.push(typed):
+            press(text)
 
     tty.setcbreak(fd)
     loop.add_reader(fd, read)

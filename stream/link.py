@@ -11,9 +11,9 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiomqtt
@@ -62,6 +62,7 @@ class Received:
         retained: Whether it was kept by the broker rather than sent just now.
         reply: Where an answer is wanted (MQTT 5).
         correlation: By which an answer names its question (MQTT 5).
+        headers: User properties (MQTT 5).
     """
 
     topic: str
@@ -69,6 +70,7 @@ class Received:
     retained: bool
     reply: Reply | None
     correlation: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 _LOST = "the connection to the broker is lost"
@@ -310,4 +312,5 @@ def _received(message: aiomqtt.Message) -> Received:
     topic = getattr(properties, "ResponseTopic", None)
     correlation = getattr(properties, "CorrelationData", None)
     reply = Reply(topic, correlation) if topic else None
-    return Received(str(message.topic), payload, message.retain, reply, correlation)
+    headers = dict(getattr(properties, "UserProperty", []))
+    return Received(str(message.topic), payload, message.retain, reply, correlation, headers)

@@ -33,6 +33,8 @@ from .mqtt import MqttSink
 from .orders import mark_all, obey
 from .outcome import OutcomeSink, report
 from .pipeline import Wearer, enrol, run
+from .press import Edition
+from .recorder import place
 from .remember import Memory
 from .sink import FanOut, JsonSink, ReaderGone, Sink
 from .terminal import TerminalSink
@@ -142,7 +144,7 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
         predictor = await asyncio.to_thread(
             Predictor.load, settings.model, compute=settings.compute
         )
-        for line in other_model(devices, predictor.id):
+        for line in (*other_model(devices, predictor.id), *as_recorded(settings, devices)):
             terminal.say(line)
         engine = Engine(predictor)
         sensors, cuffs = assign(devices)
@@ -153,17 +155,24 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
                 clock,
                 duration=settings.duration,
                 cuffs=list(settings.cuff),
-                require_calibration=settings.require_calibration,
+                require_calibration=required(settings, device),
                 memory=Memory(state_folder()) if settings.remember else None,
                 wrist_height=settings.wrist_height,
             )
             for device in sensors
         ]
-        mqtt = await stack.enter_async_context(MqttSink.open(address, topic=settings.topic))
+        edition = Edition(
+            settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
+        )
+        mqtt = await stack.enter_async_context(
+            MqttSink.open(address, topic=settings.topic, edition=edition)
+        )
         sinks: list[Sink] = [mqtt, terminal, outcomes]
         ids = [wearer.device.id for wearer in wearers]
         deck = deck_for(settings, predictor.manifest, ids, clock)
-        recorder = await stack.enter_async_context(deck.running(settings.record))
+        recorder = await stack.enter_async_context(
+            deck.running(place(settings.record) if settings.record else None)
+        )
         sinks.append(deck)
         if recorder is not None:
             terminal.say(f"recording to {recorder.path}")
@@ -224,6 +233,23 @@ def other_model(devices: Sequence[Device], model: str) -> Iterator[str]:
         recorded = told.get("id") if isinstance(told, dict) else None
         if recorded not in (None, model):
             yield f"{device.id}: recorded with {recorded}, estimated anew with {model}"
+
+
+def required(settings: Settings, device: Device) -> bool:
+    """Return whether a device gives no pressures before a reading: as asked, else as recorded."""
+    if settings.require_calibration is not None:
+        return settings.require_calibration
+    return isinstance(device, Session) and device.require_calibration
+
+
+def as_recorded(settings: Settings, devices: Sequence[Device]) -> Iterator[str]:
+    """Yield, of every session whose recording says how it is to be replayed, that it does."""
+    for device in devices:
+        if settings.require_calibration is None and required(settings, device):
+            yield (
+                f"{device.id}: no pressures before a cuff reading, as it was recorded "
+                "(--no-require-calibration gives them)"
+            )
 
 
 def _broker(url: str | None) -> AbstractAsyncContextManager[Address]:

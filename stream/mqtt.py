@@ -16,13 +16,13 @@ from .claim import Claim, claim, state_folder
 from .command import NAMES, Command
 from .delivery import Delivery
 from .errors import BrokerError
-from .estimate import Birth, Item, State
+from .estimate import Item, State
 from .intake import Intake
-from .link import Link, LinkLost, connect
+from .link import V5, Link, LinkLost, connect
 from .outbox import Outbox
 from .payload import Parcel, parcel
+from .press import Edition, Press
 from .spool import Spool
-from .summary import Summaries
 
 _log = logging.getLogger(__name__)
 
@@ -42,14 +42,13 @@ _LONGEST_PAUSE = 30.0
 class MqttSink:
     """Publishes items; made by `open`."""
 
-    def __init__(self, address: Address, bridge: Bridge, outbox: Outbox) -> None:
+    def __init__(self, address: Address, bridge: Bridge, outbox: Outbox, edition: Edition) -> None:
         self._address = address
         self._bridge = bridge
         self._outbox = outbox
         self._room = asyncio.Event()
         self._delivery = Delivery(outbox, self._room.set)
-        self._summaries = Summaries()
-        self._births: dict[str, Birth] = {}
+        self._press = Press(bridge, edition)
         self._intake = Intake(bridge, self._put)
         self._news = asyncio.Event()
         self._link: Link | None = None
@@ -65,6 +64,7 @@ class MqttSink:
         node: str | None = None,
         state: Path | None = None,
         spool_limit: int = 64 * 1024 * 1024,
+        edition: Edition | None = None,
     ) -> AsyncIterator[Self]:
         """Connect on entering; on leaving deliver or spool the rest and say ``offline``.
 
@@ -74,9 +74,11 @@ class MqttSink:
             node: Name of this process on the broker; the computer's where not given.
             state: Folder that survives this process; the user's XDG state folder where not given.
             spool_limit: Bytes on disk while the broker is away.
+            edition: Which messages, and in which form.
 
         Raises:
-            BrokerError: On entering, where the broker is not there or does not let us in. Later
+            BrokerError: On entering, where the broker is not there, does not let us in or does not
+                know the MQTT version that the edition needs. Later
                 the sink reconnects by itself.
         """
         root = check_root(topic)
@@ -84,7 +86,8 @@ class MqttSink:
         spool = None if own is None else Spool(own.folder, limit=spool_limit)
         outbox = Outbox(spool)
         try:
-            sink = cls(address, Bridge(node, own.number if own else 1, root), outbox)
+            bridge = Bridge(node, own.number if own else 1, root)
+            sink = cls(address, bridge, outbox, edition or Edition())
             await sink._start()
             try:
                 yield sink
@@ -98,15 +101,12 @@ class MqttSink:
     async def send(self, item: Item) -> None:
         """Queue an item; never waits."""
         self._check()
-        if isinstance(item, Birth):
-            self._births[item.device] = item
         if isinstance(item, State) and self._bridge.states.get(item.device) != item.state:
             self._bridge.states[item.device] = item.state
             self._tell()  # first: who finds us crashed must know whom we left online
             self._news.set()
-        self._put(parcel(item, self._bridge.root))
-        for summary in self._summaries.push(item):
-            self._put(parcel(summary, self._bridge.root))
+        for message in self._press.parcels(item):
+            self._put(message)
 
     async def ready(self) -> None:
         """Return when the broker is there and the outbox has room."""
@@ -205,6 +205,11 @@ class MqttSink:
         will = self._bridge.state("offline")
         lost: list[Exception] = []
         async with connect(self._address, client_id=self._bridge.client_id, will=will) as link:
+            if self._press.edition.waveform == "raw" and link.version is not V5:
+                raise BrokerError(
+                    f"--waveform raw needs MQTT 5, and {self._address} speaks 3.1.1 only: leave "
+                    "it out, or name another --broker, such as a mosquitto"
+                )
             self._delivery.attach(link)
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -233,6 +238,8 @@ class MqttSink:
         """Tell of this process and its devices, and ask for their commands."""
         if not first:
             self._renew()
+        if self._status is not None:
+            await self._ask(link, self._status)
         asked: set[str] = set()
         while True:
             self._tell()
@@ -254,15 +261,21 @@ class MqttSink:
 
     def _renew(self) -> None:
         """Publish again what is retained: the broker may have lost it."""
-        for birth in self._births.values():
-            self._put(parcel(birth, self._bridge.root))
+        for message in self._press.retained():
+            self._put(message)
         for device, state in self._bridge.states.items():
             self._put(parcel(State(device, state), self._bridge.root))
+
+    @property
+    def _status(self) -> str | None:
+        """Topic on which Home Assistant says that it has started; None where nobody asked."""
+        prefix = self._press.edition.home_assistant
+        return None if prefix is None else f"{prefix}/status"
 
     async def _ask(self, link: Link, topic: str) -> None:
         refusal = await link.listen(topic)
         if refusal is not None:
-            _log.warning("the broker refuses us %s (%s): no such commands", topic, refusal)
+            _log.warning("the broker refuses us %s (%s): nothing is heard there", topic, refusal)
 
     async def _listen(self, link: Link) -> None:
         async for message in link.received():
@@ -270,13 +283,14 @@ class MqttSink:
                 for device in self._bridge.orphans(message.payload):
                     _log.info("%s was left online by an earlier run; saying offline", device)
                     self._put(parcel(State(device, "offline"), self._bridge.root))
+            elif message.topic == self._status:
+                for config in self._press.discovery() if message.payload == b"online" else ():
+                    self._put(config)
             else:
                 self._intake.take(message)
 
     async def _leave(self) -> None:
         """Say ``offline``, deliver what can be delivered at once, and disconnect."""
-        for summary in self._summaries.flush():
-            self._put(parcel(summary, self._bridge.root))
         for device, state in self._bridge.states.items():
             if state != "offline":
                 self._bridge.states[device] = "offline"

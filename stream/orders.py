@@ -6,32 +6,36 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from ..devices import Event, HostClock
+from ..devices import NS, Event, HostClock, by_clock
 from .command import Calibrate, Command, Mark, Record
 from .deck import Deck
 from .errors import SessionError
 from .mqtt import MqttSink
+from .payload import iso
 from .pipeline import Wearer
+from .remember import LONGEST
 
 log = logging.getLogger(__name__)
 
 FULL = "too many commands are waiting; try again"
 BEGINNING = 3
 """Events with which a recording begins, at most; without room for them it does not."""
+AHEAD = 5 * NS
+"""ns by which somebody else's clock may be ahead of the stream's time, or behind its beginning."""
 
 
 async def obey(mqtt: MqttSink, wearers: Sequence[Wearer], clock: HostClock, deck: Deck) -> None:
     """Put what subscribers ask for into the stream it is meant for, for ever."""
     async for command in mqtt.commands():
         try:
-            await _obey(command, wearers, clock, deck)
+            await follow(command, wearers, clock, deck)
         except SessionError as error:
             mqtt.answer(command, str(error))
         else:
             mqtt.answer(command)
 
 
-async def _obey(command: Command, wearers: Sequence[Wearer], clock: HostClock, deck: Deck) -> None:
+async def follow(command: Command, wearers: Sequence[Wearer], clock: HostClock, deck: Deck) -> None:
     """Follow a command.
 
     Raises:
@@ -40,21 +44,49 @@ async def _obey(command: Command, wearers: Sequence[Wearer], clock: HostClock, d
     wearer = next((one for one in wearers if one.device.id == command.device), None)
     if wearer is None:
         raise SessionError(f"no device is called {command.device!r} here")
-    live = wearer.device.source == "live"
-    if live and not wearer.heard:
+    if wearer.device.source == "live" and not wearer.heard:
         raise SessionError(f"{command.device} sends nothing at present; try again later")
-    if wearer.first is None and not isinstance(command, Calibrate):
+    if wearer.first is None:
         raise SessionError(f"{command.device} has sent nothing yet; try again later")
     if isinstance(command, Record):
+        now = moment(wearer, None, clock)
+        if command.time is not None and abs(command.time - now) > AHEAD:
+            raise SessionError("a recording begins and ends now: leave 'time' out")
         await (start(wearer, deck) if command.record else stop(wearer, deck))
         return
-    # A recording lives in its own time, where a clock on the wall means nothing.
-    at = command.time if live and command.time is not None else wearer.last
     if isinstance(command, Calibrate):
+        at = wearer.last
+        if command.time is not None:
+            at = moment(wearer, command.time, clock, before=LONGEST * NS)
         detail = {"sbp": command.sbp, "dbp": command.dbp}
         put(wearer, Event(command.device, "cuff", at, at, detail))
     else:
         mark(wearer, command, clock)
+
+
+def moment(wearer: Wearer, asked: int | None, clock: HostClock, *, before: int = AHEAD) -> int:
+    """Return a moment on a stream's own time axis: the asked one, else now.
+
+    Args:
+        asked: ns since the Unix epoch.
+        before: ns by which it may lie before the stream's beginning.
+
+    Raises:
+        SessionError: It is none of this stream.
+    """
+    ours = by_clock(wearer.device)
+    now, first = clock.now() if ours else wearer.last, wearer.first or 0
+    if asked is None:
+        return now
+    if asked > now + AHEAD:
+        whose = "this computer's time is" if ours else f"{wearer.device.id} has its own time, now"
+        raise SessionError(
+            f"'time' {iso(asked)} is still to come: {whose} {iso(now)}; leave it out for now"
+        )
+    if asked < first - before:
+        what = "long before" if before > AHEAD else "before"
+        raise SessionError(f"'time' {iso(asked)} is {what} the stream's beginning, {iso(first)}")
+    return asked
 
 
 async def start(wearer: Wearer, deck: Deck) -> None:
@@ -89,23 +121,26 @@ def mark(wearer: Wearer, asked: Mark, clock: HostClock) -> None:
     """Put a marker into a wearer's stream: at its time, else now, on the stream's own time axis.
 
     Raises:
-        SessionError: There is no room for it.
+        SessionError: There is no room for it, or its time is none of the stream.
     """
-    at = wearer.last
-    if wearer.device.source == "live":
-        at = clock.now() if asked.time is None else asked.time
+    at = moment(wearer, asked.time, clock)
     put(wearer, Event(wearer.device.id, "marker", at, at, {"text": asked.text}))
 
 
 def mark_all(
     wearers: Sequence[Wearer], text: str, clock: HostClock, time: int | None = None
 ) -> None:
-    """Put a marker into the stream of everybody who is being streamed."""
+    """Put a marker into the stream of everybody who is being streamed.
+
+    Args:
+        time: ns since the Unix epoch by the host's clock; now where that is not the stream's.
+    """
     for wearer in wearers:
         if wearer.first is None or (wearer.device.source == "live" and not wearer.heard):
             continue
         try:
-            mark(wearer, Mark(wearer.device.id, text, time), clock)
+            at = time if by_clock(wearer.device) else None
+            mark(wearer, Mark(wearer.device.id, text, at), clock)
         except SessionError as error:
             log.warning("%s: the marker %r is lost: %s", wearer.device.id, text, error)
 

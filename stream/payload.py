@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..devices import Event
-from .estimate import Birth, CalibrationStatus, Estimate, Item, State, Waveform
-from .summary import Summary
+from .estimate import Birth, CalibrationStatus, Estimate, Item, State, Summary, Waveform
 
 PRESSURE_UNIT = "mm[Hg]"
 """UCUM."""
@@ -35,7 +34,7 @@ class Parcel:
 
     Attributes:
         topics: Every topic that gets these bytes.
-        payload: UTF-8.
+        payload: UTF-8, where `text` says so.
         content_type: MIME type.
         qos: 0 or 1.
         retain: Whether the broker keeps it for later subscribers.
@@ -44,6 +43,7 @@ class Parcel:
         headers: MQTT 5 user properties.
         correlation: MQTT 5 correlation data, of a request or its reply.
         response: Topic on which a request wants its reply (MQTT 5).
+        text: Whether the payload is UTF-8.
     """
 
     topics: tuple[str, ...]
@@ -56,6 +56,7 @@ class Parcel:
     headers: tuple[tuple[str, str], ...] = ()
     correlation: bytes | None = None
     response: str | None = None
+    text: bool = True
 
 
 def iso(time: int) -> str:
@@ -181,9 +182,9 @@ def _beat(beat: Estimate, root: str) -> Parcel:
     )
 
 
-def _waveform(wave: Waveform, root: str) -> Parcel:
-    unit = _WAVEFORM_UNIT[wave.kind]
-    payload = {
+def waveform_payload(wave: Waveform) -> dict[str, Any]:
+    """Return the ``bp-waveform/1`` message of a stretch."""
+    return {
         "schema": "bp-waveform/1",
         "device": wave.device,
         "kind": wave.kind,
@@ -193,17 +194,35 @@ def _waveform(wave: Waveform, root: str) -> Parcel:
         "time": iso(wave.start),
         "t": seconds(wave.start),
         "rate": _short(wave.rate),
-        "unit": unit,
+        "unit": _WAVEFORM_UNIT[wave.kind],
         "samples": _samples(wave.samples, _WAVEFORM_DECIMALS[wave.kind]),
     }
+
+
+def waveform_parcel(
+    wave: Waveform,
+    root: str,
+    payload: bytes,
+    headers: tuple[tuple[str, str], ...],
+    content_type: str = "application/json",
+) -> Parcel:
+    """Return a stretch on its topic, in whatever form."""
     return Parcel(
         (f"{root}/devices/{wave.device}/{wave.kind}",),
-        to_json(payload),
+        payload,
+        content_type,
         qos=0,
         durable=False,
         expiry=WAVEFORM_EXPIRY,
-        headers=_headers("bp-waveform/1", unit=unit, rate=_short(wave.rate), seq=wave.seq),
+        headers=headers,
+        text=content_type == "application/json",
     )
+
+
+def _waveform(wave: Waveform, root: str) -> Parcel:
+    unit, rate = _WAVEFORM_UNIT[wave.kind], _short(wave.rate)
+    headers = _headers("bp-waveform/1", unit=unit, rate=rate, seq=wave.seq)
+    return waveform_parcel(wave, root, to_json(waveform_payload(wave)), headers)
 
 
 def _birth(birth: Birth, root: str) -> Parcel:
@@ -291,11 +310,11 @@ _PARCEL_OF: dict[type, Callable[[Any, str], Parcel]] = {
 }
 
 
-def parcel(item: Item | Summary, root: str = "bp") -> Parcel:
+def parcel(item: Item, root: str = "bp") -> Parcel:
     """Return what is published of an item.
 
     Args:
-        item: What a sink receives, or a summary of it.
+        item: What a sink receives.
         root: First level of every topic.
     """
     return _PARCEL_OF[type(item)](item, root)

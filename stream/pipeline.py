@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ..devices import NS, Chunk, Device, DeviceError, Event, HostClock
+from ..devices import NS, Chunk, Device, DeviceError, Event, HostClock, by_clock
 from .calibration import Cuff, Question
 from .deck import Deck
 from .engine import Engine
@@ -32,7 +32,7 @@ from .sink import Sink
 log = logging.getLogger(__name__)
 
 SILENCE = 5 * NS
-"""A connected live device without samples for this long is stale."""
+"""A connected device that goes by the clock is stale without samples for this long."""
 
 
 @dataclass(slots=True)
@@ -256,8 +256,11 @@ async def stream(
     async with device.open(clock=clock, tap=tap) as items:
         wearer.found()
         if recorder is not None:
-            recorder.enrol(device, wearer.preparer.birth.session)
+            required = wearer.finisher.require_calibration
+            recorder.enrol(device, wearer.preparer.birth.session, required)
         await sink.send(State(device.id, "online"))
+        if by_clock(device):
+            wearer.finisher.summaries.begin(clock.now())
         await send([*wearer.recall(clock.now())], device, sink)
         failure: DeviceError | None = None
         try:
@@ -272,6 +275,8 @@ async def stream(
                             await send([*recorder.take(part)], device, sink)
                         await advance(wearer, part, engine, sink)
                     await wearer.keep()
+                    if recorder is not None and (kept := wearer.finisher.kept) is not None:
+                        recorder.learnt(device.id, kept, wearer.last)
             except DeviceError as error:
                 failure = error
                 failure.after_start = wearer.first is not None
@@ -279,6 +284,8 @@ async def stream(
             await send(wearer.finisher.flush(), device, sink)
         finally:
             wearer.heard = 0
+            for summary in wearer.finisher.summaries.flush(wearer.finisher.birth):
+                await sink.send(summary)
             await sink.send(State(device.id, "offline"))
         if failure is not None:
             raise failure
@@ -307,30 +314,34 @@ async def deliver(
     for one in ready:
         if not isinstance(one, Prepared):
             await send(wearer.finisher.told(one), wearer.device, sink)
-        elif not one.blank:
+            continue
+        if not one.blank:
             answer, asides = next(answers), [next(answers).abp for _ in one.asides]
             await send(wearer.finisher.push(one, answer, asides), wearer.device, sink)
+        await send(wearer.finisher.passed(one), wearer.device, sink)
 
 
-async def send(items: list[Item], device: Device, sink: Sink) -> None:
-    """Publish; a file waits for room where a live source must not."""
+async def send(items: Sequence[Item], device: Device, sink: Sink) -> None:
+    """Publish; what can wait waits for room, what goes by the clock must not."""
     for item in items:
-        if device.source != "live":
+        if not by_clock(device):
             await sink.ready()
         await sink.send(item)
 
 
 async def watch_silence(wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
-    """Say when a live device that is connected stops sending, and when it sends again."""
-    stale: set[str] = set()
-    live = [wearer for wearer in wearers if wearer.device.source == "live"]
+    """Say when a device that is connected stops sending, and when it sends again.
+
+    Summaries go on meanwhile, by the clock.
+    """
+    clocked = [wearer for wearer in wearers if by_clock(wearer.device)]
     while True:
         await asyncio.sleep(1)
-        for wearer in live:
-            if not wearer.heard:
-                continue
-            silent = clock.now() - wearer.heard > SILENCE
-            if silent == (wearer.device.id in stale):
-                continue
-            stale ^= {wearer.device.id}
-            await sink.send(State(wearer.device.id, "stale" if silent else "online"))
+        for wearer in clocked:
+            summaries, now = wearer.finisher.summaries, clock.now()
+            silent = bool(wearer.heard) and now - wearer.heard > SILENCE
+            if wearer.heard and silent != summaries.silent:
+                summaries.silent = silent
+                await sink.send(State(wearer.device.id, "stale" if silent else "online"))
+            for summary in summaries.reached(now, wearer.finisher.birth):
+                await sink.send(summary)

@@ -52,16 +52,18 @@ class Prepared:
 
     @property
     def context(self) -> npt.NDArray[np.float32] | None:
-        """(entries,) float32 for the network; None without a cuff reading."""
+        """(entries,) float32 for the network; None without a cuff reading, and for a network that
+        takes none."""
         return self.guidance.context
 
     @property
     def asides(self) -> tuple[Question, ...]:
         """What else the network is asked once there is a reading: the window without it, and when
-        it takes effect the windows from before it, with it and without."""
-        if self.guidance.context is None:
-            return ()
+        it takes effect the windows from before it, with it and without. A network that takes no
+        context is asked about those alone."""
         anchor = self.guidance.anchor
+        if self.guidance.context is None:
+            return anchor
         return (Question(self.ppg, None), *anchor, *(Question(one.ppg, None) for one in anchor))
 
 
@@ -88,7 +90,7 @@ class Preparer:
     _resampler: Resampler = field(init=False)
     _windower: Windower = field(init=False)
     _picker: ChannelPicker = field(init=False)
-    _calibration: Calibration = field(init=False, default_factory=Calibration)
+    _calibration: Calibration = field(init=False)
     _channels: tuple[str, ...] = field(init=False, default=())
     _worn: bool = field(init=False, default=True)
     _moving: bool = field(init=False, default=False)
@@ -103,6 +105,7 @@ class Preparer:
         self._resampler = Resampler(m.rate)
         self._windower = Windower(m.window, m.guard, HOP)
         self._picker = ChannelPicker(self.polarity, m.rate, matrix)
+        self._calibration = Calibration(m.architecture.context)
 
     @property
     def tally(self) -> Tally:
@@ -226,8 +229,8 @@ class Preparer:
             events.append(Event(self.birth.device, "quality", at, at, detail))
         if self.check_fit and self.windows == FIT_WINDOWS:
             texts = [fit(self.accepted / self.windows, prepared.quality.reasons)]
-            if prepared.context is None:
-                texts.append(NO_LEVEL)
+            if prepared.guidance.calibration is None:
+                texts.append(NO_UNIT if self.manifest.relative else NO_LEVEL)
             events += [Event(self.birth.device, "notice", at, at, {"text": t}) for t in texts]
         return events
 
@@ -244,6 +247,10 @@ REMEDIES = {
 NO_LEVEL = (
     "not calibrated: these pressures carry little of the absolute level; measure with a cuff and "
     "tell it: innpar-stream calibrate 128/79"
+)
+NO_UNIT = (
+    "not calibrated: this model's output has no unit, so there are no pressures before a cuff "
+    "reading; measure and tell it: innpar-stream calibrate 128/79"
 )
 
 

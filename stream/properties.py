@@ -37,7 +37,8 @@ def packed(parcel: Parcel) -> PackedProperties:
     Raises:
         ValueError: A text of more than 65535 bytes.
     """
-    parts = [_UTF8, _CONTENT_TYPE, _text(parcel.content_type)]
+    parts = [_UTF8] if parcel.text else []
+    parts += [_CONTENT_TYPE, _text(parcel.content_type)]
     if parcel.expiry is not None:
         parts += [_EXPIRY, parcel.expiry.to_bytes(4)]
     if parcel.response is not None:

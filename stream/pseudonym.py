@@ -1,4 +1,7 @@
-"""Radio addresses out of what is written down, each as the same pseudonym throughout one file."""
+"""Radio addresses and serial numbers out of what is written down or published.
+
+Each is the same pseudonym throughout one file, or one run.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,12 @@ ADDRESS = re.compile(
 )
 """A Bluetooth address, or what macOS gives instead of one."""
 
+NAMING = ("address", "serial")
+"""Keys whose values tell one sensor from all others, however they are written."""
+
 
 class Pseudonyms:
-    """Names for one file; another file's are others, so that two cannot be laid side by side.
+    """Names for one file or run; another's are others, so that two cannot be laid side by side.
 
     Args:
         keep: Whether addresses stay as they are.
@@ -31,20 +37,26 @@ class Pseudonyms:
         return f"subject-{secrets.token_hex(3)}"
 
     def hidden(self, value: Any) -> Any:
-        """Return `value`, plain JSON, with every address in its texts replaced."""
+        """Return `value`, plain JSON, with addresses and serial numbers replaced.
+
+        A sensor's name often ends in its serial number.
+        """
         if self._keep:
             return value
         if isinstance(value, str):
             return ADDRESS.sub(lambda found: self._name(found[0]), value)
         if isinstance(value, Mapping):
-            return {key: self._of(key, one) for key, one in value.items()}
+            told = {key: self._of(key, one) for key, one in value.items()}
+            serial = value.get("serial")
+            if isinstance(serial, str) and isinstance(name := told.get("name"), str) and serial:
+                told["name"] = name.replace(serial, self._name(serial))
+            return told
         if isinstance(value, (list, tuple)):
             return [self.hidden(one) for one in value]
         return value
 
     def _of(self, key: str, value: Any) -> Any:
-        # What calls itself an address is one, however it is written.
-        known = key == "address" and isinstance(value, str)
+        known = key in NAMING and isinstance(value, str)
         return self._name(value) if known else self.hidden(value)
 
     def _name(self, address: str) -> str:

@@ -31,6 +31,7 @@ from ..devices.session_items import (
     BYTES,
     EVENTS,
     JSON,
+    LEARNT,
     RAW,
     RUN,
     SAMPLES,
@@ -44,6 +45,7 @@ from .errors import SessionError
 from .estimate import Estimate, Item
 from .payload import beat_payload
 from .pseudonym import Pseudonyms
+from .remember import Kept
 
 if TYPE_CHECKING:
     from ..models.predictor import Manifest
@@ -62,7 +64,8 @@ class Recorder:
     """Writes one session file; also a sink, for the beats.
 
     Args:
-        path: A file that does not exist yet, or a folder, in which it gets a dated name.
+        path: A file that does not exist yet, or a folder, in which it gets a dated name. It is
+            removed again where nothing came to be recorded.
         clock: The host's; it says when something was recorded.
         run: What is running, as `describe` returns it.
         keep_address: Whether radio addresses are written as they are, not as a pseudonym that
@@ -96,28 +99,34 @@ class Recorder:
         self.failed = ""
         self._untold: set[str] = set()
         self._known: set[str] = set()
+        self._learnt: dict[str, Kept] = {}
         self._since = 0.0
+        self._begun = False
         try:
             self._file = io.FileIO(self.path, "x")
-            self._writer = Writer(self._file, f"innpar-stream {version('innpar-stream')}")
-            self._put(RUN, JSON, clock.now(), to_json(self._pseudonyms.hidden(run)))
-            self._writer.flush()
         except FileExistsError:
             raise SessionError(
                 f"{self.path}: exists already, and a recording is never overwritten; name another"
             ) from None
         except OSError as error:
-            raise SessionError(
-                f"{self.path}: cannot be recorded to ({error.strerror}); name another place"
-            ) from None
+            raise _refused(self.path, error) from None
+        try:
+            self._writer = Writer(self._file, f"innpar-stream {version('innpar-stream')}")
+            self._put(RUN, JSON, clock.now(), to_json(self._pseudonyms.hidden(run)))
+            self._writer.flush()
+        except OSError as error:
+            self._remove()
+            raise _refused(self.path, error) from None
 
-    def enrol(self, device: Device, session: str) -> None:
-        """Note what is known of a device that has just been opened."""
+    def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
+        """Note what is known of a device that has just been opened, and what steers its run."""
         self._known.add(device.id)
         told = {
             "source": device.source,
+            "origin": getattr(device, "origin", device.source),
             "polarity": device.polarity,
             "site": device.site,
+            "require_calibration": require_calibration,
             "session": session,
             "subject": self._subject(device.id),
         }
@@ -163,6 +172,19 @@ class Recorder:
             topic = str(Topic(item.device, BEATS))
             self._put(topic, JSON, item.peak, to_json(beat_payload(item)))
 
+    def learnt(self, device: str, kept: Kept, at: int) -> None:
+        """Record a reading that has taken effect, for a replay that begins later.
+
+        Args:
+            device: Whose.
+            kept: The reading, with what was learnt from it.
+            at: Time of the device's last sample, ns since the Unix epoch.
+        """
+        if self._learnt.get(device) is not kept:
+            self._learnt[device] = kept
+            told = pack_event(kept.event(device, kept.reading.time))
+            self._put(str(Topic(device, LEARNT)), JSON, at, told)
+
     async def ready(self) -> None:
         """Return at once: a file takes what it is given."""
 
@@ -180,8 +202,11 @@ class Recorder:
                 self.close()
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file, or remove it where nothing came to be recorded."""
         if self._file.closed:
+            return
+        if not self._begun:
+            self._remove()
             return
         try:
             self._writer.finish()
@@ -190,9 +215,16 @@ class Recorder:
             self._fail(error)
         self._file.close()
 
+    def _remove(self) -> None:
+        """Leave no file in which there is nothing."""
+        self._file.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
     def _put(self, topic: str, encoding: str, at: int, data: bytes, **about: str) -> None:
         if self.failed:
             return
+        self._begun |= topic != RUN
         began = time.monotonic()
         try:
             channel = self._writer.channel(topic, encoding, about)
@@ -240,8 +272,26 @@ class Recorder:
         self._file.close()
 
 
+def _refused(path: Path, error: OSError) -> SessionError:
+    return SessionError(f"{path}: cannot be recorded to ({error.strerror}); name another place")
+
+
+def place(text: str) -> Path:
+    """Return where to record, as somebody wrote it; a folder that ends with a slash is made.
+
+    Raises:
+        SessionError: It cannot be made.
+    """
+    path = Path(text).expanduser()
+    if text.endswith(("/", os.sep)):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _refused(path, error) from None
+    return path
+
+
 def _named(path: Path, clock: HostClock, tag: str = "") -> Path:
-    path = path.expanduser()
     if not path.is_dir():
         return path
     began = datetime.fromtimestamp(clock.now() // 1_000_000_000, UTC)
@@ -265,6 +315,10 @@ def describe(settings: Settings, manifest: Manifest) -> dict[str, Any]:
             "speed": str(settings.speed),
             "duration": settings.duration,
             "virtual": settings.virtual,
+            "fault": settings.fault,
+            "rate": settings.rate,
+            "compute": settings.compute,
+            "wrist_height": settings.wrist_height,
         },
         "model": {
             "id": manifest.id,

@@ -27,6 +27,24 @@ _STYLE = (
 )
 
 
+def check_report(path: Path, inputs: Sequence[Path]) -> None:
+    """See before a long run whether its report can be written.
+
+    Raises:
+        ModelError: matplotlib is missing, or `path` cannot be written or is one of the inputs.
+    """
+    _figure()
+    new = not path.exists()
+    if not new and any(one.exists() and path.samefile(one) for one in inputs):
+        raise ModelError(f"{path} is read for this; name another file for the report")
+    try:
+        path.open("ab").close()
+        if new:
+            path.unlink()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be written: {error.strerror}") from None
+
+
 def write_report(path: Path, title: str, groups: dict[str, Any], judged: Sequence[Judged]) -> None:
     """Write the report.
 
@@ -63,12 +81,16 @@ def _table(group: dict[str, Any]) -> str:
     return "".join(rows) + "</table>"
 
 
-def _picture(draw: Any, judged: Sequence[Judged]) -> str:
+def _figure() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise ModelError("a report needs matplotlib: pip install 'innpar-stream[train]'") from None
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    return Figure(figsize=(12, 3.8), layout="constrained")
+
+
+def _picture(draw: Any, judged: Sequence[Judged]) -> str:
+    figure = _figure()
     caption = draw(figure, judged)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=90)

@@ -19,28 +19,32 @@ from .judged import Judged
 Floats = npt.NDArray[np.float64]
 
 PRESSURES = ("sbp", "dbp", "map")
-LEVEL = 0.9
 GROUPS = {"vitaldb": ("vitaldb",), "mimic+bidmc": ("mimic", "bidmc"), "all": ("",)}
 AGES = (0.0, 5.0, 15.0, 30.0, 60.0, 120.0, np.inf)  # minutes
 _BOOTSTRAP = 1000
 
 
-def score(judged: Sequence[Judged], population: Sequence[float]) -> dict[str, Any]:
+def score(
+    judged: Sequence[Judged], population: Sequence[float] | None, level: float
+) -> dict[str, Any]:
     """Return every figure, JSON-ready, by group of sources.
 
     Args:
         judged: The records' beats.
-        population: Mean SBP, DBP, MAP of the training subjects, mmHg.
+        population: Mean SBP, DBP, MAP of the training subjects, mmHg; None where not known.
+        level: Share of the beats that the intervals are to cover.
     """
     groups: dict[str, Any] = {}
     for name, prefixes in GROUPS.items():
         chosen = [one for one in judged if one.source.startswith(prefixes)]
         if chosen and (name != "all" or len(groups) != 1):
-            groups[name] = _group(chosen, np.asarray(population, dtype=np.float64))
+            groups[name] = _group(chosen, population, level)
     return groups
 
 
-def _group(judged: list[Judged], population: Floats) -> dict[str, Any]:
+def _group(
+    judged: list[Judged], population: Sequence[float] | None, level: float
+) -> dict[str, Any]:
     calibrated = np.concatenate([np.isfinite(j.age) & (j.age > 0) for j in judged])
     some = calibrated if calibrated.any() else np.ones(len(calibrated), bool)
 
@@ -49,7 +53,9 @@ def _group(judged: list[Judged], population: Floats) -> dict[str, Any]:
 
     subject = np.concatenate([np.full(len(j.seconds), j.subject) for j in judged])[some]
     truth, found = joined("truth"), joined("found")
-    errors = {"model": found - truth, "population": population - truth}
+    errors = {"model": found - truth}
+    if population is not None:
+        errors["population"] = np.asarray(population, dtype=np.float64) - truth
     if calibrated.any():
         errors["held"] = joined("cuff") - truth
     heart = joined("heart_rate") - joined("true_heart_rate")
@@ -72,7 +78,7 @@ def _group(judged: list[Judged], population: Floats) -> dict[str, Any]:
         "rejected": round(1.0 - given / max(offered, 1), 4),
         "per_beat": {name: _summary(error) for name, error in errors.items()},
         "heart_rate": _figures(heart),
-        "per_30_s": {n: _summary(_half_minutes(judged, n, some, population)) for n in errors},
+        "per_30_s": {n: _summary(_half_minutes(judged, e, some)) for n, e in errors.items()},
         "standards": {
             p: _standards(errors["model"][:, k], subject) for k, p in enumerate(PRESSURES)
         },
@@ -81,8 +87,11 @@ def _group(judged: list[Judged], population: Floats) -> dict[str, Any]:
     if calibrated.any():
         result["by_minutes_since_cuff"] = _by_age(joined("age") / 60.0, errors)
     low, high = joined("low"), joined("high")
-    if np.isfinite(low).all() and len(low):
-        result["intervals"] = _intervals(low, high, truth, errors.get("held"), subject)
+    known = np.isfinite(low).all(axis=1)
+    if known.any():
+        held = errors["held"][known] if "held" in errors else None
+        covered = _intervals(low[known], high[known], truth[known], held, subject[known])
+        result["intervals"] = {"level": level, **covered}
     return result
 
 
@@ -98,22 +107,16 @@ def _summary(error: Floats) -> dict[str, dict[str, float]]:
     return {p: _figures(error[:, k]) for k, p in enumerate(PRESSURES)}
 
 
-def _half_minutes(
-    judged: list[Judged], name: str, some: npt.NDArray[np.bool_], population: Floats
-) -> Floats:
-    """Return the errors (n, 3) of half-minute means of at least five beats."""
-    errors, first = [], 0
+def _half_minutes(judged: list[Judged], error: Floats, some: npt.NDArray[np.bool_]) -> Floats:
+    """Return the means (n, 3) over half-minutes of at least five beats of errors of `some`."""
+    means, first, taken = [], 0, 0
     for j in judged:
         mine = some[first : first + len(j.seconds)]
-        first += len(j.seconds)
-        found = {"model": j.found, "held": j.cuff}.get(
-            name, np.broadcast_to(population, j.truth.shape)
-        )
-        error, part = (found - j.truth)[mine], (j.seconds[mine] // 30).astype(np.int64)
-        for k in np.unique(part):
-            if (part == k).sum() >= 5:
-                errors.append(error[part == k].mean(axis=0))
-    return np.array(errors).reshape(-1, 3)
+        own = error[taken : taken + int(mine.sum())]
+        first, taken = first + len(j.seconds), taken + len(own)
+        part = (j.seconds[mine] // 30).astype(np.int64)
+        means += [own[part == k].mean(axis=0) for k in np.unique(part) if (part == k).sum() >= 5]
+    return np.array(means).reshape(-1, 3)
 
 
 def _standards(error: Floats, subject: npt.NDArray[np.str_]) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def _intervals(
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, len(names), (_BOOTSTRAP, len(names)))
     means = (each[drawn] * weight[drawn][..., None]).sum(1) / weight[drawn].sum(1)[:, None]
-    found: dict[str, Any] = {"level": LEVEL}
+    found: dict[str, Any] = {}
     for k, pressure in enumerate(PRESSURES):
         coverage, width = float(inside[:, k].mean()), float((high - low)[:, k].mean())
         row = {

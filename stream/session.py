@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..devices import NS
+from ..devices.session_look import told_of
 from ..devices.session_read import SessionFile
 from ..devices.session_write import Writer
 from .beat_table import BeatTable
-from .errors import SessionError
+from .output import fresh
 from .payload import iso
 from .survey import Found, Survey, Track, shown, survey
 
@@ -74,8 +74,7 @@ def describe(found: Survey) -> Iterator[str]:
 def _device(device: Found) -> Iterator[str]:
     about = device.about
     whose = f", of {about['subject']}" if about.get("subject") else ""
-    source = about.get("source", "unknown source")
-    yield f"{device.id}: {source}, worn at {about.get('site', '?')}{whose}"
+    yield f"{device.id}: {device.source}, worn at {about.get('site', '?')}{whose}"
     for signal, track in device.tracks.items():
         yield f"  {_signal(signal, track)}"
     if device.frames:
@@ -146,28 +145,21 @@ def repair(path: Path, out: Path | None) -> int:
     """Make a whole session of a torn or damaged one, which stays as it is.
 
     Raises:
-        SessionError: It cannot be written.
+        SessionError: It exists already, or cannot be written.
         DeviceError: There is no such file, or it is no session.
     """
     out = out or path.with_name(f"{path.stem}.repaired{path.suffix}")
     with SessionFile(path) as file:
-        try:
-            kept = _copy(file, out)
-        except FileExistsError:
-            raise SessionError(f"{out}: exists already; name another file") from None
-        except OSError as error:
-            raise SessionError(f"{out}: cannot be written ({error.strerror})") from None
-        lost = f"; {len(file.damaged)} damaged blocks left out" if file.damaged else ""
-        if file.ignored:
-            lost += f"; {file.ignored} bytes at the torn end left out"
-    print(f"{out}: whole, {kept} messages{lost or '; nothing was wrong with the original'}")
+        kept = _copy(file, out)
+        trouble = told_of(file) or "nothing was wrong with the original"
+    print(f"{out}: whole, {kept} messages; {trouble}")
     return 0
 
 
 def _copy(file: SessionFile, out: Path) -> int:
     """Write what can be read, block by block; return the number of messages."""
     kept = 0
-    with io.FileIO(out, "x") as target:
+    with fresh(out) as target:
         writer = Writer(target, "innpar-stream session repair")
         count = len(file.blocks)
         for place in shown(range(count), f"repairing {file.path.name}", count, int):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,6 +16,7 @@ from ..devices.redecode import SAID
 from ..devices.session_items import (
     ABOUT,
     BEATS,
+    EVENTS,
     RUN,
     Topic,
     from_json,
@@ -23,14 +24,20 @@ from ..devices.session_items import (
     pack_event,
     to_json,
 )
-from ..devices.session_look import LASTING, devices_in, entry_of, extent
+from ..devices.session_look import devices_in, entry_of, extent
 from ..devices.session_read import Message, SessionFile
+from ..devices.session_standing import Standing, held
 from ..devices.session_write import Writer
-from .errors import SessionError
+from .errors import ConfigError, SessionError
+from .output import fresh
 from .survey import progress
 
 PRIVATE = ("address", "name", "serial", "subject", "user")
 """What a device's ``connected`` event may tell that leads to a person."""
+
+
+LATEST = 1e9
+"""Seconds; no session is longer."""
 
 
 class Piece(NamedTuple):
@@ -52,20 +59,29 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
     begins afresh where the part does.
 
     Raises:
+        ConfigError: There is no such part.
         SessionError: `out` cannot be written, or nothing lies in that part.
         DeviceError: There is no such file, or it is no session.
     """
+    if not (math.isfinite(begin) and begin >= 0):
+        raise ConfigError(f"--from: a number of seconds from 0, not {begin:g}")
+    if not end > begin:
+        raise ConfigError(f"--to: more seconds than --from={begin:g}, not {end:g}")
+    begin, end = min(begin, LATEST), min(end, LATEST)
     with SessionFile(path) as file:
         spans = {device: extent(file, device) for device in devices_in(file)}
         windows = {
-            device: (first + round(begin * NS), first + round(min(end, 1e9) * NS))
+            device: (first + round(begin * NS), first + round(end * NS))
             for device, (first, _) in spans.items()
         }
         if all(last < windows[device][0] for device, (_, last) in spans.items()):
             raise SessionError(
                 f"{path}: there is nothing after {begin:g} s; choose an earlier part"
             )
-        state: dict[tuple[str, str], Piece] = {}
+        standing = {
+            device: Standing(low, held(file, device, low) if low > spans[device][0] else None)
+            for device, (low, _) in windows.items()
+        }
 
         def part(file: SessionFile, message: Message, piece: Piece) -> list[Piece]:
             topic = piece.topic
@@ -73,10 +89,7 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
                 return [piece]
             low, high = windows[topic.device]
             entry = entry_of(file, message)
-            if isinstance(entry, Event) and entry.start < low:
-                if entry.kind in LASTING:
-                    state.pop((topic.device, entry.kind), None)  # the newest is the last
-                    state[topic.device, entry.kind] = piece
+            if isinstance(entry, Event) and standing[topic.device].takes(entry):
                 return []
             if isinstance(entry, Chunk):
                 inside = (entry.times >= low) & (entry.times < high)
@@ -86,9 +99,9 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
                 piece = Piece(topic, pack_chunk(entry), int(entry.times[-1]))
             elif not low <= piece.time < high:
                 return []
-            keys = [key for key in state if key[0] == topic.device]
-            before = [state.pop(key) for key in keys]
-            return [*before, piece]
+            events = Topic(topic.device, EVENTS)
+            before = standing[topic.device].due()
+            return [*(Piece(events, pack_event(one), one.start) for one in before), piece]
 
         kept = _write([file], out, part)
     print(f"{out}: {kept} messages")
@@ -175,26 +188,21 @@ def _write(files: Sequence[SessionFile], out: Path, edit: Edit) -> int:
         SessionError: `out` cannot be written.
     """
     kept = 0
-    try:
-        with io.FileIO(out, "x") as target:
-            writer = Writer(target, "innpar-stream session")
-            for file in files:
-                for message in progress(file.messages(), len(file.blocks), file):
-                    channel = file.channels.get(message.channel)
-                    if channel is None:
-                        continue
-                    piece = Piece(Topic.of(channel.topic), message.data, message.time)
-                    for topic, data, time in edit(file, message, piece):
-                        # An event that comes along from before has the encoding of all events.
-                        about = channel.about if topic.what == piece.topic.what else {}
-                        encoding = "json" if topic.what in ("events", RUN) else channel.encoding
-                        number = writer.channel(str(topic), encoding, about)
-                        writer.add(number, time, message.written, data)
-                        kept += 1
-            writer.finish()
-            os.fsync(target.fileno())
-    except FileExistsError:
-        raise SessionError(f"{out}: exists already; name another file") from None
-    except OSError as error:
-        raise SessionError(f"{out}: cannot be written ({error.strerror})") from None
+    with fresh(out) as target:
+        writer = Writer(target, "innpar-stream session")
+        for file in files:
+            for message in progress(file.messages(), len(file.blocks), file):
+                channel = file.channels.get(message.channel)
+                if channel is None:
+                    continue
+                piece = Piece(Topic.of(channel.topic), message.data, message.time)
+                for topic, data, time in edit(file, message, piece):
+                    # An event that comes along from before has the encoding of all events.
+                    about = channel.about if topic.what == piece.topic.what else {}
+                    encoding = "json" if topic.what in ("events", RUN) else channel.encoding
+                    number = writer.channel(str(topic), encoding, about)
+                    writer.add(number, time, message.written, data)
+                    kept += 1
+        writer.finish()
+        os.fsync(target.fileno())
     return kept

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..devices import NS, Event
-from ..devices.session_look import about, devices_in, extent
+from ..devices.session_look import about, devices_in, extent, source_of
 from ..devices.session_read import SessionFile
 from .errors import ConfigError, SessionError
+from .output import fresh
 from .payload import iso
 from .stretch import Stretch, pulse, stretch
 from .survey import Found, survey
@@ -42,8 +43,8 @@ def plot(path: Path, out: Path | None, at: str | None = None, seconds: float = 1
         seconds: That it shows.
 
     Raises:
-        SessionError: matplotlib is not installed, there is nothing to draw, or the picture cannot
-            be written.
+        SessionError: matplotlib is not installed, there is nothing to draw, or the picture exists
+            already or cannot be written.
         ConfigError: There is no such moment, or no such kind of picture.
         DeviceError: There is no such file, or it is no session.
     """
@@ -56,9 +57,10 @@ def plot(path: Path, out: Path | None, at: str | None = None, seconds: float = 1
         raise ConfigError(f"{out}: a picture's name ends with {', '.join(KINDS)}")
     if at is not None and not 0 < seconds <= LONGEST:
         raise ConfigError(f"--seconds: more than 0 and at most {LONGEST:g}, not {seconds:g}")
-    drawn = _overview(path, Figure) if at is None else _detail(path, Figure, at, seconds)
-    figure, said = drawn
-    _save(figure, out, path.name)
+    with fresh(out) as target:
+        drawn = _overview(path, Figure) if at is None else _detail(path, Figure, at, seconds)
+        figure, said = drawn
+        _save(figure, target, out.suffix.lower(), path.name)
     print(f"{out}: {said}")
     return 0
 
@@ -121,28 +123,27 @@ def moment(text: str, first: int) -> int:
     return (since.days * 86_400 + since.seconds) * NS + since.microseconds * 1000
 
 
-def _save(figure: Any, out: Path, title: str) -> None:
+def _save(figure: Any, target: io.FileIO, kind: str, title: str) -> None:
     figure.supxlabel(NOTE, fontsize=8, color="#666666")
-    page = out.suffix.lower() == ".html"
+    page = kind == ".html"
     image = io.BytesIO()
-    figure.savefig(image, format="svg" if page else out.suffix[1:].lower())
+    figure.savefig(image, format="svg" if page else kind[1:])
     content = image.getvalue()
     if page:
         drawn = content[content.index(b"<svg") :].decode()
         head = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title>"
         content = f"{head}<style>svg{{max-width:100%;height:auto}}</style>{drawn}".encode()
-    try:
-        out.write_bytes(content)
-    except OSError as error:
-        raise SessionError(f"{out}: cannot be written ({error.strerror})") from None
+    with io.BufferedWriter(target) as written:
+        written.write(content)
 
 
 def _draw(figure: Any, device: Found) -> None:
     """Draw one device's course."""
     ppg = device.tracks["ppg"]
     zero = (ppg.first or 0) / NS
-    source = str(device.about.get("source", "unknown source")).upper()
-    figure.suptitle(f"{device.id}  ({source})  {ppg.seconds / 60:.1f} min at {ppg.rate:g} Hz")
+    figure.suptitle(
+        f"{device.id}  ({device.source.upper()})  {ppg.seconds / 60:.1f} min at {ppg.rate:g} Hz"
+    )
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1))
     pressure, heart, quality = axes
     # Where beats are more than points of the picture, every n-th tells as much.
@@ -178,8 +179,7 @@ def _draw(figure: Any, device: Found) -> None:
 def _draw_detail(figure: Any, device: str, known: dict[str, Any], found: Stretch) -> None:
     """Draw some seconds of one device: pulse, pressure, and where beats were found."""
     zero, length = found.low / NS, (found.high - found.low) / NS
-    source = str(known.get("source", "unknown source")).upper()
-    figure.suptitle(f"{device}  ({source})  {length:g} s from {iso(found.low)}")
+    figure.suptitle(f"{device}  ({source_of(known).upper()})  {length:g} s from {iso(found.low)}")
     light, pressure = figure.subplots(2, 1, sharex=True)
     polarity = known.get("polarity")
     times, values, label = pulse(found, polarity if polarity in (-1, 0, 1) else 0)

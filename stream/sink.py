@@ -30,7 +30,7 @@ class Sink(Protocol):
     async def send(self, item: Item) -> None: ...
 
     async def ready(self) -> None:
-        """Return when there is room. A file source waits here, a live one must not."""
+        """Return when there is room. What can wait does it here; see `devices.by_clock`."""
         ...
 
 

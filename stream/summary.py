@@ -3,112 +3,147 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from ..devices import NS, Event
-from ..devices.base import Source
-from .estimate import CalibrationStatus, Estimate, Item, State
+from .estimate import NOT_CALIBRATED, Birth, CalibrationStatus, Estimate, Summary
 
 PERIOD = 10 * NS
-"""ns of signal in a summary. Signal, not wall time: a replay gives the same at any speed."""
+"""ns of the stream in a summary; each begins at a multiple of it."""
 
+LATE = 6 * NS
+"""ns after its peak until which a beat may come: the next beat ends it, and a window shows it."""
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The beats of one device whose peaks lie in ``[start, end)``.
-
-    Attributes:
-        start: ns since the Unix epoch, a multiple of `PERIOD`.
-        end: ns since the Unix epoch.
-        medians: ``sbp``, ``dbp``, ``map``, ``pp`` in mmHg and ``hr`` in beats a minute over the
-            valid beats; None where there was none.
-        quality: Median over all beats, 0 to 1.
-        beats: How many were found.
-        valid: How many of them carry pressures.
-        reasons: How often each reason was given.
-        calibration: Of the last beat.
-        battery: Percent as last told, None when never.
-        link: The device's state as last told.
-    """
-
-    device: str
-    source: Source
-    session: str
-    start: int
-    end: int
-    medians: dict[str, float | None]
-    quality: float
-    beats: int
-    valid: int
-    reasons: dict[str, int]
-    calibration: CalibrationStatus
-    battery: float | None
-    link: str
+LONGEST = 600 * NS
+"""A longer hole is passed over: nobody wants three hours of nothing ten seconds at a time."""
 
 
 @dataclass(slots=True)
-class _Wearer:
-    beats: list[Estimate] = field(default_factory=list)
-    battery: float | None = None
-    link: str = "online"
-
-
 class Summaries:
-    """Collects items and gives out a `Summary` once its ten seconds are over."""
+    """Collects what one wearer's stream gives, and gives out each ten seconds once they are over.
 
-    def __init__(self) -> None:
-        self._wearers: dict[str, _Wearer] = {}
+    They are over by the stream alone (a later beat, a later window, a gap), so that a replay gives
+    the same at any speed; `reached` may also be told by the host's clock, where the stream's time
+    is the host's and may stand still. What comes too late then counts in the next.
 
-    def push(self, item: Item) -> list[Summary]:
-        wearer = self._wearers.setdefault(item.device, _Wearer())
-        if isinstance(item, Estimate):
-            done = []
-            if wearer.beats and wearer.beats[-1].peak // PERIOD != item.peak // PERIOD:
-                done = [_summarise(wearer)]
-                wearer.beats = []
-            wearer.beats.append(item)
+    Attributes:
+        silent: Whether the device is connected but sends nothing.
+    """
+
+    silent: bool = False
+    _start: int | None = None
+    _last: int = 0
+    _closed: bool = False
+    _beats: list[Estimate] = field(default_factory=list)
+    _told: list[Event] = field(default_factory=list)
+    _battery: float | None = None
+    _connected: bool = True
+    _calibration: CalibrationStatus = NOT_CALIBRATED
+    _at: int = 0
+
+    def begin(self, time: int) -> None:
+        """The stream has come to `time`, ns; before the first summary also that it began then."""
+        if self._start is None or (time < self._start and not self._closed):
+            self._start = time // PERIOD * PERIOD
+        self._last = max(self._last, time)
+
+    def beat(self, beat: Estimate, birth: Birth) -> list[Summary]:
+        """Take a beat, whatever it shows."""
+        self.begin(beat.peak)
+        done = self._until(beat.peak, birth)
+        self._beats.append(beat)
+        self._calibration, self._at = beat.calibration, beat.peak
+        return done
+
+    def told(self, event: Event, birth: Birth) -> list[Summary]:
+        """Take what the device tells; it may come ahead of its samples and counts in its time."""
+        if event.kind in ("battery", "connected", "disconnected"):
+            self._told.append(event)
+        if event.kind != "gap" or event.detail.get("signal", "ppg") != "ppg":
+            return []
+        if event.end < event.start:  # the clock was set back
+            done = self.flush(birth)
+            self.begin(event.end)
             return done
-        if isinstance(item, State):
-            wearer.link = item.state
-        elif isinstance(item, Event) and item.kind == "battery":
-            wearer.battery = item.detail.get("percent")
-        return []
+        self.begin(event.start)
+        self._last = max(self._last, event.end)
+        return self._until(event.end, birth)
 
-    def flush(self) -> list[Summary]:
-        """Return the summaries of what has not filled its ten seconds."""
-        rest = [_summarise(wearer) for wearer in self._wearers.values() if wearer.beats]
-        self._wearers.clear()
-        return rest
+    def reached(self, time: int, birth: Birth) -> list[Summary]:
+        """Close what no beat can come for any more, at `time`, ns of the stream."""
+        if self._start is None:
+            return []
+        self._last = max(self._last, time)
+        return self._until(time - LATE, birth)
 
+    def flush(self, birth: Birth) -> list[Summary]:
+        """Return what the end of the stream leaves; what is pushed later begins anew."""
+        if self._start is None:
+            return []
+        done = self._until(self._last, birth)
+        if self._last > self._start or self._beats:
+            done.append(self._close(birth))
+        self._start, self._last, self._closed = None, 0, False
+        return done
 
-def _summarise(wearer: _Wearer) -> Summary:
-    beats = wearer.beats
-    last = beats[-1]
-    valid = [beat for beat in beats if beat.valid]
-    columns = {
-        "sbp": [beat.sbp for beat in valid],
-        "dbp": [beat.dbp for beat in valid],
-        "map": [beat.map_ for beat in valid],
-        "pp": [beat.pulse_pressure for beat in valid],
-        "hr": [beat.hr for beat in valid],
-    }
-    start = last.peak // PERIOD * PERIOD
-    return Summary(
-        device=last.device,
-        source=last.source,
-        session=last.session,
-        start=start,
-        end=start + PERIOD,
-        medians={name: _median(values) for name, values in columns.items()},
-        quality=median(beat.quality for beat in beats),
-        beats=len(beats),
-        valid=len(valid),
-        reasons=dict(Counter(reason for beat in beats for reason in beat.reasons)),
-        calibration=last.calibration,
-        battery=wearer.battery,
-        link=wearer.link,
-    )
+    def _until(self, time: int, birth: Birth) -> list[Summary]:
+        """Close every summary that ends before or at `time`."""
+        assert self._start is not None
+        done: list[Summary] = []
+        while time - self._start >= PERIOD:
+            done.append(self._close(birth))
+            if time - self._start > LONGEST:
+                self._start = time // PERIOD * PERIOD
+        return done
+
+    def _close(self, birth: Birth) -> Summary:
+        assert self._start is not None
+        start, end = self._start, self._start + PERIOD
+        self._hear(end)
+        beats, self._beats = self._beats, []
+        self._start, self._closed = end, True
+        valid = [beat for beat in beats if beat.valid]
+        columns = {
+            "sbp": [beat.sbp for beat in valid],
+            "dbp": [beat.dbp for beat in valid],
+            "map": [beat.map_ for beat in valid],
+            "pp": [beat.pulse_pressure for beat in valid],
+            "hr": [beat.hr for beat in valid],
+        }
+        return Summary(
+            device=birth.device,
+            source=birth.source,
+            session=birth.session,
+            start=start,
+            end=end,
+            medians={name: _median(values) for name, values in columns.items()},
+            quality=median(beat.quality for beat in beats) if beats else 0.0,
+            beats=len(beats),
+            valid=len(valid),
+            reasons=dict(Counter(reason for beat in beats for reason in beat.reasons)),
+            calibration=self._status(end, bool(beats)),
+            battery=self._battery,
+            link="offline" if not self._connected else "stale" if self.silent else "online",
+            model=birth.model,
+        )
+
+    def _hear(self, end: int) -> None:
+        due = [event for event in self._told if event.start < end]
+        self._told = [event for event in self._told if event.start >= end]
+        for event in due:
+            if event.kind != "battery":
+                self._connected = event.kind == "connected"
+            level = event.detail.get("percent" if event.kind == "battery" else "battery")
+            if isinstance(level, int | float):
+                self._battery = level
+
+    def _status(self, end: int, fresh: bool) -> CalibrationStatus:
+        """Return the last beat's; without one since, the reading has aged."""
+        status = self._calibration
+        if fresh or status.age_s is None:
+            return status
+        return replace(status, age_s=status.age_s + max(0, end - self._at) / NS)
 
 
 def _median(values: list[float | None]) -> float | None:

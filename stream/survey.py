@@ -12,7 +12,7 @@ import numpy as np
 
 from ..devices import NS, BadPacket, Chunk, Event
 from ..devices.session_items import ABOUT, BEATS, RUN, Frame, Topic, from_json
-from ..devices.session_look import entry_of, told_of
+from ..devices.session_look import entry_of, source_of, together, told_of
 from ..devices.session_read import Message, SessionFile
 from .beat_table import BeatTable
 from .resample import HOLE
@@ -100,6 +100,11 @@ class Found:
     beats: BeatTable = field(default_factory=BeatTable)
 
     @property
+    def source(self) -> str:
+        """What was recorded: ``live``, ``simulated``, or ``replay`` of what was not simulated."""
+        return source_of(self.about)
+
+    @property
     def dropped(self) -> list[str]:
         """What the device said of things thrown away, because they came too fast or not at all."""
         texts = [str(event.detail.get("text", "")) for event in self.of("notice")]
@@ -171,7 +176,7 @@ class Survey:
             found.frames += 1
             found.frame_bytes += len(entry.raw)
         elif topic.what == ABOUT:
-            found.about = from_json(message.data)
+            found.about = together(found.about, from_json(message.data))
         elif topic.what == BEATS:
             found.beats.add(from_json(message.data))
 

@@ -17,6 +17,8 @@ from .address import Address
 from .display import beat_line, printable
 from .errors import BrokerError
 from .link import Received, connect
+from .payload import to_json
+from .raw import readable
 from .sink import silence
 
 DEFAULT_TOPIC = "bp/estimates"
@@ -28,7 +30,7 @@ def watch(url: str | None, topic: str | None, *, as_json: bool = False) -> int:
     Args:
         url: The broker; localhost:1883 where None.
         topic: May have wildcards; `DEFAULT_TOPIC` where None.
-        as_json: Payloads as they come, a line each.
+        as_json: Payloads as they come, a line each; raw samples as the JSON of their waveform.
 
     Raises:
         BrokerError: The broker is not there, does not let us in or goes away.
@@ -66,7 +68,9 @@ async def _watch(address: Address, topic: str, as_json: bool) -> None:
 async def _show(messages: AsyncIterator[Received], screen: Screen | None, as_json: bool) -> None:
     async for message in messages:
         if as_json:
-            sys.stdout.buffer.write(message.payload.replace(b"\n", b" ") + b"\n")
+            raw = readable(message.payload, message.headers)
+            text = message.payload if raw is None else to_json(raw)
+            sys.stdout.buffer.write(text.replace(b"\n", b" ") + b"\n")
             sys.stdout.buffer.flush()
         elif screen is not None:
             screen.show(message)
@@ -111,5 +115,13 @@ def line_of(message: Received) -> Text:
     beat = beat_of(message)
     if beat is not None:
         return beat_line(beat)
-    text = message.payload[:200].decode("utf-8", errors="replace")
+    raw = readable(message.payload, message.headers)
+    text = message.payload[:200].decode("utf-8", errors="replace") if raw is None else _brief(raw)
     return Text.assemble((f"{printable(message.topic)}  ", "bold"), printable(text), no_wrap=True)
+
+
+def _brief(wave: dict[str, Any]) -> str:
+    """Return a stretch of waveform in a few words."""
+    known = [value for value in wave["samples"] if value is not None]
+    span = f": {min(known):.1f} to {max(known):.1f} {wave.get('unit')}" if known else ""
+    return f"{len(wave['samples'])} samples from {wave.get('time')} at {wave['rate']} Hz{span}"

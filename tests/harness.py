@@ -68,10 +68,11 @@ def stream_all(
     duration: float | None = None,
     clock: HostClock | None = None,
     require_calibration: bool = False,
+    predictor: Predictor | None = None,
 ) -> tuple[list[Item], list[Wearer], Engine]:
     """Return everything that the devices' run gave out."""
     clock = clock or VirtualClock()
-    engine, keep = Engine(shipped()), Keep()
+    engine, keep = Engine(predictor or shipped()), Keep()
     wearers = [
         enrol(
             device,

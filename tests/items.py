@@ -14,8 +14,10 @@ from innpar.stream.estimate import (
     Estimate,
     Interval,
     Latency,
+    Summary,
     Waveform,
 )
+from innpar.stream.summary import PERIOD, Summaries
 
 START = 1_795_443_580_312_000_000
 
@@ -65,3 +67,12 @@ def wave(seq: int = 0, kind: Any = "abp") -> Waveform:
 
 def birth() -> Birth:
     return Birth("demo", "simulated", "s1", "innpar@sha256:1f0c", 125.0, {"channel": "ppg0"})
+
+
+def summary(**changes: Any) -> Summary:
+    """Return ten seconds with two valid beats and one that is not."""
+    summaries, first = Summaries(), START // PERIOD * PERIOD
+    for seq, one in enumerate((beat, beat, rejected)):
+        summaries.beat(one(seq, peak=first + seq * NS), birth())
+    (found,) = summaries.flush(birth())
+    return dataclasses.replace(found, **changes)

@@ -32,11 +32,13 @@ def record(
     clock: HostClock | None = None,
     duration: float | None = None,
     on: Callable[[Item], None] | None = None,
+    require_calibration: bool = False,
 ) -> list[Item]:
     """Record a run of devices; return what it gave out."""
     clock = clock or VirtualClock()
     engine, keep = Engine(shipped()), Listening(on)
-    wearers = [enrol(device, engine, clock, duration=duration) for device in devices]
+    how: Any = {"duration": duration, "require_calibration": require_calibration}
+    wearers = [enrol(device, engine, clock, **how) for device in devices]
     recorder = Recorder(path, clock, {"software": "test"})
 
     async def main() -> None:

@@ -9,6 +9,7 @@ import torch
 from networks import network
 
 from innpar.models import InnPar, ModelError, Predictor
+from innpar.models.context import CONTEXT
 from innpar.models.export import export
 from innpar.stream import bench
 
@@ -30,7 +31,7 @@ def test_multiplications_are_counted_as_published() -> None:
 
 def test_every_variant_has_a_row_a_batch(tmp_path: Path, one_thread: object) -> None:
     model = network(1, 4, context=2)
-    export(model, tmp_path, FIELDS, context=["a", "b"])
+    export(model, tmp_path, FIELDS, context=CONTEXT[:2])
     predictor = Predictor.load(tmp_path)
     rows, peak = bench.measure(model, predictor, None, batches=(1, 3), rounds=2, turn_s=0.001)
     names = [row.name for row in rows]

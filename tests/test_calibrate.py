@@ -136,5 +136,7 @@ def test_tables_are_read_strictly() -> None:
         Tables.of({"pull": 0.8}, {**LIKE, "calibrated": rows})
     with pytest.raises(ModelError, match="unusable"):
         Tables.of(calibration, {**LIKE, "difficulty": ["age"], "calibrated": rows})
+    with pytest.raises(ModelError, match="a level of 90"):
+        Tables.of(calibration, {**LIKE, "calibrated": rows, "level": 90})
     with pytest.raises(ModelError, match="another shape"):
         Tables.of(calibration, {**LIKE, "calibrated": {key: [1.0] for key in PRESSURES}})

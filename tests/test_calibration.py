@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from innpar.devices import NS
+from innpar.models.context import CONTEXT
 from innpar.stream.calibration import (
+    ANCHORS,
     ENOUGH,
     MEMORY,
     STALE_HEART_RATE,
@@ -68,3 +70,27 @@ def test_it_stays_in_force(at: int) -> None:
 def test_it_is_stale_once_too_much_has_changed(found: Guidance) -> None:
     assert found.status.state == "stale"
     assert found.context is not None  # still used, and said to be stale
+
+
+@pytest.mark.parametrize("names", [("cuff_dbp", "calibrated"), ("now_heart_rate",), CONTEXT])
+def test_the_network_is_told_what_it_asks_for(names: tuple[str, ...]) -> None:
+    whole, some = Calibration(), Calibration(names)
+    for calibration in (whole, some):
+        calibration.cuff(Reading(0, 128.0, 79.0))
+        for k in range(1, ENOUGH + 1):
+            found = calibration.push(k * HOP, pulse(), True)
+        assert all(one.context is not None for one in found.anchor)
+        assert found.context is not None
+        if calibration is whole:
+            expected = {name: found.context[CONTEXT.index(name)] for name in names}
+        else:
+            assert dict(zip(names, found.context, strict=True)) == expected
+
+
+def test_a_network_without_a_context_is_told_nothing() -> None:
+    calibration = Calibration(())
+    calibration.cuff(Reading(0, 128.0, 79.0))
+    for k in range(1, ENOUGH + 1):
+        found = calibration.push(k * HOP, pulse(), True)
+    assert found.status.state == "ok"
+    assert [one.context for one in (found, *found.anchor)] == [None] * (1 + ANCHORS)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -62,6 +63,14 @@ def test_whatever_can_be_set_has_a_flag_and_is_in_the_commented_configuration() 
     assert set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE)) == set(KEYS)
 
 
+def test_every_package_says_that_it_is_typed() -> None:
+    root = Path(__file__).parents[1]
+    with (root / "pyproject.toml").open("rb") as file:
+        packages = tomllib.load(file)["tool"]["setuptools"]["packages"]
+    folders = [root.joinpath(*name.split(".")[1:]) for name in packages]
+    assert [folder for folder in folders if not (folder / "py.typed").is_file()] == []
+
+
 def test_where_the_network_runs(capfd: pytest.CaptureFixture[str]) -> None:
     message = fails(capfd, "--device", "demo", "--compute", "gpu")
     assert message == (
@@ -109,6 +118,23 @@ def test_files_that_are_no_recordings(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert name in fails(capfd, "--device", f"replay:{tmp_path / name}", "--broker", "embedded")
+
+
+def test_what_replay_says_can_be_said_to_replay(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "clip_100Hz.csv.gz"
+    rows = "".join(f"{1000 + n % 80}\n" for n in range(500))
+    path.write_bytes(gzip.compress(f"ppg\n{rows}".encode()))
+    assert "?rate=HZ" in fails(capfd, "replay", str(path))
+    for words in ([f"{path}?rate=100"], [str(path), "--rate", "100"]):
+        run = ["replay", *words, "--speed", "max", "--broker", "embedded"]
+        done = subprocess.run([*PROGRAM, *run], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0
+        assert "5 s of signal" in done.stdout
+    assert "no column 'red'" in fails(capfd, "replay", str(path), "--channel", "red")
+    other = path.rename(tmp_path / "what?.csv")
+    assert "rename it" in fails(capfd, "replay", str(other))
 
 
 def test_a_folder_is_no_recording(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from test_data import write_index, write_record
 
 from innpar.models.calibrate import DIFFICULTY, Tables
 from innpar.models.crossfit import Errors, crossfit, deal, fit
-from innpar.models.settings import Network, Run, TrainConfig
+from innpar.models.settings import Intervals, Network, Run, TrainConfig
 from innpar.stream.dataset import BAND, GUARD, RATE, WINDOW, split_windows
 from innpar.stream.filter import conditioning_matrix
 
@@ -25,15 +26,17 @@ def drawn(subjects: int, each: int, seed: int) -> Errors:
     return Errors(rng.normal(0.0, 1.0, (len(subject), 3)) * spread[:, None], hard, subject)
 
 
-def test_half_widths_cover_new_subjects() -> None:
+@pytest.mark.parametrize("level", [0.9, 0.75])
+def test_half_widths_cover_new_subjects(level: float) -> None:
     seen, new = drawn(40, 300, 0), drawn(40, 300, 1)
-    made = fit(seen, seen, 40)
+    made = fit(seen, seen, 40, level)
     tables = Tables.of(made["calibration"], made["intervals"])
     assert tables is not None
     widths = new.hard @ tables.calibrated.T
     coverage = (np.abs(new.error) <= widths).mean(axis=0)
-    assert coverage == pytest.approx([0.9] * 3, abs=0.03)
-    assert (np.abs(new.error) <= tables.uncalibrated).mean() == pytest.approx(0.9, abs=0.04)
+    assert tables.level == level
+    assert coverage == pytest.approx([level] * 3, abs=0.03)
+    assert (np.abs(new.error) <= tables.uncalibrated).mean() == pytest.approx(level, abs=0.04)
     # Harder windows get wider intervals, though the errors' mean is the same everywhere.
     assert (tables.calibrated[:, 1] > tables.calibrated[:, 2:].max(axis=1)).all()
 
@@ -45,8 +48,8 @@ def test_a_subject_with_many_windows_does_not_decide() -> None:
         np.concatenate([few.hard, many.hard]),
         np.concatenate([few.subject, many.subject + 20]),
     )
-    alone = fit(few, few, 20)["intervals"]["uncalibrated"]["sbp"]
-    both = fit(quiet, quiet, 21)["intervals"]["uncalibrated"]["sbp"]
+    alone = fit(few, few, 20, 0.9)["intervals"]["uncalibrated"]["sbp"]
+    both = fit(quiet, quiet, 21, 0.9)["intervals"]["uncalibrated"]["sbp"]
     assert both == pytest.approx(alone, rel=0.1)
 
 
@@ -66,6 +69,14 @@ def test_tables_come_from_networks_that_never_saw_the_subject(tmp_path: Path) ->
     made = crossfit(config, windows, matrix, tmp_path / "out", folds=2)
     assert Tables.of(made["calibration"], made["intervals"]) is not None
     assert made["intervals"]["subjects"] == 4
+    assert made["intervals"]["level"] == 0.9
     again = crossfit(config, windows, matrix, tmp_path / "out", folds=2)
     assert again == made
+    # Another level needs no other networks.
+    weights = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    narrow = dataclasses.replace(config, intervals=Intervals(0.5))
+    other = crossfit(narrow, windows, matrix, tmp_path / "out", folds=2)["intervals"]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == weights
+    assert other["level"] == 0.5
+    assert other["uncalibrated"]["sbp"] < made["intervals"]["uncalibrated"]["sbp"]
     assert (tmp_path / "out" / "tables.json").is_file()

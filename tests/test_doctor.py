@@ -65,6 +65,20 @@ async def test_a_broken_computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all("\n" not in one.line for one in found.values())
 
 
+async def test_weights_that_are_others_are_found_though_the_script_is_used(tmp_path: Path) -> None:
+    folder, name = with_other_weights(tmp_path)
+    told = (await findings(model=folder))["model"]
+    assert not told.ok
+    assert f"{name} is not the file its manifest names" in told.text
+
+
+def with_other_weights(tmp_path: Path) -> tuple[Path, str]:
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "model"))
+    (weights,) = folder.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[::-1])
+    return folder, weights.name
+
+
 async def test_what_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PATIENCE", 1.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:

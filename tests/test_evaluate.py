@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from test_data import write_index, write_record
 
 from innpar.models.data import DataError, of_split, read_index
 from innpar.models.predictor import SHIPPED
+from innpar.stream.cli import main
 from innpar.stream.dataset import RATE, recordings
-from innpar.stream.evaluate import evaluate
+from innpar.stream.evaluate import evaluate, notes
 from innpar.stream.judged import Judged, readings
 from innpar.stream.score import score
 
@@ -44,7 +46,7 @@ def judged(subject: str, error: float, source: str = "vitaldb_125hz", beats: int
 
 
 def test_figures_of_known_errors() -> None:
-    group = score([judged("a", 3.0), judged("bb", 3.0)], POPULATION)["vitaldb"]
+    group = score([judged("a", 3.0), judged("bb", 3.0)], POPULATION, 0.9)["vitaldb"]
     assert group["subjects"] == 2
     assert group["per_beat"]["model"]["sbp"]["me"] == pytest.approx(3.0, abs=0.2)
     assert group["per_beat"]["model"]["sbp"]["sd"] == pytest.approx(2.0, abs=0.2)
@@ -59,7 +61,7 @@ def test_figures_of_known_errors() -> None:
 
 
 def test_an_error_beyond_the_limits_fails_the_standards() -> None:
-    group = score([judged("a", 12.0)], POPULATION)["vitaldb"]
+    group = score([judged("a", 12.0)], POPULATION, 0.9)["vitaldb"]
     assert not group["standards"]["sbp"]["aami_numbers_met"]
     assert group["standards"]["sbp"]["ieee_1708"] == "D"
     assert group["standards"]["sbp"]["bhs"] == "D"
@@ -67,7 +69,7 @@ def test_an_error_beyond_the_limits_fails_the_standards() -> None:
 
 
 def test_sources_are_reported_apart_and_together() -> None:
-    groups = score([judged("a", 0.0), judged("bb", 5.0, "mimic3_125hz")], POPULATION)
+    groups = score([judged("a", 0.0), judged("bb", 5.0, "mimic3_125hz")], POPULATION, 0.9)
     assert set(groups) == {"vitaldb", "mimic+bidmc", "all"}
     assert groups["all"]["subjects"] == 2
     apart = [groups[name]["per_beat"]["model"]["sbp"]["me"] for name in ("vitaldb", "mimic+bidmc")]
@@ -78,9 +80,36 @@ def test_without_readings_only_the_population_is_compared() -> None:
     never = dataclasses.replace(
         judged("a", 0.0), age=np.full(600, np.nan), cuff=np.full((600, 3), np.nan)
     )
-    group = score([never], POPULATION)["vitaldb"]
+    group = score([never], POPULATION, 0.9)["vitaldb"]
     assert set(group["per_beat"]) == {"model", "population"}
     assert "by_minutes_since_cuff" not in group
+    (said,) = [line for line in notes(group) if line.startswith("SBP 90 % interval")]
+    assert "20.0 mmHg wide" in said
+    assert "held" not in said
+
+
+def test_intervals_are_told_at_their_level_where_some_beats_have_none() -> None:
+    one = judged("a", 0.0)
+    one.low[:100] = one.high[:100] = np.nan
+    group = score([one], POPULATION, 0.75)["vitaldb"]
+    assert group["intervals"]["level"] == 0.75
+    assert group["intervals"]["sbp"]["mean_width"] == pytest.approx(20.0)
+    assert any(line.startswith("SBP 75 % interval: covers 100.0%") for line in notes(group))
+
+
+def test_half_minutes_are_those_of_each_record() -> None:
+    early = dataclasses.replace(judged("a", 3.0), age=np.full(600, np.nan))
+    group = score([early, judged("bb", -3.0), judged("ccc", 5.0)], POPULATION, 0.9)["vitaldb"]
+    # The first record has no reading and is left out; each other's half minutes hold its own error.
+    assert group["per_30_s"]["model"]["sbp"]["me"] == pytest.approx(1.0, abs=0.3)
+    assert group["per_30_s"]["model"]["sbp"]["sd"] == pytest.approx(4.0, abs=0.3)
+    assert group["per_30_s"]["population"]["sbp"]["sd"] < 4.0
+
+
+def test_without_known_training_means_there_is_no_population_baseline() -> None:
+    group = score([judged("a", 0.0)], None, 0.9)["vitaldb"]
+    assert set(group["per_beat"]) == set(group["per_30_s"]) == {"model", "held"}
+    assert not any("population" in line for line in notes(group))
 
 
 @pytest.fixture
@@ -122,3 +151,38 @@ def test_a_record_goes_through_the_live_pipeline(
 def test_an_absent_split_is_named(folder: Path) -> None:
     with pytest.raises(DataError, match="no record in split 'test'"):
         evaluate(folder, split="test")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--every", "0"], "--every: a whole number from 1 up"),
+        (["--every", "-1"], "--every: a whole number from 1 up"),
+        (["--cuff-every", "0"], "--cuff-every: minutes above 0, once or never, not 0"),
+        (["--cuff-every", "-5"], "--cuff-every: minutes above 0, once or never, not -5"),
+        (["--cuff-every", "nan"], "--cuff-every: minutes above 0, once or never, not nan"),
+        (["--report", "nowhere/out.html"], "nowhere/out.html cannot be written"),
+        (["--report", "vitaldb_made"], "vitaldb_made cannot be written"),
+        (["--report", "index.csv"], "index.csv is read for this"),
+        (["--report", "vitaldb_made/one.npz"], "one.npz is read for this"),
+        (["--report", "weights/manifest.json"], "manifest.json is read for this"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_streamed(
+    folder: Path,
+    flags: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = folder / "weights"
+    shutil.copytree(SHIPPED, weights)
+    monkeypatch.chdir(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    split = ["--data", ".", "--split", "val", "--model", "weights"]
+    assert main(["evaluate", *split, *flags]) == 2
+    told = capsys.readouterr()
+    assert says in told.err
+    assert told.err.count("\n") == 1
+    assert "streaming" not in told.err + told.out
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

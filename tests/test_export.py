@@ -18,6 +18,8 @@ from innpar.devices.pace import Pace, VirtualClock
 from innpar.stream import cli
 from innpar.stream.cli import main
 from innpar.stream.estimate import Estimate, Item
+from innpar.stream.export.content import Placed, Segment
+from innpar.stream.export.edf import edf, settle
 from innpar.stream.export.fhir import _told
 from innpar.stream.export.formats import FORMATS
 from innpar.stream.recorder import Recorder
@@ -222,6 +224,29 @@ def test_wfdb_holds_the_samples_within_what_it_states(
         assert not np.isfinite(whole.p_signal[:, 0]).all()
 
 
+def test_edflib_reads_every_edf(tmp_path: Path) -> None:
+    """Whatever the fraction of a second at which a recording begins."""
+    edflib = pytest.importorskip("pyedflib")
+    chance = np.random.default_rng(1)
+    for number in range(100):
+        start = START + int(chance.integers(86_400 * NS))
+        rate = float(chance.choice([28, 55, 125, 176]))
+        times = start + np.rint(np.arange(900) * (NS / rate)).astype(np.int64)
+        data = np.rint(chance.normal(size=(900, 1)) * 1000)
+        segment = Segment("demo", "ppg", ("ppg0",), rate, 1, times, data)
+        at = int(times[chance.integers(900)]) + 7
+        note = Event("demo", "marker", at, at, {"text": WORDS})
+        path = tmp_path / f"{number}.edf"
+        edf(Placed(segment, 0, 2**63 - 1), [note]).write(path)
+        settle(path, 2)
+        with edflib.EdfReader(str(path)) as file:
+            assert (file.readSignal(0)[:900] == data[:, 0]).all()
+            assert file.starttime_subsecond == start % NS // 1000 * 10
+            onsets, _, texts = file.readAnnotations()
+            (told,) = (t for t, text in zip(onsets, texts, strict=True) if "marker" in text)
+            assert abs(told * NS + start - at) < 2000
+
+
 def test_wfdb_annotates_the_beats(session: tuple[Path, list[Item]], tmp_path: Path) -> None:
     wfdb = pytest.importorskip("wfdb")
     out = exported(session[0], "wfdb", tmp_path / "wfdb")
@@ -331,6 +356,8 @@ def test_a_remembered_reading_is_of_when_it_was_taken() -> None:
     (now,) = _told(Event("x", "cuff", at, at, detail))
     assert now["effectiveDateTime"] == "2023-11-14T22:13:20.000Z"
     detail |= {"remembered": {"age_s": 3600.5}}
+    codes = [part["code"]["coding"] for part in now["component"]]
+    assert [[one["code"] for one in code] for code in codes] == [["8480-6"], ["8462-4"]]
     (earlier,) = _told(Event("x", "cuff", at, at, detail))
     assert earlier["effectiveDateTime"] == "2023-11-14T21:13:19.500Z"
 

@@ -34,18 +34,27 @@ from innpar.devices.session import open_session
 from innpar.devices.session_items import BEATS, Topic, from_json
 from innpar.devices.session_look import about
 from innpar.devices.session_read import SessionFile
+from innpar.devices.simulated import Simulated
 from innpar.models.calibrate import Affine, Calibration
 from innpar.models.context import FEATURES
 from innpar.stream.attend import heed
 from innpar.stream.calibration import Reading
 from innpar.stream.cli import main
-from innpar.stream.command import CommandError, Mark, Record, parse_command
+from innpar.stream.command import (
+    Calibrate,
+    Command,
+    CommandError,
+    Mark,
+    Record,
+    parse_command,
+)
 from innpar.stream.config import load
 from innpar.stream.deck import Deck, named, recordings
 from innpar.stream.engine import Engine
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.estimate import Item
-from innpar.stream.orders import FULL, mark, mark_all, put, start, stop
+from innpar.stream.keys import Typing
+from innpar.stream.orders import FULL, follow, mark, mark_all, put, start, stop
 from innpar.stream.payload import beat_payload
 from innpar.stream.pipeline import Wearer, enrol, run
 from innpar.stream.recorder import Recorder
@@ -99,6 +108,23 @@ class OnTerminal:
                     self.said += os.read(self.fd, 65536)
                 except OSError:
                     time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("typed", "texts"),
+    [
+        ([b" a7Z"], ["mark", "a", "7", "Z"]),
+        ([b"\x1b[A\x1b[B\x1bOC\x1b[1;5D"], []),  # arrows
+        ([b"\x1b[15~\x1b[[Ax\x1b[Z"], ["x"]),  # function keys
+        ([b"\x1ba"], []),  # Alt and a letter
+        ([b"\x1b[", b"Ay", b"\x1b", b"[Az", b"\x1bO", b"Ak"], ["y", "z", "k"]),
+        ([b"\x1b", b"a", b"\x1b", b"O"], ["a", "O"]),  # the escape key, then a letter
+        (["é".encode(), "ß".encode()[:1], "ß".encode()[1:], b"\xff\n\t"], ["é", "ß"]),
+    ],
+)
+def test_only_letters_digits_and_space_mark(typed: list[bytes], texts: list[str]) -> None:
+    typing = Typing()
+    assert [text for part in typed for text in typing.push(part)] == texts
 
 
 def test_a_key_marks_the_moment_and_the_terminal_is_left_as_it_was(tmp_path: Path) -> None:
@@ -370,14 +396,20 @@ def test_a_marker_of_a_live_wearer_is_of_now_or_of_its_time() -> None:
         return found
 
     live, replay = wearer("live"), wearer("replay")
-    for asked in (Mark("w", "now"), Mark("w", "then", 1_699_999_990 * NS)):
-        mark(live, asked, clock)
-        mark(replay, asked, clock)
+    for mine, then in ((live, 1_699_999_990), (replay, 4)):
+        for asked in (Mark("w", "now"), Mark("w", "then", then * NS)):
+            mark(mine, asked, clock)
     assert [live.orders.get_nowait().start // NS for _ in range(2)] == [
         1_700_000_000,
         1_699_999_990,
     ]
-    assert [replay.orders.get_nowait().start // NS for _ in range(2)] == [5, 5]
+    assert [replay.orders.get_nowait().start // NS for _ in range(2)] == [5, 4]
+    for mine, then in ((live, 1_700_000_006), (replay, 1_700_000_000)):
+        with pytest.raises(SessionError, match="still to come"):
+            mark(mine, Mark("w", "then", then * NS), clock)
+    live.first = 1_699_999_000 * NS
+    with pytest.raises(SessionError, match="before the stream's beginning"):
+        mark(live, Mark("w", "then", 1_699_998_900 * NS), clock)
     for _ in range(64):
         mark(live, Mark("w", "x"), clock)
     with pytest.raises(SessionError, match="too many"):
@@ -385,6 +417,35 @@ def test_a_marker_of_a_live_wearer_is_of_now_or_of_its_time() -> None:
     live.heard = 0
     mark_all([live, replay], "all", clock)
     assert replay.orders.get_nowait().detail == {"text": "all"}
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (Calibrate("demo", 120, 70, 1 * NS), "long before the stream's beginning"),
+        (Calibrate("demo", 120, 70, 1_731_536_000 * NS), "still to come"),
+        (Calibrate("demo", 120, 70, 1_699_920_000 * NS), ""),
+        (Calibrate("demo", 120, 70, 1_700_000_013 * NS), ""),
+        (Mark("demo", "x", 1_699_920_000 * NS), "before the stream's beginning"),
+        (Record("demo", True, 1_699_920_000 * NS), "leave 'time' out"),
+    ],
+)
+async def test_a_time_is_of_the_stream_or_refused_saying_why(
+    command: Command, why: str, tmp_path: Path
+) -> None:
+    clock = VirtualClock(1_700_000_010 * NS)
+    wearer = enrol(Simulated(), Engine(shipped()), clock)
+    deck = Deck(lambda path, tag: Recorder(tmp_path / "r.mcap", clock, {}, tag=tag))
+    with pytest.raises(SessionError, match="nothing yet"):
+        await follow(command, [wearer], clock, deck)
+    wearer.first, wearer.last, wearer.heard = 1_700_000_000 * NS, clock.time, 1
+    if why:
+        with pytest.raises(SessionError, match=why):
+            await follow(command, [wearer], clock, deck)
+        assert wearer.orders.empty()
+    else:
+        await follow(command, [wearer], clock, deck)
+        assert wearer.orders.get_nowait().start == command.time
 
 
 def test_whom_a_recording_is_of(tmp_path: Path) -> None:

@@ -86,15 +86,15 @@ def test_a_manifest_survives_its_own_text(model: Path) -> None:
     assert load_network(model)[1] == manifest
 
 
+@pytest.mark.parametrize("backend", ["eager", "torchscript"])
 @pytest.mark.parametrize("kind", ["weights", "torchscript"])
-def test_a_changed_file_is_refused_by_its_hash(model: Path, kind: Any) -> None:
+def test_a_changed_file_is_refused_by_its_hash(model: Path, kind: Any, backend: Any) -> None:
     name = load_network(model)[1].file(kind)
     assert name is not None
     content = bytearray((model / name).read_bytes())
     content[len(content) // 2] ^= 1
     (model / name).write_bytes(content)
-    backend = "eager" if kind == "weights" else "torchscript"
-    with pytest.raises(ModelError, match=r"is not the file its manifest names: SHA-256"):
+    with pytest.raises(ModelError, match=rf"{name} is not the file its manifest names: SHA-256"):
         Predictor.load(model, backend=backend)
     (model / name).unlink()
     with pytest.raises(ModelError, match="cannot be read: No such file"):
@@ -133,6 +133,8 @@ def test_a_script_that_the_manifest_does_not_name_is_never_opened(model: Path) -
         (lambda raw: raw.update(normalisation="minmax"), "normalisation 'minmax' is unknown"),
         (lambda raw: raw.update(confidence={"gradient": 1.0}), "a confidence limit"),
         (lambda raw: raw.update(confidence={"reverse": 0.0}), "a confidence limit"),
+        (lambda raw: raw["architecture"].update(context=["x"]), "this version knows no context x"),
+        (lambda raw: raw["architecture"].update(context=["now_area"] * 2), "named twice"),
         (lambda raw: raw["architecture"].update(blocks=0), "at least one block"),
         (lambda raw: raw["architecture"].update(blocks=2), "lack blocks.1"),
         (lambda raw: raw["architecture"].update(features=8), "has shape"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import math
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from harness import Keep, estimates, need_dbus, same, shipped, stream_all
 
-from innpar.devices import NS, Chunk, Device, Event, Lost, NotFound
+from innpar.devices import NS, Chunk, Device, Event, Lost, NotFound, by_clock
 from innpar.devices.pace import Pace, SystemClock, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
@@ -21,8 +22,8 @@ from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import Air, worn
 from innpar.stream.calibration import Cuff
 from innpar.stream.engine import Engine
-from innpar.stream.estimate import Birth, Estimate, State, Waveform
-from innpar.stream.pipeline import enrol, run
+from innpar.stream.estimate import Birth, Estimate, Item, State, Summary, Waveform
+from innpar.stream.pipeline import enrol, run, watch_silence
 
 START = 1_700_000_000 * NS
 
@@ -333,3 +334,77 @@ async def test_cancelling_at_any_await_leaves_no_task() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class Full(Keep):
+    """A sink that never has room, such as MQTT while the broker is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def ready(self) -> None:
+        self.asked.set()
+        await asyncio.get_running_loop().create_future()
+
+
+async def test_what_goes_by_the_clock_never_waits_and_what_can_wait_does() -> None:
+    engine = Engine(shipped())
+    clock, full = VirtualClock(), Full()
+    now = Simulated(duration=20)
+    assert by_clock(now)
+    await run([enrol(now, engine, clock)], engine, full, clock)
+    assert not full.asked.is_set()
+    assert len(estimates(full.items)) > 10
+    for patient in (wearer(duration=20), wearer(speed=20.0, duration=20)):
+        assert not by_clock(patient)
+        task = asyncio.create_task(run([enrol(patient, engine, clock)], engine, full, clock))
+        await asyncio.wait_for(full.asked.wait(), 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        full.asked.clear()
+
+
+def test_a_virtual_radio_goes_by_the_clock_and_a_recording_does_not(tmp_path: Path) -> None:
+    assert by_clock(worn(create("polar-verity")))
+    assert by_clock(create("polar-verity"))
+    (tmp_path / "x.csv").write_text("time,ppg\n" + "".join(f"{k / 50},{k}\n" for k in range(99)))
+    assert not by_clock(create(f"replay:{tmp_path / 'x.csv'}"))
+
+
+def summaries(items: list[Item]) -> list[Summary]:
+    return [item for item in items if isinstance(item, Summary)]
+
+
+def test_any_cut_gives_a_summary_every_ten_seconds() -> None:
+    one, other = (summaries(stream_all([wearer(seconds)])[0]) for seconds in (10.0, 0.4))
+    plain = [dataclasses.replace(summary, session="") for summary in one]
+    assert plain == [dataclasses.replace(summary, session="") for summary in other]
+    assert [(s.start - START) // NS for s in one] == list(range(0, 90, 10))
+    assert sum(summary.beats for summary in one) > 60
+
+
+def test_a_signal_without_beats_has_summaries_too(tmp_path: Path) -> None:
+    path = tmp_path / "flat.csv"
+    path.write_text("time,ppg\n" + "".join(f"{k / 50},7\n" for k in range(50 * 65)))
+    items, _, _ = stream_all([create(f"replay:{path}")])
+    found = summaries(items)
+    assert not estimates(items)
+    assert [summary.end - summary.start for summary in found] == [10 * NS] * 7
+    assert [summary.beats for summary in found] == [0] * 7
+
+
+async def test_summaries_go_on_by_the_clock_while_a_device_is_silent() -> None:
+    clock, engine, keep = VirtualClock(START), Engine(shipped()), Keep()
+    silent = enrol(Simulated(), engine, clock)
+    silent.finisher.summaries.begin(START)
+    silent.heard = START
+    task = asyncio.create_task(watch_silence([silent], keep, clock))
+    clock.time = START + 40 * NS
+    while len(summaries(keep.items)) < 3:  # noqa: ASYNC110 - it looks once a second
+        await asyncio.sleep(0.1)
+    task.cancel()
+    assert State("demo", "stale") in keep.items
+    found = summaries(keep.items)
+    assert [(summary.start - START) // NS for summary in found] == [0, 10, 20]
+    assert found[-1].link == "stale"

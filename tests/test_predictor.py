@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from networks import network, windows
 
 from innpar.models import ModelError, Predictor, joint, script
+from innpar.models.context import CONTEXT
 from innpar.models.export import export
 
 FIELDS = {"name": "test", "version": "1", "abp_offset": 90.0, "abp_scale": 25.0}
@@ -24,7 +25,7 @@ TOLD = np.random.default_rng(1).standard_normal((32, 3)).astype(np.float32)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    export(network(4, context=3), folder, FIELDS, context=["a", "b", "c"], windows=PPG[:4])
+    export(network(4, context=3), folder, FIELDS, context=CONTEXT[:3], windows=PPG[:4])
     return folder
 
 
@@ -225,7 +226,7 @@ def test_compiled_agrees_and_is_bound_to_its_processor(
 def check_target(folder: Path, target: Any) -> None:
     """Export a small network for `target` and compare it with the weights' own code."""
     manifest = export(
-        network(1, 8, context=3), folder, FIELDS, context=["a", "b", "c"], targets=[target]
+        network(1, 8, context=3), folder, FIELDS, context=CONTEXT[:3], targets=[target]
     )
     assert manifest.verified[target] <= 1e-5
     other, eager = (Predictor.load(folder, backend=b) for b in (target, "eager"))

@@ -168,7 +168,9 @@ def test_without_beats_or_samples(
     assert main(["report", str(path)]) == 0
     assert "No beat was published" in path.with_suffix(".html").read_text()
     empty = tmp_path / "empty.mcap"
-    Recorder(empty, VirtualClock(), {}).close()
+    recorder = Recorder(empty, VirtualClock(), {})
+    recorder.enrol(demo(), "s")
+    recorder.close()
     assert main(["report", str(empty)]) == 2
     assert main(["report", str(session[0]), str(tmp_path / "no" / "r.html")]) == 2
     said = capsys.readouterr().err.splitlines()
@@ -180,8 +182,8 @@ def test_without_beats_or_samples(
 def test_times_are_of_the_readers_clock(session: tuple[Path, list[Item]], tmp_path: Path) -> None:
     path, live = session
     first = next(beat for beat in estimates(live)).peak / NS
-    for zone in (UTC, ZoneInfo("Asia/Tokyo")):
-        out = tmp_path / "zone.html"
+    for number, zone in enumerate((UTC, ZoneInfo("Asia/Tokyo"))):
+        out = tmp_path / f"{number}.html"
         report(path, out, zone)
         assert f"{datetime.fromtimestamp(first, zone):%d %B %Y, %H:%M}" in out.read_text()
 

@@ -25,8 +25,10 @@ from innpar.devices.session_items import pack_chunk, pack_event, unpack_chunk, u
 from innpar.devices.session_read import SessionFile
 from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import worn
+from innpar.stream.cli import main
+from innpar.stream.config import load
 from innpar.stream.estimate import Item
-from innpar.stream.live import other_model
+from innpar.stream.live import as_recorded, other_model, required
 from innpar.stream.recorder import Recorder
 
 
@@ -146,7 +148,9 @@ def test_cut_from_any_second(recorded: tuple[Path, list[Item]]) -> None:
         assert (cut == data[inside]).all()
         assert [i.kind for i in part if isinstance(i, Event)].count("connected") == 1
         events = [i for i in part if isinstance(i, Event) and i.kind not in ("connected", "notice")]
-        assert all(low <= event.start < high for event in events)
+        before = [event for event in events if event.start < low]
+        assert [event.kind for event in before] == ["cuff"] * (begin > 20)
+        assert all(event.start < high for event in events)
 
 
 def test_seeking_reads_no_more_than_it_must(recorded: tuple[Path, list[Item]]) -> None:
@@ -170,6 +174,7 @@ def test_a_loop_goes_on_in_time(recorded: tuple[Path, list[Item]]) -> None:
     assert (times[: len(once)] == once).all()
     gaps = [i for i in items if isinstance(i, Event) and "begins again" in str(i.detail)]
     assert len(gaps) == 2
+    assert keys(played(recorded[0], loop="1")) == keys(played(recorded[0]))
     endless = open_session(recorded[0], {"from": "10", "to": "14", "loop": "on"}).items()
     seen = [next(endless) for _ in range(500)]
     assert len([i for i in seen if isinstance(i, Event) and i.kind == "gap"]) > 5
@@ -186,7 +191,7 @@ def test_what_still_holds_comes_along(tmp_path: Path) -> None:
     for item in [*told, *device.items(start)]:
         recorder.take(item)
     recorder.close()
-    items = played(path, from_="10")
+    items = without_remark(played(path, from_="10"))
     assert [i.kind for i in items[:2] if isinstance(i, Event)] == ["wear", "connected"]
     assert isinstance(items[0], Event)
     assert items[0].detail == {"worn": True}
@@ -218,7 +223,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 def test_several_devices_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "two.mcap"
     live = record(path, demo(30), demo(30, seed=2, id="other", rate=135.0))
-    with pytest.raises(Refused, match=r"there are: demo, other"):
+    with pytest.raises(Refused, match=r"replay --only demo.*there are: demo, other"):
         create(f"replay:{path}")
     with pytest.raises(NotFound, match="no device is called 'third'"):
         create(f"replay:{path}?device=third")
@@ -229,13 +234,102 @@ def test_several_devices_in_one_file(tmp_path: Path) -> None:
         assert same(estimates(live, name), again)
 
 
+@pytest.mark.parametrize("as_cut", [False, True])
+def test_the_reading_in_force_comes_along(
+    as_cut: bool, recorded: tuple[Path, list[Item]], tmp_path: Path
+) -> None:
+    """It was taken before the part begins, and what was learnt from it then is not known later."""
+    path, live = recorded
+    options = {"from": "40"}
+    if as_cut:
+        path, options = tmp_path / "part.mcap", {}
+        assert main(["session", "cut", str(recorded[0]), str(path), "--from", "40"]) == 0
+    items, _, _ = stream_all([open_session(path, options, pace=MAX)])
+    told = [str(i.detail["text"]) for i in items if isinstance(i, Event) and i.kind == "notice"]
+    assert len([text for text in told if "with what was learnt from it" in text]) == 1
+    again = [beat for beat in estimates(items) if beat.valid]
+    states = {(beat.calibration.sbp, beat.calibration.dbp) for beat in again}
+    then = [beat for beat in estimates(live) if beat.valid and beat.peak > again[0].peak]
+    assert states == {(beat.calibration.sbp, beat.calibration.dbp) for beat in then}
+    settled = [beat for beat in again if beat.peak > again[0].peak + 15 * NS]
+    assert len(settled) > 12
+    off = []
+    for beat in settled:
+        one = min(then, key=lambda other: abs(other.peak - beat.peak))
+        if beat.sbp is not None and one.sbp is not None and abs(one.peak - beat.peak) < NS // 30:
+            off.append(abs(beat.sbp - one.sbp))
+    assert np.mean(off) < 2.0  # learnt anew it would be 4
+
+
+def test_a_reading_that_had_not_taken_effect_comes_along_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    recorder = Recorder(path, VirtualClock(), {})
+    device = demo(30, cuff=False)
+    recorder.enrol(device, "s")
+    for item in device.items(NS):
+        recorder.take(item)
+        if isinstance(item, Event) and item.kind == "connected":
+            for at, sbp in ((NS, 120.0), (3 * NS, 130.0)):
+                recorder.take(Event("demo", "cuff", at, at, {"sbp": sbp, "dbp": 80.0}))
+    recorder.close()
+    items = played(path, from_="10")
+    events = [i for i in items if isinstance(i, Event)]
+    assert [e.detail["sbp"] for e in events if e.kind == "cuff"] == [130.0]
+    assert any("learnt anew" in str(event.detail) for event in events)
+    items = played(path, from_="10", cuffs="off")
+    assert "cuff" not in [i.kind for i in items if isinstance(i, Event)]
+
+
+def test_a_replay_requires_what_its_recording_did(tmp_path: Path) -> None:
+    path = tmp_path / "strict.mcap"
+    live = estimates(record(path, demo(40, seed=3), require_calibration=True))
+    assert "uncalibrated" in {reason for beat in live for reason in beat.reasons}
+    device = open_session(path, {}, pace=MAX)
+    settings = load({}, None, {})
+    (line,) = as_recorded(settings, [device])
+    assert "--no-require-calibration" in line
+    asked = required(settings, device)
+    again = estimates(stream_all([device], require_calibration=asked)[0])
+    assert same(live, again)
+    for asked in (False, True):
+        assert required(load({"require_calibration": asked}, None, {}), device) is asked
+    assert not required(settings, demo())
+
+
+def test_nobody_stays_nobody(
+    recorded: tuple[Path, list[Item]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However often it is recorded again, and whichever part of it is played."""
+    first = recorded[0]
+    second, third, part = (tmp_path / f"{n}.mcap" for n in range(3))
+    record(second, open_session(first, {"to": "30"}, pace=MAX))
+    record(third, open_session(second, {"from": "5"}, pace=MAX))
+    assert main(["session", "cut", str(third), str(part), "--from", "5"]) == 0
+    joined = tmp_path / "joined.mcap"
+    late = tmp_path / "late.mcap"
+    assert main(["session", "cut", str(first), str(late), "--from", "60"]) == 0
+    assert main(["session", "merge", str(part), str(late), str(joined)]) == 0
+    for path in (first, second, third, part, joined):
+        assert main(["session", "info", str(path)]) == 0
+        assert "demo: simulated, worn at" in capsys.readouterr().out
+        page = tmp_path / f"{path.stem}.html"
+        assert main(["report", str(path), str(page)]) == 0
+        assert "SIMULATED, NOT A PERSON" in page.read_text()
+        for begin in ("0", "3"):
+            said = [str(i.detail) for i in played(path, from_=begin) if isinstance(i, Event)]
+            assert len([text for text in said if "simulated wearer" in text]) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ("?from=-1", "from is a number"),
         ("?from=9&to=3", "does not come after"),
         ("?from=1000", "past its end"),
-        ("?loop=often", "loop is on or off"),
+        ("?loop=often", "loop is on, off or how many times"),
+        ("?loop=1.5", "loop is on, off or how many times"),
+        ("?loop=-1", "loop is on, off or how many times"),
+        ("?loop=0", "loop is on, off or how many times"),
         ("?form=3", "did you mean from"),
     ],
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import estimates, same
+from harness import estimates, same, shipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sessions import demo, keys, mount_small, played, record, samples, unmount
@@ -26,8 +26,9 @@ from innpar.devices.session_look import devices_in
 from innpar.devices.session_read import SessionFile, _unpack
 from innpar.devices.session_write import MAGIC
 from innpar.stream.cli import FORMATS, main
+from innpar.stream.config import load
 from innpar.stream.errors import SessionError
-from innpar.stream.recorder import Recorder
+from innpar.stream.recorder import Recorder, describe, place
 from innpar.stream.stretch import stretch
 
 START = 1_700_000_000 * NS
@@ -279,8 +280,53 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         Recorder(tmp_path / "no" / "such" / "folder.mcap", VirtualClock(), {})
     for name in ("session-2023-11-14T221320Z", "session-2023-11-14T221320Z-1"):
         recorder = Recorder(tmp_path, VirtualClock(), {})
+        recorder.enrol(demo(), "s")
         recorder.close()
         assert recorder.path == tmp_path / f"{name}.mcap"
+
+
+def test_a_recording_that_was_never_begun_is_not_left(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "nothing.mcap", VirtualClock(), {"software": "test"})
+    assert recorder.path.exists()
+    recorder.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_ends_with_a_slash(tmp_path: Path) -> None:
+    assert place(f"{tmp_path}/a/b/") == tmp_path / "a" / "b"
+    recorder = Recorder(tmp_path / "a" / "b", VirtualClock(), {})
+    recorder.close()
+    assert recorder.path.parent == tmp_path / "a" / "b"
+    assert not place(f"{tmp_path}/c").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(SessionError, match="name another place"):
+        place(f"{tmp_path}/file/")
+
+
+def test_the_configuration_is_recorded(tmp_path: Path) -> None:
+    flags = {"fault": ["drop=0.1"], "rate": "55", "compute": "cpu", "wrist_height": "-10"}
+    told = describe(load(flags, None, {}), shipped().manifest)["configuration"]
+    wanted = {"fault": ["drop=0.1"], "rate": 55.0, "compute": "cpu", "wrist_height": -10.0}
+    assert {key: told[key] for key in wanted} == wanted
+
+
+def test_verify_and_repair_agree(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a file without an end, as a killed process leaves it, no block is lost."""
+    path = tmp_path / "killed.mcap"
+    with SessionFile(whole) as file:
+        last = file.blocks[-1]
+        end = last.offset + last.length
+    path.write_bytes(whole.read_bytes()[:end])
+    assert main(["session", "verify", str(path)]) == 1
+    assert "ends abruptly" in capsys.readouterr().out
+    assert main(["session", "repair", str(path)]) == 0
+    assert "ends abruptly" in capsys.readouterr().out
+    fixed = path.with_name("killed.repaired.mcap")
+    assert main(["session", "verify", str(fixed)]) == 0
+    assert main(["session", "repair", str(fixed)]) == 0
+    assert "nothing was wrong" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -332,13 +378,36 @@ def test_any_file_gives_a_result_or_one_line(
 def test_nothing_is_written_where_something_is(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for action in ("repair", "cut", "merge", "redact", "export csv"):
-        out = tmp_path / action.replace(" ", "-")
+    for action in ("repair", "cut", "merge", "redact", "plot", "report", "export csv"):
+        out = tmp_path / f"{action.replace(' ', '-')}.png"
         out.mkdir() if "export" in action else out.write_text("precious")
-        words = [str(out) if word.endswith("/out") else word for word in arguments(action, whole)]
+        words = arguments(action, whole)
+        words = [str(out) if "/out" in word else word for word in words]
         assert main(words) == 2
         assert "exists already" in capsys.readouterr().err
         assert out.is_dir() or out.read_text() == "precious"
+
+
+def test_a_session_is_not_written_over_itself(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "only.mcap"
+    path.write_bytes(whole.read_bytes())
+    for command in (["report"], ["session", "repair"], ["session", "redact"]):
+        assert main([*command, str(path), str(path)]) == 2
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_what_could_not_be_completed_is_not_left(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    if why := mount_small(folder, 8):
+        pytest.skip(f"no small file system: {why}")
+    try:
+        for action in ("repair", "cut", "export csv"):
+            words = arguments(action, whole)
+            words = [str(folder / "out") if word.endswith("/out") else word for word in words]
+            assert main(words) == 2
+            assert list(folder.iterdir()) == []
+    finally:
+        unmount(folder)
 
 
 def test_somebody_elses_mcap(tmp_path: Path) -> None:

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_data import pulses
 
-from innpar.stream.beats import Beat, BeatFinder
 from innpar.stream.channel import ChannelPicker
-from innpar.stream.combine import Combiner, Piece, Reconstruction
+from innpar.stream.combine import Combiner, Reconstruction
 from innpar.stream.filter import condition, conditioning_matrix
 from innpar.stream.quality import ACCEPT, DOUBT, Quality, assess, confidence
 from innpar.stream.resample import Stretch
@@ -199,33 +197,3 @@ def test_the_network_contradicting_itself_lowers_the_quality_and_never_raises_it
     poor = Quality(0.2, ("motion",), 1.0)
     assert poor.at_most(0.9) == poor
     assert poor.at_most(ACCEPT / 2).reasons == ("motion", "low_quality")
-
-
-def found_beats(abp: np.ndarray, ppg: np.ndarray, step: int = 128) -> list[Beat]:
-    finder, beats = BeatFinder(RATE), list[Beat]()
-    for k in range(0, len(abp), step):
-        light = ppg[k : k + step].astype(np.float32)
-        piece = Piece(0, k, abp[k : k + step], light, 1.0, (), 0, 0.0)
-        beats += finder.push(piece)
-    return beats
-
-
-def test_beats_are_those_of_the_light_whatever_the_pressure_looks_like() -> None:
-    time = np.arange(30 * int(RATE)) / RATE
-    light = pulses(time, 0.8)
-    rng = np.random.default_rng(0)
-    # Every third beat of the pressure is missing, and what is there comes 50 ms late.
-    missing = np.floor((time - 0.05) / 0.8) % 3 == 0
-    abp = 80 + 40 * pulses(time - 0.05, 0.8) * ~missing + rng.normal(0, 0.5, len(time))
-    beats = found_beats(abp, light)
-    assert len(beats) == pytest.approx(30 / 0.8, abs=4)
-    assert [beat.rr for beat in beats] == pytest.approx([0.8] * len(beats), abs=0.02)
-    whole = found_beats(80 + 40 * pulses(time, 0.8), light)
-    alone = found_beats(80 + 40 * pulses(time, 0.8), np.empty(0))
-    assert [beat.peak for beat in whole] == [beat.peak for beat in alone]
-    assert max(beat.sbp for beat in whole) == pytest.approx(120, abs=1)
-    for step in (1, 50, 1000):
-        again = found_beats(abp, light, step)
-        assert [(b.foot, b.peak, b.end, b.rr) for b in again] == [
-            (b.foot, b.peak, b.end, b.rr) for b in beats
-        ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from datetime import date, time
 from pathlib import Path
@@ -17,6 +18,7 @@ from innpar.devices.files import open_recording
 from innpar.devices.heart import RATE as FINE
 from innpar.devices.heart import circulation
 from innpar.devices.pace import VirtualClock
+from innpar.devices.session_write import MAGIC
 from innpar.stream.cli import main
 from innpar.stream.recorder import Recorder
 
@@ -168,24 +170,75 @@ def test_wfdb(tmp_path: Path) -> None:
     assert len(estimates(stream_all([device])[0])) > 15
 
 
-@pytest.mark.parametrize("kind", ["xdf", "edf", "wfdb"])
-def test_cut_short_or_damaged(kind: str, tmp_path: Path) -> None:
-    """One line that names the file, or a part of what was there; never something else."""
+def written(kind: str, folder: Path, wave: Any) -> Path:
+    """Write a pulse as a file of some format."""
     edfio = pytest.importorskip("edfio")
     wfdb = pytest.importorskip("wfdb")
     pytest.importorskip("pyxdf")
-    wave = pulse()
     if kind == "xdf":
         times = 5000 + np.arange(len(wave)) / RATE
-        path = xdf(tmp_path / "a.xdf", times, {1: ("PPG", ["green"], wave[:, None])})
-    elif kind == "edf":
-        path = tmp_path / "a.edf"
+        return xdf(folder / "a.xdf", times, {1: ("PPG", ["green"], wave[:, None])})
+    if kind == "edf":
         signal = edfio.EdfSignal(wave, RATE, label="PPG", physical_range=(-1500, 1500))
-        edfio.Edf([signal]).write(path)
+        edfio.Edf([signal]).write(folder / "a.edf")
+        return folder / "a.edf"
+    wfdb.wrsamp("a", RATE, ["NU"], ["PPG"], wave[:, None], fmt=["16"], write_dir=str(folder))
+    return folder / "a.hea"
+
+
+@pytest.mark.parametrize("kind", ["xdf", "edf"])
+def test_packed_by_gzip(kind: str, tmp_path: Path) -> None:
+    path = written(kind, tmp_path, pulse())
+    plain = samples(replayed(path)[1])
+    packed = tmp_path / "packed.bin"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    device, items = replayed(packed)
+    times, data = samples(items)
+    assert device.id == "replay-packed.bin"
+    assert times.tobytes() == plain[0].tobytes()
+    assert data.tobytes() == plain[1].tobytes()
+    packed.write_bytes(packed.read_bytes()[:-400])
+    with pytest.raises(DeviceError, match="cut short"):
+        replayed(packed)
+
+
+def test_what_must_be_unpacked_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session = tmp_path / "s.mcap.gz"
+    session.write_bytes(gzip.compress(MAGIC + bytes(100)))
+    record = tmp_path / "a.hea.gz"
+    record.write_bytes(gzip.compress(written("wfdb", tmp_path, pulse()).read_bytes()))
+    commands = [["replay", str(session)], ["session", "info", str(session)]]
+    for command in (*commands, ["replay", str(record)]):
+        assert main(command) == 2
+        assert f"unpack it first: gunzip {command[-1]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["xdf", "edf"])
+@pytest.mark.parametrize("share", [0.3, 0.95])
+def test_a_file_that_ends_early_says_so_in_the_stream(
+    kind: str, share: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In one line of ours, and not in the reader's own words."""
+    path = written(kind, tmp_path, pulse())
+    assert not [i for i in replayed(path)[1] if isinstance(i, Event) and i.kind == "notice"]
+    data = path.read_bytes()
+    if kind == "xdf":  # its samples are one chunk: without the footer, or with a part of it
+        footer = len(chunk(6, b"1234<?xml version='1.0'?><info></info>"))
+        path.write_bytes(data[: len(data) - round(footer * (1.3 - share))])
     else:
-        wave = wave[:, None]
-        wfdb.wrsamp("a", RATE, ["NU"], ["PPG"], wave, fmt=["16"], write_dir=str(tmp_path))
-        path = tmp_path / "a.hea"
+        path.write_bytes(data[: int(len(data) * share)])
+    _, items = replayed(path)
+    (notice,) = [i for i in items if isinstance(i, Event) and i.kind == "notice"]
+    times, _ = samples(items)
+    assert f"ends early or is damaged; {(times[-1] - times[0]) / NS:.1f} s" in str(notice.detail)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["xdf", "edf", "wfdb"])
+def test_cut_short_or_damaged(kind: str, tmp_path: Path) -> None:
+    """One line that names the file, or a part of what was there; never something else."""
+    wave = pulse()
+    path = written(kind, tmp_path, wave)
     data = path.read_bytes()
     for share in (0.02, 0.3, 0.7, 0.95):
         path.write_bytes(data[: int(len(data) * share)])

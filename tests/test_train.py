@@ -160,6 +160,10 @@ def test_configuration_errors_name_the_key(tmp_path: Path) -> None:
     path.write_text("[runs]\nsteps = 3\n")
     with pytest.raises(DataError, match="no section 'runs'"):
         read_config(path)
+    for level in ("0", "1.0", "90", "nan", "true", '"high"'):
+        path.write_text(f"[intervals]\nlevel = {level}\n")
+        with pytest.raises(DataError, match=r"\[intervals\] level is a share between 0 and 1"):
+            read_config(path)
     path.write_text("[run\n")
     with pytest.raises(DataError, match=r"train\.toml"):
         read_config(path)
@@ -169,3 +173,11 @@ def test_the_shipped_configuration_reads() -> None:
     config = read_config(Path(__file__).parents[1] / "configs" / "train.toml")
     assert config.run.steps > 1000
     assert config.sampling.weights["vitaldb_50hz"] < 1
+    assert config.intervals.level == 0.9
+
+
+def test_the_level_of_the_intervals_leaves_the_run_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "train.toml"
+    path.write_text("[intervals]\nlevel = 0.75\n")
+    assert read_config(path).intervals.level == 0.75
+    assert read_config(path).plain() == TrainConfig().plain()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 
 from ..base import NS, Refused
 from ..recording import NO_DATE, Recording
+from .rows import unpacked
 from .traces import Trace, recording_of
 
 EDF_MAGIC, BDF_MAGIC = b"0       ", b"\xffBIOSEMI"
@@ -28,19 +31,32 @@ def open_edf(path: Path, options: dict[str, str], *, wide: bool) -> Recording:
         import edfio
     except ImportError:
         raise Refused(f"{path}: EDF needs edfio: pip install 'innpar-stream[import]'") from None
-    try:
-        file: Any = (edfio.read_bdf if wide else edfio.read_edf)(path)
-        began, moment = _began(file), file.starttime
-        zero = _ns(began, moment)
-        rates = [signal.sampling_frequency for signal in file.signals]
-        traces = []
-        for rate, signal in zip(rates, file.signals, strict=True):
-            since = np.rint(np.arange(len(signal.data)) * (NS / rate)).astype(np.int64)
-            data = np.asarray(signal.data, np.float64)
-            traces.append(Trace(signal.label, since + zero, data, rates.index(rate)))
-    except Exception as error:  # whatever it stumbles over, the file is at fault
-        raise Refused(f"{path}: a damaged EDF file ({error}); copy it again") from None
-    return recording_of(path, "BDF" if wide else "EDF", "unknown", traces, options)
+    with unpacked(path) as plain:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is wrong, what matters is told
+                traces, early = _traces(plain, edfio.read_bdf if wide else edfio.read_edf)
+        except Exception as error:  # whatever it stumbles over, the file is at fault
+            raise Refused(f"{path}: a damaged EDF file ({error}); copy it again") from None
+    return recording_of(
+        path, "BDF" if wide else "EDF", "unknown", traces, options, incomplete=early
+    )
+
+
+def _traces(path: Path, read: Callable[[Path], Any]) -> tuple[list[Trace], bool]:
+    """Return the signals, and whether there should be more of them."""
+    with path.open("rb") as stream:
+        promised = int(stream.read(244)[236:])
+    file = read(path)
+    began, moment = _began(file), file.starttime
+    zero = _ns(began, moment)
+    rates = [signal.sampling_frequency for signal in file.signals]
+    traces = []
+    for rate, signal in zip(rates, file.signals, strict=True):
+        since = np.rint(np.arange(len(signal.data)) * (NS / rate)).astype(np.int64)
+        data = np.asarray(signal.data, np.float64)
+        traces.append(Trace(signal.label, since + zero, data, rates.index(rate)))
+    return traces, promised < 0 or promised > file.num_data_records
 
 
 def _began(file: Any) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ import numpy.typing as npt
 
 from ..base import BadPacket, NotFound, Refused
 
+GZIP = b"\x1f\x8b"
+"""How a file begins that gzip has packed."""
+LARGEST = 1 << 30
+"""Bytes of a packed file that are unpacked for those who cannot read it as it is."""
 BLOCK_BYTES = 1 << 16
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -35,7 +40,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
+            packed = file.read(2) == GZIP
             file.seek(0)
             if packed:
                 with gzip.GzipFile(fileobj=file) as unpacked:
@@ -52,6 +57,42 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         raise Refused(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
     except (EOFError, zlib.error):
         raise _damaged(path) from None
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Yield a file that is not packed: `path`, or a copy of what is in it while inside.
+
+    Raises:
+        NotFound: No such file.
+        Refused: It is there and cannot be read, or not be unpacked here.
+        BadPacket: Its compressed data is damaged.
+    """
+    if not is_packed(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.stem
+        with opened(path) as stream, plain.open("wb") as out:
+            while data := stream.read(BLOCK_BYTES):
+                if out.tell() > LARGEST:
+                    raise unpack_first(path)
+                out.write(data)
+        yield plain
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether gzip has packed a file; one that cannot be read is not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(GZIP)) == GZIP
+    except OSError:
+        return False
+
+
+def unpack_first(path: Path) -> Refused:
+    """Return the error of a packed file that only can be read unpacked."""
+    return Refused(f"{path}: packed with gzip; unpack it first: gunzip {path}")
 
 
 def _damaged(path: Path) -> BadPacket:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..base import Refused
+from ..base import NS, Refused
 from ..options import Options
 from ..recording import Block, Notices, Recording, measured_rate
 
@@ -44,11 +44,18 @@ class Trace:
 
 
 def recording_of(
-    path: Path, format_: str, model: str, traces: Sequence[Trace], options: dict[str, str]
+    path: Path,
+    format_: str,
+    model: str,
+    traces: Sequence[Trace],
+    options: dict[str, str],
+    *,
+    incomplete: bool = False,
 ) -> Recording:
     """Return the recording that is made of a file's traces.
 
-    The chosen trace's companions of the same group whose names look like a pulse come along.
+    The chosen trace's companions of the same group whose names look like a pulse come along. Of a
+    file that is `incomplete` a notice says how much of it there is.
 
     Raises:
         Refused: There is no pulse in it, or several things that it could be.
@@ -78,6 +85,10 @@ def recording_of(
     data = np.stack([traces[n].data for n in pulse], axis=1)
 
     def read(notices: Notices) -> Iterator[Block]:
+        if incomplete:
+            seconds = (int(times[-1]) - int(times[0])) / NS
+            text = f"{path.name}: the file ends early or is damaged; {seconds:.1f} s could be read"
+            notices.append(text)
         taken = 0
         for start in range(0, len(times), BLOCK):
             part = slice(start, start + BLOCK)
@@ -100,7 +111,7 @@ def recording_of(
         polarity=0,
         site="unknown",
         start=int(times[0]),
-        duration=(int(times[-1]) - int(times[0])) / 1e9,
+        duration=(int(times[-1]) - int(times[0])) / NS,
         read=read,
         detail={"reference": truth is not None},
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..base import NS, Refused
 from ..recording import NO_DATE, Recording
+from .rows import is_packed, unpack_first
 from .traces import Trace, recording_of
 
 _FIRST = re.compile(rb"^[\w/-]+ \d+ \d+(\.\d+)?(/\S+)?( \d+( \S+)*)?$")
@@ -40,6 +41,8 @@ def open_wfdb(path: Path, options: dict[str, str]) -> Recording:
         import wfdb  # type: ignore[import-untyped]  # it ships none
     except ImportError:
         raise Refused(f"{path}: WFDB needs wfdb: pip install 'innpar-stream[import]'") from None
+    if is_packed(path):
+        raise unpack_first(path)
     text = path.read_bytes()
     if not text.endswith(b"\n") and len(text.splitlines()[-1].split()) < _FIELDS:
         raise Refused(f"{path}: the record's header is cut short; copy it again")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from ..base import NS, Refused
 from ..recording import NO_DATE, Recording, iso_time
+from .rows import unpacked
 from .traces import Trace, recording_of
 
 MAGIC = b"XDF:"
@@ -34,12 +37,32 @@ def open_xdf(path: Path, options: dict[str, str]) -> Recording:
         import pyxdf  # type: ignore[import-untyped]  # it ships none
     except ImportError:
         raise Refused(f"{path}: XDF needs pyxdf: pip install 'innpar-stream[import]'") from None
-    logging.getLogger("pyxdf").setLevel(logging.ERROR)
+    with unpacked(path) as plain, _heard() as errors:
+        try:
+            streams, header = pyxdf.load_xdf(str(plain), verbose=False)
+            traces = _traces(streams, header)
+        except Exception as error:  # whatever it stumbles over, the file is at fault
+            raise Refused(
+                f"{path}: a damaged XDF file ({error}); record or copy it again"
+            ) from None
+    early = bool(errors) or any("footer" not in stream for stream in streams)
+    return recording_of(path, "XDF", "LSL", traces, options, incomplete=early)
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Keep what pyxdf says while inside from the terminal; yield what it says of errors."""
+    errors: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: errors.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("pyxdf")
+    passed, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
     try:
-        traces = _traces(*pyxdf.load_xdf(str(path), verbose=False))
-    except Exception as error:  # whatever it stumbles over, the file is at fault
-        raise Refused(f"{path}: a damaged XDF file ({error}); record or copy it again") from None
-    return recording_of(path, "XDF", "LSL", traces, options)
+        yield errors
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = passed
 
 
 def _traces(streams: list[dict[str, Any]], header: dict[str, Any]) -> list[Trace]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -43,7 +44,9 @@ def to_edf(file: SessionFile, folder: Path) -> int:
         subject = str(known.get(segment.device, {}).get("subject", ""))
         told = edf(place, events.get(segment.device, []), subject)
         suffix = "bdf" if type(told).__name__ == "Bdf" else "edf"
-        told.write(folder / f"{segment.device}-{segment.signal}-{segment.number:03d}.{suffix}")
+        path = folder / f"{segment.device}-{segment.signal}-{segment.number:03d}.{suffix}"
+        told.write(path)
+        settle(path, 3 if suffix == "bdf" else 2)
         files += 1
     return files
 
@@ -97,6 +100,37 @@ def edf(place: Placed, events: Sequence[Event], subject: str = "") -> Edf | Bdf:
         annotations=notes,
     )
     return told
+
+
+def settle(path: Path, width: int) -> None:
+    """Write the times of a file's annotations anew, each in whole microseconds.
+
+    edfio adds binary fractions of a second, so that some read ``+1.6963819999999998``; EDFlib
+    refuses a file whose data records do not begin exactly one after the other.
+
+    Args:
+        path: The file.
+        width: Bytes a sample, 2 or 3.
+    """
+    data = bytearray(path.read_bytes())
+    signals = int(data[252:256])
+    sizes = [
+        width * int(data[at : at + 8]) for at in range(256 + 216 * signals, 256 + 224 * signals, 8)
+    ]
+    labels = [bytes(data[at : at + _LABEL]) for at in range(256, 256 + _LABEL * signals, _LABEL)]
+    told = next(n for n, label in enumerate(labels) if b"Annotations" in label)
+    first = 256 * (signals + 1) + sum(sizes[:told])
+    for at in range(first, len(data), sum(sizes)):
+        record = _ONSET.sub(_whole, data[at : at + sizes[told]])
+        data[at : at + sizes[told]] = record.ljust(sizes[told], b"\0")
+    path.write_bytes(data)
+
+
+_ONSET = re.compile(rb"(?:^|(?<=\0))[+-][0-9.]+(?=[\x14\x15])")
+
+
+def _whole(onset: re.Match[bytes]) -> bytes:
+    return f"{float(onset[0]):+.6f}".rstrip("0").rstrip(".").encode()
 
 
 def _counts(column: npt.NDArray[np.float64]) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from ...devices import NS, Event
+from ...devices.session_look import source_of
 from ...devices.session_read import SessionFile
 from ..payload import PRESSURE_UNIT, iso
 from .content import Beat, Segment, Segments, contents, estimate, known_of, plain
@@ -26,16 +27,15 @@ EVERY = 60
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 PRESSURES = {
-    "sbp": (
-        ("8480-6", "Systolic blood pressure"),
-        ("75997-7", "Systolic blood pressure by Continuous non-invasive monitoring"),
-    ),
-    "dbp": (
-        ("8462-4", "Diastolic blood pressure"),
-        ("75995-1", "Diastolic blood pressure by Continuous non-invasive monitoring"),
-    ),
-    "map": (("8478-0", "Mean blood pressure"),),
+    "sbp": ("8480-6", "Systolic blood pressure"),
+    "dbp": ("8462-4", "Diastolic blood pressure"),
+    "map": ("8478-0", "Mean blood pressure"),
 }
+CONTINUOUS = {
+    "sbp": ("75997-7", "Systolic blood pressure by Continuous non-invasive monitoring"),
+    "dbp": ("75995-1", "Diastolic blood pressure by Continuous non-invasive monitoring"),
+}
+"""Said beside those of what was estimated, not of a cuff's readings."""
 NOTE = "Research software: not a medical device, not for diagnosis or treatment."
 _NAMES = uuid.UUID("6f1c3b0e-3a52-4c8e-9d53-8f3a6d0f7a11")
 
@@ -103,17 +103,25 @@ class _Bundle:
         if good:
             low, high = (beat.time for beat in (self._beats[0], self._beats[-1]))
             period = {"effectivePeriod": {"start": iso(low), "end": iso(max(low, high))}}
-            about = {**period, **_method(good[-1]), "note": [{"text": _note(good, self._beats)}]}
+            about = {
+                **period,
+                **self._method(good[-1]),
+                "note": [{"text": _note(good, self._beats)}],
+            }
             middle = {key: median(b[key] for b in good) for key in ("sbp", "dbp", "map", "hr")}
-            self._observe({**panel(middle), **about}, f"panel-{self._minute}")
-            self._observe({**_rate(middle["hr"]), **about}, f"rate-{self._minute}")
+            self._observe({**panel(middle, continuous=True), **about}, f"panel-{self._minute}")
+            self._observe({**heart_rate(middle["hr"]), **about}, f"rate-{self._minute}")
             for number, wave in enumerate(_waves(self._beats)):
-                self._observe({**wave, **_method(good[-1])}, f"abp-{self._minute}-{number}")
+                self._observe({**wave, **self._method(good[-1])}, f"abp-{self._minute}-{number}")
         self._beats.clear()
+
+    def _method(self, beat: dict[str, Any]) -> Resource:
+        text = f"estimated from a light sensor's pulse wave by {beat.get('model')}; source: "
+        return {"method": {"text": text + source_of(self.known or beat)}}
 
     def _observe(self, told: Resource, name: str) -> None:
         links = {key: {"reference": self._link(key)} for key in ("patient", "device")}
-        head = {"resourceType": "Observation", "status": "preliminary", "category": [_VITAL]}
+        head = {"resourceType": "Observation", "status": "preliminary", "category": [VITAL]}
         whose = {"subject": links["patient"], "device": links["device"]}
         self._put({**head, **whose, **told}, name)
 
@@ -134,7 +142,7 @@ class _Bundle:
         self._out.close()
 
 
-_VITAL = {"coding": [{"system": CATEGORY, "code": "vital-signs", "display": "Vital Signs"}]}
+VITAL = {"coding": [{"system": CATEGORY, "code": "vital-signs", "display": "Vital Signs"}]}
 
 
 def _code(*codes: tuple[str, str]) -> Resource:
@@ -146,24 +154,26 @@ def _quantity(value: float, unit: str) -> Resource:
     return {"value": round(float(value), 1), "unit": unit, "system": UCUM, "code": unit}
 
 
-def panel(pressures: dict[str, float]) -> Resource:
-    """Return a blood pressure panel, mmHg, without when and whose."""
-    components = [
-        {"code": _code(*codes), "valueQuantity": _quantity(pressures[name], PRESSURE_UNIT)}
-        for name, codes in PRESSURES.items()
-        if pressures.get(name) is not None
-    ]
+def panel(pressures: Mapping[str, float | None], *, continuous: bool) -> Resource:
+    """Return a blood pressure panel, mmHg, without when and whose.
+
+    Args:
+        pressures: By name.
+        continuous: Whether they were followed beat by beat, not measured once.
+    """
+    components = []
+    for name, own in PRESSURES.items():
+        if (value := pressures.get(name)) is not None:
+            more = [CONTINUOUS[name]] if continuous and name in CONTINUOUS else []
+            quantity = _quantity(value, PRESSURE_UNIT)
+            components.append({"code": _code(own, *more), "valueQuantity": quantity})
     code = _code(("85354-9", "Blood pressure panel with all children optional"))
     return {"code": code, "component": components}
 
 
-def _rate(value: float) -> Resource:
+def heart_rate(value: float) -> Resource:
+    """Return a heart rate, beats a minute, without when and whose."""
     return {"code": _code(("8867-4", "Heart rate")), "valueQuantity": _quantity(value, "/min")}
-
-
-def _method(beat: dict[str, Any]) -> Resource:
-    text = f"estimated from a light sensor's pulse wave by {beat.get('model')}; source: "
-    return {"method": {"text": text + str(beat.get("source"))}}
 
 
 def _note(good: Sequence[dict[str, Any]], beats: Sequence[Beat]) -> str:
@@ -188,7 +198,7 @@ def _told(event: Event) -> Iterator[Resource]:
             taken = event.start - round(float(remembered["age_s"]) * NS)
             at = {"effectiveDateTime": iso(taken)}
         pressures = {key: float(event.detail[key]) for key in ("sbp", "dbp")}
-        yield {**panel(pressures), **at, "method": {"text": "cuff reading"}}
+        yield {**panel(pressures, continuous=False), **at, "method": {"text": "cuff reading"}}
     elif event.kind == "marker":
         text = str(event.detail.get("text") or "marker")
         yield {"code": {"text": "marker"}, **at, "valueString": text}

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...devices.session_look import told_of
 from ...devices.session_read import SessionFile
 from ..errors import SessionError
+from ..output import fresh_folder
 
 FORMATS = {
     "csv": "tables.to_csv",
@@ -32,17 +33,8 @@ def export(path: Path, out: Path | None, format_: str) -> int:
     write: Callable[[SessionFile, Path], int]
     write = getattr(import_module(f".{module}", __package__), name)
     with SessionFile(path) as file:
-        folder = out or path.with_name(f"{path.stem}-{format_}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            raise SessionError(f"{folder}: exists already; name a new folder") from None
-        except OSError as error:
-            raise SessionError(f"{folder}: cannot be made ({error.strerror})") from None
-        try:
+        with fresh_folder(out or path.with_name(f"{path.stem}-{format_}")) as folder:
             files = write(file, folder)
-        except OSError as error:
-            raise SessionError(f"{folder}: cannot be written ({error.strerror})") from None
         print(f"{folder}: {files} files")
         if trouble := told_of(file):
             print(f"{path}: {trouble}")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ...devices import NS, Event
 from ...devices.session_items import BEATS, Topic, from_json
+from ...devices.session_look import source_of
 from ...devices.session_read import SessionFile
 from .content import UNITS, Beat, Placed, Segment, events_of, known_of, placed, plain
 from .formats import missing
@@ -60,6 +61,7 @@ def to_wfdb(file: SessionFile, folder: Path) -> int:
         stem = plain(f"{segment.device}-{segment.signal}")
         name = f"{stem}-{segment.number:04d}"
         told = known.get(segment.device, {})
+        told = {**told, "source": source_of(told)}
         about = [f"{key}: {told[key]}" for key in ("source", "subject") if key in told]
         _record(wfdb, folder, name, segment, about)
         _annotate(wfdb, folder, name, place, marks.get(segment.device, []))

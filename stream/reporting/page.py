@@ -71,8 +71,7 @@ def _device(found: Survey, device: Found, file: SessionFile, zone: tzinfo | None
 
 
 def _head(device: Found, course: Course) -> str:
-    source = str(device.about.get("source", "unknown"))
-    shown = SOURCES.get(source, "SOURCE UNKNOWN")
+    shown = SOURCES.get(device.source, "SOURCE UNKNOWN")
     whose = f"{escape(str(device.about['subject']))} · " if device.about.get("subject") else ""
     begins, ends = (datetime.fromtimestamp(t, course.zone) for t in (course.first, course.last))
     zone = begins.astimezone(course.zone).strftime("%Z") or "UTC"
@@ -81,7 +80,7 @@ def _head(device: Found, course: Course) -> str:
         f"{escape(device.id)}, worn at {escape(str(device.about.get('site', 'an unknown place')))}"
         f" · {begins:%d %B %Y, %H:%M:%S} to {ends:%H:%M:%S} {escape(zone)} · "
         f"{span(course.last - course.first)}</p></div>"
-        f"<span class='badge {escape(source)}'>{escape(shown)}</span></div>"
+        f"<span class='badge {escape(device.source)}'>{escape(shown)}</span></div>"
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from datetime import tzinfo
 from pathlib import Path
 
 from ...devices.session_read import SessionFile
 from ..errors import SessionError
+from ..output import fresh
 from ..survey import survey
 from .page import page
 
@@ -20,18 +22,15 @@ def report(path: Path, out: Path | None, zone: tzinfo | None = None) -> int:
         zone: By whose clock times are written; None for this computer's.
 
     Raises:
-        SessionError: There is nothing to report, or the page cannot be written.
+        SessionError: There is nothing to report, or the page exists already or cannot be written.
         DeviceError: There is no such file, or it is no session.
     """
     out = out or path.with_suffix(".html")
-    found = survey(path)
-    if not any("ppg" in device.tracks for device in found.devices.values()):
-        raise SessionError(f"{path}: no PPG was recorded in it; there is nothing to report")
-    with SessionFile(path) as file:
-        content = page(found, file, zone)
-    try:
-        out.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise SessionError(f"{out}: cannot be written ({error.strerror})") from None
+    with fresh(out) as target:
+        found = survey(path)
+        if not any("ppg" in device.tracks for device in found.devices.values()):
+            raise SessionError(f"{path}: no PPG was recorded in it; there is nothing to report")
+        with SessionFile(path) as file, io.BufferedWriter(target) as written:
+            written.write(page(found, file, zone).encode())
     print(f"{out}: {sum(len(device.beats) for device in found.devices.values())} beats")
     return 0
