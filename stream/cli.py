@@ -46,7 +46,8 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         run.add_argument(
             "--rate",
             metavar="HZ",
-            help="of the light, where the device leaves a choice (a Polar: 28, 44, 55, 135, 176)",
+            help="of the light, for each device that leaves a choice and is not told by itself "
+            "(?rate=…); a Polar: 28, 44, 55, 135 or 176",
         )
     run.add_argument(
         "--broker", metavar="URL", help="mqtt:// or mqtts://[user:password@]host[:port]"

@@ -1,0 +1,35 @@
+"""The devices of a run as they are asked for together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from innpar.devices import Device, Refused
+from innpar.stream.config import load
+from innpar.stream.errors import ConfigError
+from innpar.stream.opening import open_devices
+
+
+def opened(*specs: str, **flags: Any) -> list[Device]:
+    """Return the devices of a command line."""
+    return open_devices(load({"device": list(specs), **flags}, None, {}))
+
+
+def test_a_rate_is_for_those_who_leave_a_choice() -> None:
+    devices = opened("polar-verity", "bangle?rate=25", "cuff?for=polar-verity", rate="135")
+    assert [getattr(device, "rate", None) for device in devices] == [135, None, None]
+    (own,) = opened("polar-verity?wait=9&rate=55", rate="135")
+    assert getattr(own, "rate", None) == 55
+
+
+def test_a_rate_for_nobody() -> None:
+    with pytest.raises(ConfigError, match="--rate: muse has no choice of rates; leave it out"):
+        opened("muse", rate="176")
+    with pytest.raises(ConfigError, match="--rate: muse and berrymed have no choice of rates"):
+        opened("muse", "berrymed", rate="176")
+    with pytest.raises(Refused, match="rate is one of 28, 44, 55, 135, 176, not 100"):
+        opened("polar-verity", "muse", rate="100")
+    with pytest.raises(Refused, match="muse has no option 'presets'"):
+        opened("muse?presets=p50", rate="176")
