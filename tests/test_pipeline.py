@@ -24,6 +24,7 @@ from innpar.stream.calibration import Cuff
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Birth, Estimate, Item, State, Summary, Waveform
 from innpar.stream.pipeline import enrol, run, watch_silence
+from innpar.stream.prepare import Preparer
 
 START = 1_700_000_000 * NS
 
@@ -408,3 +409,13 @@ async def test_summaries_go_on_by_the_clock_while_a_device_is_silent() -> None:
     found = summaries(keep.items)
     assert [(summary.start - START) // NS for summary in found] == [0, 10, 20]
     assert found[-1].link == "stale"
+
+
+def test_a_rate_that_turns_out_different_is_put_right() -> None:
+    manifest = shipped().manifest
+    preparer = Preparer(Birth("x", "live", "s", "m", manifest.rate, {}), -1, manifest)
+    told = {"rate": 130.0, "model": "OH1"}, {"text": "it sends 135 Hz", "rate": 135.0}
+    connected, notice = Event("x", "connected", 0, 0, told[0]), Event("x", "notice", 0, 0, told[1])
+    found = [one for event in (connected, notice) for one in preparer.push(event)]
+    births = [one.detail for one in found if isinstance(one, Birth)]
+    assert births == [told[0], {"rate": 135.0, "model": "OH1"}]
