@@ -127,6 +127,11 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         help="the real driver on a virtual radio and sensor, worn by the simulated wearer",
     )
     run.add_argument(
+        "--wearer",
+        metavar="FILE",
+        help="a recording that the virtual sensor is shown instead, over and over",
+    )
+    run.add_argument(
         "--fault",
         action="append",
         metavar="KEY=VALUE",
@@ -354,6 +359,7 @@ FLAGS = (
     "subject",
     "json",
     "virtual",
+    "wearer",
     "fault",
     "lsl_out",
     "lsl_markers",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..devices import Device
 from ..devices.addresses import Addresses
+from ..devices.cuff import Cuff
 from ..devices.options import UnknownOption
 from ..devices.pace import Pace
 from ..devices.registry import create
@@ -21,8 +23,8 @@ def open_devices(settings: Settings) -> list[Device]:
     """Return the devices that were asked for; nothing is connected yet.
 
     Raises:
-        ConfigError: None, two of the same name, a cuff reading for one that is not there, or a
-            fault of one that is real.
+        ConfigError: None, two of the same name, a cuff reading for one that is not there, or what
+            only a virtual sensor can be told for one that is real.
         DeviceError: One that does not exist.
     """
     if not settings.device:
@@ -31,12 +33,14 @@ def open_devices(settings: Settings) -> list[Device]:
     pace = Pace(settings.speed, 10.0 if math.isinf(settings.speed) else None)
     devices = _created(settings, pace)
     if settings.virtual:
-        from ..devices.virtual.faults import parse
-        from ..devices.virtual.worn import worn
-
-        devices = [worn(device, faults=parse(settings.fault)) for device in devices]
+        devices = _virtual(settings, devices)
     elif settings.fault:
         raise ConfigError("--fault: only a virtual sensor can be told to fail; add --virtual")
+    elif settings.wearer is not None:
+        raise ConfigError(
+            "--wearer: only a virtual sensor can be shown a recording; add --virtual, "
+            f"or play it: --device replay:{settings.wearer}"
+        )
     if settings.remember and not settings.virtual:
         for device in devices:
             if isinstance(sought := getattr(device, "sought", None), Sought):
@@ -57,7 +61,27 @@ def open_devices(settings: Settings) -> list[Device]:
         for device in devices:
             if device.source == "live":
                 raise ConfigError(f"--speed: {device.id} is worn by somebody; leave it at 1")
+        if settings.virtual:
+            raise ConfigError("--speed: a virtual radio goes at the speed of time; leave it at 1")
     return devices
+
+
+def _virtual(settings: Settings, devices: Sequence[Device]) -> list[Device]:
+    """Put virtual sensors in the place of the real ones, and cuffs beside them."""
+    from ..devices.virtual.faults import parse
+    from ..devices.virtual.wearer import recorded, simulated
+    from ..devices.virtual.worn import Worn, worn
+    from ..devices.virtual.worn_cuff import WornCuff
+
+    wearer = simulated if settings.wearer is None else recorded(settings.wearer)
+    dressed: list[Cuff | Worn] = [
+        device
+        if isinstance(device, Cuff)
+        else worn(device, wearer=wearer, faults=parse(settings.fault))
+        for device in devices
+    ]
+    sensors = [device for device in dressed if isinstance(device, Worn)]
+    return [WornCuff(one, sensors) if isinstance(one, Cuff) else one for one in dressed]
 
 
 def _created(settings: Settings, pace: Pace) -> list[Device]:

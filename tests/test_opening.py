@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from innpar.devices import Device, Refused
+from innpar.devices import Device, NotFound, Refused
+from innpar.stream.attend import assign
 from innpar.stream.config import load
 from innpar.stream.errors import ConfigError
 from innpar.stream.opening import open_devices
@@ -33,3 +34,17 @@ def test_a_rate_for_nobody() -> None:
         opened("polar-verity", "muse", rate="100")
     with pytest.raises(Refused, match="muse has no option 'presets'"):
         opened("muse?presets=p50", rate="176")
+
+
+def test_a_virtual_run() -> None:
+    pytest.importorskip("bumble")
+    devices = opened("cuff", "polar-verity", virtual=True, rate="55")
+    assert [device.id for device in devices] == ["cuff", "polar-verity"]
+    assert {device.source for device in devices} == {"simulated"}
+    assert [device.id for device in assign(devices)[1]] == ["cuff"]
+    with pytest.raises(ConfigError, match="--speed: a virtual radio goes at the speed of time"):
+        opened("polar-verity", virtual=True, speed="2")
+    with pytest.raises(ConfigError, match=r"--wearer: .* add --virtual, or play it: .*walk.txt"):
+        opened("polar-verity", wearer="walk.txt")
+    with pytest.raises(NotFound, match=r"nowhere.txt"):
+        opened("polar-verity", virtual=True, wearer="nowhere.txt")
