@@ -99,7 +99,11 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         "reading for the change of height since the reading alone",
     )
     run.add_argument("--speed", metavar="N|max", help="of replays and the demo, times real time")
-    run.add_argument("--duration", metavar="SECONDS", help="of signal, then stop")
+    run.add_argument(
+        "--duration",
+        metavar="SECONDS",
+        help="of signal, then stop; a sensor that is silent after as much time is not waited for",
+    )
     run.add_argument(
         "--record",
         metavar="PATH",

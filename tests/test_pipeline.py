@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from harness import Keep, estimates, need_dbus, same, shipped, stream_all
 
-from innpar.devices import NS, Chunk, Device, Event, Lost, NotFound, by_clock
+from innpar.devices import NS, Chunk, Device, Event, HostClock, Lost, NotFound, by_clock
 from innpar.devices.pace import Pace, SystemClock, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
@@ -250,6 +250,38 @@ def test_the_duration_is_signal_time() -> None:
     items, (one,), _ = stream_all([wearer(duration=90.0)], duration=30.0)
     assert one.seconds == pytest.approx(30, abs=0.05)
     assert max(b.peak for b in estimates(items)) < START + 30 * NS
+
+
+class Dying:
+    """A live device that delivers twelve seconds and then nothing more."""
+
+    id, source, polarity, site = "dying", "live", -1, "wrist"
+
+    @asynccontextmanager
+    async def open(
+        self, *, clock: HostClock, **_: object
+    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
+        async def items() -> AsyncIterator[Chunk | Event]:
+            for item in wearer(1.0, duration=12.0, id="dying").items(clock.now()):
+                if isinstance(item, Chunk):
+                    await clock.sleep_until(int(item.times[-1]))
+                yield item
+            await asyncio.Event().wait()
+
+        yield items()
+
+
+async def test_a_sensor_that_stays_dead_does_not_keep_the_run_from_ending() -> None:
+    keep, engine, clock = Keep(), Engine(shipped()), ScaledClock(30)
+    began = clock.now()
+    one = enrol(Dying(), engine, clock, duration=40.0)  # type: ignore[arg-type]
+    async with asyncio.timeout(60):
+        await run([one], engine, keep, clock)
+    assert clock.now() - began >= 40 * NS
+    texts = [i.detail["text"] for i in keep.items if isinstance(i, Event) and i.kind == "notice"]
+    assert texts[-1] == "40 s are over, with 12 s of signal in them"
+    assert isinstance(keep.items[-1], State)
+    assert estimates(keep.items)
 
 
 def write_csv(path: Path, values: np.ndarray, times: np.ndarray | None = None) -> Device:
