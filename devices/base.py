@@ -82,7 +82,7 @@ EventKind = Literal[
     "marker",  # detail: text
     "cuff",  # detail: sbp, dbp in mmHg, and whatever the cuff told beside them
     "posture",  # detail: wrist_height, cm by which the sensor lies above the heart
-    "notice",  # detail: text; something a person should know, once
+    "notice",  # detail: text; something a person should know, once; rate, where it corrects that
 ]
 
 

@@ -1,7 +1,7 @@
 """Bluetooth Low Energy: finding, connecting, and notifications as an orderly queue.
 
-The only file that knows bleak. Everything a radio can do wrong comes out as one of the errors of
-`devices.base`, each ending with what to do.
+With `ear` the only file that knows bleak. Everything a radio can do wrong comes out as one of the
+errors of `devices.base`, each ending with what to do.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from .base import DeviceError, HostClock, Lost, NotFound, Refused
+from .ear import Ear, ear_of, scanning
 from .inbox import Arrival, Inbox
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class Radio:
         """Return the keyword arguments for bleak."""
         given: dict[str, Any] = {} if backend is None else {"backend": backend}
         return given if self.adapter is None else {**given, "bluez": {"adapter": self.adapter}}
+
+    @property
+    def ear(self) -> Ear:
+        """What listens with it, shared by all who use it; unnamed, it is most often hci0."""
+        return ear_of((self.adapter or "hci0", self.scanner))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +118,7 @@ def _bus_error(error: Any) -> DeviceError:
     return Lost(f"BlueZ failed ({error}): trying again may help")
 
 
-_scanning: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 _taken: set[str] = set()
-
-
-def _lock() -> asyncio.Lock:
-    """One scan or connection attempt at a time: BlueZ answers InProgress to a second one."""
-    return _scanning.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 async def scan(seconds: float, radio: Radio) -> list[Sighting]:
@@ -131,7 +130,10 @@ async def scan(seconds: float, radio: Radio) -> list[Sighting]:
     from bleak import BleakScanner
 
     with _remedies():
-        async with _lock(), BleakScanner(**radio.options(radio.scanner)) as scanner:
+        async with (
+            radio.ear.silent(),
+            scanning(BleakScanner(**radio.options(radio.scanner))) as scanner,
+        ):
             await asyncio.sleep(seconds)
             found = scanner.discovered_devices_and_advertisement_data.values()
     return sorted((_sighting(*pair) for pair in found), key=lambda s: -s.rssi)
@@ -147,29 +149,37 @@ async def find(
 ) -> Sighting:
     """Return the first thing that is `wanted` and not already connected to this process.
 
+    It counts as connected from now on, until a connection to it has been left.
+
+    Args:
+        wanted: Which will do.
+        seconds: To listen, together with all who do; while somebody connects nobody can.
+        radio: Which Bluetooth.
+        remedy: What to do where it is not heard.
+
     Raises:
         NotFound: Nothing within `seconds`; the message is `remedy`. Or there is no Bluetooth.
         Refused, Lost: Bluetooth may not be used, or failed.
     """
-    from bleak import BleakScanner
+    found: list[Sighting] = []
 
-    async def listen() -> Sighting:
-        async with (
-            BleakScanner(**radio.options(radio.scanner)) as scanner,
-            aclosing(scanner.advertisement_data()) as heard,
-        ):
-            async for pair in heard:
-                sighting = _sighting(*pair)
-                if sighting.address not in _taken and wanted(sighting):
-                    return sighting
-        raise Lost("the scan ended by itself: trying again may help")
+    def take(device: BLEDevice, heard: AdvertisementData) -> bool:
+        sighting = _sighting(device, heard)
+        if sighting.address in _taken or not wanted(sighting):
+            return False
+        found.append(sighting)
+        _taken.add(sighting.address)
+        return True
 
-    with _remedies():
-        async with _lock():
-            try:
-                return await asyncio.wait_for(listen(), seconds)
-            except TimeoutError:
-                raise NotFound(remedy) from None
+    try:
+        with _remedies():
+            await radio.ear.listen(take, seconds, radio.options(radio.scanner))
+    except BaseException:
+        _taken.difference_update(sighting.address for sighting in found)
+        raise
+    if not found:
+        raise NotFound(remedy)
+    return found[0]
 
 
 class Link:
@@ -266,21 +276,23 @@ async def connect(
     from bleak import BleakClient
 
     links: list[Link] = []
-    client = BleakClient(
-        sighting.handle,
-        lambda _: links[0].hung_up(),
-        timeout=seconds,
-        **radio.options(radio.client),
-    )
-    links.append(Link(client, clock))
     _taken.add(sighting.address)
     try:
-        with _remedies():
-            async with _lock():
-                await asyncio.wait_for(client.connect(), seconds)
-        yield links[0]
+        client = BleakClient(
+            sighting.handle,
+            lambda _: links[0].hung_up(),
+            timeout=seconds,
+            **radio.options(radio.client),
+        )
+        links.append(Link(client, clock))
+        try:
+            with _remedies():
+                async with radio.ear.silent():
+                    await asyncio.wait_for(client.connect(), seconds)
+            yield links[0]
+        finally:
+            # Whatever fails here, the link is over and its user has been told why, or will be.
+            with suppress(DeviceError), _remedies():
+                await asyncio.wait_for(client.disconnect(), CONNECT_SECONDS)
     finally:
         _taken.discard(sighting.address)
-        # Whatever fails here, the link is over and its user has been told why, or will be.
-        with suppress(DeviceError), _remedies():
-            await asyncio.wait_for(client.disconnect(), CONNECT_SECONDS)

@@ -133,9 +133,16 @@ async def _nothing_left(found: list[str], when: str) -> AsyncIterator[None]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check the devices named; return 0 where all conform."""
+    """Check the devices named; return 0 where all conform, 2 where none is named."""
     from .registry import create
 
+    if not arguments:
+        print(
+            "which device? python -m innpar.devices.conformance NAME[:ARGUMENT] …; "
+            "`innpar-stream devices` lists the names",
+            file=sys.stderr,
+        )
+        return 2
     status = 0
     for spec in arguments:
         try:

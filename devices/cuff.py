@@ -294,6 +294,12 @@ class Cuff(Gatt):
         )
         super().__init__(family, who, identity=identity, radio=radio, wait=WAIT)
         self.wearer = wearer
+        self.user = user
+
+    def is_for(self, device: str) -> bool:
+        """Whether an id is its wearer's, or one made of it once the sensor was found."""
+        wanted = self.wearer
+        return wanted is None or device == wanted or device.startswith(f"{wanted}-")
 
 
 CUFF_KEYS: Mapping[str, str] = {

@@ -11,6 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from .base import Refused
 
 
+class UnknownOption(Refused):
+    """A device has no such option.
+
+    Attributes:
+        key: What it is called.
+    """
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class Options:
     """The ``key=value`` pairs given to one device; each is asked for by the type it should have.
 
@@ -20,16 +32,15 @@ class Options:
         known: Every key the device understands, with one line about it.
 
     Raises:
-        Refused: A key that is not `known`.
+        UnknownOption: A key that is not `known`.
     """
 
     def __init__(self, device: str, given: Mapping[str, str], known: Mapping[str, str]) -> None:
         for key in given:
             if key not in known:
                 listed = ", ".join(known) or "none"
-                raise Refused(
-                    f"{device} has no option {key!r}{closest(key, known)}; it has: {listed}"
-                )
+                text = f"{device} has no option {key!r}{closest(key, known)}; it has: {listed}"
+                raise UnknownOption(text, key)
         self._device = device
         self._given = given
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .base import NS, HostClock, Lost, Refused
@@ -43,6 +44,7 @@ class ControlPoint:
     def __init__(self, link: Link, clock: HostClock) -> None:
         self._link = link
         self._clock = clock
+        self._begun: set[int] = set()
         self._answers: deque[bytes] = deque(maxlen=16)
         self._answered = asyncio.Event()
 
@@ -121,12 +123,24 @@ class ControlPoint:
         for kind in sorted(running - {Kind.SDK_MODE}):
             await self.stop(kind)
 
+    async def leave(self) -> None:
+        """Stop all that was started here, then leave SDK mode where it was entered.
+
+        Raises:
+            Lost, BadPacket: No sensible answer.
+        """
+        for kind in sorted(self._begun, key=lambda kind: (kind == Kind.SDK_MODE, kind)):
+            with suppress(SensorRefused):  # what refuses to be stopped keeps nothing else on
+                await self.stop(kind)
+
     async def sdk_mode(self, on: bool) -> None:
         """Switch SDK mode, which every stream must have been stopped for.
 
         Raises:
             SensorRefused: It will not.
         """
+        if on:
+            self._begun.add(Kind.SDK_MODE)
         try:
             await self.ask(Op.START if on else Op.STOP, Kind.SDK_MODE)
         except SensorRefused as refused:
@@ -140,6 +154,7 @@ class ControlPoint:
         Raises:
             SensorRefused: It will not, not even when asked again after a moment.
         """
+        self._begun.add(kind)
         try:
             params = await self.ask(Op.START, kind, settings)
         except SensorRefused as refused:

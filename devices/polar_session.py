@@ -38,6 +38,9 @@ BATTERY_UUID = _SIG("2a19")
 STALL = 6 * NS
 """No frame for this long, three of the slowest stream's, and the stream is started again."""
 
+STOP_SECONDS = 3.0
+"""For telling a sensor to stop all that it does for us; radio time, not the host clock's."""
+
 REMEDY = (
     "{who} is not to be found: put it on and switch it on with a short press (the blue LED), bring "
     "it closer, and close Polar Flow and every app that may hold it; `innpar-stream scan` lists "
@@ -68,8 +71,9 @@ class Session(Life):
             stack, device.radio, self._clock, device.wait, self._remedy
         )
         assert device.sought.seen is not None
-        await self._prepare(device.sought.seen)
+        self._control = ControlPoint(self._link, self._clock)
         stack.push_async_callback(self._stop)
+        await self._prepare(device.sought.seen)
         await self._start()
         await device.sought.keep()
         return self._link
@@ -84,7 +88,6 @@ class Session(Life):
             )
         self._about = {"name": sighting.name, "address": sighting.address}
         self._about |= await about(link)
-        self._control = ControlPoint(link, self._clock)
         features = await self._control.open()
         try:
             await link.subscribe(DATA_UUID, DATA)
@@ -135,9 +138,10 @@ class Session(Life):
 
     async def _stop(self) -> None:
         # A sensor that cannot be told any more stops by itself when the link is gone.
-        with suppress(DeviceError, TimeoutError):
-            async with asyncio.timeout(2):
-                await self._control.stop(Kind.PPG)
+        if self._link.up:
+            with suppress(DeviceError, TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._control.leave()
 
     @property
     def _streaming(self) -> PolarStream:
@@ -169,7 +173,7 @@ class Session(Life):
         chosen = self._plan
         return {
             **self._about,
-            "rate": self._plan.rates[0],
+            "rate": self._streaming.sends,
             "sdk_mode": chosen.sdk,
             "channels": int((*chosen.settings.get(Setting.CHANNELS, ()), 4)[0]),
             "mtu": self._link.mtu,

@@ -15,7 +15,7 @@ from .clock import SensorClock
 from .lane import Lane, Rows, stated
 from .pmd import Kind, Pulses, Waveform
 from .pmd_control import STOPPED, parse_stopped
-from .timeline import TOLERANCE, Placed, Timeline
+from .timeline import Placed, Timeline
 from .told import VITALS_EVERY, Told
 
 DATA, CONTROL, HEART_RATE, BATTERY = "pmd", "control", "hr", "battery"
@@ -63,6 +63,7 @@ class PolarStream:
 
     Attributes:
         bad: Frames that could not be decoded.
+        sends: PPG samples a second: what the sensor promised, once measured what it sends.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class PolarStream:
         self._acc_factor = acc_factor
         self._told = Told(device)
         self._rate_told = False
+        self.sends = float(rates[0])
         self.bad = 0
 
     @property
@@ -152,11 +154,12 @@ class PolarStream:
         if self._rate_told or not timeline.settled:
             return []
         self._rate_told = True
-        if abs(timeline.rate / promised - 1) < TOLERANCE:
+        self.sends = stated(timeline.rate, self._ppg.rates)
+        if self.sends == promised:
             return []
         at = int(last.times[-1]) if isinstance(last, Chunk) else last.end
-        text = f"the sensor says {promised:g} Hz and sends {timeline.rate:.4g} Hz"
-        return [self._told.event("notice", at, text=text)]
+        text = f"the sensor says {promised:g} Hz and sends {self.sends:.4g} Hz"
+        return [self._told.event("notice", at, text=text, rate=self.sends)]
 
     def _pulses(self, arrival: int, frame: Pulses) -> list[Chunk | Event]:
         pulses = frame.pulses

@@ -77,7 +77,10 @@ DEVICES: dict[str, Entry] = {
         "Polar Verity Sense: polar-verity[:NUMBER or ADDRESS][?rate=55]", _polar("polar-verity")
     ),
     "polar-oh1": Entry("Polar OH1: polar-oh1[:NUMBER or ADDRESS]", _polar("polar-oh1")),
-    "polar": Entry("whichever Polar with an optical sensor is near", _polar("polar")),
+    "polar": Entry(
+        "whichever Polar with an optical sensor is near (360, Loop and watches: pairing untested)",
+        _polar("polar"),
+    ),
     "lsl": Entry(
         "an LSL stream of pulses: lsl[:name=… or type=… or source_id=…][?channel=…]", _lsl
     ),

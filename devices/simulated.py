@@ -168,16 +168,27 @@ class Simulated:
 
     def _reading(self, start: int, abp: Array) -> Event:
         """Read a cuff at `CUFF_SECONDS` from the true pressure before it."""
-        beats = np.array_split(abp, round(CUFF_SPAN / 2))
-        error = np.random.default_rng([self.seed, 0xC0FF]).normal(0.0, CUFF_ERROR, 2)
-        sbp = round(float(np.median([beat.max() for beat in beats]) + error[0]))
-        dbp = round(float(np.median([beat.min() for beat in beats]) + error[1]))
+        sbp, dbp = read_cuff(abp, np.random.default_rng([self.seed, 0xC0FF]))
         time = start + round(CUFF_SECONDS * NS)
         return Event(self.id, "cuff", time, time, {"sbp": sbp, "dbp": dbp})
 
     def _marker(self, start: int, seconds: float, text: str) -> Event:
         at = start + round(seconds * NS)
         return Event(self.id, "marker", at, at, {"text": text})
+
+
+def read_cuff(abp: Array, rng: np.random.Generator) -> tuple[int, int]:
+    """Return systolic and diastolic pressure as a cuff reads them, mmHg.
+
+    Args:
+        abp: About `CUFF_SPAN` seconds of the true pressure, mmHg.
+        rng: Decides how wrong it is.
+    """
+    beats = np.array_split(abp, round(CUFF_SPAN / 2))
+    error = rng.normal(0.0, CUFF_ERROR, 2)
+    sbp = round(float(np.median([beat.max() for beat in beats]) + error[0]))
+    dbp = round(float(np.median([beat.min() for beat in beats]) + error[1]))
+    return sbp, dbp
 
 
 class _Outlet:

@@ -34,14 +34,9 @@ def assign(devices: Sequence[Device]) -> tuple[list[Device], list[Cuff]]:
         if cuff.wearer is None and len(ids) != 1:
             wants = f"for which of {ids}? add ?for=…" if ids else "add the --device to calibrate"
             raise ConfigError(f"--device {cuff.id}: {wants}")
-        if cuff.wearer is not None and not any(_is(name, cuff.wearer) for name in ids):
+        if cuff.wearer is not None and not any(cuff.is_for(name) for name in ids):
             raise ConfigError(f"--device {cuff.id}: no device is called {cuff.wearer!r}: {ids}")
     return sensors, cuffs
-
-
-def _is(device: str, wanted: str | None) -> bool:
-    """Whether an id is the wanted one, or one made of it once the sensor was found."""
-    return wanted is None or device == wanted or device.startswith(f"{wanted}-")
 
 
 async def attend(cuff: Cuff, wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
@@ -55,7 +50,7 @@ async def attend(cuff: Cuff, wearers: Sequence[Wearer], sink: Sink, clock: HostC
                     await sink.send(item)
                     continue
                 for wearer in wearers:
-                    if _is(wearer.device.id, cuff.wearer):
+                    if cuff.is_for(wearer.device.id):
                         order(wearer, item)
     except DeviceError as error:
         now = clock.now()

@@ -47,7 +47,8 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         run.add_argument(
             "--rate",
             metavar="HZ",
-            help="of the light, where the device leaves a choice (a Polar: 28, 44, 55, 135, 176)",
+            help="of the light, for each device that leaves a choice and is not told by itself "
+            "(?rate=…); a Polar: 28, 44, 55, 135 or 176",
         )
     run.add_argument(
         "--broker", metavar="URL", help="mqtt:// or mqtts://[user:password@]host[:port]"
@@ -99,7 +100,11 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         "reading for the change of height since the reading alone",
     )
     run.add_argument("--speed", metavar="N|max", help="of replays and the demo, times real time")
-    run.add_argument("--duration", metavar="SECONDS", help="of signal, then stop")
+    run.add_argument(
+        "--duration",
+        metavar="SECONDS",
+        help="of signal, then stop; a sensor that is silent after as much time is not waited for",
+    )
     run.add_argument(
         "--record",
         metavar="PATH",
@@ -125,6 +130,11 @@ def _run_arguments(parser: argparse.ArgumentParser, *, device: bool = True) -> N
         action="store_const",
         const=True,
         help="the real driver on a virtual radio and sensor, worn by the simulated wearer",
+    )
+    run.add_argument(
+        "--wearer",
+        metavar="FILE",
+        help="a recording that the virtual sensor is shown instead, over and over",
     )
     run.add_argument(
         "--fault",
@@ -354,6 +364,7 @@ FLAGS = (
     "subject",
     "json",
     "virtual",
+    "wearer",
     "fault",
     "lsl_out",
     "lsl_markers",

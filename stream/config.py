@@ -80,6 +80,7 @@ class Settings(BaseModel):
     subject: list[str] = []
     json_: Annotated[bool, Field(alias="json")] = False
     virtual: bool = False
+    wearer: str | None = None
     fault: list[str] = []
     lsl_out: bool = False
     lsl_markers: str | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import signal
 import sys
 import time
@@ -13,13 +12,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 
 from ..devices import Device
-from ..devices.addresses import Addresses
-from ..devices.pace import Pace, SystemClock
-from ..devices.registry import create
+from ..devices.pace import SystemClock
 from ..devices.session import Session
 from ..devices.session_look import running
 from ..devices.session_read import SessionFile
-from ..devices.sought import Sought
 from .address import Address
 from .attend import assign, attend, heed
 from .broker import broker_for
@@ -27,9 +23,9 @@ from .claim import state_folder
 from .config import Settings
 from .deck import deck_for
 from .engine import Engine
-from .errors import ConfigError
 from .keys import listening
 from .mqtt import MqttSink
+from .opening import open_devices
 from .orders import mark_all, obey
 from .outcome import OutcomeSink, report
 from .pipeline import Wearer, enrol, run
@@ -55,56 +51,6 @@ def start(settings: Settings) -> int:
     devices = open_devices(settings)
     with asyncio.Runner() as runner:
         return runner.run(_until_signal(settings, devices))
-
-
-def open_devices(settings: Settings) -> list[Device]:
-    """Return the devices that were asked for; nothing is connected yet.
-
-    Raises:
-        ConfigError: None, two of the same name, a cuff reading for one that is not there, or a
-            fault of one that is real.
-        DeviceError: One that does not exist.
-    """
-    if not settings.device:
-        raise ConfigError("which device? for example --device demo; see `innpar-stream devices`")
-    # At full speed long chunks let the network take many windows in one call.
-    pace = Pace(settings.speed, 10.0 if math.isinf(settings.speed) else None)
-    devices = [create(_rated(spec, settings.rate), pace=pace) for spec in settings.device]
-    if settings.virtual:
-        from ..devices.virtual.faults import parse
-        from ..devices.virtual.worn import worn
-
-        devices = [worn(device, faults=parse(settings.fault)) for device in devices]
-    elif settings.fault:
-        raise ConfigError("--fault: only a virtual sensor can be told to fail; add --virtual")
-    if settings.remember and not settings.virtual:
-        for device in devices:
-            if isinstance(sought := getattr(device, "sought", None), Sought):
-                sought.addresses = Addresses(state_folder())
-    ids = [device.id for device in devices]
-    for twice in {name for name in ids if ids.count(name) > 1}:
-        raise ConfigError(
-            f"--device: two are called {twice!r}; name which, as in {twice}:NUMBER, or add ?id=…"
-        )
-    for cuff in settings.cuff:
-        if cuff.device is None and len(ids) > 1:
-            reading = f"{cuff.sbp:g}/{cuff.dbp:g}"
-            raise ConfigError(f"--cuff: whose reading is it? for example {ids[0]}={reading}")
-        if cuff.device is not None and cuff.device not in ids:
-            raise ConfigError(f"--cuff: no device is called {cuff.device!r}; there is {ids}")
-    assign(devices)
-    if settings.speed != 1:
-        for device in devices:
-            if device.source == "live":
-                raise ConfigError(f"--speed: {device.id} is worn by somebody; leave it at 1")
-    return devices
-
-
-def _rated(spec: str, rate: float | None) -> str:
-    """Return what names a device, with the rate that was asked for where it names none itself."""
-    if rate is None or "rate=" in spec.partition("?")[2]:
-        return spec
-    return f"{spec}{'&' if '?' in spec else '?'}rate={rate:g}"
 
 
 async def _until_signal(settings: Settings, devices: Sequence[Device]) -> int:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -35,6 +36,10 @@ SILENCE = 5 * NS
 """A connected device that goes by the clock is stale without samples for this long."""
 
 
+class InVain(Exception):
+    """The duration of a stream is over, and nothing comes any more."""
+
+
 @dataclass(slots=True)
 class Wearer:
     """One device on its way through the pipeline.
@@ -43,7 +48,8 @@ class Wearer:
         device: Where the samples come from.
         preparer: Its way to the network.
         finisher: Its way from the network.
-        duration: Seconds of signal after which to stop; None for ever.
+        duration: Seconds of signal after which to stop; None for ever. What goes by the clock and
+            is silent when it has been open for as long is not waited for.
         cuffs: Readings still to come.
         orders: Events put into the stream from outside, at its present position.
         memory: Where the calibration survives this run; None where it does not.
@@ -63,6 +69,8 @@ class Wearer:
     signal: int = 0
     heard: int = 0
     end: int | None = None
+    _opened: int = 0
+    _limit: asyncio.Timeout | None = None
     _recalled: Kept | None = None
     _kept: Kept | None = None
 
@@ -147,6 +155,28 @@ class Wearer:
         if inside:
             self.signal, self.last = int(signal[inside - 1]), int(chunk.times[inside - 1])
         return chunk[:inside]
+
+    @asynccontextmanager
+    async def patient(self, now: int) -> AsyncIterator[None]:
+        """Be left with `InVain` once `end_in_vain` has found that there is nothing to wait for."""
+        self._opened = now
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                yield
+        except TimeoutError as error:
+            if self._limit is not None and self._limit.expired():
+                raise InVain from error
+            raise
+        finally:
+            self._limit = None
+
+    def end_in_vain(self, now: int) -> None:
+        """End the stream where the duration has passed by the clock and nothing comes any more."""
+        if self._limit is None or self.duration is None or self._limit.expired():
+            return
+        silent = now - max(self.heard, self._opened) > SILENCE
+        if silent and now - self._opened >= self.duration * NS:
+            self._limit.reschedule(0)
 
     def over(self, item: Chunk | Event) -> bool:
         """Whether the duration ended before this item."""
@@ -267,18 +297,7 @@ async def stream(
         failure: DeviceError | None = None
         try:
             try:
-                async for item in items:
-                    if wearer.over(item):
-                        break
-                    if isinstance(item, Chunk) and item.signal == "ppg":
-                        wearer.heard = clock.now()
-                    for part in wearer.cut(item):
-                        if recorder is not None:
-                            await send([*recorder.take(part)], device, sink)
-                        await advance(wearer, part, engine, sink)
-                    await wearer.keep()
-                    if recorder is not None and (kept := wearer.finisher.kept) is not None:
-                        recorder.learnt(device.id, kept, wearer.last)
+                await _follow(wearer, items, engine, sink, clock, recorder)
             except DeviceError as error:
                 failure = error
                 failure.after_start = wearer.first is not None
@@ -291,6 +310,35 @@ async def stream(
             await sink.send(State(device.id, "offline"))
         if failure is not None:
             raise failure
+
+
+async def _follow(
+    wearer: Wearer,
+    items: AsyncIterator[Chunk | Event],
+    engine: Engine,
+    sink: Sink,
+    clock: HostClock,
+    recorder: Recorder | Deck | None,
+) -> None:
+    """Take what the device yields, until it ends or the duration is over."""
+    try:
+        async with wearer.patient(clock.now()):
+            async for item in items:
+                if wearer.over(item):
+                    return
+                if isinstance(item, Chunk) and item.signal == "ppg":
+                    wearer.heard = clock.now()
+                for part in wearer.cut(item):
+                    if recorder is not None:
+                        await send([*recorder.take(part)], wearer.device, sink)
+                    await advance(wearer, part, engine, sink)
+                await wearer.keep()
+                if recorder is not None and (kept := wearer.finisher.kept) is not None:
+                    recorder.learnt(wearer.device.id, kept, wearer.last)
+    except InVain:
+        now = clock.now()
+        text = f"{wearer.duration:g} s are over, with {wearer.seconds:.0f} s of signal in them"
+        await sink.send(Event(wearer.device.id, "notice", now, now, {"text": text}))
 
 
 async def advance(wearer: Wearer, item: Chunk | Event, engine: Engine, sink: Sink) -> None:
@@ -334,7 +382,7 @@ async def send(items: Sequence[Item], device: Device, sink: Sink) -> None:
 async def watch_silence(wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
     """Say when a device that is connected stops sending, and when it sends again.
 
-    Summaries go on meanwhile, by the clock.
+    Summaries go on meanwhile, by the clock; one that is silent at the end of its duration is ended.
     """
     clocked = [wearer for wearer in wearers if by_clock(wearer.device)]
     while True:
@@ -347,3 +395,4 @@ async def watch_silence(wearers: Sequence[Wearer], sink: Sink, clock: HostClock)
                 await sink.send(State(wearer.device.id, "stale" if silent else "online"))
             for summary in summaries.reached(now, wearer.finisher.birth):
                 await sink.send(summary)
+            wearer.end_in_vain(now)

@@ -168,6 +168,8 @@ class Preparer:
         elif event.kind == "connected":
             self._moving = False
             return [self._bear(**event.detail)]
+        elif event.kind == "notice" and "rate" in event.detail:
+            return [self._bear(rate=event.detail["rate"])]
         return []
 
     def _bear(self, **detail: object) -> Birth:

@@ -19,7 +19,7 @@ from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.verity import VirtualPolar
 from innpar.stream.claim import state_folder
 from innpar.stream.config import load
-from innpar.stream.live import open_devices
+from innpar.stream.opening import open_devices
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")

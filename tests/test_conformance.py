@@ -16,7 +16,7 @@ import pytest
 from loopback import Sender
 
 from innpar.devices import NS, Chunk, Event, NotFound, Refused
-from innpar.devices.conformance import NotConforming, check, faults
+from innpar.devices.conformance import NotConforming, check, faults, main
 from innpar.devices.lsl import Lsl
 from innpar.devices.pace import Pace, SystemClock
 from innpar.devices.registry import create, listed
@@ -299,3 +299,14 @@ def test_two_of_one_name(package: Callable[[str, str], None]) -> None:
 def test_a_built_in_name_cannot_be_taken(package: Callable[[str, str], None]) -> None:
     package("demo", page_code())
     assert create("demo").source == "simulated"
+
+
+def test_the_command_wants_a_device(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("which device? ")
+    assert main(["demo-that-is-not"]) == 1
+    assert "no device is called" in capsys.readouterr().out
+
+
+def test_what_was_not_tested_is_in_the_list() -> None:
+    assert "pairing untested" in listed()["polar"]

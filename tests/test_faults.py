@@ -43,7 +43,7 @@ def test_what_can_be_said() -> None:
         ("mtu=22", "mtu is a number from 23 to 517"),
         ("sdk=off", "sdk is one of refuse"),
         ("stall=soon", r"stall is AT or AT\+FOR in seconds"),
-        ("rate=0", "rate is a number from 0.5 to 2"),
+        ("rate=0", "rate is a number from 0.1 to 4"),
     ],
 )
 def test_what_makes_no_sense(written: str, said: str) -> None:
@@ -146,6 +146,12 @@ async def test_the_smallest_mtu_is_enough_for_the_others(spec: str) -> None:
 async def test_a_rate_that_is_not_the_promised_one() -> None:
     heard = await wear("polar-verity", ["rate=0.8"], lambda h: bool(h.told("notice")))
     assert heard.told("notice")[0].detail["text"] == "the sensor says 55 Hz and sends 44 Hz"
+
+
+async def test_what_old_firmware_says_and_sends() -> None:
+    spec = "polar-verity?rate=135"
+    heard = await wear(spec, ["rate=0.4074"], lambda h: bool(h.told("notice")))
+    assert heard.told("notice")[0].detail["text"] == "the sensor says 135 Hz and sends 55 Hz"
 
 
 def test_by_the_command() -> None:

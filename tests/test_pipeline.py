@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from harness import Keep, estimates, need_dbus, same, shipped, stream_all
 
-from innpar.devices import NS, Chunk, Device, Event, Lost, NotFound, by_clock
+from innpar.devices import NS, Chunk, Device, Event, HostClock, Lost, NotFound, by_clock
 from innpar.devices.pace import Pace, SystemClock, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
@@ -24,6 +24,7 @@ from innpar.stream.calibration import Cuff
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Birth, Estimate, Item, State, Summary, Waveform
 from innpar.stream.pipeline import enrol, run, watch_silence
+from innpar.stream.prepare import Preparer
 
 START = 1_700_000_000 * NS
 
@@ -251,6 +252,38 @@ def test_the_duration_is_signal_time() -> None:
     assert max(b.peak for b in estimates(items)) < START + 30 * NS
 
 
+class Dying:
+    """A live device that delivers twelve seconds and then nothing more."""
+
+    id, source, polarity, site = "dying", "live", -1, "wrist"
+
+    @asynccontextmanager
+    async def open(
+        self, *, clock: HostClock, **_: object
+    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
+        async def items() -> AsyncIterator[Chunk | Event]:
+            for item in wearer(1.0, duration=12.0, id="dying").items(clock.now()):
+                if isinstance(item, Chunk):
+                    await clock.sleep_until(int(item.times[-1]))
+                yield item
+            await asyncio.Event().wait()
+
+        yield items()
+
+
+async def test_a_sensor_that_stays_dead_does_not_keep_the_run_from_ending() -> None:
+    keep, engine, clock = Keep(), Engine(shipped()), ScaledClock(30)
+    began = clock.now()
+    one = enrol(Dying(), engine, clock, duration=40.0)  # type: ignore[arg-type]
+    async with asyncio.timeout(60):
+        await run([one], engine, keep, clock)
+    assert clock.now() - began >= 40 * NS
+    texts = [i.detail["text"] for i in keep.items if isinstance(i, Event) and i.kind == "notice"]
+    assert texts[-1] == "40 s are over, with 12 s of signal in them"
+    assert isinstance(keep.items[-1], State)
+    assert estimates(keep.items)
+
+
 def write_csv(path: Path, values: np.ndarray, times: np.ndarray | None = None) -> Device:
     times = np.arange(len(values)) / 100 if times is None else times
     rows = "\n".join(f"{t:.3f},{v:.3f}" for t, v in zip(times, values, strict=True))
@@ -408,3 +441,13 @@ async def test_summaries_go_on_by_the_clock_while_a_device_is_silent() -> None:
     found = summaries(keep.items)
     assert [(summary.start - START) // NS for summary in found] == [0, 10, 20]
     assert found[-1].link == "stale"
+
+
+def test_a_rate_that_turns_out_different_is_put_right() -> None:
+    manifest = shipped().manifest
+    preparer = Preparer(Birth("x", "live", "s", "m", manifest.rate, {}), -1, manifest)
+    told = {"rate": 130.0, "model": "OH1"}, {"text": "it sends 135 Hz", "rate": 135.0}
+    connected, notice = Event("x", "connected", 0, 0, told[0]), Event("x", "notice", 0, 0, told[1])
+    found = [one for event in (connected, notice) for one in preparer.push(event)]
+    births = [one.detail for one in found if isinstance(one, Birth)]
+    assert births == [told[0], {"rate": 135.0, "model": "OH1"}]

@@ -134,7 +134,42 @@ async def test_stream(air: Serve, rate: int | None) -> None:
     times = np.concatenate([c.times for c in heard.chunks[4:]])
     seen = np.concatenate([c.data[:, 0] for c in heard.chunks[4:]]) * TICK + light.zero
     assert 0 < np.median(times - seen) < 0.6 * NS  # at most 30 ms of a busy computer's real time
-    assert sensor.commands[-1] == bytes([Op.STOP, Kind.PPG])
+    kinds = [Kind.PPG] if rate is None else [Kind.PPG, Kind.SDK_MODE]
+    assert sensor.commands[-len(kinds) :] == [bytes([Op.STOP, kind]) for kind in kinds]
+
+
+async def test_all_is_stopped_and_sdk_mode_left_at_the_end(air: Serve) -> None:
+    clock = ScaledClock(SPEED)
+    sensor = VirtualPolar(clock)
+    async with air([sensor]) as radio:
+        await listen(Polar(rate=176, acc=True, radio=radio), clock, lambda h: h.samples > 200)
+        ended = [bytes([Op.STOP, kind]) for kind in (Kind.PPG, Kind.ACC, Kind.SDK_MODE)]
+        assert sensor.commands[-3:] == ended
+        await listen(Polar(acc=True, ppi=True, radio=radio), clock, lambda h: h.samples > 200)
+        ended = [bytes([Op.STOP, kind]) for kind in (Kind.PPG, Kind.ACC, Kind.PPI)]
+        assert sensor.commands[-3:] == ended
+        # A rate that there turns out not to be.
+        with pytest.raises(Refused, match="no 100 Hz"):
+            await listen(Polar(rate=100, radio=radio), clock, lambda h: True)
+        assert sensor.commands[-1] == bytes([Op.STOP, Kind.SDK_MODE])
+
+
+async def test_a_sensor_that_cannot_be_told_to_stop_is_left() -> None:
+    clock = ScaledClock(SPEED)
+    sensor = VirtualPolar(clock)
+
+    def fall_silent(heard: Heard) -> bool:
+        sensor.faults.mute = heard.samples > 200
+        return sensor.faults.mute
+
+    async with bumble([sensor]) as radio:
+        await listen(Polar(rate=176, acc=True, radio=radio), clock, fall_silent)
+        assert sensor.commands[-1] == bytes([Op.STOP, Kind.PPG])
+        sensor.faults.mute = False
+        refused = {(Op.STOP, Kind.ACC): 77}
+        done = lambda h: sensor.faults.refuse.update(refused) or h.samples > 200  # noqa: E731
+        await listen(Polar(acc=True, ppi=True, radio=radio), clock, done)
+        assert sensor.commands[-2:] == [bytes([Op.STOP, Kind.ACC]), bytes([Op.STOP, Kind.PPI])]
 
 
 async def test_lost_overtaken_and_cut_frames(air: Serve) -> None:
@@ -312,6 +347,23 @@ async def test_oh1() -> None:
             await listen(Polar("polar-oh1", rate=55, radio=radio), clock, lambda h: True)
     account(heard, light, 135)
     assert not any(c[:2] == bytes([Op.START, Kind.SDK_MODE]) for c in sensor.commands)
+
+
+async def test_the_rate_that_is_told_is_put_right_once_it_is_measured() -> None:
+    clock = ScaledClock(SPEED)
+    sensor = VirtualPolar(clock, model=OH1)
+
+    def stir(heard: Heard) -> bool:
+        if heard.told("notice") and not heard.told("disconnected"):
+            sensor.hang_up()
+        return len(heard.told("connected")) == 2
+
+    async with bumble([sensor]) as radio:
+        heard = await listen(Polar("polar-oh1", radio=radio), clock, stir)
+    assert [e.detail["rate"] for e in heard.told("connected")] == [130, 135]
+    (notice,) = heard.told("notice")
+    text = "the sensor says 130 Hz and sends 135 Hz"
+    assert notice.detail == {"text": text, "rate": 135}
 
 
 async def test_acceleration_intervals_battery_and_wear() -> None:

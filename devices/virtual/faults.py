@@ -129,7 +129,7 @@ def parse(written: Sequence[str]) -> Faults:
         truncate=given.number("truncate", 0, 1) or 0.0,
         jitter=given.number("jitter", 0, 10) or 0.0,
         ppm=given.number("ppm", -2000, 2000) or 0.0,
-        off_rate=given.number("rate", 0.5, 2) or 1.0,
+        off_rate=given.number("rate", 0.1, 4) or 1.0,
         mtu=mtu,
         stalls=_span(given, "stall", 10.0),
         losses=_span(given, "loss", 1.0),

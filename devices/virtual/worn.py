@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Literal
@@ -23,6 +24,7 @@ from .light import FromChunks, Light
 from .peripheral import Peripheral
 from .simple import Simple
 from .verity import OH1, VERITY, VirtualPolar
+from .wearer import Wearer, simulated
 
 GATT: dict[str, Callable[..., Simple]] = {
     "muse": VirtualMuse,
@@ -30,6 +32,9 @@ GATT: dict[str, Callable[..., Simple]] = {
     "o2ring": VirtualO2Ring,
 }
 """Family → its virtual sensor, made of clock, light and faults."""
+
+FELT = 64
+"""Chunks of true pressure remembered for a cuff."""
 
 Driver = Polar | Gatt | EmotiBit
 Sensor = Peripheral | VirtualEmotiBit
@@ -43,18 +48,19 @@ class Worn:
 
     Args:
         device: The driver; its radio, or where it looks, is replaced.
-        wearer: What the sensor sees; None for the simulated wearer.
+        wearer: What the sensor sees.
         air: The radio.
         faults: What goes wrong; may be changed at any time.
 
     Attributes:
         sensor: The virtual sensor, while open.
+        felt: The wearer's true pressure of late, the newest last; empty where it is not known.
     """
 
     def __init__(
         self,
         device: Driver,
-        wearer: Iterator[Chunk | Event] | None = None,
+        wearer: Wearer = simulated,
         *,
         air: Air = "bumble",
         faults: Faults | None = None,
@@ -64,6 +70,7 @@ class Worn:
         self._air = air
         self.faults = faults or Faults()
         self.sensor: Sensor | None = None
+        self.felt: deque[Chunk] = deque(maxlen=FELT)
 
     @property
     def id(self) -> str:
@@ -87,15 +94,27 @@ class Worn:
         self, *, clock: HostClock, tap: Tap | None = None
     ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
         """Put the sensor on the air, then open the driver; see `Device.open`."""
-        light = FromChunks(self._wearer or _simulated())
+        light = FromChunks(self._wearer())
+        self.felt.clear()
         sensor = _sensor(self._device, clock, light, self.faults)
-        async with _on_air(self._air, sensor, self._device), fated(sensor, self.faults, clock):
+        async with on_air(self._air, sensor, self._device), fated(sensor, self.faults, clock):
             self.sensor = sensor
             async with (
                 self._device.open(clock=clock, tap=tap) as items,
-                aclosing(_with_truth(items, light)) as both,
+                aclosing(self._with_truth(items, light)) as both,
             ):
                 yield both
+
+    async def _with_truth(
+        self, items: AsyncIterator[Chunk | Event], light: FromChunks
+    ) -> AsyncGenerator[Chunk | Event, None]:
+        """Yield the driver's items, and the wearer's true pressure as far as the light has come."""
+        async for item in items:
+            yield item
+            if isinstance(item, Chunk) and item.signal == "ppg":
+                while light.truth and light.truth[0].times[-1] <= item.times[-1]:
+                    self.felt.append(replace(light.truth.popleft(), device=item.device))
+                    yield self.felt[-1]
 
 
 def _sensor(device: Driver, clock: HostClock, light: Light, faults: Faults) -> Sensor:
@@ -105,26 +124,24 @@ def _sensor(device: Driver, clock: HostClock, light: Light, faults: Faults) -> S
         return VirtualEmotiBit(clock, light, serial=serial, faults=faults)
     if isinstance(device, Gatt):
         sensor = GATT[device.family.name](clock, light, faults=faults)
-        if ":" in device.who:
-            sensor.address = device.who.upper()
-        elif device.who:
-            stem = re.split("[- ]", sensor.name)[0]
-            sensor.name = f"{stem}{sensor.name[len(stem) :][:1] or '-'}{device.who.upper()}"
+        called(sensor, device.who)
         return sensor
     number = re.sub("[^0-9A-F]", "", device.who.upper())[-8:].rjust(8, "8")
     model = OH1 if device.model == "polar-oh1" else VERITY
     return VirtualPolar(clock, light, model=model, number=number, faults=faults)
 
 
-def _simulated() -> Iterator[Chunk | Event]:
-    from ..simulated import Simulated
-
-    # At the rate of the finest sensor, interpolating loses nothing; the radio does its own losing.
-    return Simulated(rate=176, dropouts=False).items(0)
+def called(sensor: Simple, who: str) -> None:
+    """Give a sensor the address or the name that somebody asks for."""
+    if ":" in who:
+        sensor.address = who.upper()
+    elif who:
+        stem = re.split("[- ]", sensor.name)[0]
+        sensor.name = f"{stem}{sensor.name[len(stem) :][:1] or '-'}{who.upper()}"
 
 
 @asynccontextmanager
-async def _on_air(air: Air, sensor: Sensor, device: Driver) -> AsyncIterator[None]:
+async def on_air(air: Air, sensor: Sensor, device: Driver) -> AsyncIterator[None]:
     """Have the driver find the sensor, and nothing else."""
     if isinstance(sensor, VirtualEmotiBit):
         async with sensor.serving():
@@ -139,18 +156,13 @@ async def _on_air(air: Air, sensor: Sensor, device: Driver) -> AsyncIterator[Non
         yield
 
 
-async def _with_truth(
-    items: AsyncIterator[Chunk | Event], light: FromChunks
-) -> AsyncGenerator[Chunk | Event, None]:
-    """Yield the driver's items, and the wearer's true pressure as far as the light has come."""
-    async for item in items:
-        yield item
-        if isinstance(item, Chunk) and item.signal == "ppg":
-            while light.truth and light.truth[0].times[-1] <= item.times[-1]:
-                yield replace(light.truth.popleft(), device=item.device)
-
-
-def worn(device: Device, *, air: Air = "bumble", faults: Faults | None = None) -> Worn:
+def worn(
+    device: Device,
+    *,
+    wearer: Wearer = simulated,
+    air: Air = "bumble",
+    faults: Faults | None = None,
+) -> Worn:
     """Return `device` with a virtual sensor and radio in the place of the real ones.
 
     Raises:
@@ -160,11 +172,11 @@ def worn(device: Device, *, air: Air = "bumble", faults: Faults | None = None) -
     if not isinstance(device, Polar | EmotiBit) and not known:
         raise Refused(
             f"--virtual: there is no virtual sensor for {device.id}; there is one for "
-            f"polar-verity, polar-oh1, {', '.join(GATT)} and emotibit"
+            f"polar-verity, polar-oh1, {', '.join(GATT)} and emotibit, and a cuff beside them"
         )
     if faults is not None and faults.refuse and not isinstance(device, Polar):
         raise Refused(f"--fault sdk: only a Polar has an SDK mode, not {device.id}")
     if faults is not None and faults.mtu and isinstance(device, EmotiBit):
         raise Refused("--fault mtu: an EmotiBit has no Bluetooth")
     assert isinstance(device, Polar | Gatt | EmotiBit)
-    return Worn(device, air=air, faults=faults)
+    return Worn(device, wearer, air=air, faults=faults)
