@@ -11,8 +11,8 @@ import asyncio
 import itertools
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
@@ -82,6 +82,33 @@ async def _socket(
         await asyncio.sleep(0)  # closing takes one round of the loop
 
 
+@contextmanager
+def _listening(host: str, port: int, come: Callable[[socket.socket, str], None]) -> Iterator[None]:
+    """Hand over every connection that is made to a port, with whom it is from.
+
+    There is no moment at which a connection belongs to nobody, as there is with asyncio's own
+    servers between its being made and its first task.
+
+    Raises:
+        OSError: The port is not free.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.create_server((host, port), backlog=8) as server:
+        server.setblocking(False)
+
+        def accept() -> None:
+            with suppress(OSError):  # it may have gone again
+                caller, address = server.accept()
+                caller.setblocking(False)
+                come(caller, str(address[0]))
+
+        loop.add_reader(server, accept)
+        try:
+            yield
+        finally:
+            loop.remove_reader(server)
+
+
 class Link:
     """One connection to an EmotiBit; see `Inlet`.
 
@@ -90,6 +117,9 @@ class Link:
         port: On which it listens.
         channel: What arrivals are called.
         clock: The host's.
+
+    Attributes:
+        ports: Of this computer, for its commands and for its data; 0 until they are bound.
     """
 
     def __init__(self, host: str, port: int, channel: str, clock: HostClock) -> None:
@@ -99,11 +129,10 @@ class Link:
         self._inbox = Inbox(clock, "the EmotiBit has hung up: is it charged, and in reach?")
         self._numbers = itertools.count()
         self._there = asyncio.Event()
-        self._commands: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._commands: socket.socket | None = None
         self._data: asyncio.DatagramTransport
         self._hello: asyncio.DatagramTransport
-        self._ports = (0, 0)
+        self.ports = (0, 0)
         self.next = self._inbox.next
 
     @property
@@ -122,7 +151,7 @@ class Link:
         async with AsyncExitStack() as stack:
             self._hello = await stack.enter_async_context(_socket(self._ignore, (local, 0)))
             await self._listen(stack, local)
-            stack.push_async_callback(self._hang_up)
+            stack.callback(self._hang_up)
             await self._call()
             yield self
 
@@ -131,8 +160,7 @@ class Link:
         for control in range(PORT + 1, PORT + 1 + 2 * PAIRS, 2):
             async with AsyncExitStack() as attempt:
                 try:
-                    server = await asyncio.start_server(self._come, local, control)
-                    attempt.callback(server.close)
+                    attempt.enter_context(_listening(local, control, self._come))
                     self._data = await attempt.enter_async_context(
                         _socket(self._receive, (local, control + 1))
                     )
@@ -140,7 +168,7 @@ class Link:
                     log.debug("ports %d and %d: %s", control, control + 1, error)
                     continue
                 stack.push_async_callback(attempt.pop_all().aclose)
-            self._ports = (control, control + 1)
+            self.ports = (control, control + 1)
             return
         raise Refused(
             f"no pair of ports from {PORT + 1} up is free on {local}: close other programs that "
@@ -149,7 +177,7 @@ class Link:
 
     async def _call(self) -> None:
         """Ask it to connect until it does."""
-        control, data = self._ports
+        control, data = self.ports
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 while not self._there.is_set():
@@ -161,37 +189,48 @@ class Link:
                 f"computer on TCP port {control} and UDP port {data} (a firewall may forbid it)"
             ) from None
 
-    async def _come(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take the EmotiBit's own connection, and notice when it ends."""
-        if self._commands is not None or writer.get_extra_info("peername")[0] != self._to[0]:
-            writer.close()
+    def _come(self, caller: socket.socket, host: str) -> None:
+        """Take the EmotiBit's own connection, the first one."""
+        if self._there.is_set() or host != self._to[0]:
+            caller.close()
             return
-        self._commands, self._reading = writer, asyncio.current_task()
+        self._commands = caller
         self._there.set()
+        asyncio.get_running_loop().add_reader(caller, self._hear)
+
+    def _hear(self) -> None:
+        """Notice when its connection ends; it has nothing to say there."""
+        assert self._commands is not None
         try:
-            while await reader.read(4096):
-                pass  # it has nothing to say there
+            if self._commands.recv(4096):
+                return
+        except BlockingIOError:
+            return
         except OSError as error:
             log.info("%s", error)
-        finally:
-            self._inbox.close()
-            writer.close()
+        self._close()
 
-    async def _hang_up(self) -> None:
-        if self._commands is not None and not self._commands.is_closing():
-            self.command("ED")
+    def _close(self) -> None:
+        if self._commands is not None:
+            asyncio.get_running_loop().remove_reader(self._commands)
             self._commands.close()
-        if self._reading is not None:
-            await asyncio.wait({self._reading})
+            self._commands = None
+            self._inbox.close()
+
+    def _hang_up(self) -> None:
+        self.command("ED")
+        self._close()
+        self._there.set()  # whoever comes now is too late
 
     def command(self, tag: str) -> None:
-        """Say something on the connection for commands."""
+        """Say something on the connection for commands; one that is gone is noticed by itself."""
         if self._commands is not None:
-            self._commands.write(build(0, next(self._numbers), tag))
+            with suppress(OSError):
+                self._commands.send(build(0, next(self._numbers), tag))
 
     def greet(self) -> None:
         """Keep it from hanging up."""
-        self._send("PN", "DP", self._ports[1])
+        self._send("PN", "DP", self.ports[1])
 
     def _send(self, tag: str, *payload: object) -> None:
         self._hello.sendto(build(0, next(self._numbers), tag, payload), self._to)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from innpar.devices.base import NS, BadPacket, Chunk, NotFound, Refused
 from innpar.devices.conformance import faults as flaws
 from innpar.devices.decode import decode
 from innpar.devices.emotibit import CHANNEL, REACH, RESET, EmotiBit, EmotiBitStream, Order
+from innpar.devices.emotibit_link import Link
 from innpar.devices.emotibit_packet import NUMBERS, Packet, build, parse, split
 from innpar.devices.files import open_recording
 from innpar.devices.registry import create
@@ -116,12 +119,13 @@ def test_the_stream() -> None:
 @settings(max_examples=60, deadline=None)
 def test_repeated_and_overtaken_datagrams_change_nothing(data: st.DataObject) -> None:
     sent = datagrams(30)
-    mixed: list[bytes] = []
-    for raw in sent[1:]:
-        mixed += [raw] * data.draw(st.integers(1, 3))
-    for i in range(len(mixed) - 1):
-        if data.draw(st.booleans()):
-            mixed[i], mixed[i + 1] = mixed[i + 1], mixed[i]
+    delays = st.integers(0, REACH // 7 - 1)  # in datagrams: by more it is given up
+    late = [
+        (k + data.draw(delays), raw)
+        for k, raw in enumerate(sent[1:])
+        for _ in range(data.draw(st.integers(1, 3)))
+    ]
+    mixed = [raw for _, raw in sorted(late, key=lambda one: one[0])]
     heard, _ = fed([sent[0], *mixed])
     assert light(heard)[:, 0].tolist() == list(range(90))
     assert heard.told("gap") == []
@@ -335,6 +339,43 @@ async def test_a_link_that_is_lost_and_a_silence_are_survived_and_counted() -> N
     assert heard.told("notice")[0].detail["text"].startswith("no samples came")
     whys = [e.detail["why"] for e in heard.told("gap") if e.detail["signal"] == "ppg"]
     assert whys == ["link lost", "stalled"]
+
+
+async def test_told_again_to_send_it_skips_nothing() -> None:
+    clock = ScaledClock(SPEED)
+    async with virtual(clock).serving() as sensor:
+
+        async def nag() -> None:
+            while True:
+                sensor.obey("MN")
+                await asyncio.sleep(0.001)
+
+        nagging = asyncio.create_task(nag())
+        heard = await heard_of(sensor, clock, lambda h: len(ppg(h)) > 30)
+        nagging.cancel()
+    assert heard.told("gap") == []
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_whoever_comes_as_the_link_is_given_up_is_closed_too(turns: int) -> None:
+    link = Link("127.0.0.1", 9, CHANNEL, ScaledClock(SPEED))
+
+    async def use() -> None:
+        async with link.connected("127.0.0.1"):
+            await asyncio.Event().wait()
+
+    using = asyncio.create_task(use())
+    while not link.ports[0]:  # noqa: ASYNC110 - nobody sets an event
+        await asyncio.sleep(0)
+    with socket.create_connection(("127.0.0.1", link.ports[0])) as end:
+        end.setblocking(False)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        using.cancel()
+        await asyncio.gather(using, return_exceptions=True)
+        with suppress(ConnectionResetError):
+            while await asyncio.wait_for(asyncio.get_running_loop().sock_recv(end, 64), 20):
+                pass  # goodbye
 
 
 async def test_switched_off_and_on_again() -> None:

@@ -79,6 +79,7 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
 
     def _boot(self) -> None:
         self.on_at = self._clock.now()
+        self._news.set()
         self._number = int(self._rng.integers(60_000, 65_000))
         self._next = self._told = self._said = 0
 
@@ -96,10 +97,11 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
         try:
             yield self
         finally:
-            running.cancel()
+            tasks = [task for task in (running, self._connecting) if task is not None]
+            for task in tasks:
+                task.cancel()
             self.hang_up()
             self._hello.close()
-            tasks = [task for task in (running, self._connecting) if task is not None]
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
@@ -125,29 +127,24 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
         """Open the connection for commands, and obey what comes on it."""
         try:
             reader, self._control = await asyncio.open_connection(host, control)
+            if not self.powered:
+                return
             self._data, self._greeted = (host, data), self._clock.now()
-            self._resume()
             while line := await reader.readline():
-                self._obey(line.decode().split(",")[3].strip())
+                self.obey(line.decode().split(",")[3].strip())
         except OSError:
             return  # whoever asked is gone
         finally:
             self.hang_up()
             self._connecting = None
 
-    def _obey(self, tag: str) -> None:
+    def obey(self, tag: str) -> None:
+        """Take a command."""
         self.commands.append(tag)
         if tag == "ED":
             self.hang_up()
         elif tag in ("MN", "ML"):
             self._streaming = tag == "MN"
-            self._resume()
-
-    def _resume(self) -> None:
-        """Go on at the present moment: what was taken while nobody listened is lost."""
-        since = self._clock.now() - self.on_at
-        self._next = max(self._next, int(since / NS * self.rate))
-        self._news.set()
 
     # What happens to it
 
