@@ -12,8 +12,8 @@ from ..devices import Device, DeviceError, Event, HostClock, by_clock
 from ..devices.cuff import Cuff
 from .errors import ConfigError
 from .orders import mark_all
-from .pipeline import Wearer
 from .sink import Sink
+from .wearer import Wearer
 
 if TYPE_CHECKING:
     from ..devices.lsl_marks import LslMarks

@@ -19,7 +19,8 @@ from ..models.data import Entry, Recording
 from ..models.predictor import Predictor
 from .engine import Engine
 from .estimate import Estimate, Item
-from .pipeline import enrol, run
+from .pipeline import run
+from .wearer import enrol
 
 Floats = npt.NDArray[np.float64]
 

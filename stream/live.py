@@ -28,12 +28,13 @@ from .mqtt import MqttSink
 from .opening import open_devices
 from .orders import mark_all, obey
 from .outcome import OutcomeSink, report
-from .pipeline import Wearer, enrol, run
+from .pipeline import run
 from .press import Edition
 from .recorder import place
 from .remember import Memory
 from .sink import FanOut, JsonSink, ReaderGone, Sink
 from .terminal import TerminalSink
+from .wearer import Wearer, enrol
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from .deck import Deck
 from .errors import SessionError
 from .mqtt import MqttSink
 from .payload import iso
-from .pipeline import Wearer
 from .remember import LONGEST
+from .wearer import Wearer
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..devices import Event
 from .estimate import Estimate, Item
-from .pipeline import Wearer
+from .wearer import Wearer
 
 PRESSURES = ("sbp", "dbp", "map")
 MOST_BEATS = 200_000

@@ -20,7 +20,8 @@ from innpar.models.predictor import Predictor
 from innpar.stream.calibration import Cuff
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Estimate, Item, Latency
-from innpar.stream.pipeline import Wearer, enrol, run
+from innpar.stream.pipeline import run
+from innpar.stream.wearer import Wearer, enrol
 
 SHARED = Path(__file__).parents[2] / "shared"
 DATA = SHARED / "data"

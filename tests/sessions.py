@@ -19,9 +19,10 @@ from innpar.devices.session import open_session
 from innpar.devices.simulated import Simulated
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Item
-from innpar.stream.pipeline import enrol, run
+from innpar.stream.pipeline import run
 from innpar.stream.recorder import Recorder
 from innpar.stream.sink import FanOut
+from innpar.stream.wearer import enrol
 
 MAX = Pace(float("inf"))
 

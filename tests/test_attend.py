@@ -17,7 +17,8 @@ from innpar.stream.attend import assign, attend
 from innpar.stream.engine import Engine
 from innpar.stream.errors import ConfigError
 from innpar.stream.estimate import Estimate
-from innpar.stream.pipeline import enrol, run
+from innpar.stream.pipeline import run
+from innpar.stream.wearer import enrol
 
 
 def test_for_whom() -> None:

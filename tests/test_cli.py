@@ -23,7 +23,8 @@ import pytest
 from harness import need_data
 
 from innpar.models.predictor import SHIPPED
-from innpar.stream.cli import FLAGS, main
+from innpar.stream.arguments import FLAGS
+from innpar.stream.cli import main
 from innpar.stream.config import KEYS, load
 from innpar.stream.errors import ConfigError
 

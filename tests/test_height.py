@@ -19,8 +19,9 @@ from innpar.stream.config import load
 from innpar.stream.engine import Engine
 from innpar.stream.errors import ConfigError
 from innpar.stream.estimate import Estimate, Item, Waveform
-from innpar.stream.pipeline import enrol, run
+from innpar.stream.pipeline import run
 from innpar.stream.remember import Kept
+from innpar.stream.wearer import enrol
 
 START = 1_700_000_000 * NS
 

@@ -23,7 +23,7 @@ from innpar.stream.calibration import Cuff
 from innpar.stream.cli import main
 from innpar.stream.estimate import Estimate, Item, Waveform
 from innpar.stream.evaluate import evaluate
-from innpar.stream.pipeline import Wearer
+from innpar.stream.wearer import Wearer
 
 Make = Callable[[tuple[float, float]], Path]
 RELATIVE, MMHG = (0.0, 1.0), (40.0, 200.0)

@@ -20,8 +20,9 @@ from innpar.devices.registry import create
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Estimate, Item, Waveform
 from innpar.stream.lsl_sink import LslSink
-from innpar.stream.pipeline import enrol, run
+from innpar.stream.pipeline import run
 from innpar.stream.sink import FanOut
+from innpar.stream.wearer import enrol
 
 Received = dict[str, tuple[Any, np.ndarray, np.ndarray]]
 

@@ -56,10 +56,11 @@ from innpar.stream.estimate import Item
 from innpar.stream.keys import Typing
 from innpar.stream.orders import FULL, follow, mark, mark_all, put, start, stop
 from innpar.stream.payload import beat_payload
-from innpar.stream.pipeline import Wearer, enrol, run
+from innpar.stream.pipeline import run
 from innpar.stream.recorder import Recorder
 from innpar.stream.remember import Kept
 from innpar.stream.sink import FanOut
+from innpar.stream.wearer import Wearer, enrol
 
 PROGRAM = [sys.executable, "-m", "innpar.stream.cli"]
 

@@ -23,8 +23,9 @@ from innpar.devices.virtual.worn import Air, worn
 from innpar.stream.calibration import Cuff
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Birth, Estimate, Item, State, Summary, Waveform
-from innpar.stream.pipeline import enrol, run, watch_silence
+from innpar.stream.pipeline import run, watch_silence
 from innpar.stream.prepare import Preparer
+from innpar.stream.wearer import enrol
 
 START = 1_700_000_000 * NS
 

@@ -24,11 +24,12 @@ from innpar.stream.calibration import Cuff, Reading
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Estimate, Item
 from innpar.stream.payload import parcel
-from innpar.stream.pipeline import enrol, run
+from innpar.stream.pipeline import run
 from innpar.stream.recorder import Recorder
 from innpar.stream.remember import Kept, Memory
 from innpar.stream.sink import FanOut
 from innpar.stream.terminal import tell
+from innpar.stream.wearer import enrol
 
 START = 1_700_000_000 * NS
 HOUR = 3600 * NS

@@ -25,7 +25,8 @@ from innpar.devices.registry import create
 from innpar.devices.session_look import devices_in
 from innpar.devices.session_read import SessionFile, _unpack
 from innpar.devices.session_write import MAGIC
-from innpar.stream.cli import FORMATS, main
+from innpar.stream.arguments import FORMATS
+from innpar.stream.cli import main
 from innpar.stream.config import load
 from innpar.stream.errors import SessionError
 from innpar.stream.recorder import Recorder, describe, place
