@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .base import NS, Chunk, Event, HostClock, Source, Tap
+from .base import NS, Chunk, Event, HostClock, Refused, Source, Tap
 from .pace import LONGEST_WAIT, REAL_TIME, Pace, Pacer
 from .recording import Block, Notices, Recording
 
@@ -81,6 +81,8 @@ class Replay:
         yield from cutter.flush()
         for text in notices:
             yield Event(self.id, "notice", cutter.last, cutter.last, {"text": text})
+        if self.begin and cutter.last == self.recording.start:
+            raise Refused(f"{self.id}: from={self.begin:g} is past its end")
 
     def _limit(self, seconds: float) -> int:
         return 2**63 - 1 if math.isinf(seconds) else self.recording.start + round(seconds * NS)

@@ -187,7 +187,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=version("innpar-stream"))
     _run_arguments(whole)
     whole.set_defaults(command="run")
-    commands = whole.add_subparsers(title="commands", metavar="")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND")
 
     def command(name: str, about: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=about, description=about)
@@ -258,7 +258,7 @@ def parser() -> argparse.ArgumentParser:
     session.add_argument(
         "--at", metavar="TIME", help="plot a detail from there: seconds, H:MM:SS or ISO-8601"
     )
-    session.add_argument("--seconds", type=float, default=10.0, help="that a detail shows (10)")
+    session.add_argument("--seconds", type=float, help="that a detail shows (10)")
     session.add_argument("--format", choices=FORMATS, default="csv", help="of an export (csv)")
 
     report = command("report", "a session as one HTML page to read and print")

@@ -32,10 +32,17 @@ def assign(devices: Sequence[Device]) -> tuple[list[Device], list[Cuff]]:
     ids = [device.id for device in sensors]
     for cuff in cuffs:
         if cuff.wearer is None and len(ids) != 1:
-            wants = f"for which of {ids}? add ?for=…" if ids else "add the --device to calibrate"
+            wants = (
+                f"for which of {', '.join(ids)}? add ?for=…"
+                if ids
+                else "add the --device to calibrate"
+            )
             raise ConfigError(f"--device {cuff.id}: {wants}")
         if cuff.wearer is not None and not any(cuff.is_for(name) for name in ids):
-            raise ConfigError(f"--device {cuff.id}: no device is called {cuff.wearer!r}: {ids}")
+            raise ConfigError(
+                f"--device {cuff.id}: no device is called {cuff.wearer!r}; "
+                f"there is {', '.join(ids)}"
+            )
     return sensors, cuffs
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
+from .estimate import Link
 from .payload import Parcel, to_json
 
 
@@ -31,7 +32,7 @@ class Bridge:
         name = re.sub(r"[^\w.-]", "-", node or platform.node() or "innpar")
         self.node = name if number == 1 else f"{name}-{number}"
         self.root = root
-        self.states: dict[str, Literal["online", "offline", "stale"]] = {}
+        self.states: dict[str, Link] = {}
         self._run = uuid.uuid4().hex[:12]
         self._started = datetime.now(UTC)
         self._since = time.monotonic()

@@ -14,6 +14,10 @@ from .arguments import FLAGS, parser
 
 Command = Callable[[argparse.Namespace], int]
 
+OF_SESSIONS = {
+    "loop": "--loop", "redecode": "--redecode", "cuffs": "--no-cuffs", "device": "--only"
+}  # fmt: skip
+
 NO_RANGE = """\
 its outputs have no unit: which pressures 0 and 1 stand for, a checkpoint does not say
 a cuff reading scales them, and there are no pressures before one: innpar-stream calibrate 128/79
@@ -60,6 +64,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
+    from ..devices.options import UnknownOption
+    from .errors import ConfigError
+
     chosen = {
         "from": options.from_,
         "to": options.to,
@@ -72,13 +79,18 @@ def _replay(options: argparse.Namespace) -> int:
     }
     file, _, said = options.file.partition("?")
     if said and Path(options.file).exists():
-        from .errors import ConfigError
-
         raise ConfigError(f"{options.file}: a file to be replayed has no ? in its name; rename it")
     pairs = [f"{key}={value}" for key, value in chosen.items() if value is not None]
     tail = "&".join([said, *pairs] if said else pairs)
     options.device = [f"replay:{file}" + (f"?{tail}" if tail else "")]
-    return _run(options)
+    try:
+        return _run(options)
+    except UnknownOption as error:
+        flag = OF_SESSIONS.get(error.key)
+        if flag is None:
+            raise
+        text = f"{file}: {flag} is for sessions that `--record` wrote, and this is none"
+        raise ConfigError(text) from None
 
 
 def _session(options: argparse.Namespace) -> int:
@@ -94,6 +106,10 @@ def _session(options: argparse.Namespace) -> int:
         return session_edit.merge([file, *more[:-1]], more[-1])
     if len(more) > 1:
         raise ConfigError(f"session {options.action}: takes one file to write, not {len(more)}")
+    if more and options.action in ("info", "verify"):
+        raise ConfigError(f"session {options.action}: takes one file and writes none")
+    if options.action == "plot" and options.seconds is not None and options.at is None:
+        raise ConfigError("session plot: --seconds is how long a detail is; add --at TIME")
     out = more[0] if more else None
     if options.action == "info":
         return session.info(file)
@@ -108,7 +124,7 @@ def _session(options: argparse.Namespace) -> int:
     if options.action == "plot":
         from .session_plot import plot
 
-        return plot(file, out, options.at, options.seconds)
+        return plot(file, out, options.at, 10.0 if options.seconds is None else options.seconds)
     from .export.formats import export
 
     return export(file, out, options.format)
@@ -151,9 +167,12 @@ def _decode(options: argparse.Namespace) -> int:
 
     with options.file as file:
         lines = (line.decode("utf-8", "replace") for line in file)
+        decoded = failed = False
         for record in decode(options.device, lines):
             print(strict_json(record))
-    return 0
+            failed |= "error" in record
+            decoded |= "error" not in record
+    return int(failed and not decoded)
 
 
 def _watch(options: argparse.Namespace) -> int:

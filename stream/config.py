@@ -134,6 +134,8 @@ def _line(fault: Any, origin: Mapping[str, str]) -> str:
     if fault["type"] == "extra_forbidden":
         return f"{said}: no such setting; there are {', '.join(KEYS)}"
     message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "string_pattern_mismatch":
+        message = "the beginning of a topic has no + or #, no space, and no / at an end"
     return f"{said}: {message} (given: {fault['input']!r})"
 
 

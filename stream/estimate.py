@@ -22,6 +22,8 @@ Reason = Literal[
     "uncalibrated",  # only where a run or its model requires a cuff reading
 ]
 CalibrationState = Literal["none", "ok", "stale"]
+Link = Literal["online", "offline", "stale"]
+"""Whether a device is there; stale: connected, but silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class State:
     """Whether a device is there: ``online``, ``offline`` or ``stale`` (connected, but silent)."""
 
     device: str
-    state: Literal["online", "offline", "stale"]
+    state: Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ class Summary:
     reasons: dict[str, int]
     calibration: CalibrationStatus
     battery: float | None
-    link: Literal["online", "offline", "stale"]
+    link: Link
     model: str
 
 

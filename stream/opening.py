@@ -55,7 +55,9 @@ def open_devices(settings: Settings) -> list[Device]:
             reading = f"{cuff.sbp:g}/{cuff.dbp:g}"
             raise ConfigError(f"--cuff: whose reading is it? for example {ids[0]}={reading}")
         if cuff.device is not None and cuff.device not in ids:
-            raise ConfigError(f"--cuff: no device is called {cuff.device!r}; there is {ids}")
+            raise ConfigError(
+                f"--cuff: no device is called {cuff.device!r}; there is {', '.join(ids)}"
+            )
     assign(devices)
     if settings.speed != 1:
         for device in devices:

@@ -16,7 +16,7 @@ from ..devices import Chunk, Device, DeviceError, Event, HostClock, by_clock
 from .calibration import Question
 from .deck import Deck
 from .engine import Engine
-from .estimate import Birth, Item, State
+from .estimate import Birth, Item, Link, State
 from .prepare import Prepared
 from .recorder import Recorder
 from .sink import Sink
@@ -185,19 +185,21 @@ async def send(items: Sequence[Item], device: Device, sink: Sink) -> None:
 
 
 async def watch_silence(wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
-    """Say when a device that is connected stops sending, and when it sends again.
+    """Say when a device stops sending, connected or not, and when it sends again.
 
     Summaries go on meanwhile, by the clock; one that is silent at the end of its duration is ended.
     """
     clocked = [wearer for wearer in wearers if by_clock(wearer.device)]
+    links: dict[str, Link] = {}
     while True:
         await asyncio.sleep(1)
         for wearer in clocked:
             summaries, now = wearer.finisher.summaries, clock.now()
-            silent = bool(wearer.heard) and now - wearer.heard > SILENCE
-            if wearer.heard and silent != summaries.silent:
-                summaries.silent = silent
-                await sink.send(State(wearer.device.id, "stale" if silent else "online"))
+            summaries.silent = bool(wearer.heard) and now - wearer.heard > SILENCE
+            link = summaries.link
+            if wearer.heard and link != links.setdefault(wearer.device.id, "online"):
+                links[wearer.device.id] = link
+                await sink.send(State(wearer.device.id, link))
             for summary in summaries.reached(now, wearer.finisher.birth):
                 await sink.send(summary)
             wearer.end_in_vain(now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from ..devices import NS, Event
-from .estimate import NOT_CALIBRATED, Birth, CalibrationStatus, Estimate, Summary
+from .estimate import NOT_CALIBRATED, Birth, CalibrationStatus, Estimate, Link, Summary
 
 PERIOD = 10 * NS
 """ns of the stream in a summary; each begins at a multiple of it."""
@@ -41,6 +41,13 @@ class Summaries:
     _connected: bool = True
     _calibration: CalibrationStatus = NOT_CALIBRATED
     _at: int = 0
+
+    @property
+    def link(self) -> Link:
+        """Whether the device is there, by all that it has told; it is while samples come."""
+        told = [event.kind for event in self._told if event.kind != "battery"]
+        connected = told[-1] == "connected" if told else self._connected
+        return "online" if not self.silent else "stale" if connected else "offline"
 
     def begin(self, time: int) -> None:
         """The stream has come to `time`, ns; before the first summary also that it began then."""

@@ -134,6 +134,8 @@ def test_what_replay_says_can_be_said_to_replay(
         assert done.returncode == 0
         assert "5 s of signal" in done.stdout
     assert "no column 'red'" in fails(capfd, "replay", str(path), "--channel", "red")
+    own = fails(capfd, "replay", f"{path}?rate=100", "--loop", "2", "--broker", "embedded")
+    assert "--loop is for sessions that" in own
     other = path.rename(tmp_path / "what?.csv")
     assert "rename it" in fails(capfd, "replay", str(other))
 

@@ -154,6 +154,16 @@ def test_table() -> None:
     assert table([]).startswith("nothing is advertising")
 
 
+@pytest.mark.parametrize(("line", "status"), [("zz", 1), ("", 0)])
+def test_a_file_of_which_nothing_can_be_decoded_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, status: int
+) -> None:
+    file = tmp_path / "captured"
+    file.write_text(f"{line}\n")
+    assert main(["decode", "polar-verity", str(file)]) == status
+    assert ("not hex" in capsys.readouterr().out) == bool(status)
+
+
 def test_a_file_that_is_no_text_is_an_error_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

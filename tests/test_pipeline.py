@@ -437,11 +437,16 @@ async def test_summaries_go_on_by_the_clock_while_a_device_is_silent() -> None:
     clock.time = START + 40 * NS
     while len(summaries(keep.items)) < 3:  # noqa: ASYNC110 - it looks once a second
         await asyncio.sleep(0.1)
-    task.cancel()
     assert State("demo", "stale") in keep.items
     found = summaries(keep.items)
     assert [(summary.start - START) // NS for summary in found] == [0, 10, 20]
     assert found[-1].link == "stale"
+    gone = Event("demo", "disconnected", clock.time, clock.time, {"why": "its battery is empty"})
+    silent.finisher.told(gone)
+    async with asyncio.timeout(10):
+        while State("demo", "offline") not in keep.items:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.1)
+    task.cancel()
 
 
 def test_a_rate_that_turns_out_different_is_put_right() -> None:

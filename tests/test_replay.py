@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from innpar.devices import NS, BadPacket, Chunk, Event
+from innpar.devices import NS, BadPacket, Chunk, Event, Refused
 from innpar.devices.files import open_recording
 from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.recording import NO_DATE
@@ -85,6 +85,12 @@ def test_polar_intervals_are_the_sensors_and_the_anchor_is_the_phones(
     assert first.detail["format"] == "Polar Sensor Logger"
     assert first.detail["channels"] == ["ppg0", "ppg1", "ppg2", "ambient"]
     assert first.detail["rate"] == pytest.approx(55, abs=1e-3)
+
+
+def test_a_part_past_the_end_of_a_recording_that_does_not_tell_its_length(tmp_path: Path) -> None:
+    device = open_recording(write(tmp_path / "a.txt", polar()), {"from": "8"})
+    with pytest.raises(Refused, match="from=8 is past its end"):
+        list(device.items())
 
 
 @pytest.mark.parametrize("channel", ["ppg1", "1", "channel 1", "PPG1"])

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from ..base import Refused
 from ..ble import Radio
 from .peripheral import Air, Peripheral
 
@@ -24,8 +25,18 @@ ADVERTISE_EVERY = 20.0
 
 @asynccontextmanager
 async def bumble(peripherals: Sequence[Peripheral]) -> AsyncIterator[Radio]:
-    """Put `peripherals` on the air; give the radio that hears them."""
-    from bumble.link import LocalLink
+    """Put `peripherals` on the air; give the radio that hears them.
+
+    Raises:
+        Refused: Bumble is not installed.
+    """
+    try:
+        from bumble.link import LocalLink
+    except ImportError:
+        raise Refused(
+            "a virtual radio needs bumble: scripts/setup virtual, or pip install "
+            "'innpar-stream[virtual]'"
+        ) from None
 
     from .bumble_backend import backend
 

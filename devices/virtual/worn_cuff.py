@@ -1,4 +1,7 @@
-"""A cuff beside a virtual sensor, on the same wearer: now and then it reads their true pressure."""
+"""A cuff beside a virtual sensor, on the same wearer: now and then it reads their pressure.
+
+It errs as a cuff does, by a few mmHg.
+"""
 
 from __future__ import annotations
 
