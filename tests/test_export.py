@@ -15,7 +15,7 @@ from sessions import MAX, demo, played, record, samples
 from innpar.devices import NS, Chunk, Event
 from innpar.devices.files import open_recording
 from innpar.devices.pace import Pace, VirtualClock
-from innpar.stream import cli
+from innpar.stream import arguments
 from innpar.stream.cli import main
 from innpar.stream.estimate import Estimate, Item
 from innpar.stream.export.content import Placed, Segment
@@ -68,7 +68,7 @@ def stretches(items: list[Any], signal: str) -> list[tuple[Any, Any]]:
 
 
 def test_the_command_line_knows_every_format() -> None:
-    assert set(cli.FORMATS) == set(FORMATS)
+    assert set(arguments.FORMATS) == set(FORMATS)
 
 
 def test_csv_tells_everything_of_a_beat(session: tuple[Path, list[Item]], tmp_path: Path) -> None:
