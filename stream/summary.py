@@ -66,7 +66,10 @@ class Summaries:
     def told(self, event: Event, birth: Birth) -> list[Summary]:
         """Take what the device tells; it may come ahead of its samples and counts in its time."""
         if event.kind in ("battery", "connected", "disconnected"):
-            self._told.append(event)
+            if self._start is None:
+                self._hear(event)  # before any sample: there may never be one
+            else:
+                self._told.append(event)
         if event.kind != "gap" or event.detail.get("signal", "ppg") != "ppg":
             return []
         if event.end < event.start:  # the clock was set back
@@ -107,7 +110,9 @@ class Summaries:
     def _close(self, birth: Birth) -> Summary:
         assert self._start is not None
         start, end = self._start, self._start + PERIOD
-        self._hear(end)
+        for event in [one for one in self._told if one.start < end]:
+            self._hear(event)
+        self._told = [one for one in self._told if one.start >= end]
         beats, self._beats = self._beats, []
         self._start, self._closed = end, True
         valid = [beat for beat in beats if beat.valid]
@@ -135,15 +140,12 @@ class Summaries:
             model=birth.model,
         )
 
-    def _hear(self, end: int) -> None:
-        due = [event for event in self._told if event.start < end]
-        self._told = [event for event in self._told if event.start >= end]
-        for event in due:
-            if event.kind != "battery":
-                self._connected = event.kind == "connected"
-            level = event.detail.get("percent" if event.kind == "battery" else "battery")
-            if isinstance(level, int | float):
-                self._battery = level
+    def _hear(self, event: Event) -> None:
+        if event.kind != "battery":
+            self._connected = event.kind == "connected"
+        level = event.detail.get("percent" if event.kind == "battery" else "battery")
+        if isinstance(level, int | float):
+            self._battery = level
 
     def _status(self, end: int, fresh: bool) -> CalibrationStatus:
         """Return the last beat's; without one since, the reading has aged."""

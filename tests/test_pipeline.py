@@ -25,6 +25,7 @@ from innpar.stream.engine import Engine
 from innpar.stream.estimate import Birth, Estimate, Item, State, Summary, Waveform
 from innpar.stream.pipeline import run, watch_silence
 from innpar.stream.prepare import Preparer
+from innpar.stream.summary import Summaries
 from innpar.stream.wearer import enrol
 
 START = 1_700_000_000 * NS
@@ -447,6 +448,16 @@ async def test_summaries_go_on_by_the_clock_while_a_device_is_silent() -> None:
         while State("demo", "offline") not in keep.items:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.1)
     task.cancel()
+
+
+def test_a_device_that_never_sends_fills_no_memory() -> None:
+    summaries, birth = Summaries(), Birth("x", "live", "s", "m", 125.0, {})
+    for time in range(100):
+        for kind in ("connected", "disconnected"):
+            summaries.told(Event("x", kind, time, time, {}), birth)
+    assert not summaries._told
+    summaries.silent = True
+    assert summaries.link == "offline"
 
 
 def test_a_rate_that_turns_out_different_is_put_right() -> None:
