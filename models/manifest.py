@@ -25,6 +25,9 @@ SUFFIXES: Mapping[Kind, str] = {
     "aot": ".pt2",
     "onnx": ".onnx",
 }
+RELATIVE_IN_0_1 = "relative to an unknown pressure range"
+"""``calibration["output"]`` of a model without a unit, as version 0.1 wrote it."""
+
 Normalisation = Literal["sd", "zscore"]
 
 
@@ -62,7 +65,8 @@ class Manifest:
         training: Where the data came from, how many subjects and windows, how it was trained.
         licence: Of the weights.
         metrics: Accuracy, with the number of subjects.
-        calibration: How cuff readings are used.
+        calibration: How cuff readings are used; its ``unit``, where it is there, is that of the
+            output: ``mmHg``, or None for `relative`.
         intervals: Tables behind the intervals.
         confidence: Values of `Prediction.consistency` and `.reverse` that 95 % of good windows of
             unseen subjects stay below.
@@ -109,7 +113,9 @@ class Manifest:
     def relative(self) -> bool:
         """Whether the output has no unit: a checkpoint that does not tell which pressures its 0
         and 1 stand for. A cuff reading gives it one."""
-        return str(self.calibration.get("output", "")).startswith("relative")
+        if "unit" in self.calibration:
+            return self.calibration["unit"] is None
+        return self.calibration.get("output") == RELATIVE_IN_0_1
 
     @property
     def id(self) -> str:
@@ -150,6 +156,10 @@ def _rules(m: Manifest) -> list[tuple[str, bool]]:
         ),
         (f"this version knows no context {', '.join(unknown[:3])}", bool(unknown)),
         ("a context is named twice", len(set(told)) < len(told)),
+        (
+            f"the unit {m.calibration.get('unit')!r} is none of 'mmHg' and null",
+            m.calibration.get("unit") not in (None, "mmHg"),
+        ),
         (
             "a confidence limit",
             not m.confidence.keys() <= {"consistency", "reverse"}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import ModelError
 from .innpar import InnPar
-from .manifest import Manifest
+from .manifest import RELATIVE_IN_0_1, Manifest
 from .pickled import read_pickled
 
 if TYPE_CHECKING:
@@ -129,7 +129,11 @@ def import_checkpoint(
             "reference": "Kundu et al., ICASSP 2025, doi 10.1109/ICASSP49660.2025.10888915",
         },
         "licence": "as the checkpoint's",
-        "calibration": {"output": "mmHg" if known else "relative to an unknown pressure range"},
+        # `output` is what version 0.1 reads
+        "calibration": {
+            "unit": "mmHg" if known else None,
+            "output": "mmHg" if known else RELATIVE_IN_0_1,
+        },
     }
     return export(model, out, fields, targets=("torchscript", *targets))
 

@@ -48,7 +48,7 @@ def imported(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
             "abp_scale": high - low,
             "window": 628,
             "normalisation": "zscore",
-            "calibration": {"output": "mmHg" if known else "relative to an unknown range"},
+            "calibration": {"unit": "mmHg" if known else None},
         }
         export(network(4), out, fields)
         return out
