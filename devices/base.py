@@ -5,6 +5,7 @@ business. Errors are sorted by what the user can do about them::
 
     DeviceError
     ├── NotFound      not there: switch it on, put it closer, check the path
+    │   └── OutOfReach   nothing is heard of it
     ├── Refused       there, but it said no: the message names the remedy
     ├── Lost          was there: reconnecting is under way or has been given up
     └── BadPacket     a frame or row that cannot be decoded: counted and skipped
@@ -82,7 +83,8 @@ EventKind = Literal[
     "marker",  # detail: text
     "cuff",  # detail: sbp, dbp in mmHg, and whatever the cuff told beside them
     "posture",  # detail: wrist_height, cm by which the sensor lies above the heart
-    "notice",  # detail: text; something a person should know, once; rate, where it corrects that
+    "notice",  # detail: code (see `NoticeCode`), text; something a person should know, once; rate,
+    # where it corrects that
 ]
 
 
@@ -192,6 +194,10 @@ class DeviceError(Exception):
 
 class NotFound(DeviceError):
     """The device, file or stream is not there."""
+
+
+class OutOfReach(NotFound):
+    """Nothing is heard of the device: expected while its wearer is away, and mends itself."""
 
 
 class Refused(DeviceError):

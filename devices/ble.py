@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .base import DeviceError, HostClock, Lost, NotFound, Refused
+from .base import DeviceError, HostClock, Lost, NotFound, OutOfReach, Refused
 from .ear import Ear, ear_of, scanning
 from .inbox import Arrival, Inbox
 
@@ -158,7 +158,8 @@ async def find(
         remedy: What to do where it is not heard.
 
     Raises:
-        NotFound: Nothing within `seconds`; the message is `remedy`. Or there is no Bluetooth.
+        OutOfReach: Nothing within `seconds`; the message is `remedy`.
+        NotFound: There is no Bluetooth.
         Refused, Lost: Bluetooth may not be used, or failed.
     """
     found: list[Sighting] = []
@@ -178,7 +179,7 @@ async def find(
         _taken.difference_update(sighting.address for sighting in found)
         raise
     if not found:
-        raise NotFound(remedy)
+        raise OutOfReach(remedy)
     return found[0]
 
 

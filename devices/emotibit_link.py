@@ -18,7 +18,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from .base import NS, HostClock, Lost, NotFound, Refused
+from .base import NS, HostClock, Lost, NotFound, OutOfReach, Refused
 from .emotibit_packet import build
 from .inbox import Arrival, Inbox
 
@@ -278,7 +278,8 @@ async def discover(
         seconds: How long to ask.
 
     Raises:
-        NotFound: None answers.
+        OutOfReach: None answers; without a message.
+        NotFound: There is no network.
         Lost: One does, but somebody else has it.
         Refused: The network may not be used.
     """
@@ -321,7 +322,7 @@ async def discover(
                 f"the EmotiBit {answer.serial} at {answer.host} sends to somebody else: disconnect "
                 "it there (the EmotiBit Oscilloscope, another run of this)"
             ) from None
-        raise NotFound("") from None
+        raise OutOfReach from None
     except PermissionError as error:
         raise Refused(f"the network may not be used ({error}): allow it to this program") from error
     except OSError as error:

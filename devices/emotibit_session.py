@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from .base import DeviceError, HostClock, Lost, NotFound, Refused, Tap
+from .base import DeviceError, HostClock, Lost, NotFound, OutOfReach, Refused, Tap
 from .emotibit_link import Answer, Link, discover, local_address, resolved
 from .life import Life, Stream
 
@@ -55,8 +55,8 @@ class Session(Life):
         host = device.host and await resolved(device.host)
         try:
             found = await discover(host, device.port, self._wanted, device.wait)
-        except NotFound as missing:
-            raise NotFound(str(missing) or self._remedy) from missing.__cause__
+        except OutOfReach as missing:
+            raise OutOfReach(self._remedy) from missing.__cause__
         link = Link(found.host, device.port, self._channel, self._clock)
         try:
             local = local_address(found.host, device.port)
@@ -88,5 +88,5 @@ class Session(Life):
 
     def _worth_telling(self, error: DeviceError) -> bool:
         return isinstance(error, Refused) or (
-            isinstance(error, NotFound) and str(error) != self._remedy
+            isinstance(error, NotFound) and not isinstance(error, OutOfReach)
         )

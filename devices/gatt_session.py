@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from .base import DeviceError, HostClock, Lost, NotFound, Refused, Tap
+from .base import DeviceError, HostClock, Lost, NotFound, OutOfReach, Refused, Tap
 from .ble import Link
 from .inbox import Arrival
 from .life import Life, Stream
@@ -109,7 +109,7 @@ class Session(Life):
 
     def _worth_telling(self, error: DeviceError) -> bool:
         return isinstance(error, Refused) or (
-            isinstance(error, NotFound) and str(error) != self._remedy
+            isinstance(error, NotFound) and not isinstance(error, OutOfReach)
         )
 
 

@@ -44,10 +44,13 @@ class Address:
         shown = re.sub(r"//.*@", "//…@", url)
         try:
             parts = urlsplit(url)
+        except ValueError:
+            raise BrokerError(f"broker {shown!r} is no URL: {_FORM}") from None
+        try:
             port = parts.port
-        except ValueError as error:
-            reason = "the port is a number from 1 to 65535" if "port" in str(error).lower() else ""
-            raise BrokerError(f"broker {shown!r} is no URL: {reason or _FORM}") from None
+        except ValueError:
+            reason = "the port is a number from 1 to 65535"
+            raise BrokerError(f"broker {shown!r} is no URL: {reason}") from None
         if parts.scheme not in _PORT:
             raise BrokerError(f"broker {shown!r} is no MQTT URL: {_FORM}")
         if not parts.hostname or port == 0 or parts.path.strip("/") or parts.fragment:

@@ -244,7 +244,7 @@ async def _enter(link: Link, address: Address) -> None:
         await link.drop()
         if isinstance(error, MqttConnectError):
             raise _refusal(error, address) from None
-        if "timed out" in str(error):
+        if isinstance(error.__context__, TimeoutError):  # aiomqtt hides it, but for its words
             if link.version is V5:
                 raise _ProtocolRefused(f"{address} does not answer MQTT 5") from None
             message = f"{address} accepts connections but does not answer: is it an MQTT broker?"
