@@ -15,6 +15,7 @@ from .base import (
     by_clock,
     shown_source,
 )
+from .notices import NoticeCode, code_of, notice
 
 __all__ = [
     "NS",
@@ -26,8 +27,11 @@ __all__ = [
     "HostClock",
     "Lost",
     "NotFound",
+    "NoticeCode",
     "Refused",
     "Tap",
     "by_clock",
+    "code_of",
+    "notice",
     "shown_source",
 ]

@@ -17,6 +17,7 @@ from .bci import INDICES, RATES, Parser, Reading
 from .counted import CountedLane
 from .gatt import KEYS, Family, Gatt, create
 from .lane import Rows
+from .notices import NoticeCode
 from .options import Options
 from .told import Told
 
@@ -141,7 +142,7 @@ class BerryMedStream:
         if reading.rate is not None and reading.rate not in RATES and not self._slow:
             self._slow = True
             text = f"it sends {reading.rate} packets a second, which shows no pulse"
-            out.append(told.event("notice", arrival, text=text))
+            out.append(told.notice(arrival, NoticeCode.RATE_UNUSABLE, text))
         return out
 
 

@@ -118,6 +118,8 @@ class Judge:
         for key, types in NEEDED.get(kind, {}).items():
             if key not in event.detail or not isinstance(event.detail[key], types):
                 self.fault(f"a {kind} event without a proper {key!r} in its detail")
+        if kind == "notice" and not isinstance(event.detail.get("code", ""), str):
+            self.fault("a notice's code is a str, best one of NoticeCode")
         try:
             json.dumps(dict(event.detail), allow_nan=False)
         except (TypeError, ValueError):

@@ -14,6 +14,7 @@ import numpy as np
 from .base import NS, Chunk, Event
 from .clock import COUNT, SensorClock
 from .lane import Lane, Rows
+from .notices import NoticeCode, notice
 from .timeline import Hole, Placed, spread
 
 LATE = 300_000_000
@@ -171,4 +172,4 @@ class CountedLane(Lane):
         if not first or self.last is None:
             return []
         text = f"the sensor says {self._nominal:g} Hz and sends {rate:.1f} Hz"
-        return [Event(self._device, "notice", self.last, self.last, {"text": text})]
+        return [notice(self._device, self.last, NoticeCode.RATE_CORRECTED, text)]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .base import NS, BadPacket, Chunk, Event
 from .ble import Radio
 from .gatt import KEYS, SIG, WAIT, Family, Gatt
+from .notices import NoticeCode, notice
 from .options import Options
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ class CuffStream:
                 f"{p:g}" if math.isfinite(p) else "?" for p in (reading.sbp, reading.dbp)
             )
             text = f"cuff reading {shown} not used: {', '.join(why)}"
-            return [Event(self._device, "notice", arrival, arrival, {"text": text, **told})]
+            return [notice(self._device, arrival, NoticeCode.READING_NOT_USED, text, **told)]
         at = arrival - round(age * NS)
         return [Event(self._device, "cuff", at, at, told)]
 

@@ -28,6 +28,7 @@ from .base import (
     Tap,
 )
 from .inbox import Arrival
+from .notices import NoticeCode, notice
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class Life(ABC):
         longest: Seconds between two attempts to reconnect, at most.
     """
 
+    silent_code = NoticeCode.NO_SAMPLES
     silent = "no samples came; is it worn?"
     """What is told when it has been begun again."""
 
@@ -243,7 +245,8 @@ class Life(ABC):
             if inlet.dropped > dropped:  # the oldest, so before what has just come
                 dropped = inlet.dropped
                 self._streaming.interrupted("too slow")
-                yield self._event("notice", text=f"too slow: {dropped} notifications dropped")
+                text = f"too slow: {dropped} notifications dropped"
+                yield self._notice(NoticeCode.NOTIFICATIONS_DROPPED, text)
             if self._tap is not None:
                 self._tap(arrival.channel, arrival.time, arrival.data)
             for item in self._decoded(arrival):
@@ -256,7 +259,8 @@ class Life(ABC):
             log.info("%s: %s: %s", self._named.id, bad, bad.raw[:256].hex())
             if self._streaming.bad > 1:
                 return []
-            return [self._event("notice", text=f"what came cannot be decoded: {bad}")]
+            text = f"what came cannot be decoded: {bad}"
+            return [self._notice(NoticeCode.UNDECODABLE, text)]
 
     def _heard(self, arrival: Arrival) -> None:
         """Take an arrival for a sign of life."""
@@ -274,7 +278,7 @@ class Life(ABC):
         """
         self._wait()
         if self._stall is None:
-            return self._event("notice", text="nothing to tell for an hour")
+            return self._notice(NoticeCode.NO_NEWS, "nothing to tell for an hour")
         self._stalls += 1
         self._streaming.interrupted("stalled")
         if self._patience is not None and self._stalls > self._patience:
@@ -284,8 +288,8 @@ class Life(ABC):
         except Refused as refused:
             self._stalls = 1
             self._due = self._clock.now() + backoff(4)
-            return self._event("notice", text=str(refused))
-        return self._event("notice", text=self.silent)
+            return self._notice(NoticeCode.RESTART_REFUSED, str(refused))
+        return self._notice(self.silent_code, self.silent)
 
     async def _reconnect(self) -> AsyncGenerator[Event, None]:
         """Try for ever; a refusal is told once."""
@@ -299,10 +303,13 @@ class Life(ABC):
                 log.info("%s: attempt %d: %s", self._named.id, attempt + 1, error)
                 if self._worth_telling(error) and str(error) != told:
                     told = str(error)
-                    yield self._event("notice", text=told)
+                    yield self._notice(NoticeCode.RECONNECT_FAILED, told)
             else:
                 return
 
     def _event(self, kind: EventKind, **detail: Any) -> Event:
         now = self._clock.now()
         return Event(self._named.id, kind, now, now, detail)
+
+    def _notice(self, code: NoticeCode, text: str) -> Event:
+        return notice(self._named.id, self._clock.now(), code, text)

@@ -19,6 +19,7 @@ from .lsl_found import Found, quoted
 from .lsl_inbox import Gone, Inbox
 from .lsl_inlet import reading
 from .lsl_stream import Block, LslStream
+from .notices import NoticeCode, notice
 from .options import Options, slug
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ class Lsl:
         stream = LslStream(self.id, [names[k] for k in columns], columns, found.rate)
         yield event("connected", **about(found))
         if found.origin in ("simulated", "replay"):
-            yield event("notice", text=f"nobody wears this: its sender says {found.origin}")
+            text = f"nobody wears this: its sender says {found.origin}"
+            yield notice(self.id, clock.now(), NoticeCode.SENDER_NOT_LIVE, text)
         uid, gone, silent = found.uid, "", False
         while True:
             item = await inbox.next()

@@ -17,6 +17,7 @@ from .base import NS, Chunk, Event, EventKind
 from .clock import SensorClock, Steady
 from .even import Even, Run
 from .lsl_bound import Bound
+from .notices import NoticeCode, notice
 
 CLOCK_EVERY = 60 * NS
 """How often the state of the clock is told."""
@@ -123,7 +124,8 @@ class LslStream:
             self._foreign = not -PLAUSIBLE[1] < late < -PLAUSIBLE[0]
             if self._foreign:
                 text = "its stamps are not on LSL's clock; its samples are dated by their arrival"
-                out.append(self._event("notice", block.arrival, text=text))
+                code = NoticeCode.FOREIGN_CLOCK
+                out.append(notice(self._device, block.arrival, code, text))
             host = block.arrival if self._foreign else stamp + block.correction
             if (
                 self._clock.known
@@ -163,7 +165,7 @@ class LslStream:
             stated = f"{self._nominal:g} Hz" if self._nominal > 0 else "no rate"
             if rate != self._nominal:
                 text = f"the stream states {stated} and sends {rate:.4g} Hz"
-                out.append(self._event("notice", now, text=text))
+                out.append(notice(self._device, now, NoticeCode.RATE_CORRECTED, text))
         if self._clock_told is None:
             self._clock_told = now
         elif now - self._clock_told >= CLOCK_EVERY:

@@ -19,6 +19,7 @@ import numpy as np
 from .base import NS, BadPacket, Chunk, Event
 from .gatt import KEYS, Family, Gatt, create
 from .lane import Lane, Rows, stated
+from .notices import NoticeCode
 from .options import Options
 from .timeline import Timeline
 from .told import Told
@@ -101,6 +102,7 @@ class NoninStream:
     def __init__(self, device: str) -> None:
         self._lane = Lane(device, ("pleth",))
         self._told = Told(device)
+        self._low = False
         self._step: int | None = None
         self._anew()
         self.bad = 0
@@ -164,8 +166,10 @@ class NoninStream:
     def _say(self, reading: Reading, arrival: int) -> list[Event]:
         out = self._told.changed("wear", arrival, worn=reading.worn)
         out += self._told.vitals(arrival, reading.pulse, reading.spo2)
-        if reading.low:
-            out += self._told.changed("notice", arrival, text="its batteries are low: change them")
+        if reading.low and not self._low:
+            self._low = True
+            text = "its batteries are low: change them"
+            out.append(self._told.notice(arrival, NoticeCode.BATTERY_LOW, text))
         return out
 
     def flush(self) -> list[Chunk | Event]:

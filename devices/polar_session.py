@@ -14,6 +14,7 @@ from .base import (
     HostClock,
     Lost,
     NotFound,
+    OutOfReach,
     Refused,
     Tap,
 )
@@ -21,6 +22,7 @@ from .ble import Link, Sighting
 from .gatt_session import about
 from .inbox import Arrival
 from .life import Life
+from .notices import NoticeCode
 from .pmd import Kind
 from .pmd_control import Setting, parse_stopped
 from .polar_control import ControlPoint, Plan, choose, plan, plan_sdk
@@ -51,6 +53,7 @@ REMEDY = (
 class Session(Life):
     """See the module."""
 
+    silent_code = NoticeCode.STALLED_RESTARTED
     silent = "no samples came; the stream was started again"
 
     def __init__(self, device: Polar, clock: HostClock, tap: Tap | None) -> None:
@@ -166,7 +169,7 @@ class Session(Life):
 
     def _worth_telling(self, error: DeviceError) -> bool:
         return isinstance(error, Refused) or (
-            isinstance(error, NotFound) and str(error) != self._remedy
+            isinstance(error, NotFound) and not isinstance(error, OutOfReach)
         )
 
     def _told(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from . import pmd
 from .base import BadPacket, Chunk, Event, Signal
 from .clock import SensorClock
 from .lane import Lane, Rows, stated
+from .notices import NoticeCode
 from .pmd import Kind, Pulses, Waveform
 from .pmd_control import STOPPED, parse_stopped
 from .timeline import Placed, Timeline
@@ -159,7 +160,7 @@ class PolarStream:
             return []
         at = int(last.times[-1]) if isinstance(last, Chunk) else last.end
         text = f"the sensor says {promised:g} Hz and sends {self.sends:.4g} Hz"
-        return [self._told.event("notice", at, text=text, rate=self.sends)]
+        return [self._told.notice(at, NoticeCode.RATE_CORRECTED, text, rate=self.sends)]
 
     def _pulses(self, arrival: int, frame: Pulses) -> list[Chunk | Event]:
         pulses = frame.pulses
@@ -194,4 +195,4 @@ class PolarStream:
         if Kind.PPG in parse_stopped(raw):
             self.interrupted("stopped by the sensor")
         text = f"the sensor stopped sending {', '.join(kinds)} by itself"
-        return [self._told.event("notice", arrival, text=text)]
+        return [self._told.notice(arrival, NoticeCode.STOPPED_BY_SENSOR, text)]

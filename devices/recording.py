@@ -33,7 +33,7 @@ class Block:
 
 
 Notices = list[str]
-"""What a person should know once the recording has been read: rows skipped, and the like."""
+"""What could not be read of the recording, once it has been: rows skipped, and the like."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from .base import BadPacket, Chunk, Event, Refused
+from .notices import NoticeCode, code_of
 from .session_items import Frame
 
 
@@ -69,8 +70,8 @@ def _as_far_as(recorded: Chunk | Event, item: Chunk | Event) -> Chunk | Event:
     return item[: len(recorded)] if ended else item
 
 
-SAID = {"the stream was started again": "stalled", "too slow: ": "too slow"}
-"""What a driver's notice holds → why samples may be missing after it."""
+WHY = {NoticeCode.STALLED_RESTARTED: "stalled", NoticeCode.NOTIFICATIONS_DROPPED: "too slow"}
+"""Code of a driver's notice → why samples may be missing after it."""
 
 
 class _Polar:
@@ -93,11 +94,8 @@ class _Polar:
     def told(self, event: Event) -> None:
         if event.kind == "disconnected":
             self._stream.interrupted("link lost", relinked=True)
-        elif event.kind == "notice":
-            text = str(event.detail["text"])
-            why = next((why for said, why in SAID.items() if said in text), None)
-            if why is not None:
-                self._stream.interrupted(why)
+        elif (code := code_of(event)) is not None and code in WHY:
+            self._stream.interrupted(WHY[code])
 
     def makes(self, item: Chunk | Event) -> bool:
         # The driver gives notices too; they are kept as they were told.

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .base import NS, Chunk, Event, HostClock, Refused, Source, Tap
+from .notices import NoticeCode, notice
 from .pace import LONGEST_WAIT, REAL_TIME, Pace, Pacer
 from .recording import Block, Notices, Recording
 
@@ -80,7 +81,7 @@ class Replay:
                 break
         yield from cutter.flush()
         for text in notices:
-            yield Event(self.id, "notice", cutter.last, cutter.last, {"text": text})
+            yield notice(self.id, cutter.last, NoticeCode.RECORDING_INCOMPLETE, text)
         if self.begin and cutter.last == self.recording.start:
             raise Refused(f"{self.id}: from={self.begin:g} is past its end")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from .base import NS, BadPacket, Chunk, Event, HostClock, NotFound, Refused, Source, Tap
+from .notices import NoticeCode, code_of, notice
 from .options import Options, slug
 from .pace import REAL_TIME, Pace, Pacer
 from .redecode import redecoded
@@ -129,7 +130,7 @@ class Session:
         with SessionFile(self.path, self.seen) as file:
             if self.simulated:
                 at = max(self.first, self.begin)
-                yield Event(self.recorded, "notice", at, at, {"text": NOBODY})
+                yield notice(self.recorded, at, NoticeCode.SIMULATED_SOURCE, NOBODY)
             # Decoding has a memory, so that it begins where the recording does.
             places = range(len(file.blocks)) if self.redecode else self._places(file)
             entries = _entries(file, self.recorded, places)
@@ -139,15 +140,13 @@ class Session:
                 else (item for item in entries if not isinstance(item, Frame))
             )
             # What a replay that was recorded had said ahead is said anew.
-            items = (
-                i for i in items if not (isinstance(i, Event) and i.detail == {"text": NOBODY})
-            )
+            items = (i for i in items if not _says_simulated(i))
             if not self.cuffs:
                 items = (i for i in items if not (isinstance(i, Event) and i.kind == "cuff"))
             whole = self.begin <= self.first and self.end == ALWAYS
             yield from items if whole else self._within(items, self._standing(file))
             if trouble := told_of(file):
-                yield Event(self.recorded, "notice", self.last, self.last, {"text": trouble})
+                yield notice(self.recorded, self.last, NoticeCode.RECORDING_INCOMPLETE, trouble)
 
     def _places(self, file: SessionFile) -> list[int] | range:
         """Return the blocks to read: events of earlier ones, then everything from the beginning."""
@@ -180,6 +179,10 @@ class Session:
                 item = replace(item, times=item.times[inside], data=item.data[inside])
             yield from standing.due()
             yield item
+
+
+def _says_simulated(item: Chunk | Event) -> bool:
+    return isinstance(item, Event) and code_of(item) is NoticeCode.SIMULATED_SOURCE
 
 
 def _moved(item: Chunk | Event, device: str, shift: int) -> Chunk | Event:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .base import NS, Event
+from .notices import NoticeCode, notice
 from .session_items import LEARNT, Topic, unpack_event
 from .session_look import LASTING
 from .session_read import SessionFile
@@ -83,4 +84,4 @@ def _remark(reading: Event, at: int, *, learnt: bool) -> Event:
     how = "with what was learnt from it" if learnt else "the pulse at it is learnt anew"
     text = f"the reading {sbp:g}/{dbp:g} from before this part holds, {how}; beats may differ a "
     text += "little from those of the live run"
-    return Event(reading.device, "notice", at, at, {"text": text})
+    return notice(reading.device, at, NoticeCode.EARLIER_READING, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .base import NS, Event, EventKind
+from .notices import NoticeCode, notice
 
 VITALS_EVERY = 5 * NS
 """ns between two heart rates that are told: they change all the time, and nobody counts on them."""
@@ -49,3 +50,7 @@ class Told:
     def event(self, kind: EventKind, time: int, **detail: Any) -> Event:
         """Return an event of one moment."""
         return Event(self._device, kind, time, time, detail)
+
+    def notice(self, time: int, code: NoticeCode, text: str, **more: Any) -> Event:
+        """Return a notice; see `notices.notice`."""
+        return notice(self._device, time, code, text, **more)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..devices.notices import NoticeCode, code_in
 from .address import Address, check_root
 from .calibration import Cuff
 from .display import printable
@@ -188,9 +189,8 @@ def _news(event: dict[str, Any], cuff: Cuff) -> tuple[bool, str] | None:
             return False, tell_cuff(detail)
         except (KeyError, TypeError, ValueError):  # a check that somebody else's program wrote
             return False, tell_cuff({"sbp": cuff.sbp, "dbp": cuff.dbp})
-    text = detail.get("text")
-    refused = isinstance(text, str) and text.startswith("calibrate command refused")
-    return (True, printable(text)) if event.get("kind") == "notice" and refused else None
+    refused = event.get("kind") == "notice" and code_in(detail) is NoticeCode.CALIBRATE_REFUSED
+    return (True, printable(detail.get("text"))) if refused else None
 
 
 async def _listen(link: Link, address: Address, topic: str) -> None:

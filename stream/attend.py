@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..devices import Device, DeviceError, Event, HostClock, by_clock
+from ..devices import Device, DeviceError, Event, HostClock, NoticeCode, by_clock, notice
 from ..devices.cuff import Cuff
 from .errors import ConfigError
 from .orders import mark_all
@@ -60,8 +60,8 @@ async def attend(cuff: Cuff, wearers: Sequence[Wearer], sink: Sink, clock: HostC
                     if cuff.is_for(wearer.device.id):
                         order(wearer, item)
     except DeviceError as error:
-        now = clock.now()
-        await sink.send(Event(cuff.id, "notice", now, now, {"text": str(error)}))
+        code = NoticeCode.CUFF_UNAVAILABLE
+        await sink.send(notice(cuff.id, clock.now(), code, str(error)))
 
 
 async def heed(marks: LslMarks, wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
@@ -73,8 +73,8 @@ async def heed(marks: LslMarks, wearers: Sequence[Wearer], sink: Sink, clock: Ho
     except DeviceError as error:
         now = clock.now()
         for wearer in wearers:
-            detail = {"text": f"no markers from LSL: {error}"}
-            await sink.send(Event(wearer.device.id, "notice", now, now, detail))
+            text = f"no markers from LSL: {error}"
+            await sink.send(notice(wearer.device.id, now, NoticeCode.MARKERS_UNAVAILABLE, text))
 
 
 def order(wearer: Wearer, reading: Event) -> None:

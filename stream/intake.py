@@ -7,13 +7,20 @@ import logging
 import time
 from collections.abc import Callable
 
-from ..devices import Event
+from ..devices import NoticeCode, notice
 from .bridge import Bridge
 from .command import Command, CommandError, Reply, name_of, parse_command
 from .link import Received
 from .payload import Parcel, parcel, reply_parcel
 
 _log = logging.getLogger(__name__)
+
+REFUSED = {
+    "calibrate": NoticeCode.CALIBRATE_REFUSED,
+    "mark": NoticeCode.MARK_REFUSED,
+    "record": NoticeCode.RECORD_REFUSED,
+}
+"""Name of a command → code of the notice that it was refused."""
 
 
 class Intake:
@@ -54,5 +61,6 @@ class Intake:
             self._put(reply_parcel(name, device, error, reply.topic, reply.correlation))
         elif error is not None:
             now = time.time_ns()
+            code = REFUSED.get(name, NoticeCode.COMMAND_REFUSED)
             text = f"{name} command refused: {error}"
-            self._put(parcel(Event(device, "notice", now, now, {"text": text}), self._bridge.root))
+            self._put(parcel(notice(device, now, code, text), self._bridge.root))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from ..devices import NS, Event, HostClock, by_clock
+from ..devices import NS, Event, HostClock, NoticeCode, by_clock, notice
 from .command import Calibrate, Command, Mark, Record
 from .deck import Deck
 from .errors import SessionError
@@ -103,7 +103,7 @@ async def start(wearer: Wearer, deck: Deck) -> None:
     put(wearer, Event(name, "gap", at, at, detail))
     if (kept := wearer.in_force) is not None:
         put(wearer, kept.event(name, at))
-    put(wearer, Event(name, "notice", at, at, {"text": f"recording to {path}"}))
+    put(wearer, notice(name, at, NoticeCode.RECORDING_STARTED, f"recording to {path}"))
 
 
 async def stop(wearer: Wearer, deck: Deck) -> None:
@@ -113,8 +113,8 @@ async def stop(wearer: Wearer, deck: Deck) -> None:
         SessionError: There is none.
     """
     path, at = await deck.stop(wearer.device.id), wearer.last
-    detail = {"text": f"recording to {path} has ended"}
-    put(wearer, Event(wearer.device.id, "notice", at, at, detail))
+    text = f"recording to {path} has ended"
+    put(wearer, notice(wearer.device.id, at, NoticeCode.RECORDING_ENDED, text))
 
 
 def mark(wearer: Wearer, asked: Mark, clock: HostClock) -> None:

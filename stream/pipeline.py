@@ -12,7 +12,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 
-from ..devices import Chunk, Device, DeviceError, Event, HostClock, by_clock
+from ..devices import (
+    Chunk,
+    Device,
+    DeviceError,
+    Event,
+    HostClock,
+    NoticeCode,
+    by_clock,
+    notice,
+)
 from .calibration import Question
 from .deck import Deck
 from .engine import Engine
@@ -143,7 +152,7 @@ async def _follow(
     except InVain:
         now = clock.now()
         text = f"{wearer.duration:g} s are over, with {wearer.seconds:.0f} s of signal in them"
-        await sink.send(Event(wearer.device.id, "notice", now, now, {"text": text}))
+        await sink.send(notice(wearer.device.id, now, NoticeCode.DURATION_OVER, text))
 
 
 async def advance(wearer: Wearer, item: Chunk | Event, engine: Engine, sink: Sink) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ..devices import Chunk, Event
+from ..devices import Chunk, Event, NoticeCode, notice
 from ..devices.base import Source
 from ..models.predictor import Manifest
 from .calibration import Calibration, Guidance, Question, Reading
@@ -232,10 +232,11 @@ class Preparer:
             detail = {"usable": usable, "reasons": list(prepared.quality.reasons)}
             events.append(Event(self.birth.device, "quality", at, at, detail))
         if self.check_fit and self.windows == FIT_WINDOWS:
-            texts = [fit(self.accepted / self.windows, prepared.quality.reasons)]
+            text = fit(self.accepted / self.windows, prepared.quality.reasons)
+            events.append(notice(self.birth.device, at, NoticeCode.FIT_CHECK, text))
             if prepared.guidance.calibration is None:
-                texts.append(NO_UNIT if self.manifest.relative else NO_LEVEL)
-            events += [Event(self.birth.device, "notice", at, at, {"text": t}) for t in texts]
+                text = NO_UNIT if self.manifest.relative else NO_LEVEL
+                events.append(notice(self.birth.device, at, NoticeCode.NOT_CALIBRATED, text))
         return events
 
 

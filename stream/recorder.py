@@ -24,7 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..devices import Chunk, Device, Event, HostClock, Tap
+from ..devices import Chunk, Device, Event, HostClock, NoticeCode, Tap, notice
 from ..devices.session_items import (
     ABOUT,
     BEATS,
@@ -163,8 +163,8 @@ class Recorder:
         if item.device not in self._untold:
             return []
         self._untold.discard(item.device)
-        now = self._clock.now()
-        return [Event(item.device, "notice", now, now, {"text": self.failed})]
+        code = NoticeCode.RECORDING_FAILED
+        return [notice(item.device, self._clock.now(), code, self.failed)]
 
     async def send(self, item: Item) -> None:
         """Record a beat; see `Sink`."""

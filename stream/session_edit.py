@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..devices import NS, Chunk, Event
-from ..devices.redecode import SAID
+from ..devices import NS, Chunk, Event, NoticeCode, code_of
 from ..devices.session_items import (
     ABOUT,
     BEATS,
@@ -34,6 +33,15 @@ from .survey import progress
 
 PRIVATE = ("address", "name", "serial", "subject", "user")
 """What a device's ``connected`` event may tell that leads to a person."""
+
+
+KEPT: Mapping[NoticeCode | None, str] = {
+    NoticeCode.STALLED_RESTARTED: "the stream was started again",
+    NoticeCode.NOTIFICATIONS_DROPPED: "too slow: ",
+}
+"""Words that stay of a notice: decoding once more needs them where version 0.1 gave no code.
+
+Other notices may hold an address, and of markers nothing can be known."""
 
 
 LATEST = 1e9
@@ -161,7 +169,9 @@ def redact(path: Path, out: Path) -> int:
         if isinstance(entry, Event):
             detail = {key: v for key, v in entry.detail.items() if key not in PRIVATE}
             if "text" in detail:
-                detail["text"] = _unsaid(str(detail["text"]), entry.kind)
+                detail["text"] = KEPT.get(code_of(entry), "(redacted)")
+            if entry.kind == "notice" and code_of(entry) is None:
+                detail.pop("code", None)  # of another program: it may hold anything
             data = pack_event(replace(entry, detail=detail))
         elif topic.what == BEATS:
             data = to_json({**from_json(data), "device": name})
@@ -173,12 +183,6 @@ def redact(path: Path, out: Path) -> int:
     told = json.dumps(names, ensure_ascii=False)
     print(f"{out}: {kept} messages; who is who, for your own notes: {told}")
     return 0
-
-
-def _unsaid(text: str, kind: str) -> str:
-    """A driver's notices may hold an address; of markers nothing can be known."""
-    known = SAID if kind == "notice" else ()  # what decoding once more must know
-    return next((said for said in known if said in text), "(redacted)")
 
 
 def _write(files: Sequence[SessionFile], out: Path, edit: Edit) -> int:

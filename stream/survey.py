@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..devices import NS, BadPacket, Chunk, Event
+from ..devices import NS, BadPacket, Chunk, Event, NoticeCode, code_of
 from ..devices.session_items import ABOUT, BEATS, RUN, Frame, Topic, from_json
 from ..devices.session_look import entry_of, source_of, together, told_of
 from ..devices.session_read import Message, SessionFile
@@ -18,6 +18,14 @@ from .beat_table import BeatTable
 from .resample import HOLE
 
 T = TypeVar("T")
+DROPS = frozenset(
+    (
+        NoticeCode.NOTIFICATIONS_DROPPED,
+        NoticeCode.SAMPLES_DROPPED,
+        NoticeCode.RECORDING_FAILED,
+    )
+)
+"""Notices of things thrown away."""
 MANY = 2000
 """Blocks, a quarter of an hour or so, from which on reading shows its progress."""
 OFTEN = 500
@@ -107,8 +115,8 @@ class Found:
     @property
     def dropped(self) -> list[str]:
         """What the device said of things thrown away, because they came too fast or not at all."""
-        texts = [str(event.detail.get("text", "")) for event in self.of("notice")]
-        return [text for text in texts if "dropped" in text or "has stopped" in text]
+        told = [event for event in self.of("notice") if code_of(event) in DROPS]
+        return [str(event.detail.get("text", "")) for event in told]
 
     def of(self, kind: str) -> list[Event]:
         """Return the events of one kind."""

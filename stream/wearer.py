@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ..devices import NS, Chunk, Device, Event, HostClock, shown_source
+from ..devices import NS, Chunk, Device, Event, HostClock, NoticeCode, notice, shown_source
 from .calibration import Cuff
 from .engine import Engine
 from .estimate import Birth
@@ -115,7 +115,8 @@ class Wearer:
             return []
         model = self.preparer.birth.model
         self._recalled, text = self.memory.recall(self.device.id, model, now)
-        return [Event(self.device.id, "notice", now, now, {"text": text})] if text else []
+        code = NoticeCode.CALIBRATION_NOT_RESUMED
+        return [notice(self.device.id, now, code, text)] if text else []
 
     async def keep(self) -> None:
         """Remember a reading that has just taken effect."""
