@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sensing import uncoded
 
 from innpar.devices import Device, HostClock
 from innpar.devices.pace import VirtualClock
@@ -59,6 +60,7 @@ class Keep:
         await asyncio.sleep(0)
 
     async def send(self, item: Item) -> None:
+        assert not uncoded(item)
         self.items.append(item)
 
 

@@ -10,8 +10,16 @@ import numpy.typing as npt
 
 from innpar.devices.base import BadPacket, Chunk, Device, Event, HostClock
 from innpar.devices.gatt import Stream
+from innpar.devices.notices import NoticeCode
 
 FUZZ = 20_000
+
+
+def uncoded(item: object) -> bool:
+    """Whether it is a notice without one of our codes: none of our devices gives such."""
+    if not (isinstance(item, Event) and item.kind == "notice"):
+        return False
+    return item.detail.get("code") not in list(NoticeCode)
 
 
 class Heard:
@@ -23,6 +31,7 @@ class Heard:
 
     def take(self, items: Iterable[Chunk | Event]) -> Heard:
         for item in items:
+            assert not uncoded(item)
             (self.chunks if isinstance(item, Chunk) else self.events).append(item)  # type: ignore[attr-defined]
         return self
 

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from harness import Keep, shipped
 from innpar.devices import Chunk, Device, Event, HostClock
 from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.session import open_session
+from innpar.devices.session_items import EVENTS, Topic, pack_event, unpack_event
+from innpar.devices.session_read import SessionFile
+from innpar.devices.session_write import Writer
 from innpar.devices.simulated import Simulated
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Item
@@ -80,6 +84,32 @@ def keys(items: list[Chunk | Event]) -> list[Any]:
         else (i.device, i.signal, i.channels, i.rate, i.times.tobytes(), i.data.tobytes())
         for i in items
     ]
+
+
+def uncoded(items: Sequence[Chunk | Event]) -> list[Chunk | Event]:
+    """Return items as version 0.1 gave them: its notices had no code."""
+    return [
+        replace(i, detail={key: value for key, value in i.detail.items() if key != "code"})
+        if isinstance(i, Event) and i.kind == "notice"
+        else i
+        for i in items
+    ]
+
+
+def without_codes(path: Path, out: Path) -> Path:
+    """Write a session as version 0.1 would have written it."""
+    with SessionFile(path) as file, out.open("xb", buffering=0) as target:
+        writer = Writer(target, "innpar-stream 0.1")
+        for message in file.messages():
+            channel, data = file.channels[message.channel], message.data
+            if Topic.of(channel.topic).what == EVENTS:
+                (event,) = uncoded([unpack_event("", data)])
+                assert isinstance(event, Event)
+                data = pack_event(event)
+            number = writer.channel(channel.topic, channel.encoding, channel.about)
+            writer.add(number, message.time, message.written, data, message.sequence)
+        writer.finish()
+    return out
 
 
 def samples(items: list[Chunk | Event], signal: str = "ppg") -> Any:

@@ -130,6 +130,7 @@ async def test_a_gap_that_is_told_is_no_fault() -> None:
         (lambda items: items.append(event("wear", 2.0)), "'worn'"),
         (lambda items: items.append(event("party", 2.0)), "unknown kind"),
         (lambda items: items.append(event("notice", 2.0, text="x", n=np.int64(1))), "plain JSON"),
+        (lambda items: items.append(event("notice", 2.0, text="x", code=7)), "code is a str"),
         (lambda items: items.append(replace(event("marker", 2.0, text="x"), end=0)), "lasts"),
         (lambda items: items.append("a word"), "yields str"),
         (lambda items: items.clear(), "no samples"),

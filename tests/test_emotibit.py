@@ -23,6 +23,7 @@ from innpar.devices.emotibit import CHANNEL, REACH, RESET, EmotiBit, EmotiBitStr
 from innpar.devices.emotibit_link import Link
 from innpar.devices.emotibit_packet import NUMBERS, Packet, build, parse, split
 from innpar.devices.files import open_recording
+from innpar.devices.notices import NoticeCode, code_of
 from innpar.devices.registry import create
 from innpar.devices.virtual.emotibit import VirtualEmotiBit
 from innpar.devices.virtual.faults import Faults
@@ -336,7 +337,7 @@ async def test_a_link_that_is_lost_and_a_silence_are_survived_and_counted() -> N
     account(heard)
     assert len(heard.told("connected")) == 2
     assert "hung up" in heard.told("disconnected")[0].detail["why"]
-    assert heard.told("notice")[0].detail["text"].startswith("no samples came")
+    assert code_of(heard.told("notice")[0]) is NoticeCode.NO_SAMPLES
     whys = [e.detail["why"] for e in heard.told("gap") if e.detail["signal"] == "ppg"]
     assert whys == ["link lost", "stalled"]
 

@@ -89,3 +89,4 @@ async def test_what_was_dropped_is_missing_before_what_was_not() -> None:
     told = await heard(life, 3)
     assert life.stream.told[:2] == ["too slow", "2"]
     assert [e.kind for e in told] == ["connected", "notice", "marker"]
+    assert told[1].detail["code"] == "notifications_dropped"

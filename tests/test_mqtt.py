@@ -494,6 +494,8 @@ async def test_commands_come_in_and_are_answered(mosquitto: Broker, listen: List
     assert "at least 10 mmHg above" in answers[1]["error"]
     told = [json.loads(text) for text in payloads(messages, "bp/devices/demo/events")]
     assert [event["kind"] for event in told] == ["notice"] * 3
+    codes = [event["detail"]["code"] for event in told]
+    assert codes == ["mark_refused", "calibrate_refused", "calibrate_refused"]
     assert "nobody records" in told[0]["detail"]["text"]
     assert '{"sbp":128,"dbp":79}' in told[1]["detail"]["text"]
     assert payloads(messages, "bp/estimates") == []

@@ -14,6 +14,7 @@ from sensing import Heard, listen, survives
 from innpar.devices.base import NS, BadPacket
 from innpar.devices.decode import decode
 from innpar.devices.gatt import Gatt
+from innpar.devices.notices import NoticeCode, code_of
 from innpar.devices.o2ring import (
     ANSWER,
     ASK,
@@ -216,7 +217,7 @@ async def test_a_lost_link_and_a_silence_are_survived() -> None:
 
         heard = await listen(Gatt(family(), radio=radio), clock, stir)
     assert len(heard.told("connected")) == 2
-    assert heard.told("notice")[0].detail["text"].startswith("no samples came")
+    assert code_of(heard.told("notice")[0]) is NoticeCode.NO_SAMPLES
     gaps = [(e.detail["why"], e.detail["lost"]) for e in heard.told("gap")]
     assert gaps[0] == ("link lost", None)
     assert gaps[1][0] == "stalled"

@@ -14,7 +14,18 @@ import numpy as np
 import pytest
 from harness import Keep, estimates, need_dbus, same, shipped, stream_all
 
-from innpar.devices import NS, Chunk, Device, Event, HostClock, Lost, NotFound, by_clock
+from innpar.devices import (
+    NS,
+    Chunk,
+    Device,
+    Event,
+    HostClock,
+    Lost,
+    NotFound,
+    NoticeCode,
+    by_clock,
+    code_of,
+)
 from innpar.devices.pace import Pace, SystemClock, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
@@ -329,9 +340,9 @@ def test_a_signal_that_never_fits_says_what_to_do(tmp_path: Path) -> None:
 
 def test_the_demo_says_how_it_fits() -> None:
     items, _, _ = stream_all([wearer()])
-    texts = [i.detail["text"] for i in items if isinstance(i, Event) and i.kind == "notice"]
-    assert [text for text in texts if text.startswith("fit check: the signal is usable")]
-    assert [text for text in texts if "little of the absolute level" in text]
+    notices = {code_of(i): i.detail.get("text", "") for i in items if isinstance(i, Event)}
+    assert notices[NoticeCode.FIT_CHECK].startswith("fit check: the signal is usable")
+    assert "little of the absolute level" in notices[NoticeCode.NOT_CALIBRATED]
 
 
 def test_birth_tells_the_channel_and_state_the_link() -> None:

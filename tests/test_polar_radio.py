@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from radios import Serve
+from sensing import uncoded
 
 from innpar.devices import pmd
 from innpar.devices.base import NS, Chunk, Event, NotFound, Refused
 from innpar.devices.ble import Radio, scan
+from innpar.devices.notices import NoticeCode, code_of
 from innpar.devices.pmd import Kind
 from innpar.devices.pmd_control import IN_CHARGER, INVALID_STATE, Op
 from innpar.devices.polar import Polar
@@ -63,6 +65,7 @@ class Heard:
         self.events: list[Event] = []
 
     def take(self, item: Chunk | Event) -> None:
+        assert not uncoded(item)
         if isinstance(item, Event):
             self.events.append(item)
         elif item.signal == "ppg":
@@ -72,9 +75,9 @@ class Heard:
         return [e for e in self.events if e.kind == kind]
 
     @property
-    def last(self) -> str:
-        """What the last notice said."""
-        return str([{"text": ""}, *(e.detail for e in self.told("notice"))][-1]["text"])
+    def codes(self) -> list[NoticeCode | None]:
+        """Of its notices."""
+        return [code_of(e) for e in self.told("notice")]
 
     @property
     def samples(self) -> int:
@@ -245,7 +248,10 @@ async def test_stop_stall_and_charger_are_recovered_from(air: Serve) -> None:
     sensor, light = timed(clock)
 
     def restarts(heard: Heard) -> int:
-        return sum("started again" in e.detail["text"] for e in heard.told("notice"))
+        return heard.codes.count(NoticeCode.STALLED_RESTARTED)
+
+    def refused(heard: Heard) -> bool:
+        return NoticeCode.RESTART_REFUSED in heard.codes
 
     def charge() -> None:
         sensor.faults.charger = True
@@ -256,7 +262,7 @@ async def test_stop_stall_and_charger_are_recovered_from(air: Serve) -> None:
         (lambda h: len(h.chunks) == 40, lambda: setattr(sensor.faults, "stall", True)),
         (lambda h: restarts(h) == 2, lambda: setattr(sensor.faults, "stall", False)),
         (lambda h: len(h.chunks) == 60, charge),
-        (lambda h: "charger" in h.last, lambda: setattr(sensor.faults, "charger", False)),
+        (refused, lambda: setattr(sensor.faults, "charger", False)),
     ]
 
     def stir(heard: Heard) -> bool:
@@ -267,6 +273,7 @@ async def test_stop_stall_and_charger_are_recovered_from(air: Serve) -> None:
     async with air([sensor]) as radio:
         heard = await listen(Polar(rate=176, radio=radio), clock, stir)
     texts = [e.detail["text"] for e in heard.told("notice")]
+    assert heard.codes.count(NoticeCode.STOPPED_BY_SENSOR) == 2
     assert sum("stopped sending PPG by itself" in text for text in texts) == 2
     assert any("take it off the charger" in text for text in texts)
     why = [e.detail["why"] for e in heard.told("gap")]
@@ -363,7 +370,7 @@ async def test_the_rate_that_is_told_is_put_right_once_it_is_measured() -> None:
     assert [e.detail["rate"] for e in heard.told("connected")] == [130, 135]
     (notice,) = heard.told("notice")
     text = "the sensor says 130 Hz and sends 135 Hz"
-    assert notice.detail == {"text": text, "rate": 135}
+    assert notice.detail == {"code": "rate_corrected", "text": text, "rate": 135}
 
 
 async def test_acceleration_intervals_battery_and_wear() -> None:

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from mcap.reader import make_reader
-from sessions import MAX, demo, keys, played, record, samples
+from sessions import MAX, demo, keys, played, record, samples, uncoded, without_codes
 
-from innpar.devices import NS, Chunk, Event, NotFound, Refused
+from innpar.devices import NS, Chunk, Event, NotFound, NoticeCode, Refused, code_of
 from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.session import Session, open_session
@@ -41,7 +41,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Item]
 def without_remark(items: list[Chunk | Event]) -> list[Chunk | Event]:
     """Leave out what is said ahead of a recording of nobody."""
     assert isinstance(items[0], Event)
-    assert "simulated wearer" in items[0].detail["text"]
+    assert code_of(items[0]) is NoticeCode.SIMULATED_SOURCE
     return items[1:]
 
 
@@ -127,8 +127,22 @@ def test_a_polar_with_faults_decoded_then_and_decoded_now(tmp_path: Path, rate: 
     then = open_session(path, {}, pace=MAX)
     now = open_session(path, {"redecode": "on"}, pace=MAX)
     assert keys(list(then.items())) == keys(list(now.items()))
+    assert any(code_of(i) is NoticeCode.STALLED_RESTARTED for i in live if isinstance(i, Event))
+    of_0_1 = without_codes(path, tmp_path / "old.mcap")
+    decoded = played(of_0_1, redecode="on")
+    assert keys(uncoded(list(now.items()))) == keys(uncoded(decoded))
+    for whole in (path, of_0_1):  # neither needs the words that were taken out
+        assert main(["session", "redact", str(whole), str(tmp_path / f"no-{whole.name}")]) == 0
+        again = played(tmp_path / f"no-{whole.name}", redecode="on", id="x")
+        assert gaps(again) == gaps(list(now.items()))
     assert same(before, estimates(stream_all([then])[0]))
     assert same(before, estimates(stream_all([now])[0]))
+
+
+def gaps(items: list[Chunk | Event]) -> list[tuple[object, ...]]:
+    """Return when samples are missing, how many and why."""
+    events = [i for i in items if isinstance(i, Event) and i.kind == "gap"]
+    return [(e.start, e.end, e.detail["why"], e.detail["lost"]) for e in events]
 
 
 def test_redecoding_needs_frames(recorded: tuple[Path, list[Item]]) -> None:
@@ -245,8 +259,9 @@ def test_the_reading_in_force_comes_along(
         path, options = tmp_path / "part.mcap", {}
         assert main(["session", "cut", str(recorded[0]), str(path), "--from", "40"]) == 0
     items, _, _ = stream_all([open_session(path, options, pace=MAX)])
-    told = [str(i.detail["text"]) for i in items if isinstance(i, Event) and i.kind == "notice"]
-    assert len([text for text in told if "with what was learnt from it" in text]) == 1
+    events = [i for i in items if isinstance(i, Event)]
+    (told,) = [event for event in events if code_of(event) is NoticeCode.EARLIER_READING]
+    assert "with what was learnt from it" in told.detail["text"]
     again = [beat for beat in estimates(items) if beat.valid]
     states = {(beat.calibration.sbp, beat.calibration.dbp) for beat in again}
     then = [beat for beat in estimates(live) if beat.valid and beat.peak > again[0].peak]

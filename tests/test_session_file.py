@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sessions import demo, keys, mount_small, played, record, samples, unmount
 
-from innpar.devices import NS, Chunk, DeviceError, Event, Refused
+from innpar.devices import NS, Chunk, DeviceError, Event, NoticeCode, Refused, code_of
 from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.session_look import devices_in
@@ -122,6 +122,7 @@ def test_killed_at_a_random_moment(number: int, tmp_path: Path) -> None:
             return
     items = played(path)
     assert isinstance(items[-1], Event)
+    assert code_of(items[-1]) is NoticeCode.RECORDING_INCOMPLETE
     assert "ends abruptly" in items[-1].detail["text"]
     times, _ = samples(items)
     assert times[-1] >= max(safe, default=0)
@@ -220,7 +221,8 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path) -> None
         live = record(path, demo(180, pace=Pace(float("inf"), 0.4)))
         other = record(tmp_path / "room.mcap", demo(180, pace=Pace(float("inf"), 0.4)))
         assert same(estimates(live), estimates(other))
-        notices = [i for i in live if isinstance(i, Event) and "recording to" in str(i.detail)]
+        events = [i for i in live if isinstance(i, Event)]
+        notices = [i for i in events if code_of(i) is NoticeCode.RECORDING_FAILED]
         assert len(notices) == 1
         assert "No space left on device" in notices[0].detail["text"]
         assert "streaming goes on" in notices[0].detail["text"]
