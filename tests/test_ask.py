@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import Broker
 
+from innpar.devices import Event
 from innpar.stream.address import Address
 from innpar.stream.ask import Present
 from innpar.stream.cli import main
@@ -105,6 +106,38 @@ async def test_whose_reading_it_is_must_be_said(
         status, _, err = await asyncio.to_thread(asked, capfd, *arguments)
         assert status == 2
         assert err.strip().endswith("one of: left, right")
+
+
+@pytest.mark.parametrize(
+    ("detail", "refused"),
+    [
+        ({"text": "calibrate command refused: the sensor sleeps"}, True),  # by version 0.1
+        ({"code": "calibrate_refused", "text": "asleep: the sensor sleeps"}, True),
+        ({"code": "mark_refused", "text": "the sensor sleeps"}, False),
+        ({"text": "mark command refused: the sensor sleeps"}, False),
+    ],
+)
+async def test_a_refusal_of_any_version_is_understood(
+    mosquitto: Broker,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    detail: dict[str, str],
+    refused: bool,
+) -> None:
+    """A run that answers with an event, not to the response topic."""
+    monkeypatch.setattr("innpar.stream.ask.ANSWER", 1.0)
+    url = mosquitto().url
+    async with MqttSink.open(Address.parse(url), node="bed4") as sink:
+        await sink.send(State("demo", "online"))
+        await sink.flush()
+        commands = sink.commands()
+        asking = asyncio.create_task(asyncio.to_thread(asked, capfd, "--broker", url, "131/77"))
+        await asyncio.wait_for(anext(commands), 10)
+        await sink.send(Event("demo", "notice", 0, 0, detail))
+        status, out, err = await asking
+    assert (status, out) == (1, "")
+    assert ("the sensor sleeps" in err) == refused
+    assert ("not answered" in err) != refused
 
 
 @pytest.mark.parametrize("text", ["128", "79/128", "left=128/79", "128/79@5", ""])

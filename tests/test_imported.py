@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from test_data import write_index, write_record
 from innpar.devices import NS, Event
 from innpar.devices.pace import Pace
 from innpar.devices.simulated import Simulated
+from innpar.models.errors import ModelError
 from innpar.models.export import export
+from innpar.models.manifest import Architecture, Manifest
 from innpar.models.predictor import Predictor
 from innpar.models.published import import_checkpoint
 from innpar.stream.calibration import Cuff
@@ -27,6 +30,13 @@ from innpar.stream.wearer import Wearer
 
 Make = Callable[[tuple[float, float]], Path]
 RELATIVE, MMHG = (0.0, 1.0), (40.0, 200.0)
+PLAIN: dict[str, Any] = {
+    "name": "x",
+    "version": "1",
+    "architecture": Architecture(),
+    "abp_offset": 0.0,
+    "abp_scale": 1.0,
+}
 
 
 @pytest.fixture(params=["golden", "made"])
@@ -145,6 +155,30 @@ def test_an_import_says_what_its_outputs_mean(
     assert "its outputs have no unit" in told
     assert "--abp-range MIN MAX" in told
     assert "innpar-stream calibrate 128/79" in told
+    stated = Predictor.load(tmp_path / "out").manifest
+    assert stated.relative
+    assert stated.calibration["unit"] is None
     assert main([*command, "--abp-range", "40", "200"]) == 0
     assert "no unit" not in capsys.readouterr().out
     assert not Predictor.load(tmp_path / "out").manifest.relative
+
+
+@pytest.mark.parametrize(
+    ("calibration", "relative"),
+    [
+        ({"output": "relative to an unknown pressure range"}, True),  # by version 0.1
+        ({"output": "mmHg"}, False),
+        ({}, False),
+        ({"unit": None}, True),
+        ({"unit": "mmHg", "output": "relative to an unknown pressure range"}, False),
+        ({"output": "relatively sure"}, False),
+    ],
+)
+def test_whether_outputs_have_a_unit(calibration: dict[str, str | None], relative: bool) -> None:
+    manifest = Manifest(**PLAIN, calibration=calibration)
+    assert manifest.relative == relative
+
+
+def test_a_unit_that_is_none() -> None:
+    with pytest.raises(ModelError, match="the unit 'kPa' is none of 'mmHg' and null"):
+        Manifest(**PLAIN, calibration={"unit": "kPa"})
