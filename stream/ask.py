@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .address import Address, check_root
-from .calibration import Cuff
+from .calibration_types import Cuff
 from .display import printable
 from .errors import BrokerError, ConfigError
 from .link import Link, Received, connect

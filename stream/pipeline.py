@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 
 from ..devices import Chunk, Device, DeviceError, Event, HostClock, by_clock
-from .calibration import Question
+from .calibration_types import Question
 from .deck import Deck
 from .engine import Engine
 from .estimate import Birth, Item, Link, State

@@ -19,7 +19,7 @@ from innpar.devices.simulated import Simulated
 from innpar.models.export import export
 from innpar.models.predictor import Predictor
 from innpar.models.published import import_checkpoint
-from innpar.stream.calibration import Cuff
+from innpar.stream.calibration_types import Cuff
 from innpar.stream.cli import main
 from innpar.stream.estimate import Estimate, Item, Waveform
 from innpar.stream.evaluate import evaluate

@@ -38,7 +38,7 @@ from innpar.devices.simulated import Simulated
 from innpar.models.calibrate import Affine, Calibration
 from innpar.models.context import FEATURES
 from innpar.stream.attend import heed
-from innpar.stream.calibration import Reading
+from innpar.stream.calibration_types import Reading
 from innpar.stream.cli import main
 from innpar.stream.command import (
     Calibrate,

@@ -20,7 +20,7 @@ from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
 from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import Air, worn
-from innpar.stream.calibration import Cuff
+from innpar.stream.calibration_types import Cuff
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Birth, Estimate, Item, State, Summary, Waveform
 from innpar.stream.pipeline import run, watch_silence
