@@ -15,7 +15,8 @@ from .calibration_types import Cuff
 from .display import printable
 from .errors import BrokerError, ConfigError
 from .link import Link, Received, connect
-from .payload import Parcel, to_json
+from .parcel import Parcel
+from .payload import to_json
 from .terminal import tell_cuff
 
 QUIET = 0.4

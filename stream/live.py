@@ -19,10 +19,9 @@ from ..devices.session_read import SessionFile
 from .address import Address
 from .attend import assign, attend, heed
 from .broker import broker_for
-from .claim import state_folder
 from .config import Settings
-from .deck import deck_for
 from .engine import Engine
+from .jsonlines import JsonSink, ReaderGone
 from .keys import listening
 from .mqtt import MqttSink
 from .opening import open_devices
@@ -31,8 +30,10 @@ from .outcome import OutcomeSink, report
 from .pipeline import run
 from .press import Edition
 from .recorder import place
+from .recording import deck_for
 from .remember import Memory
-from .sink import FanOut, JsonSink, ReaderGone, Sink
+from .sink import FanOut, Sink
+from .state import state_folder
 from .terminal import TerminalSink
 from .wearer import Wearer, enrol
 

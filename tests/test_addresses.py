@@ -17,9 +17,9 @@ from innpar.devices.virtual.bumble_radio import bumble
 from innpar.devices.virtual.feeding import VirtualMuse
 from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.verity import VirtualPolar
-from innpar.stream.claim import state_folder
 from innpar.stream.config import load
 from innpar.stream.opening import open_devices
+from innpar.stream.state import state_folder
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
