@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..devices import NS, Event
-from ..devices.addresses import write_whole
+from ..devices.atomic import write_whole
 from ..models import calibrate
 from ..models.context import FEATURES
 from .calibration_types import Reading

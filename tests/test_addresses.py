@@ -11,7 +11,8 @@ import pytest
 from radios import Serve
 from sensing import Heard
 
-from innpar.devices.addresses import Addresses, write_whole
+from innpar.devices.addresses import Addresses
+from innpar.devices.atomic import write_whole
 from innpar.devices.polar import Polar
 from innpar.devices.virtual.bumble_radio import bumble
 from innpar.devices.virtual.feeding import VirtualMuse
