@@ -15,7 +15,7 @@ from innpar.devices.addresses import Addresses
 from innpar.devices.atomic import write_whole
 from innpar.devices.polar import Polar
 from innpar.devices.virtual.bumble_radio import bumble
-from innpar.devices.virtual.feeding import VirtualMuse
+from innpar.devices.virtual.feeding_muse import VirtualMuse
 from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.verity import VirtualPolar
 from innpar.stream.config import load

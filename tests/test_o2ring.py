@@ -33,7 +33,7 @@ from innpar.devices.o2ring import (
 from innpar.devices.registry import create
 from innpar.devices.virtual.bumble_radio import bumble
 from innpar.devices.virtual.faults import Faults
-from innpar.devices.virtual.feeding import VirtualO2Ring
+from innpar.devices.virtual.feeding_o2ring import VirtualO2Ring
 from innpar.devices.virtual.light import Ints
 from innpar.devices.virtual.scaled import ScaledClock
 
