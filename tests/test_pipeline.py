@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness import Keep, estimates, need_dbus, same, shipped, stream_all
+from scaled import ScaledClock
 
 from innpar.devices import NS, Chunk, Device, Event, HostClock, Lost, NotFound, by_clock
 from innpar.devices.pace import Pace, SystemClock, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import Air, worn
 from innpar.stream.calibration_types import Cuff
 from innpar.stream.engine import Engine
