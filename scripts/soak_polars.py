@@ -19,7 +19,7 @@ from innpar.devices.virtual.light import Ints, Light
 from innpar.devices.virtual.verity import VirtualPolar
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-from scaled import ScaledClock  # noqa: E402
+from scaled import ScaledClock
 
 DEVICES = 8
 RATE = 176
