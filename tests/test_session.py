@@ -28,8 +28,8 @@ from innpar.devices.virtual.worn import worn
 from innpar.stream.cli import main
 from innpar.stream.config import load
 from innpar.stream.estimate import Item
-from innpar.stream.live import as_recorded, other_model, required
 from innpar.stream.recorder import Recorder
+from innpar.stream.replayed import as_recorded, other_model, required
 
 
 @pytest.fixture(scope="module")
