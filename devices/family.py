@@ -1,4 +1,4 @@
-"""What is particular to a kind of Bluetooth sensor that needs little dialogue."""
+"""The description of a kind of Bluetooth sensor that needs little dialogue."""
 
 from __future__ import annotations
 
