@@ -59,7 +59,7 @@ class TapeDeck(Protocol):
 
         Args:
             device: Its id.
-            waiting: Events that have been told and are still to take effect.
+            waiting: Events that have been given and are still to take effect.
 
         Raises:
             SessionError: It is recorded already, or cannot be.
