@@ -7,10 +7,10 @@ recordings nor what is published by this.
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
+
+from .atomic import write_whole
 
 SCHEMA = "innpar-address/1"
 
@@ -57,22 +57,3 @@ class Addresses:
 
     def _path(self, asked: str) -> Path:
         return self._folder / f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', asked)}.json"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small private file, whole or not at all, in a folder that is made where missing.
-
-    Raises:
-        OSError: It cannot be written; what was there before is left as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -15,7 +15,8 @@ import numpy as np
 from .base import NS, BadPacket, Chunk, Event
 from .ble import Link
 from .even import Even, Run
-from .gatt import KEYS, Family, Gatt, create
+from .family import Family
+from .gatt import KEYS, Gatt, create
 from .lane import Lane, Rows, stated
 from .options import Options
 from .timeline import Hole, Placed
@@ -81,7 +82,7 @@ def build(number: int, time: int, raw: int, value: int) -> bytes:
 
 
 class BangleStream:
-    """Turns what the watch prints into chunks and events; see `gatt.Stream`.
+    """Turns what the watch prints into chunks and events; see `life.Decoder`.
 
     Args:
         device: Id to put on everything.

@@ -15,7 +15,8 @@ import numpy as np
 from .base import NS, BadPacket, Chunk, Event
 from .bci import INDICES, RATES, Parser, Reading
 from .counted import CountedLane
-from .gatt import KEYS, Family, Gatt, create
+from .family import Family
+from .gatt import KEYS, Gatt, create
 from .lane import Rows
 from .notices import NoticeCode
 from .options import Options

@@ -29,6 +29,11 @@ CONNECT_SECONDS = 20.0
 """After this long an attempt to connect is given up; radio time, not the host clock's."""
 
 
+def sig(number: str) -> str:
+    """Return the full form of a 16-bit UUID, both in hex."""
+    return f"0000{number}-0000-1000-8000-00805f9b34fb"
+
+
 @dataclass(frozen=True, slots=True)
 class Radio:
     """Which Bluetooth to use; all None is the computer's own first adapter.

@@ -102,7 +102,7 @@ class Parser:
 
 
 class ContecStream:
-    """Turns bytes into chunks and events; see `gatt.Stream`.
+    """Turns bytes into chunks and events; see `life.Decoder`.
 
     Attributes:
         bad: Reads in which nothing was a frame.

@@ -17,16 +17,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .base import NS, BadPacket, Chunk, Event
-from .ble import Radio
-from .gatt import KEYS, SIG, WAIT, Family, Gatt
+from .ble import Radio, sig
+from .family import Family
+from .gatt import KEYS, WAIT, Gatt
 from .notices import NoticeCode, notice
 from .options import Options
 
 if TYPE_CHECKING:
     from .pace import Pace
 
-SERVICE = SIG("1810")
-MEASUREMENT = SIG("2a35")
+SERVICE = sig("1810")
+MEASUREMENT = sig("2a35")
 CHANNEL = "bp"
 
 KPA = 7.500617

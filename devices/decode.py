@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from . import pmd
+from . import life, pmd
 from .base import NS, BadPacket, Chunk, Event, NotFound
-from .gatt import Stream
 from .options import Options, closest
 from .pmd import Metadata, Pulses
 from .pmd_control import FEATURES, RESPONSE, parse_answer, parse_features, parse_settings
@@ -177,7 +176,7 @@ def _control(raw: bytes) -> Record:
 class _Plain:
     """Whatever needs no more than its stream; see `Decoder`."""
 
-    def __init__(self, stream: Stream, channels: tuple[str, ...]) -> None:
+    def __init__(self, stream: life.Decoder, channels: tuple[str, ...]) -> None:
         self._stream = stream
         self.channels = channels
 

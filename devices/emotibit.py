@@ -22,7 +22,7 @@ from .base import NS, BadPacket, Chunk, Event, HostClock, Source, Tap
 from .clock import SensorClock
 from .emotibit_link import PORT
 from .emotibit_packet import NUMBERS, PERIOD, Joiner, Moment, Packet, parse, split
-from .emotibit_session import WAIT, Session
+from .emotibit_session import WAIT, Identity, Search, Session
 from .lane import Lane, Rows, stated
 from .options import Options, slug
 from .timeline import Placed, Timeline
@@ -234,14 +234,12 @@ class EmotiBit:
         self.port = port
         self.wait = wait
         who = serial or host
-        self._fixed = identity or (slug(f"emotibit-{who}") if who else None)
-        self.seen = ""
-        """Serial number of the one that was found."""
+        self._identity = Identity(identity or (slug(f"emotibit-{who}") if who else None))
 
     @property
     def id(self) -> str:
         """``emotibit-md-v5-0000042``; where nothing says which, known once it is found."""
-        return self._fixed or (slug(f"emotibit-{self.seen}") if self.seen else "emotibit")
+        return self._identity.id
 
     @property
     def source(self) -> Source:
@@ -268,8 +266,9 @@ class EmotiBit:
             NotFound: None answers, or there is no network.
             Refused: The network may not be used.
         """
-        stream = EmotiBitStream
-        async with Session(self, stream, CHANNEL, clock, tap).opened() as items:
+        search = Search(self.host, self.serial, self.port, self.wait)
+        session = Session(self._identity, search, EmotiBitStream, CHANNEL, clock, tap)
+        async with session.opened() as items:
             yield items
 
 

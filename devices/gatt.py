@@ -1,80 +1,24 @@
 """A Bluetooth sensor that needs little dialogue: subscribe, perhaps a command, and it sends.
 
-`Family` says what is particular to a kind of sensor, `Gatt` is the `Device`. Finding, connecting
-and the queue are `ble`'s, the life of the link `gatt_session`'s, bytes to samples the family's own.
+`Gatt` is the `Device`, `family.Family` its kind. Finding, connecting and the queue are `ble`'s,
+the life of the link `gatt_session`'s, bytes to samples the family's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
-from . import life
 from .base import Chunk, Event, HostClock, Source, Tap
-from .ble import Link, Radio
+from .ble import Radio
+from .family import Family
 from .gatt_session import Session
 from .options import Options
-from .sought import Sought
-
-SIG = "0000{}-0000-1000-8000-00805f9b34fb".format
-"""The full form of a 16-bit UUID written in hex."""
+from .sought import Search, Sought
 
 WAIT = 30.0
 """Seconds to look for a sensor before saying that it is not there."""
-
-
-class Stream(life.Stream, Protocol):
-    """Turns one sensor's notifications into chunks and events; no radio."""
-
-    def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return when a notification came, ns, judging by itself and those before it.
-
-        Raises:
-            BadPacket: It cannot be decoded.
-        """
-        ...
-
-
-Talk = Callable[[Link], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What is particular to a kind of sensor.
-
-    Attributes:
-        name: What ``--device`` calls it.
-        names: What its advertised name begins with.
-        services: Or what it advertises, UUIDs.
-        notify: UUID of each characteristic to subscribe to → what its arrivals are called.
-        extras: As `notify`, of those that it need not have: what comes there is no sign that it
-            sends light.
-        remedy: What to do when it is not to be found; ends the sentence.
-        stream: Device id → its decoder.
-        polarity, site: As of `Device`.
-        begin, end: What is said to it after subscribing, and before leaving.
-        tick: What is said to it every `every` seconds.
-        stall: Seconds of silence after which it is begun again; None where silence is its nature.
-        sleeps: It is on the air only when it has something to tell, so nobody waits for it.
-    """
-
-    name: str
-    names: tuple[str, ...]
-    services: tuple[str, ...]
-    notify: Mapping[str, str]
-    remedy: str
-    stream: Callable[[str], Stream]
-    polarity: Literal[-1, 0, 1] = 0
-    site: str = "unknown"
-    begin: Talk | None = None
-    end: Talk | None = None
-    tick: Talk | None = None
-    every: float = 0.0
-    stall: float | None = 6.0
-    sleeps: bool = False
-    extras: Mapping[str, str] = field(default_factory=dict)
 
 
 class Gatt:
@@ -138,7 +82,8 @@ class Gatt:
             NotFound: Not heard for `wait` seconds, or there is no Bluetooth.
             Refused: It lacks what its family has.
         """
-        async with Session(self, clock, tap).opened() as items:
+        search = Search(self.sought, self.radio, self.wait)
+        async with Session(self.family, search, clock, tap).opened() as items:
             yield items
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .base import DeviceError, HostClock, Lost, NotFound, OutOfReach, Refused, Tap
-from .ble import Link
+from .ble import Link, sig
+from .family import Family
 from .inbox import Arrival
 from .life import Life, Stream
+from .sought import Search
 
-if TYPE_CHECKING:
-    from .gatt import Gatt
-
-_SIG = "0000{}-0000-1000-8000-00805f9b34fb".format
-ABOUT = {"model": _SIG("2a24"), "serial": _SIG("2a25"), "firmware": _SIG("2a28")}
-BATTERY = _SIG("2a19")
+ABOUT = {"model": sig("2a24"), "serial": sig("2a25"), "firmware": sig("2a28")}
+BATTERY = sig("2a19")
 
 LISTEN = 5.0
 """Seconds of each look for one that sleeps most of the time; others must get at the radio too."""
@@ -24,21 +22,20 @@ LISTEN = 5.0
 class Session(Life):
     """See the module; one that sleeps is not waited for on entering."""
 
-    def __init__(self, device: Gatt, clock: HostClock, tap: Tap | None) -> None:
-        family = device.family
+    def __init__(self, family: Family, search: Search, clock: HostClock, tap: Tap | None) -> None:
         super().__init__(
-            device,
+            search.sought,
             clock,
             tap,
-            wait=device.wait,
+            wait=search.wait,
             stall=family.stall,
             every=family.every if family.tick is not None else 0.0,
             longest=2.0 if family.sleeps else 30.0,
         )
-        self._device = device
+        self._search = search
         self._family = family
         self._remedy = (
-            f"{f'{family.name} {device.who}'.strip()} is not to be found: "
+            f"{f'{family.name} {search.sought.who}'.strip()} is not to be found: "
             f"{family.remedy}; `innpar-stream scan` lists what can be heard"
         )
         self._link: Link
@@ -51,10 +48,11 @@ class Session(Life):
 
     async def _make(self, stack: AsyncExitStack) -> Link:
         """Find, connect, subscribe, begin."""
-        device, family = self._device, self._family
-        seconds = LISTEN if family.sleeps else device.wait
-        link = await device.sought.reach(stack, device.radio, self._clock, seconds, self._remedy)
-        seen = device.sought.seen
+        family, search = self._family, self._search
+        sought = search.sought
+        seconds = LISTEN if family.sleeps else search.wait
+        link = await sought.reach(stack, search.radio, self._clock, seconds, self._remedy)
+        seen = sought.seen
         assert seen is not None
         self._link = link
         for uuid, channel in family.notify.items():
@@ -73,8 +71,8 @@ class Session(Life):
             await family.begin(link)
         self._about = {"model": family.name, "name": seen.name, "address": seen.address}
         self._about |= await about(link)
-        await device.sought.keep()
-        self._stream = self._stream or family.stream(device.id)
+        await sought.keep()
+        self._stream = self._stream or family.stream(sought.id)
         return link
 
     async def _goodbye(self, link: Link) -> None:

@@ -59,6 +59,18 @@ class Stream(Protocol):
         ...
 
 
+class Decoder(Stream, Protocol):
+    """A `Stream` that can also say when something arrived, for recordings that do not tell."""
+
+    def arrival_of(self, channel: str, raw: bytes) -> int:
+        """Return when a notification came, ns, judging by itself and those before it.
+
+        Raises:
+            BadPacket: It cannot be decoded.
+        """
+        ...
+
+
 class Inlet(Protocol):
     """A link as its reader sees it; see `Inbox`."""
 

@@ -66,7 +66,7 @@ def parse(text: str) -> Line | None:
 
 
 class LineStream:
-    """Turns what was read into chunks and events; see `gatt.Stream`.
+    """Turns what was read into chunks and events; see `life.Decoder`.
 
     Args:
         device: Id to put on everything.

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .base import NS, BadPacket, Chunk, Event
-from .ble import Link
-from .gatt import KEYS, SIG, Family, Gatt, create
+from .ble import Link, sig
+from .family import Family
+from .gatt import KEYS, Gatt, create
 from .lane import Lane, Rows, stated
 from .options import Options
 from .timeline import Timeline
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .pace import Pace
 
 _UUID = "273e{}-4c4d-454d-96be-f03bac821358".format
-SERVICE = SIG("fe8d")
+SERVICE = sig("fe8d")
 CONTROL = _UUID("0001")
 OPTODES = {_UUID("0010"): "infrared", _UUID("0011"): "red", _UUID("000f"): "ambient"}
 CHANNELS = tuple(OPTODES.values())
@@ -167,7 +168,7 @@ class Talk:
 
 
 class MuseStream:
-    """Turns notifications into chunks and events; see `gatt.Stream`.
+    """Turns notifications into chunks and events; see `life.Decoder`.
 
     Args:
         device: Id to put on everything.

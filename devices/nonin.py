@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .base import NS, BadPacket, Chunk, Event
-from .gatt import KEYS, Family, Gatt, create
+from .family import Family
+from .gatt import KEYS, Gatt, create
 from .lane import Lane, Rows, stated
 from .notices import NoticeCode
 from .options import Options
@@ -93,7 +94,7 @@ def build(counter: int, samples: tuple[int, ...]) -> bytes:
 
 
 class NoninStream:
-    """Turns notifications into chunks and events; see `gatt.Stream`.
+    """Turns notifications into chunks and events; see `life.Decoder`.
 
     Attributes:
         bad: Packets that could not be decoded.

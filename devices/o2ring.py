@@ -23,7 +23,8 @@ import numpy as np
 from .base import BadPacket, Chunk, Event
 from .ble import Link
 from .counted import CountedLane
-from .gatt import KEYS, Family, Gatt, create
+from .family import Family
+from .gatt import KEYS, Gatt, create
 from .lane import Rows
 from .options import Options
 from .told import Told
@@ -187,7 +188,7 @@ class Talk:
 
 
 class O2RingStream:
-    """Turns notifications into chunks and events; see `gatt.Stream`.
+    """Turns notifications into chunks and events; see `life.Decoder`.
 
     Args:
         device: Id to put on everything.

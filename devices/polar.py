@@ -15,8 +15,8 @@ from .ble import Radio
 from .gatt import KEYS as COMMON
 from .gatt import WAIT
 from .options import Options
-from .polar_session import Session
-from .sought import Sought
+from .polar_session import Session, Wanted
+from .sought import Search, Sought
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -99,7 +99,9 @@ class Polar:
             NotFound: Not heard for `wait` seconds, or there is no Bluetooth.
             Refused: It is in its charger, lacks the rate, or is held by something else.
         """
-        async with Session(self, clock, tap).opened() as items:
+        wanted = Wanted(self.rate, self.acc, self.ppi)
+        search = Search(self.sought, self.radio, self.wait)
+        async with Session(wanted, search, clock, tap).opened() as items:
             yield items
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from .base import (
     NS,
@@ -18,7 +19,7 @@ from .base import (
     Refused,
     Tap,
 )
-from .ble import Link, Sighting
+from .ble import Link, Sighting, sig
 from .gatt_session import about
 from .inbox import Arrival
 from .life import Life
@@ -27,15 +28,12 @@ from .pmd import Kind
 from .pmd_control import Setting, parse_stopped
 from .polar_control import ControlPoint, Plan, choose, plan, plan_sdk
 from .polar_stream import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
-
-if TYPE_CHECKING:
-    from .polar import Polar
+from .sought import Search
 
 SERVICE = "fb005c80-02e7-f387-1cad-8acd2d8df0c8"
 DATA_UUID = "fb005c82-02e7-f387-1cad-8acd2d8df0c8"
-_SIG = "0000{}-0000-1000-8000-00805f9b34fb".format
-HEART_RATE_UUID = _SIG("2a37")
-BATTERY_UUID = _SIG("2a19")
+HEART_RATE_UUID = sig("2a37")
+BATTERY_UUID = sig("2a19")
 
 STALL = 6 * NS
 """No frame for this long, three of the slowest stream's, and the stream is started again."""
@@ -50,16 +48,33 @@ REMEDY = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Signals that a Polar sensor is asked for.
+
+    Attributes:
+        rate: PPG samples a second; None for the one of its normal mode.
+        acc: Also the acceleration.
+        ppi: Also pulse intervals.
+    """
+
+    rate: int | None = None
+    acc: bool = False
+    ppi: bool = False
+
+
 class Session(Life):
     """See the module."""
 
     silent_code = NoticeCode.STALLED_RESTARTED
     silent = "no samples came; the stream was started again"
 
-    def __init__(self, device: Polar, clock: HostClock, tap: Tap | None) -> None:
-        super().__init__(device, clock, tap, wait=device.wait, stall=STALL / NS)
-        self._device = device
-        self._remedy = REMEDY.format(who=f"{device.model} {device.who}".strip())
+    def __init__(self, wanted: Wanted, search: Search, clock: HostClock, tap: Tap | None) -> None:
+        sought = search.sought
+        super().__init__(sought, clock, tap, wait=search.wait, stall=STALL / NS)
+        self._wanted = wanted
+        self._search = search
+        self._remedy = REMEDY.format(who=f"{sought.kind} {sought.who}".strip())
         self._stream: PolarStream | None = None
         self._link: Link
         self._control: ControlPoint
@@ -69,16 +84,15 @@ class Session(Life):
 
     async def _make(self, stack: AsyncExitStack) -> Link:
         """Find, connect, prepare, start."""
-        device = self._device
-        self._link = await device.sought.reach(
-            stack, device.radio, self._clock, device.wait, self._remedy
-        )
-        assert device.sought.seen is not None
+        search = self._search
+        sought = search.sought
+        self._link = await sought.reach(stack, search.radio, self._clock, search.wait, self._remedy)
+        assert sought.seen is not None
         self._control = ControlPoint(self._link, self._clock)
         stack.push_async_callback(self._stop)
-        await self._prepare(device.sought.seen)
+        await self._prepare(sought.seen)
         await self._start()
-        await device.sought.keep()
+        await sought.keep()
         return self._link
 
     async def _prepare(self, sighting: Sighting) -> None:
@@ -111,7 +125,7 @@ class Session(Life):
 
     async def _choose(self, has_sdk: bool) -> Plan:
         """Enter the mode that has the wanted rate."""
-        wanted = self._device.rate
+        wanted = self._wanted.rate
         if has_sdk:
             await self._control.sdk_mode(False)
         chosen = plan(wanted, await self._control.settings(Kind.PPG), has_sdk)
@@ -124,14 +138,14 @@ class Session(Life):
     async def _start(self) -> None:
         """Start what is wanted; the first time, this is when the stream's timeline begins."""
         await self._control.start(Kind.PPG, self._plan.settings)
-        rate, factor = await self._start_acc() if self._device.acc else (52.0, 1.0)
-        if self._device.ppi and not self._plan.sdk:
+        rate, factor = await self._start_acc() if self._wanted.acc else (52.0, 1.0)
+        if self._wanted.ppi and not self._plan.sdk:
             await self._control.start(Kind.PPI)
         if self._stream is None:
             told = {"rates": list(self._plan.rates), "acc_rate": rate, "acc_factor": factor}
             self._decoder = {"name": "polar", **told}
             self._stream = PolarStream(
-                self._device.id, self._plan.rates, acc_rate=rate, acc_factor=factor
+                self._search.sought.id, self._plan.rates, acc_rate=rate, acc_factor=factor
             )
 
     async def _start_acc(self) -> tuple[float, float]:

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .base import NS, Chunk, DeviceError, Event, HostClock, Lost, NotFound, Refused, Source, Tap
-from .gatt import Stream
 from .inbox import Arrival
-from .life import Life
+from .life import Decoder, Life
 from .options import slug
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Wire:
 
     name: str
     baud: int
-    stream: Callable[[str], Stream]
+    stream: Callable[[str], Decoder]
     begin: bytes = b""
     keep: bytes = b""
     every: float = 0.0
@@ -124,7 +123,7 @@ class _Session(Life):
         return self
 
     @property
-    def _streaming(self) -> Stream:
+    def _streaming(self) -> Decoder:
         return self._stream
 
     def _told(self) -> dict[str, Any]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .ble import Radio, Sighting, scan
-
-_SIG = "0000{}-0000-1000-8000-00805f9b34fb".format
+from .ble import Radio, Sighting, scan, sig
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ KNOWN = (
         "polar",
         "PPG where its firmware has it (untested; bonds with one host)",
     ),
-    Known(("Muse",), (_SIG("fe8d"),), "muse", "PPG 64 Hz of the forehead (not the Athena)"),
+    Known(("Muse",), (sig("fe8d"),), "muse", "PPG 64 Hz of the forehead (not the Athena)"),
     Known(
         (), ("46a970e0-0d5f-11e2-8b5e-0002a5d5c51b",), "nonin", "PPG 75 Hz (3150; pair it first)"
     ),
@@ -44,8 +42,8 @@ KNOWN = (
     Known(("BerryMed",), (), "berrymed", "PPG 100 Hz of a finger"),
     Known(("O2Ring", "Checkme O2"), (), "o2ring", "PPG 125 Hz of a finger (not the O2Ring-S)"),
     Known(("Polar H",), (), "", "heart rate and ECG only: no PPG"),
-    Known((), (_SIG("1810"),), "cuff", "cuff readings, to calibrate with"),
-    Known((), (_SIG("180d"),), "", "heart rate only: no PPG that is documented"),
+    Known((), (sig("1810"),), "cuff", "cuff readings, to calibrate with"),
+    Known((), (sig("180d"),), "", "heart rate only: no PPG that is documented"),
 )
 
 

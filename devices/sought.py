@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from .addresses import Addresses
 from .base import HostClock, Lost
@@ -128,6 +129,21 @@ class Sought:
             )
         except OSError as error:
             log.warning("%s: its address cannot be kept (%s)", self._asked, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Where and for how long to look for a sensor.
+
+    Attributes:
+        sought: The sensor.
+        radio: Which Bluetooth.
+        wait: Seconds.
+    """
+
+    sought: Sought
+    radio: Radio
+    wait: float
 
 
 def _plain(text: str) -> str:

@@ -12,11 +12,10 @@ from .errors import ModelError
 
 if TYPE_CHECKING:
     from .fold import Folded
-    from .innpar import InnPar, gradient, joint
+    from .innpar import InnPar
     from .manifest import Architecture, Manifest
     from .predictor import Prediction, Predictor
     from .published import from_published
-    from .through import folded_forward
 
 _HOMES = {
     "Architecture": "manifest",
@@ -25,9 +24,6 @@ _HOMES = {
     "Manifest": "manifest",
     "Prediction": "predictor",
     "Predictor": "predictor",
-    "gradient": "innpar",
-    "joint": "innpar",
-    "folded_forward": "through",
     "from_published": "published",
 }
 
@@ -39,10 +35,7 @@ __all__ = [
     "ModelError",
     "Prediction",
     "Predictor",
-    "folded_forward",
     "from_published",
-    "gradient",
-    "joint",
 ]
 
 

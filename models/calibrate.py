@@ -155,7 +155,7 @@ class Affine:
             any_scale: The waves' scale is guessed, or they have no unit yet; else a map that
                 scales by far more or less than one is not believed.
         """
-        from .reference import wave_pressures
+        from .wave_pressures import wave_pressures
 
         high, low, _ = np.median(wave_pressures(waves, heart_rate, RATE), axis=0)
         if any_scale:

@@ -32,7 +32,6 @@ from .folds import FOLDS, deal, left_out
 from .innpar import InnPar
 from .journal import replace
 from .progress import bar
-from .reference import wave_pressures
 from .sampling import (
     CUFF_SECONDS,
     Cuffs,
@@ -43,6 +42,7 @@ from .sampling import (
 )
 from .settings import Intervals, TrainConfig
 from .validate import network_waves
+from .wave_pressures import wave_pressures
 
 log = logging.getLogger(__name__)
 

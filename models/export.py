@@ -24,9 +24,9 @@ from .compiled import processor
 from .errors import ModelError
 from .fold import fold
 from .innpar import InnPar, joint
+from .loading import load_strictly
 from .manifest import NAME, SUFFIXES, Architecture, Kind, Manifest, read_manifest
-from .predictor import load_network
-from .published import load_strictly
+from .weights_file import load_network
 from .whole import write_whole
 
 log = logging.getLogger(__name__)

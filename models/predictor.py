@@ -12,18 +12,16 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from . import script
 from .errors import ModelError
 from .fold import Folded, fold
-from .innpar import InnPar, joint
-from .manifest import NAME, Architecture, Manifest, read_manifest, verified_bytes
-from .published import load_strictly
+from .innpar import joint
+from .manifest import Architecture, Manifest, verified_bytes
+from .weights_file import build_network, open_model
 
-__all__ = ["Architecture", "Manifest", "Prediction", "Predictor", "load_network"]
+__all__ = ["Architecture", "Manifest", "Prediction", "Predictor"]
 
 log = logging.getLogger(__name__)
 
@@ -55,19 +53,6 @@ class Prediction:
     gradient: Floats
     consistency: Floats
     reverse: Floats
-
-
-def load_network(path: Path) -> tuple[InnPar, Manifest]:
-    """Build the unfolded network from a model's weights.
-
-    Args:
-        path: A ``manifest.json`` or its folder.
-
-    Raises:
-        ModelError: Anything about it is not as it should be.
-    """
-    folder, manifest = _opened(path)
-    return _network(folder, manifest), manifest
 
 
 class Predictor:
@@ -114,7 +99,7 @@ class Predictor:
         """
         if compute == "auto":
             return cls._load_anywhere(path, backend)
-        folder, manifest = _opened(SHIPPED if path is None else path)
+        folder, manifest = open_model(SHIPPED if path is None else path)
         if backend is None:
             has_script = manifest.file("torchscript") is not None and script.SUPPORTED
             backend = "torchscript" if has_script else "eager"
@@ -274,30 +259,6 @@ def _rms(values: Floats) -> npt.NDArray[np.float64]:
     return np.asarray(np.sqrt(np.square(wide).mean(axis=1)))
 
 
-def _opened(path: Path) -> tuple[Path, Manifest]:
-    """Return a model's folder and manifest, every file that it names being the one it names."""
-    file = path / NAME if path.is_dir() else path
-    folder, manifest = file.parent, read_manifest(file)
-    for name in manifest.files:
-        verified_bytes(folder, manifest, name)
-    return folder, manifest
-
-
-def _network(folder: Path, manifest: Manifest) -> InnPar:
-    name = manifest.file("weights") or ""
-    content = verified_bytes(folder, manifest, name)
-    try:
-        state = load_safetensors(content)
-    except SafetensorError as error:
-        raise ModelError(f"{folder / name} cannot be read: {error}") from None
-    a = manifest.architecture
-    try:
-        model = InnPar(a.blocks, a.features, a.kernel, a.clamp, len(a.context))
-    except ValueError as error:
-        raise ModelError(f"the manifest in {folder} describes no network: {error}") from None
-    return load_strictly(model, state)
-
-
 def _check_gpu(compute: str, backend: str) -> None:
     if re.fullmatch(r"cuda(:\d+)?", compute) is None:
         raise ModelError(f"the network runs on auto, cpu, cuda or cuda:N, not on {compute!r}")
@@ -311,7 +272,7 @@ def _check_gpu(compute: str, backend: str) -> None:
 
 
 def _eager(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    folded = fold(_network(folder, manifest)).to(device)
+    folded = fold(build_network(folder, manifest)).to(device)
     return folded, folded.inverse
 
 
@@ -349,7 +310,7 @@ def _later(folder: Path, manifest: Manifest) -> Network:
 
     def inverse(y: Tensor, context: Tensor | None) -> Tensor:
         if not folded:
-            folded.append(fold(_network(folder, manifest)))
+            folded.append(fold(build_network(folder, manifest)))
         back: Tensor = folded[0].inverse(y, context)
         return back
 

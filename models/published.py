@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from .errors import ModelError
+from .export import Target, export
 from .innpar import InnPar
+from .loading import listed, load_strictly
 from .manifest import RELATIVE_IN_0_1, Manifest
 from .pickled import read_pickled
-
-if TYPE_CHECKING:
-    from .export import Target
 
 _CONVOLUTIONS = {
     "input_proj.0": "entry",
@@ -52,10 +49,6 @@ def _theirs(name: str) -> str:
     return f"operations.{block}.{module.upper()}.{theirs}.{kind}"
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
 def from_published(state: Mapping[str, Tensor]) -> InnPar:
     """Build the network from a state dict in the authors' names, strictly.
 
@@ -69,7 +62,7 @@ def from_published(state: Mapping[str, Tensor]) -> InnPar:
     names = {theirs: _ours(theirs) for theirs in state}
     if unknown := sorted(theirs for theirs, ours in names.items() if ours is None):
         raise ModelError(
-            f"not a published checkpoint: unknown {_listed(unknown)}; expected names like "
+            f"not a published checkpoint: unknown {listed(unknown)}; expected names like "
             "operations.0.F.input_proj.0.weight"
         )
     first = state.get("operations.0.F.input_proj.0.weight")
@@ -109,8 +102,6 @@ def import_checkpoint(
     Raises:
         ModelError: The file cannot be read, is no such checkpoint, or `out` cannot be written.
     """
-    from .export import export
-
     low, high = pressures
     if not low < high:
         raise ModelError(f"the pressures of 0 and 1 go up, not from {low} to {high}")
@@ -149,33 +140,3 @@ def _state(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise ModelError(f"{path} holds no state dict of tensors")
     return {str(name).removeprefix("module."): value for name, value in loaded.items()}
-
-
-def load_strictly(
-    model: InnPar, state: Mapping[str, Tensor], *, called: Callable[[str], str] = str
-) -> InnPar:
-    """Fill `model` with exactly these parameters; return it in evaluation mode.
-
-    Args:
-        model: To be filled.
-        state: By the model's own names.
-        called: What a parameter is called where the state comes from.
-
-    Raises:
-        ModelError: A parameter is missing, unknown, of another shape or not finite.
-    """
-    expected = model.state_dict()
-    if missing := sorted(map(called, expected.keys() - state.keys())):
-        raise ModelError(f"the weights lack {_listed(missing)}; they belong to another network")
-    if unknown := sorted(map(called, state.keys() - expected.keys())):
-        raise ModelError(f"the weights have unknown {_listed(unknown)}")
-    for name, value in state.items():
-        shape, wanted = list(value.shape), list(expected[name].shape)
-        if shape != wanted:
-            raise ModelError(f"{called(name)} has shape {shape}, expected {wanted}")
-        if not torch.isfinite(value).all():
-            raise ModelError(
-                f"{called(name)} holds values that are not finite; the training diverged"
-            )
-    model.load_state_dict(dict(state))
-    return model.eval()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import find_peaks
+
+from .wave_pressures import beats_within
 
 Floats = npt.NDArray[np.float64]
 
@@ -111,27 +111,12 @@ def beats_of(abp: Floats, good: npt.NDArray[np.bool_], typical_rate: float, rate
     for a, b in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
         if b - a < 3 * apart:
             continue
-        found, values = _stretch_beats(abp[a:b], apart)
+        found, values = beats_within(abp[a:b], apart)
         parts.append(found + a)
         pressures.append(values)
     places = np.concatenate(parts) if parts else np.zeros((0, 2), dtype=np.int64)
     values = np.concatenate(pressures) if pressures else np.zeros((0, 3))
     return Beats(places[:, 0], places[:, 1], values[:, 0], values[:, 1], values[:, 2])
-
-
-def _stretch_beats(abp: Floats, apart: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    height = float(np.percentile(abp, 95) - np.percentile(abp, 5))
-    peaks, _ = find_peaks(abp, distance=apart, prominence=0.4 * height)
-    feet = np.array(
-        [a + int(np.argmin(abp[a:b])) for a, b in itertools.pairwise(peaks)],
-        dtype=np.int64,
-    )
-    if len(feet) < 2:
-        return np.zeros((0, 2), dtype=np.int64), np.zeros((0, 3))
-    total = np.concatenate(([0.0], np.cumsum(abp)))
-    mean = (total[feet[1:]] - total[feet[:-1]]) / np.diff(feet)
-    peak = peaks[1:-1]
-    return np.stack((feet[:-1], peak), axis=1), np.stack((abp[peak], abp[feet[:-1]], mean), axis=1)
 
 
 def window_pressures(
@@ -147,25 +132,4 @@ def window_pressures(
     for k, (a, b) in enumerate(zip(low, high, strict=True)):
         if b - a >= 2:
             found[k] = np.median(values[a:b], axis=0)
-    return found
-
-
-def wave_pressures(waves: Floats, heart_rate: Floats, rate: float) -> Floats:
-    """Return the median SBP, DBP, MAP (n, 3) of the beats within each wave.
-
-    Args:
-        waves: (n, samples) pressure, any unit.
-        heart_rate: (n,) per minute, to tell beats from dicrotic waves.
-        rate: Hz.
-
-    Returns:
-        (n, 3) in the unit of `waves`; highest, lowest and mean of the wave where fewer than two
-        whole beats are found.
-    """
-    found = np.stack((waves.max(axis=1), waves.min(axis=1), waves.mean(axis=1)), axis=1)
-    for k, wave in enumerate(waves):
-        apart = max(int(0.5 * 60.0 / heart_rate[k] * rate), int(0.27 * rate))
-        _, values = _stretch_beats(wave, apart)
-        if len(values) >= 2:
-            found[k] = np.median(values, axis=0)
     return found

@@ -13,10 +13,10 @@ from torch import Tensor
 from .context import FEATURES, RATE, context
 from .data import DataError, Windows
 from .innpar import InnPar, joint
-from .reference import wave_pressures
 from .sampling import CENTRE, SPREAD, Cuffs, cuffs_of, empty_context, raw_buffers, window_features
 from .settings import TrainConfig
 from .through import folded_forward
+from .wave_pressures import wave_pressures
 
 Floats = npt.NDArray[np.float32]
 Waves = Callable[[Floats, Floats], Floats]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +16,10 @@ from innpar.devices.base import NS, Event
 from innpar.devices.polar import Polar
 from innpar.devices.virtual.bumble_radio import bumble
 from innpar.devices.virtual.light import Ints, Light
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.verity import VirtualPolar
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from scaled import ScaledClock
 
 DEVICES = 8
 RATE = 176

@@ -12,11 +12,12 @@ from typing import Any
 
 from ..devices.notices import NoticeCode, code_in
 from .address import Address, check_root
-from .calibration import Cuff
+from .calibration_types import Cuff
 from .display import printable
 from .errors import BrokerError, ConfigError
 from .link import Link, Received, connect
-from .payload import Parcel, to_json
+from .parcel import Parcel
+from .payload import to_json
 from .terminal import tell_cuff
 
 QUIET = 0.4

@@ -23,8 +23,9 @@ from ..models.compiled import compiled, run_compiled
 from ..models.errors import ModelError
 from ..models.fold import fold
 from ..models.innpar import InnPar, joint
-from ..models.predictor import SHIPPED, Predictor, load_network
+from ..models.predictor import SHIPPED, Predictor
 from ..models.script import SUPPORTED, scripted
+from ..models.weights_file import load_network
 
 BATCHES = (1, 16)
 ROUNDS = 25

@@ -13,7 +13,8 @@ from importlib.metadata import version
 from typing import Literal
 
 from .estimate import Link
-from .payload import Parcel, to_json
+from .parcel import Parcel
+from .payload import to_json
 
 
 class Bridge:

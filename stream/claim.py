@@ -36,13 +36,6 @@ class Claim:
         os.close(self._lock)
 
 
-def state_folder() -> Path:
-    """Return where this user's programs keep what must survive them (XDG)."""
-    base = os.environ.get("XDG_STATE_HOME")
-    home = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
-    return home / "innpar-stream"
-
-
 def claim(address: Address, root: str, base: Path) -> Claim:
     """Take the first free folder below `base` for this broker and topic.
 

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:  # whoever read has enough, such as `head`
-        from .sink import silence
+        from .jsonlines import silence
 
         silence(sys.stdout)
         status = 0

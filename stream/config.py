@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from .calibration import Cuff
+from .calibration_types import Cuff
 from .errors import ConfigError
 
 log = logging.getLogger(__name__)

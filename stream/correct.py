@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..models import calibrate
 from ..models.context import FEATURES
 from ..models.predictor import Manifest
-from .prepare import Prepared
+from .calibration_types import Guidance
 
 Wave = npt.NDArray[np.float32]
 
@@ -44,15 +44,27 @@ class Corrector:
         """The reading in force, with its maps."""
         return self._calibration
 
-    def push(self, prepared: Prepared, abp: Wave, asides: Sequence[Wave]) -> Wave:
+    def push(
+        self,
+        abp: Wave,
+        asides: Sequence[Wave],
+        guidance: Guidance,
+        *,
+        accepted: bool,
+        segment: int,
+        index: int,
+    ) -> Wave:
         """Return the window to publish, (window,) mmHg.
 
         Args:
-            prepared: The window.
-            abp: (window,) mmHg, what the network made of it.
-            asides: (window,) mmHg each, what it made of ``prepared.asides``.
+            abp: (window,) mmHg, the network's answer.
+            asides: (window,) mmHg each, its answers to the questions asked beside the window.
+            guidance: The window's.
+            accepted: Whether its quality is good enough.
+            segment: Number of its gap-free segment.
+            index: Of its first sample on the grid.
         """
-        tables, guidance, window = self._tables, prepared.guidance, prepared.window
+        tables = self._tables
         if tables is None and self._sees:
             return abp
         anchor = len(guidance.anchor)
@@ -67,16 +79,16 @@ class Corrector:
             self._calibration = guidance.calibration  # of an earlier run, anchored then
         if tables is None or not self._sees:
             return abp if self._calibration is None else self._calibration.alone(abp)
-        if anchor or window.segment != self._segment:
+        if anchor or segment != self._segment:
             self._steadier.forget()
-            self._segment, self._index = window.segment, window.index
-        if not prepared.quality.accepted:
+            self._segment, self._index = segment, index
+        if not accepted:
             return abp
         age = guidance.status.age_s or 0.0
         if self._calibration is not None and asides:
             abp = self._calibration.blended(abp, asides[0], age, tables)
-        elapsed = (window.index - self._index) / self._rate
-        abp, self._index = self._steadier.push(abp, elapsed), window.index
+        elapsed = (index - self._index) / self._rate
+        abp, self._index = self._steadier.push(abp, elapsed), index
         if guidance.pulse is not None:
             level = float(abp.mean())
             self.half_widths = calibrate.half_widths(

@@ -9,19 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..devices import Chunk, Device, Event, HostClock, Tap
+from ..devices import Chunk, Device, Event, Tap
 from ..devices.session_look import LASTING
-from .claim import state_folder
-from .errors import ConfigError, SessionError
+from .errors import SessionError
 from .estimate import Item
-from .recorder import Recorder, describe, place
+from .recorder import Recorder
 from .remember import Kept
-
-if TYPE_CHECKING:
-    from ..models.predictor import Manifest
-    from .config import Settings
 
 Begin = Callable[[Path | None, str], Recorder]
 """Makes a recorder: of a path, None for where recordings go by default, and a tag for its name."""
@@ -135,61 +129,3 @@ class Deck:
     def _of(self, device: str) -> list[Recorder]:
         own = [self._own[device][0]] if device in self._own else []
         return own if self._all is None else [self._all, *own]
-
-
-def deck_for(
-    settings: Settings, manifest: Manifest, devices: Sequence[str], clock: HostClock
-) -> Deck:
-    """Return what records a run of these devices.
-
-    Raises:
-        ConfigError: Nobody can tell whose a subject's name is.
-    """
-
-    told = describe(settings, manifest)
-    subjects = named(settings.subject, devices)
-
-    def begin(path: Path | None, tag: str) -> Recorder:
-        return Recorder(
-            path or recordings(place(settings.record) if settings.record else None),
-            clock,
-            told,
-            keep_address=settings.keep_address,
-            subjects=subjects,
-            tag=tag,
-        )
-
-    return Deck(begin)
-
-
-def recordings(path: Path | None) -> Path:
-    """Return the folder of recordings that a command begins: that of `path`, else our own.
-
-    Raises:
-        SessionError: There can be none.
-    """
-    if path is not None:
-        return path if path.is_dir() else path.parent
-    folder = state_folder() / "recordings"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SessionError(f"{folder}: cannot be made ({error.strerror})") from None
-    return folder
-
-
-def named(given: Sequence[str], devices: Sequence[str]) -> dict[str, str]:
-    """Return who wears what, of ``[DEVICE=]NAME``; the name under "" is everybody's.
-
-    Raises:
-        ConfigError: Nobody can tell whose name it is.
-    """
-    found: dict[str, str] = {}
-    for text in given:
-        device, equals, name = text.rpartition("=")
-        if not equals and len(devices) > 1:
-            raise ConfigError(f"--subject: who is {name!r}? for example {devices[0]}={name}")
-        if not name.strip() or (equals and device not in devices):
-            raise ConfigError(f"--subject: {text!r} is not [DEVICE=]NAME; there is {list(devices)}")
-        found[device] = name.strip()
-    return found

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from .errors import BrokerError
 from .link import Link, LinkLost
 from .outbox import Outbox, Pending
-from .payload import Parcel
+from .parcel import Parcel
 
 _log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ..devices import DeviceError
 from ..models.errors import ModelError
-from .claim import state_folder
 from .errors import BrokerError
+from .state import state_folder
 
 PATIENCE = 20.0
 """s for one check; a radio or a broker that hangs must not hang the rest."""

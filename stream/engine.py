@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..models.predictor import Predictor
-from .calibration import Question
+from .calibration_types import Question
 from .prepare import Prepared
 
 BATCH = 16

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from .estimate import Summary
-from .export.fhir import NOTE, VITAL, heart_rate, panel
-from .payload import Parcel, iso, to_json
+from .parcel import Parcel
+from .payload import PRESSURE_UNIT, iso, to_json
 
 CONTENT_TYPE = "application/fhir+json"
+LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
+CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
+PRESSURES = {
+    "sbp": ("8480-6", "Systolic blood pressure"),
+    "dbp": ("8462-4", "Diastolic blood pressure"),
+    "map": ("8478-0", "Mean blood pressure"),
+}
+CONTINUOUS = {
+    "sbp": ("75997-7", "Systolic blood pressure by Continuous non-invasive monitoring"),
+    "dbp": ("75995-1", "Diastolic blood pressure by Continuous non-invasive monitoring"),
+}
+"""Said beside those of what was estimated, not of a cuff's readings."""
+NOTE = "Research software: not a medical device, not for diagnosis or treatment."
+VITAL = {"coding": [{"system": CATEGORY, "code": "vital-signs", "display": "Vital Signs"}]}
+Resource = dict[str, Any]
+
 _NAMES = uuid.UUID("0b6bba3a-5a52-4f2c-8f6e-0a0b0c3f6d52")
 
 
@@ -51,3 +68,35 @@ def _head(summary: Summary, name: str) -> dict[str, Any]:
         },
         "note": [{"text": f"{text}; calibration: {summary.calibration.state}. {NOTE}"}],
     }
+
+
+def _code(*codes: tuple[str, str]) -> Resource:
+    coded = [{"system": LOINC, "code": code, "display": display} for code, display in codes]
+    return {"coding": coded}
+
+
+def quantity(value: float, unit: str) -> Resource:
+    """Return a FHIR Quantity, to a tenth; `unit` in UCUM."""
+    return {"value": round(float(value), 1), "unit": unit, "system": UCUM, "code": unit}
+
+
+def panel(pressures: Mapping[str, float | None], *, continuous: bool) -> Resource:
+    """Return a blood pressure panel, mmHg, without when and whose.
+
+    Args:
+        pressures: By name.
+        continuous: Whether they were followed beat by beat, not measured once.
+    """
+    components = []
+    for name, own in PRESSURES.items():
+        if (value := pressures.get(name)) is not None:
+            more = [CONTINUOUS[name]] if continuous and name in CONTINUOUS else []
+            amount = quantity(value, PRESSURE_UNIT)
+            components.append({"code": _code(own, *more), "valueQuantity": amount})
+    code = _code(("85354-9", "Blood pressure panel with all children optional"))
+    return {"code": code, "component": components}
+
+
+def heart_rate(value: float) -> Resource:
+    """Return a heart rate, beats a minute, without when and whose."""
+    return {"code": _code(("8867-4", "Heart rate")), "valueQuantity": quantity(value, "/min")}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..devices import Chunk, Event
 from ..models.predictor import Manifest
 from .beats import Beat, BeatFinder
-from .calibration import Guidance
+from .calibration_types import Guidance
 from .check import Checker
 from .combine import Combiner, Piece, Reconstruction
 from .correct import Corrector
@@ -104,7 +104,14 @@ class Finisher:
         own = confidence(self.manifest.confidence, found)
         prepared = replace(prepared, quality=prepared.quality.at_most(own))
         window = prepared.window
-        abp = self._corrector.push(prepared, answer.abp, asides)
+        abp = self._corrector.push(
+            answer.abp,
+            asides,
+            prepared.guidance,
+            accepted=prepared.quality.accepted,
+            segment=window.segment,
+            index=window.index,
+        )
         if prepared.guidance.lift:
             abp = abp + np.float32(prepared.guidance.lift)
         self._keep(prepared.guidance)

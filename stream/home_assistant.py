@@ -12,7 +12,8 @@ from importlib.metadata import version
 from typing import Any
 
 from .estimate import Birth
-from .payload import Parcel, to_json
+from .parcel import Parcel
+from .payload import to_json
 
 PREFIX = "homeassistant"
 """First level of discovery topics, where Home Assistant has not been told another."""

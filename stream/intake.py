@@ -11,7 +11,8 @@ from ..devices import NoticeCode, notice
 from .bridge import Bridge
 from .command import Command, CommandError, Reply, name_of, parse_command
 from .link import Received
-from .payload import Parcel, parcel, reply_parcel
+from .parcel import Parcel
+from .payload import parcel, reply_parcel
 
 _log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from .address import Address
 from .command import Reply
 from .errors import BrokerError
-from .payload import Parcel
+from .parcel import Parcel
 from .properties import packed
 from .reach import knock, tls_context
 

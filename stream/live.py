@@ -7,22 +7,22 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..devices import Device
+from ..devices.cuff import Cuff
 from ..devices.pace import SystemClock
-from ..devices.session import Session
-from ..devices.session_look import running
-from ..devices.session_read import SessionFile
 from .address import Address
 from .attend import assign, attend, heed
 from .broker import broker_for
-from .claim import state_folder
 from .config import Settings
-from .deck import deck_for
+from .deck import Deck
 from .engine import Engine
+from .jsonlines import JsonSink, ReaderGone
 from .keys import listening
 from .mqtt import MqttSink
 from .opening import open_devices
@@ -31,10 +31,16 @@ from .outcome import OutcomeSink, report
 from .pipeline import run
 from .press import Edition
 from .recorder import place
+from .recording import deck_for
 from .remember import Memory
-from .sink import FanOut, JsonSink, ReaderGone, Sink
+from .replayed import as_recorded, other_model, required
+from .sink import FanOut, Sink
+from .state import state_folder
 from .terminal import TerminalSink
 from .wearer import Wearer, enrol
+
+if TYPE_CHECKING:
+    from ..models.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -75,128 +81,153 @@ async def _until_signal(settings: Settings, devices: Sequence[Device]) -> int:
         return 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The parts of one run.
+
+    Attributes:
+        out: Every sink, `mqtt`, `terminal`, `outcomes` and `deck` among them.
+    """
+
+    clock: SystemClock
+    predictor: Predictor
+    engine: Engine
+    wearers: Sequence[Wearer]
+    cuffs: Sequence[Cuff]
+    mqtt: MqttSink
+    terminal: TerminalSink
+    outcomes: OutcomeSink
+    deck: Deck
+    out: FanOut
+
+
 async def _main(settings: Settings, devices: Sequence[Device]) -> int:
-    clock = SystemClock()
-    terminal = TerminalSink(quiet=settings.json_)
-    outcomes = OutcomeSink()
     async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(_broker(settings.broker))
-        # After the broker has been started: it comes up while torch is being imported.
-        import torch
-
-        from ..models.predictor import Predictor
-
-        # With more threads than one, a busy neighbour makes the slowest window 60 times slower.
-        torch.set_num_threads(1)
-        predictor = await asyncio.to_thread(
-            Predictor.load, settings.model, compute=settings.compute
-        )
-        for line in (*other_model(devices, predictor.id), *as_recorded(settings, devices)):
-            terminal.say(line)
-        engine = Engine(predictor)
-        sensors, cuffs = assign(devices)
-        wearers = [
-            enrol(
-                device,
-                engine,
-                clock,
-                duration=settings.duration,
-                cuffs=list(settings.cuff),
-                require_calibration=required(settings, device),
-                memory=Memory(state_folder()) if settings.remember else None,
-                wrist_height=settings.wrist_height,
-            )
-            for device in sensors
-        ]
-        edition = Edition(
-            settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
-        )
-        mqtt = await stack.enter_async_context(
-            MqttSink.open(address, topic=settings.topic, edition=edition)
-        )
-        sinks: list[Sink] = [mqtt, terminal, outcomes]
-        ids = [wearer.device.id for wearer in wearers]
-        deck = deck_for(settings, predictor.manifest, ids, clock)
-        recorder = await stack.enter_async_context(
-            deck.running(place(settings.record) if settings.record else None)
-        )
-        sinks.append(deck)
-        if recorder is not None:
-            terminal.say(f"recording to {recorder.path}")
-        if settings.lsl_out:
-            from .lsl_sink import LslSink
-
-            sinks.append(await stack.enter_async_context(LslSink.open(clock)))
-        if settings.json_:
-            sinks.append(await stack.enter_async_context(JsonSink.open(sys.stdout)))
-        terminal.say(_welcome(address, settings.topic))
-        out, others = FanOut(sinks), None
-        if settings.lsl_markers is not None:
-            from ..devices.lsl_marks import LslMarks
-
-            others = LslMarks(settings.lsl_markers)
-        aside = [asyncio.create_task(obey(mqtt, wearers, clock, deck), name="commands")]
-        if others is not None:
-            aside.append(asyncio.create_task(heed(others, wearers, out, clock), name="markers"))
-        aside += [asyncio.create_task(attend(cuff, wearers, out, clock)) for cuff in cuffs]
+        parts = await _build(settings, devices, stack)
+        aside = _beside(settings, parts)
         began = time.process_time()
         try:
-            with terminal, listening(sys.stdin, partial(_pressed, wearers, clock)) as keys:
-                if keys:
-                    terminal.say("space, a letter or a digit marks the moment; Ctrl-C ends")
-                await run(wearers, engine, out, clock, deck)
-                # What the broker does not take by then is spooled and delivered by the next run.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LAST_DELIVERY):
-                        await mqtt.flush()
+            await _stream(parts)
         except ReaderGone:
             log.warning("nobody reads standard output any more; stopping")
         finally:
-            for task in aside:
-                task.cancel()
-            for ended in await asyncio.gather(*aside, return_exceptions=True):
-                if isinstance(ended, Exception):
-                    log.error("what goes on beside the streams had failed", exc_info=ended)
-            spent = time.process_time() - began
-            streamed = sum(wearer.seconds for wearer in wearers)
-            population = predictor.manifest.training.get("population_mmhg")
-            if streamed:
-                for line in [*report(wearers, outcomes.of, population), cost(streamed, spent)]:
-                    terminal.say(line)
+            await _close(parts, aside, began)
     return 0
+
+
+async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExitStack) -> _Run:
+    """Return the parts of a run; what closes them goes on `stack`."""
+    clock, outcomes = SystemClock(), OutcomeSink()
+    terminal = TerminalSink(quiet=settings.json_)
+    address = await stack.enter_async_context(_broker(settings.broker))
+    # After the broker has been started: it comes up while torch is being imported.
+    predictor = await _predictor(settings)
+    for line in (*other_model(devices, predictor.id), *as_recorded(settings, devices)):
+        terminal.say(line)
+    engine = Engine(predictor)
+    sensors, cuffs = assign(devices)
+    wearers = [_wearer(settings, device, engine, clock) for device in sensors]
+    edition = Edition(
+        settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
+    )
+    mqtt = await stack.enter_async_context(
+        MqttSink.open(address, topic=settings.topic, edition=edition)
+    )
+    ids = [wearer.device.id for wearer in wearers]
+    deck = deck_for(settings, predictor.manifest, ids, clock)
+    recorder = await stack.enter_async_context(
+        deck.running(place(settings.record) if settings.record else None)
+    )
+    if recorder is not None:
+        terminal.say(f"recording to {recorder.path}")
+    more = await _more_sinks(settings, clock, stack)
+    terminal.say(_welcome(address, settings.topic))
+    out = FanOut([mqtt, terminal, outcomes, deck, *more])
+    return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, deck, out)
+
+
+async def _predictor(settings: Settings) -> Predictor:
+    import torch
+
+    from ..models.predictor import Predictor
+
+    # With more threads than one, a busy neighbour makes the slowest window 60 times slower.
+    torch.set_num_threads(1)
+    return await asyncio.to_thread(Predictor.load, settings.model, compute=settings.compute)
+
+
+def _wearer(settings: Settings, device: Device, engine: Engine, clock: SystemClock) -> Wearer:
+    return enrol(
+        device,
+        engine,
+        clock,
+        duration=settings.duration,
+        cuffs=list(settings.cuff),
+        require_calibration=required(settings, device),
+        memory=Memory(state_folder()) if settings.remember else None,
+        wrist_height=settings.wrist_height,
+    )
+
+
+async def _more_sinks(settings: Settings, clock: SystemClock, stack: AsyncExitStack) -> list[Sink]:
+    """Open the sinks that the settings ask for, beside those of every run."""
+    sinks: list[Sink] = []
+    if settings.lsl_out:
+        from .lsl_sink import LslSink
+
+        sinks.append(await stack.enter_async_context(LslSink.open(clock)))
+    if settings.json_:
+        sinks.append(await stack.enter_async_context(JsonSink.open(sys.stdout)))
+    return sinks
+
+
+def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
+    """Start the tasks beside the streams: commands, markers of other programs, cuffs."""
+    wearers, out, clock = parts.wearers, parts.out, parts.clock
+    work = [asyncio.create_task(obey(parts.mqtt, wearers, clock, parts.deck), name="commands")]
+    if settings.lsl_markers is not None:
+        from ..devices.lsl_marks import LslMarks
+
+        markers = LslMarks(settings.lsl_markers)
+        work.append(asyncio.create_task(heed(markers, wearers, out, clock), name="markers"))
+    return [*work, *(asyncio.create_task(attend(one, wearers, out, clock)) for one in parts.cuffs)]
+
+
+async def _stream(parts: _Run) -> None:
+    """Stream to the end, and give the broker time for the rest."""
+    pressed = partial(_pressed, parts.wearers, parts.clock)
+    with parts.terminal, listening(sys.stdin, pressed) as keys:
+        if keys:
+            parts.terminal.say("space, a letter or a digit marks the moment; Ctrl-C ends")
+        await run(parts.wearers, parts.engine, parts.out, parts.clock, parts.deck)
+        # What the broker does not take by then is spooled and delivered by the next run.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_DELIVERY):
+                await parts.mqtt.flush()
+
+
+async def _close(parts: _Run, aside: Sequence[asyncio.Task[None]], began: float) -> None:
+    """End the tasks beside the streams, and report.
+
+    Args:
+        began: CPU-seconds of this process before the streams.
+    """
+    for task in aside:
+        task.cancel()
+    for ended in await asyncio.gather(*aside, return_exceptions=True):
+        if isinstance(ended, Exception):
+            log.error("what goes on beside the streams had failed", exc_info=ended)
+    spent = time.process_time() - began
+    streamed = sum(wearer.seconds for wearer in parts.wearers)
+    population = parts.predictor.manifest.training.get("population_mmhg")
+    if streamed:
+        lines = report(parts.wearers, parts.outcomes.of, population)
+        for line in [*lines, cost(streamed, spent)]:
+            parts.terminal.say(line)
 
 
 def _pressed(wearers: Sequence[Wearer], clock: SystemClock, text: str) -> None:
     mark_all(wearers, text, clock)
-
-
-def other_model(devices: Sequence[Device], model: str) -> Iterator[str]:
-    """Yield, of every session that is replayed with another model than its own, that it is."""
-    for device in devices:
-        if not isinstance(device, Session):
-            continue
-        with SessionFile(device.path, device.seen) as file:
-            told = running(file).get("model")
-        recorded = told.get("id") if isinstance(told, dict) else None
-        if recorded not in (None, model):
-            yield f"{device.id}: recorded with {recorded}, estimated anew with {model}"
-
-
-def required(settings: Settings, device: Device) -> bool:
-    """Return whether a device gives no pressures before a reading: as asked, else as recorded."""
-    if settings.require_calibration is not None:
-        return settings.require_calibration
-    return isinstance(device, Session) and device.require_calibration
-
-
-def as_recorded(settings: Settings, devices: Sequence[Device]) -> Iterator[str]:
-    """Yield, of every session whose recording says how it is to be replayed, that it does."""
-    for device in devices:
-        if settings.require_calibration is None and required(settings, device):
-            yield (
-                f"{device.id}: no pressures before a cuff reading, as it was recorded "
-                "(--no-require-calibration gives them)"
-            )
 
 
 def _broker(url: str | None) -> AbstractAsyncContextManager[Address]:

@@ -12,7 +12,7 @@ from typing import Self
 
 from .address import Address, check_root
 from .bridge import Bridge
-from .claim import Claim, claim, state_folder
+from .claim import Claim, claim
 from .command import NAMES, Command
 from .delivery import Delivery
 from .errors import BrokerError
@@ -20,9 +20,11 @@ from .estimate import Item, State
 from .intake import Intake
 from .link import V5, Link, LinkLost, connect
 from .outbox import Outbox
-from .payload import Parcel, parcel
+from .parcel import Parcel
+from .payload import parcel
 from .press import Edition, Press
 from .spool import Spool
+from .state import state_folder
 
 _log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from ..devices.registry import create
 from ..devices.registry import parse as parts
 from ..devices.sought import Sought
 from .attend import assign
-from .claim import state_folder
 from .config import Settings
 from .errors import ConfigError
+from .state import state_folder
 
 
 def open_devices(settings: Settings) -> list[Device]:

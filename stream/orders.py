@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 from ..devices import NS, Event, HostClock, NoticeCode, by_clock, notice
 from .command import Calibrate, Command, Mark, Record
-from .deck import Deck
 from .errors import SessionError
-from .mqtt import MqttSink
 from .payload import iso
 from .remember import LONGEST
+from .tape import TapeDeck
 from .wearer import Wearer
 
 log = logging.getLogger(__name__)
@@ -24,18 +24,34 @@ AHEAD = 5 * NS
 """ns by which somebody else's clock may be ahead of the stream's time, or behind its beginning."""
 
 
-async def obey(mqtt: MqttSink, wearers: Sequence[Wearer], clock: HostClock, deck: Deck) -> None:
-    """Put what subscribers ask for into the stream it is meant for, for ever."""
-    async for command in mqtt.commands():
+class CommandSource(Protocol):
+    """Where commands come from and their answers go."""
+
+    def commands(self) -> AsyncIterator[Command]:
+        """Iterate over commands, for ever."""
+        ...
+
+    def answer(self, command: Command, error: str | None = None) -> None:
+        """Answer a command: `error` says why it cannot be followed; None where it has been."""
+        ...
+
+
+async def obey(
+    source: CommandSource, wearers: Sequence[Wearer], clock: HostClock, deck: TapeDeck
+) -> None:
+    """Put each command into the stream that it is meant for, for ever."""
+    async for command in source.commands():
         try:
             await follow(command, wearers, clock, deck)
         except SessionError as error:
-            mqtt.answer(command, str(error))
+            source.answer(command, str(error))
         else:
-            mqtt.answer(command)
+            source.answer(command)
 
 
-async def follow(command: Command, wearers: Sequence[Wearer], clock: HostClock, deck: Deck) -> None:
+async def follow(
+    command: Command, wearers: Sequence[Wearer], clock: HostClock, deck: TapeDeck
+) -> None:
     """Follow a command.
 
     Raises:
@@ -89,7 +105,7 @@ def moment(wearer: Wearer, asked: int | None, clock: HostClock, *, before: int =
     return asked
 
 
-async def start(wearer: Wearer, deck: Deck) -> None:
+async def start(wearer: Wearer, deck: TapeDeck) -> None:
     """Begin to record a wearer; both the run and a replay start afresh there.
 
     Raises:
@@ -106,7 +122,7 @@ async def start(wearer: Wearer, deck: Deck) -> None:
     put(wearer, notice(name, at, NoticeCode.RECORDING_STARTED, f"recording to {path}"))
 
 
-async def stop(wearer: Wearer, deck: Deck) -> None:
+async def stop(wearer: Wearer, deck: TapeDeck) -> None:
     """End the recording of a wearer.
 
     Raises:

@@ -14,7 +14,7 @@ import struct
 from collections import deque
 from dataclasses import dataclass
 
-from .payload import Parcel
+from .parcel import Parcel
 from .spool import Position, Spool
 
 _log = logging.getLogger(__name__)

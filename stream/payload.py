@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..devices import Event
 from .estimate import Birth, CalibrationStatus, Estimate, Item, State, Summary, Waveform
+from .parcel import Parcel
 
 PRESSURE_UNIT = "mm[Hg]"
 """UCUM."""
@@ -26,37 +26,6 @@ WAVEFORM_EXPIRY = 5
 _WAVEFORM_UNIT = {"abp": PRESSURE_UNIT, "ppg": "1"}
 _WAVEFORM_DECIMALS = {"abp": 1, "ppg": 3}
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """One payload, encoded once, and where it goes.
-
-    Attributes:
-        topics: Every topic that gets these bytes.
-        payload: UTF-8, where `text` says so.
-        content_type: MIME type.
-        qos: 0 or 1.
-        retain: Whether the broker keeps it for later subscribers.
-        durable: Whether it is kept while the broker is away; a waveform is not.
-        expiry: Seconds, or None for never.
-        headers: MQTT 5 user properties.
-        correlation: MQTT 5 correlation data, of a request or its reply.
-        response: Topic on which a request wants its reply (MQTT 5).
-        text: Whether the payload is UTF-8.
-    """
-
-    topics: tuple[str, ...]
-    payload: bytes
-    content_type: str = "application/json"
-    qos: Literal[0, 1] = 1
-    retain: bool = False
-    durable: bool = True
-    expiry: int | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    correlation: bytes | None = None
-    response: str | None = None
-    text: bool = True
 
 
 def iso(time: int) -> str:

@@ -22,13 +22,12 @@ from ..devices import (
     by_clock,
     notice,
 )
-from .calibration import Question
-from .deck import Deck
+from .calibration_types import Question
 from .engine import Engine
 from .estimate import Birth, Item, Link, State
 from .prepare import Prepared
-from .recorder import Recorder
 from .sink import Sink
+from .tape import NO_TAPE, Tape
 from .wearer import SILENCE, InVain, Wearer
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ async def run(
     engine: Engine,
     sink: Sink,
     clock: HostClock,
-    recorder: Recorder | Deck | None = None,
+    tape: Tape = NO_TAPE,
 ) -> None:
     """Stream every wearer until the sources end, the duration is over, or this is cancelled.
 
@@ -48,7 +47,7 @@ async def run(
         engine: The network they share.
         sink: Where results go.
         clock: The host's.
-        recorder: Gets what the devices deliver before the pipeline does.
+        tape: Gets what the devices deliver before the pipeline does.
 
     Raises:
         DeviceError: A device could not be opened, or failed later; then the others first run to
@@ -58,7 +57,7 @@ async def run(
 
     async def one(wearer: Wearer) -> None:
         try:
-            await stream(wearer, engine, sink, clock, recorder)
+            await stream(wearer, engine, sink, clock, tape)
         except DeviceError as error:
             if not error.after_start:
                 raise
@@ -94,16 +93,14 @@ async def stream(
     engine: Engine,
     sink: Sink,
     clock: HostClock,
-    recorder: Recorder | Deck | None = None,
+    tape: Tape = NO_TAPE,
 ) -> None:
     """Stream one wearer."""
     device = wearer.device
-    tap = recorder.tap(device) if recorder is not None else None
-    async with device.open(clock=clock, tap=tap) as items:
+    async with device.open(clock=clock, tap=tape.tap(device)) as items:
         wearer.found()
-        if recorder is not None:
-            required = wearer.finisher.require_calibration
-            recorder.enrol(device, wearer.preparer.birth.session, required)
+        required = wearer.finisher.require_calibration
+        tape.enrol(device, wearer.preparer.birth.session, required)
         await sink.send(State(device.id, "online"))
         if by_clock(device):
             wearer.finisher.summaries.begin(clock.now())
@@ -111,7 +108,7 @@ async def stream(
         failure: DeviceError | None = None
         try:
             try:
-                await _follow(wearer, items, engine, sink, clock, recorder)
+                await _follow(wearer, items, engine, sink, clock, tape)
             except DeviceError as error:
                 failure = error
                 failure.after_start = wearer.first is not None
@@ -132,7 +129,7 @@ async def _follow(
     engine: Engine,
     sink: Sink,
     clock: HostClock,
-    recorder: Recorder | Deck | None,
+    tape: Tape,
 ) -> None:
     """Take what the device yields, until it ends or the duration is over."""
     try:
@@ -143,12 +140,11 @@ async def _follow(
                 if isinstance(item, Chunk) and item.signal == "ppg":
                     wearer.heard = clock.now()
                 for part in wearer.cut(item):
-                    if recorder is not None:
-                        await send([*recorder.take(part)], wearer.device, sink)
+                    await send([*tape.take(part)], wearer.device, sink)
                     await advance(wearer, part, engine, sink)
                 await wearer.keep()
-                if recorder is not None and (kept := wearer.finisher.kept) is not None:
-                    recorder.learnt(wearer.device.id, kept, wearer.last)
+                if (kept := wearer.finisher.kept) is not None:
+                    tape.learnt(wearer.device.id, kept, wearer.last)
     except InVain:
         now = clock.now()
         text = f"{wearer.duration:g} s are over, with {wearer.seconds:.0f} s of signal in them"

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from ..devices import Chunk, Event, NoticeCode, notice
 from ..devices.base import Source
 from ..models.predictor import Manifest
-from .calibration import Calibration, Guidance, Question, Reading
+from .calibration import Calibration
+from .calibration_types import Guidance, Question, Reading
 from .channel import ChannelPicker
 from .estimate import Birth, Reason
 from .filter import conditioning_matrix

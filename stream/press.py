@@ -10,7 +10,8 @@ from ..devices import Event
 from .bridge import Bridge
 from .estimate import Birth, Item, Summary, Waveform
 from .home_assistant import discovery
-from .payload import Parcel, parcel
+from .parcel import Parcel
+from .payload import parcel
 from .pseudonym import Pseudonyms
 from .raw import raw_parcel
 

@@ -10,7 +10,7 @@ import struct
 
 from paho.mqtt.properties import Properties
 
-from .payload import Parcel
+from .parcel import Parcel
 
 _UTF8 = b"\x01\x01"  # payload format indicator
 _EXPIRY, _CONTENT_TYPE, _RESPONSE, _CORRELATION, _USER = b"\x02", b"\x03", b"\x08", b"\x09", b"\x26"

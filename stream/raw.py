@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from .estimate import Waveform
-from .payload import Parcel, waveform_parcel, waveform_payload
+from .parcel import Parcel
+from .payload import waveform_parcel, waveform_payload
 
 CONTENT_TYPE = "application/octet-stream"
 SCHEMA = "bp-waveform-raw/1"

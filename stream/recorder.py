@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import io
-import json
 import logging
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..devices import Chunk, Device, Event, HostClock, NoticeCode, Tap, notice
 from ..devices.session_items import (
@@ -47,10 +45,6 @@ from .payload import beat_payload
 from .pseudonym import Pseudonyms
 from .remember import Kept
 
-if TYPE_CHECKING:
-    from ..models.predictor import Manifest
-    from .config import Settings
-
 log = logging.getLogger(__name__)
 
 FLUSH = 0.4
@@ -67,7 +61,7 @@ class Recorder:
         path: A file that does not exist yet, or a folder, in which it gets a dated name. It is
             removed again where nothing came to be recorded.
         clock: The host's; it says when something was recorded.
-        run: What is running, as `describe` returns it.
+        run: What is running, as `recording.describe` returns it.
         keep_address: Whether radio addresses are written as they are, not as a pseudonym that
             differs from file to file.
         subjects: Who wears what, by the id a device was asked for by, which may be the beginning
@@ -299,32 +293,3 @@ def _named(path: Path, clock: HostClock, tag: str = "") -> Path:
     # Two runs may begin in the same second.
     names = (f"{name}{f'-{n}' if n else ''}.mcap" for n in range(1000))
     return next(path / file for file in names if not (path / file).exists())
-
-
-def describe(settings: Settings, manifest: Manifest) -> dict[str, Any]:
-    """Return what was running, as far as it bears upon the numbers; no broker, no password."""
-    told = asdict(manifest)
-    canonical = json.dumps(told, sort_keys=True, separators=(",", ":"), default=str).encode()
-    return {
-        "format": "innpar-session/1",
-        "software": f"innpar-stream {version('innpar-stream')}",
-        "configuration": {
-            "device": settings.device,
-            "cuff": [asdict(cuff) for cuff in settings.cuff],
-            "require_calibration": settings.require_calibration,
-            "speed": str(settings.speed),
-            "duration": settings.duration,
-            "virtual": settings.virtual,
-            "fault": settings.fault,
-            "rate": settings.rate,
-            "compute": settings.compute,
-            "wrist_height": settings.wrist_height,
-        },
-        "model": {
-            "id": manifest.id,
-            "manifest_sha256": hashlib.sha256(canonical).hexdigest(),
-            "files": dict(manifest.files),
-            "rate": manifest.rate,
-            "window": manifest.window,
-        },
-    }

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..devices import NS, Event
-from ..devices.addresses import write_whole
+from ..devices.atomic import write_whole
 from ..models import calibrate
 from ..models.context import FEATURES
-from .calibration import Reading
+from .calibration_types import Reading
 
 SCHEMA = "innpar-calibration/2"
 LONGEST = 24 * 3600

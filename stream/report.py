@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..models.errors import ModelError
-from .evaluate import notes
+from .evaluation_tables import notes
 from .judged import Judged
 from .score import PRESSURES
 

@@ -15,8 +15,8 @@ from rich.text import Text
 from ..devices import NS, Event
 from .display import beat_line
 from .estimate import Estimate, Item, State
+from .jsonlines import ReaderGone, silence
 from .payload import beat_payload
-from .sink import ReaderGone, silence
 
 REFRESH = 0.25
 """s between two looks at the screen; where output is no terminal, s between lines are `PLAIN`."""

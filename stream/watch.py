@@ -16,10 +16,10 @@ from rich.text import Text
 from .address import Address
 from .display import beat_line, printable
 from .errors import BrokerError
+from .jsonlines import silence
 from .link import Received, connect
 from .payload import to_json
 from .raw import readable
-from .sink import silence
 
 DEFAULT_TOPIC = "bp/estimates"
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ..devices import NS, Chunk, Device, Event, HostClock, NoticeCode, notice, shown_source
-from .calibration import Cuff
+from .calibration_types import Cuff
 from .engine import Engine
 from .estimate import Birth
 from .finish import Finisher

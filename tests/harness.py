@@ -18,7 +18,7 @@ from sensing import uncoded
 from innpar.devices import Device, HostClock
 from innpar.devices.pace import VirtualClock
 from innpar.models.predictor import Predictor
-from innpar.stream.calibration import Cuff
+from innpar.stream.calibration_types import Cuff
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Estimate, Item, Latency
 from innpar.stream.pipeline import run

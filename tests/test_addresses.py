@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 from radios import Serve
+from scaled import ScaledClock
 from sensing import Heard
 
-from innpar.devices.addresses import Addresses, write_whole
+from innpar.devices.addresses import Addresses
+from innpar.devices.atomic import write_whole
 from innpar.devices.polar import Polar
 from innpar.devices.virtual.bumble_radio import bumble
-from innpar.devices.virtual.feeding import VirtualMuse
-from innpar.devices.virtual.scaled import ScaledClock
+from innpar.devices.virtual.feeding_muse import VirtualMuse
 from innpar.devices.virtual.verity import VirtualPolar
-from innpar.stream.claim import state_folder
 from innpar.stream.config import load
 from innpar.stream.opening import open_devices
+from innpar.stream.state import state_folder
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")

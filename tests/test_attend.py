@@ -38,7 +38,7 @@ def test_for_whom() -> None:
 async def test_a_reading_from_the_air_calibrates_its_wearer_only() -> None:
     pytest.importorskip("bumble")
     from innpar.devices.virtual.bumble_radio import bumble
-    from innpar.devices.virtual.feeding import VirtualCuff
+    from innpar.devices.virtual.feeding_cuff import VirtualCuff
 
     clock, keep = SystemClock(), Keep()
     engine = Engine(shipped())

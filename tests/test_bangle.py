@@ -123,8 +123,9 @@ def test_the_script_is_within_what_the_watch_takes() -> None:
 
 async def test_over_the_air() -> None:
     pytest.importorskip("bumble")
+    from scaled import ScaledClock
+
     from innpar.devices.virtual.bumble_radio import bumble
-    from innpar.devices.virtual.scaled import ScaledClock
 
     clock = ScaledClock(10)
     uart = [Characteristic(WRITE, ("write",)), Characteristic(NOTIFY, ("notify",))]

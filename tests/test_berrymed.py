@@ -194,8 +194,9 @@ def test_decode() -> None:
 
 async def test_over_the_air_with_a_lost_link() -> None:
     pytest.importorskip("bumble")
+    from scaled import ScaledClock
+
     from innpar.devices.virtual.bumble_radio import bumble
-    from innpar.devices.virtual.scaled import ScaledClock
 
     clock = ScaledClock(10)
     clip = Simple("BerryMed", {SERVICE: [Characteristic(NOTIFY, ("notify",))]})

@@ -15,9 +15,8 @@ from innpar.stream.calibration import (
     STALE_LOG_AMPLITUDE,
     STALE_SECONDS,
     Calibration,
-    Guidance,
-    Reading,
 )
+from innpar.stream.calibration_types import Guidance, Reading
 
 HOP = 1024 * NS // 1000
 

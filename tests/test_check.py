@@ -15,7 +15,7 @@ from items import START, beat
 from innpar.devices import NS, Event
 from innpar.devices.pace import Pace
 from innpar.devices.simulated import Simulated
-from innpar.stream.calibration import Cuff
+from innpar.stream.calibration_types import Cuff
 from innpar.stream.check import Checker
 from innpar.stream.estimate import CalibrationStatus, Item
 from innpar.stream.payload import parcel

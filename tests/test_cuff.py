@@ -196,9 +196,10 @@ def test_by_name() -> None:
 
 async def test_over_the_air_it_comes_and_goes() -> None:
     pytest.importorskip("bumble")
+    from scaled import ScaledClock
+
     from innpar.devices.virtual.bumble_radio import bumble
-    from innpar.devices.virtual.feeding import VirtualCuff
-    from innpar.devices.virtual.scaled import ScaledClock
+    from innpar.devices.virtual.feeding_cuff import VirtualCuff
 
     clock = ScaledClock(20)
     cuff = VirtualCuff()

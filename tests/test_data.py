@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from innpar.models.data import DataError, check_splits, load, of_split, read_index, windows_of
-from innpar.models.reference import local_lag, plateaus, wave_pressures
+from innpar.models.reference import local_lag, plateaus
+from innpar.models.wave_pressures import wave_pressures
 from innpar.stream.dataset import GUARD, RATE, WINDOW, resample_uniform, split_windows
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from bleak.backends.scanner import BaseBleakScanner
 from radios import Serve
+from scaled import ScaledClock
 
 from innpar.devices.base import NotFound
 from innpar.devices.ble import Radio, Sighting, connect, find, taken
 from innpar.devices.polar import Polar
 from innpar.devices.virtual.bumble_radio import bumble
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.verity import VirtualPolar
 
 pytest.importorskip("bumble")

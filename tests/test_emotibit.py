@@ -14,6 +14,7 @@ import pytest
 from harness import need_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scaled import ScaledClock
 from sensing import Heard, listen, survives
 
 from innpar.devices.base import NS, BadPacket, Chunk, NotFound, Refused
@@ -28,7 +29,6 @@ from innpar.devices.registry import create
 from innpar.devices.virtual.emotibit import VirtualEmotiBit
 from innpar.devices.virtual.faults import Faults
 from innpar.devices.virtual.light import Ints
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import worn
 
 START = 1_790_000_000 * NS

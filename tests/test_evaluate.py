@@ -15,7 +15,8 @@ from innpar.models.data import DataError, of_split, read_index
 from innpar.models.predictor import SHIPPED
 from innpar.stream.cli import main
 from innpar.stream.dataset import RATE, recordings
-from innpar.stream.evaluate import evaluate, notes
+from innpar.stream.evaluate import evaluate
+from innpar.stream.evaluation_tables import notes
 from innpar.stream.judged import Judged, readings
 from innpar.stream.score import score
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scaled import ScaledClock
 from sensing import Heard
 
 from innpar.devices.base import NS, DeviceError, Refused
@@ -16,7 +17,6 @@ from innpar.devices.pmd import Kind
 from innpar.devices.pmd_control import INVALID_STATE, Op
 from innpar.devices.registry import create
 from innpar.devices.virtual.faults import KEYS, Faults, parse
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import Air, worn
 
 pytest.importorskip("bumble")

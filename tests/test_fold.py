@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import golden, golden_state, network, off, windows
 
-from innpar.models import folded_forward, from_published, joint
+from innpar.models import from_published
 from innpar.models.collapse import collapse
 from innpar.models.fold import fold
+from innpar.models.innpar import joint
 from innpar.models.script import scripted
-from innpar.models.through import Collapse
+from innpar.models.through import Collapse, folded_forward
 
 
 @pytest.mark.parametrize(("blocks", "context"), [(4, 0), (8, 0), (4, 20), (8, 5)])

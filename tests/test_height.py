@@ -14,7 +14,8 @@ from harness import Keep, estimates, shipped, stream_all
 from innpar.devices import NS, Chunk, Event
 from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.simulated import Simulated
-from innpar.stream.calibration import HYDROSTATIC, Cuff
+from innpar.stream.calibration import HYDROSTATIC
+from innpar.stream.calibration_types import Cuff
 from innpar.stream.config import load
 from innpar.stream.engine import Engine
 from innpar.stream.errors import ConfigError

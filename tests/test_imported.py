@@ -22,7 +22,7 @@ from innpar.models.export import export
 from innpar.models.manifest import Architecture, Manifest
 from innpar.models.predictor import Predictor
 from innpar.models.published import import_checkpoint
-from innpar.stream.calibration import Cuff
+from innpar.stream.calibration_types import Cuff
 from innpar.stream.cli import main
 from innpar.stream.estimate import Estimate, Item, Waveform
 from innpar.stream.evaluate import evaluate

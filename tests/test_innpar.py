@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import golden, golden_state, network, off, windows
 
-from innpar.models import InnPar, ModelError, from_published, gradient, joint
-from innpar.models.innpar import squeeze, unsqueeze
+from innpar.models import InnPar, ModelError, from_published
+from innpar.models.innpar import gradient, joint, squeeze, unsqueeze
 
 
 @torch.inference_mode()

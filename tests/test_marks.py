@@ -38,7 +38,7 @@ from innpar.devices.simulated import Simulated
 from innpar.models.calibrate import Affine, Calibration
 from innpar.models.context import FEATURES
 from innpar.stream.attend import heed
-from innpar.stream.calibration import Reading
+from innpar.stream.calibration_types import Reading
 from innpar.stream.cli import main
 from innpar.stream.command import (
     Calibrate,
@@ -49,7 +49,7 @@ from innpar.stream.command import (
     parse_command,
 )
 from innpar.stream.config import load
-from innpar.stream.deck import Deck, named, recordings
+from innpar.stream.deck import Deck
 from innpar.stream.engine import Engine
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.estimate import Item
@@ -58,6 +58,7 @@ from innpar.stream.orders import FULL, follow, mark, mark_all, put, start, stop
 from innpar.stream.payload import beat_payload
 from innpar.stream.pipeline import run
 from innpar.stream.recorder import Recorder
+from innpar.stream.recording import named, recordings
 from innpar.stream.remember import Kept
 from innpar.stream.sink import FanOut
 from innpar.stream.wearer import Wearer, enrol

@@ -20,8 +20,8 @@ from innpar.models import export as export_module
 from innpar.models.collapse import coupling_blocks
 from innpar.models.export import export, export_again
 from innpar.models.manifest import read_manifest
-from innpar.models.predictor import load_network
 from innpar.models.published import import_checkpoint
+from innpar.models.weights_file import load_network
 from innpar.stream.cli import main
 
 FIELDS = {"name": "test", "version": "1", "abp_offset": 90.0, "abp_scale": 25.0}

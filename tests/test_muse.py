@@ -191,8 +191,9 @@ class Headband(Simple):
 @pytest.mark.parametrize("preset", ["p50", "p60"])
 async def test_over_the_air_with_lost_notifications(preset: str) -> None:
     pytest.importorskip("bumble")
+    from scaled import ScaledClock
+
     from innpar.devices.virtual.bumble_radio import bumble
-    from innpar.devices.virtual.scaled import ScaledClock
 
     clock = ScaledClock(5)
     headband = Headband(preset)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from radios import Serve
+from scaled import ScaledClock
 from sensing import Heard, listen, survives
 
 from innpar.devices.base import NS, BadPacket
@@ -34,9 +35,8 @@ from innpar.devices.o2ring import (
 from innpar.devices.registry import create
 from innpar.devices.virtual.bumble_radio import bumble
 from innpar.devices.virtual.faults import Faults
-from innpar.devices.virtual.feeding import VirtualO2Ring
+from innpar.devices.virtual.feeding_o2ring import VirtualO2Ring
 from innpar.devices.virtual.light import Ints
-from innpar.devices.virtual.scaled import ScaledClock
 
 START = 1_790_000_000 * NS
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.stream.outbox import Outbox, Pending
-from innpar.stream.payload import Parcel
+from innpar.stream.parcel import Parcel
 from innpar.stream.spool import Spool
 
 

@@ -19,7 +19,8 @@ from paho.mqtt.properties import Properties
 from innpar.devices import NS, Event
 from innpar.stream.bridge import Bridge
 from innpar.stream.estimate import CalibrationState, Estimate, Reason, Reference, State
-from innpar.stream.payload import Parcel, beat_payload, iso, parcel, reply_parcel, seconds
+from innpar.stream.parcel import Parcel
+from innpar.stream.payload import beat_payload, iso, parcel, reply_parcel, seconds
 from innpar.stream.properties import packed
 from innpar.stream.summary import Summaries
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness import Keep, estimates, need_dbus, same, shipped, stream_all
+from scaled import ScaledClock
 
 from innpar.devices import (
     NS,
@@ -29,9 +30,8 @@ from innpar.devices import (
 from innpar.devices.pace import Pace, SystemClock, VirtualClock
 from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import Air, worn
-from innpar.stream.calibration import Cuff
+from innpar.stream.calibration_types import Cuff
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Birth, Estimate, Item, State, Summary, Waveform
 from innpar.stream.pipeline import run, watch_silence

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from radios import Serve
+from scaled import ScaledClock
 from sensing import uncoded
 
 from innpar.devices import pmd
@@ -25,7 +26,6 @@ from innpar.devices.virtual.bluez import FakeBluez, bluez
 from innpar.devices.virtual.bumble_radio import bumble
 from innpar.devices.virtual.faults import Faults
 from innpar.devices.virtual.light import Ints, pulse
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.verity import OH1, VERITY_OLD, VirtualPolar
 
 pytest.importorskip("bumble")

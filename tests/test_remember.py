@@ -20,7 +20,7 @@ from innpar.devices.registry import create
 from innpar.devices.simulated import Simulated
 from innpar.models.calibrate import Affine, Calibration
 from innpar.models.context import FEATURES
-from innpar.stream.calibration import Cuff, Reading
+from innpar.stream.calibration_types import Cuff, Reading
 from innpar.stream.engine import Engine
 from innpar.stream.estimate import Estimate, Item
 from innpar.stream.payload import parcel

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from mcap.reader import make_reader
+from scaled import ScaledClock
 from sessions import MAX, demo, keys, played, record, samples, uncoded, without_codes
 
 from innpar.devices import NS, Chunk, Event, NotFound, NoticeCode, Refused, code_of
@@ -23,13 +24,12 @@ from innpar.devices.registry import create
 from innpar.devices.session import Session, open_session
 from innpar.devices.session_items import pack_chunk, pack_event, unpack_chunk, unpack_event
 from innpar.devices.session_read import SessionFile
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import worn
 from innpar.stream.cli import main
 from innpar.stream.config import load
 from innpar.stream.estimate import Item
-from innpar.stream.live import as_recorded, other_model, required
 from innpar.stream.recorder import Recorder
+from innpar.stream.replayed import as_recorded, other_model, required
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,8 @@ from innpar.stream.arguments import FORMATS
 from innpar.stream.cli import main
 from innpar.stream.config import load
 from innpar.stream.errors import SessionError
-from innpar.stream.recorder import Recorder, describe, place
+from innpar.stream.recorder import Recorder, place
+from innpar.stream.recording import describe
 from innpar.stream.stretch import stretch
 
 START = 1_700_000_000 * NS

@@ -7,10 +7,12 @@ import pytest
 import torch
 from networks import off, windows
 
-from innpar.models import InnPar, Predictor, joint
+from innpar.models import InnPar, Predictor
 from innpar.models.fold import fold
-from innpar.models.predictor import SHIPPED, load_network
+from innpar.models.innpar import joint
+from innpar.models.predictor import SHIPPED
 from innpar.models.script import from_bytes
+from innpar.models.weights_file import load_network
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scaled import ScaledClock
 
 from innpar.devices.base import NS, Chunk, Event, Refused
 from innpar.devices.registry import create
 from innpar.devices.virtual.light import FromChunks
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import Air, worn
 
 SOAK = Path(__file__).resolve().parents[1] / "scripts/soak_polars.py"

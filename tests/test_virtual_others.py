@@ -6,11 +6,11 @@ import asyncio
 
 import numpy as np
 import pytest
+from scaled import ScaledClock
 
 from innpar.devices.base import NS, Chunk, Event, Refused
 from innpar.devices.conformance import faults
 from innpar.devices.registry import create
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.worn import Air, worn
 
 pytest.importorskip("bumble")

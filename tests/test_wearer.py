@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scaled import ScaledClock
 
 from innpar.devices.base import NS, Chunk, Event
 from innpar.devices.cuff import Cuff
 from innpar.devices.registry import create
 from innpar.devices.virtual.light import FromChunks
-from innpar.devices.virtual.scaled import ScaledClock
 from innpar.devices.virtual.wearer import BASE, SWING, Wearer, recorded, simulated
 from innpar.devices.virtual.worn import worn
 from innpar.devices.virtual.worn_cuff import WornCuff

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from ..ble import sig
 from .peripheral import Air, Characteristic, Peripheral
-
-if TYPE_CHECKING:
-    from .bluez import FakeBluez
 
 ADAPTER = "/org/bluez/hci0"
 DEVICE1, SERVICE1 = "org.bluez.Device1", "org.bluez.GattService1"
@@ -17,6 +15,32 @@ MOST_MTU = 517
 
 Props = dict[str, tuple[str, Any]]
 """Property → its D-Bus signature and value."""
+
+
+class Objects(Protocol):
+    """The objects of a bus, and the tasks that run beside it.
+
+    Attributes:
+        objects: Object path → interface → its properties.
+    """
+
+    objects: dict[str, dict[str, Props]]
+
+    def add(self, path: str, interface: str, props: Props) -> None:
+        """Add an object and tell."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove an object and tell."""
+        ...
+
+    def change(self, path: str, interface: str, **values: Any) -> None:
+        """Change properties and tell."""
+        ...
+
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
+        """Run `work`; it ends with the bus at the latest."""
+        ...
 
 
 class BluezError(Exception):
@@ -35,7 +59,7 @@ def path_of(peripheral: Peripheral) -> str:
 class Remote:
     """One peripheral as BlueZ sees it."""
 
-    def __init__(self, bluez: FakeBluez, peripheral: Peripheral) -> None:
+    def __init__(self, bluez: Objects, peripheral: Peripheral) -> None:
         self._bluez = bluez
         self.peripheral = peripheral
         self._path = path_of(peripheral)
@@ -53,7 +77,7 @@ class Remote:
             self._bluez.change(self._path, DEVICE1, RSSI=-50)
             return
         peripheral = self.peripheral
-        uuids = [f"0000{uuid}-0000-1000-8000-00805f9b34fb" for uuid in peripheral.advertised]
+        uuids = [sig(uuid) for uuid in peripheral.advertised]
         self._bluez.add(
             self._path,
             DEVICE1,

@@ -18,6 +18,8 @@ from bleak.exc import BleakDeviceNotFoundError, BleakError
 from bumble.core import AdvertisingData, InvalidStateError, ProtocolError
 from bumble.device import Advertisement, Connection, Device, Peer
 
+from ..ble import sig
+
 ATT_MTU = 517
 """What BlueZ asks for."""
 
@@ -75,7 +77,7 @@ class _Scanner(BaseBleakScanner):
         name = raw.get(kinds.COMPLETE_LOCAL_NAME)
         listed = raw.get(kinds.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS) or []
         services = [uuid.to_hex_str("-").lower() for uuid in listed]
-        services = [f"0000{u}-0000-1000-8000-00805f9b34fb" if len(u) == 4 else u for u in services]
+        services = [sig(u) if len(u) == 4 else u for u in services]
         if not self.is_allowed_uuid(services):
             return
         address = advertisement.address.to_string(False)
@@ -242,4 +244,4 @@ class _Client(BaseBleakClient):
 
 def _full(uuid: Any) -> str:
     text = uuid.to_hex_str("-").lower()
-    return f"0000{text}-0000-1000-8000-00805f9b34fb" if len(text) == 4 else str(text)
+    return sig(text) if len(text) == 4 else str(text)

@@ -9,9 +9,6 @@ from typing import Protocol
 Send = Callable[[str, bytes], Awaitable[None]]
 """Notify or indicate (characteristic UUID, value); nothing happens where nobody subscribed."""
 
-SIG = "0000{}-0000-1000-8000-00805f9b34fb".format
-"""The full form of a 16-bit UUID written in hex."""
-
 
 @dataclass(frozen=True, slots=True)
 class Characteristic:

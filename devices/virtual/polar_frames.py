@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from ..base import NS
 from ..pmd import Kind, Pulse
-from .faults import Mishaps, cut
+from .faults import Faults, Mishaps, cut
 from .frames import encode, encode_pulses
-
-if TYPE_CHECKING:
-    from .light import Ints
-    from .verity import VirtualPolar
+from .light import Ints
 
 AHEAD = 160
 """Samples looked at to fill one frame; more than ever fit."""
 
 PULSES_EVERY = 5 * NS
 FRAME_TYPES = {Kind.ACC: 0x81}
+
+
+class Sensor(Protocol):
+    """The sensor as its streams see it.
+
+    Attributes:
+        faults: What goes wrong.
+        rng: Its randomness.
+        hr: Beats a minute that it reports.
+        worn: Whether it feels skin.
+        sent: PPG samples in frames that were sent or lost on purpose.
+    """
+
+    faults: Faults
+    rng: np.random.Generator
+    hr: int
+    worn: bool
+    sent: int
+
+    @property
+    def frame_type(self) -> int:
+        """Of its PPG."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """Bytes of a notification."""
+        ...
+
+    @property
+    def on_at(self) -> int:
+        """When it was switched on, ns since the Unix epoch."""
+        ...
+
+    def sense(self, kind: Kind, host: Ints) -> Ints:
+        """Return (samples, channels) counts at these instants."""
+        ...
+
+    def stamp(self, host: Ints) -> Ints:
+        """Return its clock at these instants of the host's, ns since 2000."""
+        ...
 
 
 class Stream:
@@ -35,7 +73,7 @@ class Stream:
         due: When the next frame is full, ns on the host's clock.
     """
 
-    def __init__(self, sensor: VirtualPolar, kind: Kind, rate: float, now: int) -> None:
+    def __init__(self, sensor: Sensor, kind: Kind, rate: float, now: int) -> None:
         self._sensor = sensor
         self._kind = kind
         self._rate = rate
@@ -55,7 +93,7 @@ class Stream:
         sensor = self._sensor
         host = self._instants(self._next)
         kind = self._kind
-        frame_type = FRAME_TYPES.get(kind, sensor.model.frame_type)
+        frame_type = FRAME_TYPES.get(kind, sensor.frame_type)
         samples = sensor.sense(kind, host)
         self._frame, self._count = encode(
             kind, frame_type, sensor.stamp(host), samples, sensor.room

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..base import NS, HostClock
+from ..ble import sig
 from ..inbox import wait
 from ..pmd import Kind
 from ..pmd_control import (
@@ -30,7 +31,7 @@ from ..polar_control import POINT
 from ..polar_session import BATTERY_UUID, DATA_UUID, HEART_RATE_UUID, SERVICE
 from .faults import Faults
 from .light import Ints, Light, pulse
-from .peripheral import SIG, Air, Characteristic, Send
+from .peripheral import Air, Characteristic, Send
 from .polar_frames import Stream
 
 MTU_NEEDED = 232
@@ -114,15 +115,15 @@ class VirtualPolar:
         self._sdk = False
         self._mtu: Callable[[], int] = lambda: 23
         self._boot()
-        about = [SIG(n) for n in ("2a24", "2a25", "2a28")]
+        about = [sig(n) for n in ("2a24", "2a25", "2a28")]
         self.services: Mapping[str, tuple[Characteristic, ...]] = {
             SERVICE: (
                 Characteristic(POINT, ("read", "write", "indicate")),
                 Characteristic(DATA_UUID, ("notify",)),
             ),
-            SIG("180d"): (Characteristic(HEART_RATE_UUID, ("notify",)),),
-            SIG("180f"): (Characteristic(BATTERY_UUID, ("read", "notify")),),
-            SIG("180a"): tuple(Characteristic(uuid, ("read",)) for uuid in about),
+            sig("180d"): (Characteristic(HEART_RATE_UUID, ("notify",)),),
+            sig("180f"): (Characteristic(BATTERY_UUID, ("read", "notify")),),
+            sig("180a"): tuple(Characteristic(uuid, ("read",)) for uuid in about),
         }
         self._values = {
             about[0]: model.name.encode(),
@@ -301,6 +302,11 @@ class VirtualPolar:
         return true * self.faults.off_rate
 
     # What its streams ask
+
+    @property
+    def frame_type(self) -> int:
+        """Of its PPG."""
+        return self.model.frame_type
 
     @property
     def room(self) -> int:

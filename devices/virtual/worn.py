@@ -19,7 +19,9 @@ from .bumble_radio import bumble
 from .emotibit import VirtualEmotiBit
 from .fate import fated
 from .faults import Faults
-from .feeding import VirtualBerryMed, VirtualMuse, VirtualO2Ring
+from .feeding_berrymed import VirtualBerryMed
+from .feeding_muse import VirtualMuse
+from .feeding_o2ring import VirtualO2Ring
 from .light import FromChunks, Light
 from .peripheral import Peripheral
 from .simple import Simple

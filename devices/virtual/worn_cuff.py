@@ -15,7 +15,7 @@ import numpy as np
 from ..base import NS, Chunk, Event, HostClock, Source, Tap
 from ..cuff import Cuff, Measurement
 from ..simulated import CUFF_SPAN, read_cuff
-from .feeding import VirtualCuff
+from .feeding_cuff import VirtualCuff
 from .worn import Air, Worn, called, on_air
 
 FIRST = 20.0

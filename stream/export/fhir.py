@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -18,28 +18,14 @@ from typing import Any
 from ...devices import NS, Event
 from ...devices.session_look import source_of
 from ...devices.session_read import SessionFile
+from ..fhir import NOTE, PRESSURES, VITAL, Resource, heart_rate, panel, quantity
 from ..payload import PRESSURE_UNIT, iso
 from .content import Beat, Segment, Segments, contents, estimate, known_of, plain
 
 EVERY = 60
 """Seconds that one observation sums up, by the clock."""
 
-LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
-CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
-PRESSURES = {
-    "sbp": ("8480-6", "Systolic blood pressure"),
-    "dbp": ("8462-4", "Diastolic blood pressure"),
-    "map": ("8478-0", "Mean blood pressure"),
-}
-CONTINUOUS = {
-    "sbp": ("75997-7", "Systolic blood pressure by Continuous non-invasive monitoring"),
-    "dbp": ("75995-1", "Diastolic blood pressure by Continuous non-invasive monitoring"),
-}
-"""Said beside those of what was estimated, not of a cuff's readings."""
-NOTE = "Research software: not a medical device, not for diagnosis or treatment."
 _NAMES = uuid.UUID("6f1c3b0e-3a52-4c8e-9d53-8f3a6d0f7a11")
-
-Resource = dict[str, Any]
 
 
 def to_fhir(file: SessionFile, folder: Path) -> int:
@@ -142,40 +128,6 @@ class _Bundle:
         self._out.close()
 
 
-VITAL = {"coding": [{"system": CATEGORY, "code": "vital-signs", "display": "Vital Signs"}]}
-
-
-def _code(*codes: tuple[str, str]) -> Resource:
-    coded = [{"system": LOINC, "code": code, "display": display} for code, display in codes]
-    return {"coding": coded}
-
-
-def _quantity(value: float, unit: str) -> Resource:
-    return {"value": round(float(value), 1), "unit": unit, "system": UCUM, "code": unit}
-
-
-def panel(pressures: Mapping[str, float | None], *, continuous: bool) -> Resource:
-    """Return a blood pressure panel, mmHg, without when and whose.
-
-    Args:
-        pressures: By name.
-        continuous: Whether they were followed beat by beat, not measured once.
-    """
-    components = []
-    for name, own in PRESSURES.items():
-        if (value := pressures.get(name)) is not None:
-            more = [CONTINUOUS[name]] if continuous and name in CONTINUOUS else []
-            quantity = _quantity(value, PRESSURE_UNIT)
-            components.append({"code": _code(own, *more), "valueQuantity": quantity})
-    code = _code(("85354-9", "Blood pressure panel with all children optional"))
-    return {"code": code, "component": components}
-
-
-def heart_rate(value: float) -> Resource:
-    """Return a heart rate, beats a minute, without when and whose."""
-    return {"code": _code(("8867-4", "Heart rate")), "valueQuantity": _quantity(value, "/min")}
-
-
 def _note(good: Sequence[dict[str, Any]], beats: Sequence[Beat]) -> str:
     text = f"medians of {len(good)} usable beats of {len(beats)}"
     intervals = [beat["interval"] for beat in good if beat.get("interval")]
@@ -217,7 +169,7 @@ def _waves(beats: Sequence[Beat]) -> Iterator[Resource]:
             "code": {"text": "Reconstructed arterial pressure waveform"},
             "effectivePeriod": {"start": first, "end": last},
             "valueSampledData": {
-                "origin": _quantity(0, PRESSURE_UNIT),
+                "origin": quantity(0, PRESSURE_UNIT),
                 "period": 1000 / stretch.rate,
                 "dimensions": 1,
                 "data": data,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time as _time
 
-from ..base import NS
+from innpar.devices.base import NS
 
 LONGEST = NS // 50
 """Most of the computer's time that passes between two looks; what is more was a pause."""
