@@ -8,4 +8,7 @@ FOLDERS = ("configs", "devices", "models", "stream")
 
 found = find_packages(include=[*FOLDERS, *(f"{folder}.*" for folder in FOLDERS)])
 root = ["innpar"] if Path("__init__.py").is_file() else []
-setup(packages=[*root, *(f"innpar.{name}" for name in found)])
+setup(
+    script_name=Path(__file__).name,  # so that it is not taken for a module of `innpar`
+    packages=[*root, *(f"innpar.{name}" for name in found)],
+)
