@@ -1,4 +1,4 @@
-"""Print where `innpar` is installed and what `innpar.reconstruct` makes of a minute of synthetic PPG."""
+"""Reconstruct a minute of synthetic PPG with the installed library; print beats and pressures."""
 
 from pathlib import Path
 
@@ -17,7 +17,5 @@ pressure = np.asarray(result.abp)
 pressure = pressure[np.isfinite(pressure)]
 assert len(result.beats) > 40, f"{len(result.beats)} beats in 60 s at {60 * PULSE:.0f} a minute"
 assert 40 < pressure.min() < pressure.max() < 220, f"{pressure.min()} to {pressure.max()} mmHg"
-print(
-    f"innpar.reconstruct: {len(result.beats)} beats, {pressure.min():.0f} to {pressure.max():.0f} mmHg"
-    f" ({Path(innpar.__path__[0])})"
-)
+span = f"{pressure.min():.0f} to {pressure.max():.0f} mmHg"
+print(f"innpar.reconstruct: {len(result.beats)} beats, {span} ({Path(innpar.__path__[0])})")
