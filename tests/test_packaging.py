@@ -20,6 +20,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 PACKAGES = ("configs", "devices", "models", "stream")
 WITH_THE_SOURCE = ("docs", "examples", "scripts", "tests", *PACKAGES)
 BUILD = "import sys; from setuptools import build_meta as b; print(b.build_{}(sys.argv[1]))"
+AT_THE_ROOT = {".cff", ".in", ".md", ".py", ".toml", ".yml", "LICENSE", "py.typed"}
+"""Suffixes and names of the files beside the folders."""
 NOT_IN_THE_WHEEL = {"models/weights/training.csv", "models/weights/training.png"}
 """The training log, which nothing reads at run time."""
 LIMIT = 4_000_000
@@ -59,7 +61,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path
             ignored = shutil.ignore_patterns("__pycache__", ".*")
             shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
     for path in ROOT.iterdir():
-        if path.is_file() and not path.name.startswith("."):
+        if path.suffix in AT_THE_ROOT or path.name in AT_THE_ROOT:
             shutil.copy2(path, source)
     sdist, wheel = (build(kind, source, out) for kind in ("sdist", "wheel"))
     return source, sdist, wheel
@@ -94,8 +96,8 @@ def test_the_source_archive_holds_tests_scripts_and_docs(
     wanted = files_below(archives[0], WITH_THE_SOURCE)
     wanted |= {p.name for p in archives[0].iterdir() if p.is_file()}
     assert wanted <= inside
-    generated = {"PKG-INFO", "setup.cfg"}
-    assert {n for n in inside - wanted if not n.startswith("innpar_stream.egg-info/")} == generated
+    generated = {n for n in inside - wanted if not n.startswith("innpar_stream.egg-info/")}
+    assert generated == {"PKG-INFO", "setup.cfg"}
 
 
 def test_the_wheel_is_small(archives: tuple[Path, Path, Path]) -> None:
