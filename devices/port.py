@@ -192,7 +192,7 @@ def open_port(path: str, baud: int) -> Serial:
     try:
         import serial  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
-        raise Refused("serial ports need pyserial: pip install 'innpar-stream[serial]'") from None
+        raise Refused("serial ports need pyserial: scripts/setup serial") from None
     try:
         port = serial.Serial(path, baud, timeout=READ, write_timeout=1)
         port.reset_input_buffer()

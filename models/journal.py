@@ -90,7 +90,7 @@ class Journal:
         try:
             from matplotlib.figure import Figure
         except ImportError:
-            log.warning("no curves drawn: pip install 'innpar-stream[train]'")
+            log.warning("no curves drawn: scripts/setup train")
             return
         steps = [row["step"] for row in self.rows]
         figure = Figure(figsize=(11, 3.2), layout="constrained")

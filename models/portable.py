@@ -74,4 +74,4 @@ def load_onnx(content: bytes) -> Network:
 
 
 def _missing(error: ImportError) -> ModelError:
-    return ModelError(f"{error.name} is not installed: pip install 'innpar-stream[onnx]'")
+    return ModelError(f"{error.name} is not installed: scripts/setup onnx")

@@ -85,7 +85,7 @@ def _figure() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ModelError("a report needs matplotlib: pip install 'innpar-stream[train]'") from None
+        raise ModelError("a report needs matplotlib: scripts/setup report") from None
     return Figure(figsize=(12, 3.8), layout="constrained")
 
 

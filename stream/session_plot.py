@@ -51,7 +51,7 @@ def plot(path: Path, out: Path | None, at: str | None = None, seconds: float = 1
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SessionError("a plot needs matplotlib: pip install 'innpar-stream[report]'") from None
+        raise SessionError("a plot needs matplotlib: scripts/setup report") from None
     out = out or path.with_suffix(".png")
     if out.suffix.lower() not in KINDS:
         raise ConfigError(f"{out}: a picture's name ends with {', '.join(KINDS)}")

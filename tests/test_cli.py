@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -62,14 +61,6 @@ def test_whatever_can_be_set_has_a_flag_and_is_in_the_commented_configuration() 
     assert set(FLAGS) == set(KEYS)
     text = files("innpar.configs").joinpath("default.toml").read_text(encoding="utf-8")
     assert set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE)) == set(KEYS)
-
-
-def test_every_package_says_that_it_is_typed() -> None:
-    root = Path(__file__).parents[1]
-    with (root / "pyproject.toml").open("rb") as file:
-        packages = tomllib.load(file)["tool"]["setuptools"]["packages"]
-    folders = [root.joinpath(*name.split(".")[1:]) for name in packages]
-    assert [folder for folder in folders if not (folder / "py.typed").is_file()] == []
 
 
 def test_where_the_network_runs(capfd: pytest.CaptureFixture[str]) -> None:

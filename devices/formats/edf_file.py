@@ -30,7 +30,7 @@ def open_edf(path: Path, options: dict[str, str], *, wide: bool) -> Recording:
     try:
         import edfio
     except ImportError:
-        raise Refused(f"{path}: EDF needs edfio: pip install 'innpar-stream[import]'") from None
+        raise Refused(f"{path}: EDF needs edfio: scripts/setup import") from None
     with unpacked(path) as plain:
         try:
             with warnings.catch_warnings():

@@ -40,7 +40,7 @@ def open_wfdb(path: Path, options: dict[str, str]) -> Recording:
     try:
         import wfdb  # type: ignore[import-untyped]  # it ships none
     except ImportError:
-        raise Refused(f"{path}: WFDB needs wfdb: pip install 'innpar-stream[import]'") from None
+        raise Refused(f"{path}: WFDB needs wfdb: scripts/setup import") from None
     if is_packed(path):
         raise unpack_first(path)
     text = path.read_bytes()

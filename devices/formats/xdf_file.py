@@ -36,7 +36,7 @@ def open_xdf(path: Path, options: dict[str, str]) -> Recording:
     try:
         import pyxdf  # type: ignore[import-untyped]  # it ships none
     except ImportError:
-        raise Refused(f"{path}: XDF needs pyxdf: pip install 'innpar-stream[import]'") from None
+        raise Refused(f"{path}: XDF needs pyxdf: scripts/setup import") from None
     with unpacked(path) as plain, _heard() as errors:
         try:
             streams, header = pyxdf.load_xdf(str(plain), verbose=False)

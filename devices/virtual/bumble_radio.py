@@ -33,10 +33,7 @@ async def bumble(peripherals: Sequence[Peripheral]) -> AsyncIterator[Radio]:
     try:
         from bumble.link import LocalLink
     except ImportError:
-        raise Refused(
-            "a virtual radio needs bumble: scripts/setup virtual, or pip install "
-            "'innpar-stream[virtual]'"
-        ) from None
+        raise Refused("a virtual radio needs bumble: scripts/setup virtual") from None
 
     from .bumble_backend import backend
 

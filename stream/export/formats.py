@@ -43,4 +43,4 @@ def export(path: Path, out: Path | None, format_: str) -> int:
 
 def missing(what: str, package: str) -> SessionError:
     """Return the error of a format whose package is not installed."""
-    return SessionError(f"{what} needs {package}: pip install 'innpar-stream[export]'")
+    return SessionError(f"{what} needs {package}: scripts/setup export")

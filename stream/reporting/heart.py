@@ -50,7 +50,7 @@ def variability(beats: BeatTable) -> Variability:
     try:
         import neurokit2 as nk  # type: ignore[import-untyped]  # it ships none
     except ImportError:
-        return Variability(0, [], "needs NeuroKit2: pip install 'innpar-stream[physiology]'")
+        return Variability(0, [], "needs NeuroKit2: scripts/setup physiology")
     peaks = beats.column("peak")
     good = beats.usable
     follows = good[1:] & good[:-1]

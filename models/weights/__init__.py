@@ -1,0 +1,1 @@
+"""The trained model: manifest, weights, TorchScript, licence."""
