@@ -1,6 +1,6 @@
 """Where samples come from."""
 
-from .base import (
+from innpar.devices.base import (
     NS,
     BadPacket,
     Chunk,
@@ -15,7 +15,7 @@ from .base import (
     by_clock,
     shown_source,
 )
-from .notices import NoticeCode, code_of, notice
+from innpar.devices.notices import NoticeCode, code_of, notice
 
 __all__ = [
     "NS",

@@ -13,12 +13,19 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from . import life, pmd
-from .base import NS, BadPacket, Chunk, Event, NotFound
-from .options import Options, closest
-from .pmd import Metadata, Pulses
-from .pmd_control import FEATURES, RESPONSE, parse_answer, parse_features, parse_settings
-from .polar_stream import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
+from innpar.devices.base import NS, BadPacket, Chunk, Event, NotFound
+from innpar.devices.link import reconnect as life
+from innpar.devices.options import Options, closest
+from innpar.devices.sensors.polar import frames as pmd
+from innpar.devices.sensors.polar.control_frames import (
+    FEATURES,
+    RESPONSE,
+    parse_answer,
+    parse_features,
+    parse_settings,
+)
+from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
+from innpar.devices.sensors.polar.frames import Metadata, Pulses
 
 Record = dict[str, Any]
 """What becomes one line of JSON."""
@@ -189,65 +196,65 @@ class _Plain:
 
 
 def _cuff(name: str, options: dict[str, str]) -> Decoder:
-    from .cuff import CHANNEL, CuffStream
+    from innpar.devices.sensors.cuff import CHANNEL, CuffStream
 
     Options(f"decode {name}", options, {})
     return _Plain(CuffStream(name), (CHANNEL,))
 
 
 def _muse(name: str, options: dict[str, str]) -> Decoder:
-    from .muse import CHANNELS, TELEMETRY, MuseStream
+    from innpar.devices.sensors.muse import CHANNELS, TELEMETRY, MuseStream
 
     Options(f"decode {name}", options, {})
     return _Plain(MuseStream(name), (*CHANNELS, *TELEMETRY.values()))
 
 
 def _contec(name: str, options: dict[str, str]) -> Decoder:
-    from .contec import ContecStream
-    from .port import CHANNEL
+    from innpar.devices.link.serial_port import CHANNEL
+    from innpar.devices.sensors.oximeters.contec import ContecStream
 
     Options(f"decode {name}", options, {})
     return _Plain(ContecStream(name), (CHANNEL,))
 
 
 def _serial(name: str, options: dict[str, str]) -> Decoder:
-    from .lines import LineStream
-    from .port import CHANNEL
+    from innpar.devices.link.serial_port import CHANNEL
+    from innpar.devices.sensors.boards.serial_lines import LineStream
 
     given = Options(f"decode {name}", options, {"rate": "Hz, where it is known"})
     return _Plain(LineStream(name, given.number("rate", 5, 2000), joined=False), (CHANNEL,))
 
 
 def _bangle(name: str, options: dict[str, str]) -> Decoder:
-    from .bangle import CHANNEL, BangleStream
+    from innpar.devices.sensors.bangle import CHANNEL, BangleStream
 
     Options(f"decode {name}", options, {})
     return _Plain(BangleStream(name), (CHANNEL,))
 
 
 def _nonin(name: str, options: dict[str, str]) -> Decoder:
-    from .nonin import CHANNEL, OXIMETRY, NoninStream
+    from innpar.devices.sensors.oximeters.nonin import CHANNEL, OXIMETRY, NoninStream
 
     Options(f"decode {name}", options, {})
     return _Plain(NoninStream(name), (CHANNEL, *OXIMETRY.values()))
 
 
 def _berrymed(name: str, options: dict[str, str]) -> Decoder:
-    from .berrymed import CHANNEL, BerryMedStream
+    from innpar.devices.sensors.oximeters.berrymed import CHANNEL, BerryMedStream
 
     Options(f"decode {name}", options, {})
     return _Plain(BerryMedStream(name), (CHANNEL,))
 
 
 def _o2ring(name: str, options: dict[str, str]) -> Decoder:
-    from .o2ring import CHANNEL, O2RingStream
+    from innpar.devices.sensors.oximeters.o2ring import CHANNEL, O2RingStream
 
     Options(f"decode {name}", options, {})
     return _Plain(O2RingStream(name), (CHANNEL,))
 
 
 def _emotibit(name: str, options: dict[str, str]) -> Decoder:
-    from .emotibit import CHANNEL, EmotiBitStream
+    from innpar.devices.sensors.emotibit.driver import CHANNEL, EmotiBitStream
 
     Options(f"decode {name}", options, {})
     return _Plain(EmotiBitStream(name), (CHANNEL,))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from .base import Event
+from innpar.devices.base import Event
 
 
 class NoticeCode(StrEnum):

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from .base import Refused
+from innpar.devices.base import Refused
 
 
 class UnknownOption(Refused):

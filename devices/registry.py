@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .base import Device, NotFound, Refused
-from .options import closest
-from .pace import REAL_TIME, Pace
+from innpar.devices.base import Device, NotFound, Refused
+from innpar.devices.options import closest
+from innpar.devices.timing.pace import REAL_TIME, Pace
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -35,37 +35,37 @@ class Entry:
 
 
 def _demo(argument: str, options: dict[str, str], pace: Pace) -> Device:
-    from .simulated import create_simulated
+    from innpar.devices.simulated.device import create_simulated
 
     return create_simulated(argument, options, pace)
 
 
 def _replay(argument: str, options: dict[str, str], pace: Pace) -> Device:
-    from .files import create_replay
+    from innpar.devices.replay import create_replay
 
     return create_replay(argument, options, pace)
 
 
 def _lsl(argument: str, options: dict[str, str], pace: Pace) -> Device:
-    from .lsl import create_lsl
+    from innpar.devices.lsl.device import create_lsl
 
     return create_lsl(argument, options, pace)
 
 
 def _polar(model: str) -> Factory:
     def make(argument: str, options: dict[str, str], pace: Pace) -> Device:
-        from .polar import create_polar
+        from innpar.devices.sensors.polar.driver import create_polar
 
         return create_polar(model, argument, options, pace)
 
     return make
 
 
-def _late(module: str) -> Factory:
+def _late(module: str, name: str) -> Factory:
     """Return the ``create_…`` of a device's file, imported when it is called."""
 
     def make(argument: str, options: dict[str, str], pace: Pace) -> Device:
-        factory: Factory = getattr(import_module(f".{module}", __package__), f"create_{module}")
+        factory: Factory = getattr(import_module(f".{module}", __package__), f"create_{name}")
         return factory(argument, options, pace)
 
     return make
@@ -86,22 +86,38 @@ DEVICES: dict[str, Entry] = {
     ),
     "cuff": Entry(
         "a Bluetooth blood-pressure cuff, to calibrate with: cuff[:NAME or ADDRESS][?for=DEVICE]",
-        _late("cuff"),
+        _late("sensors.cuff", "cuff"),
     ),
-    "muse": Entry("Muse 2 or Muse S headband: muse[:NAME or ADDRESS][?preset=p50]", _late("muse")),
-    "bangle": Entry("Bangle.js 2 watch: bangle[:NAME or ADDRESS][?rate=25]", _late("bangle")),
-    "nonin": Entry("Nonin 3150 oximeter, paired beforehand: nonin[:ADDRESS]", _late("nonin")),
+    "muse": Entry(
+        "Muse 2 or Muse S headband: muse[:NAME or ADDRESS][?preset=p50]",
+        _late("sensors.muse", "muse"),
+    ),
+    "bangle": Entry(
+        "Bangle.js 2 watch: bangle[:NAME or ADDRESS][?rate=25]", _late("sensors.bangle", "bangle")
+    ),
+    "nonin": Entry(
+        "Nonin 3150 oximeter, paired beforehand: nonin[:ADDRESS]",
+        _late("sensors.oximeters.nonin", "nonin"),
+    ),
     "serial": Entry(
         "a sensor that prints lines of numbers (MAX3010x, ESP32, Arduino): serial:PORT[?rate=100]",
-        _late("lines"),
+        _late("sensors.boards.serial_lines", "lines"),
     ),
-    "contec": Entry("Contec CMS50D+ finger clip on USB: contec:PORT", _late("contec")),
-    "berrymed": Entry("BerryMed finger clip (BM1000): berrymed[:ADDRESS]", _late("berrymed")),
+    "contec": Entry(
+        "Contec CMS50D+ finger clip on USB: contec:PORT",
+        _late("sensors.oximeters.contec", "contec"),
+    ),
+    "berrymed": Entry(
+        "BerryMed finger clip (BM1000): berrymed[:ADDRESS]",
+        _late("sensors.oximeters.berrymed", "berrymed"),
+    ),
     "o2ring": Entry(
-        "Wellue O2Ring or Checkme O2, not the O2Ring-S: o2ring[:ADDRESS]", _late("o2ring")
+        "Wellue O2Ring or Checkme O2, not the O2Ring-S: o2ring[:ADDRESS]",
+        _late("sensors.oximeters.o2ring", "o2ring"),
     ),
     "emotibit": Entry(
-        "EmotiBit in the same network: emotibit[:ADDRESS][?serial=…]", _late("emotibit")
+        "EmotiBit in the same network: emotibit[:ADDRESS][?serial=…]",
+        _late("sensors.emotibit.driver", "emotibit"),
     ),
     "replay": Entry("a recording, whatever its format: replay:FILE[?rate=100&channel=…]", _replay),
 }

@@ -1,167 +1,134 @@
-"""A recording as a device: it plays itself, cut and paced like a sensor."""
+"""Recordings by file: whatever its name, the content says what it is."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from contextlib import aclosing, asynccontextmanager, closing
-from dataclasses import dataclass
-from typing import Literal
+import re
+from pathlib import Path
+from typing import Literal, cast
 
-import numpy as np
-import numpy.typing as npt
+from innpar.devices.base import Device, Refused
+from innpar.devices.files.containers.npz_record import open_record
+from innpar.devices.files.device import Replay
+from innpar.devices.files.recording import PLAYS, Recording
+from innpar.devices.files.signals.edf_file import BDF_MAGIC, EDF_MAGIC, open_edf
+from innpar.devices.files.signals.wfdb_file import looks_like_wfdb, open_wfdb
+from innpar.devices.files.signals.xdf_file import MAGIC as XDF_MAGIC
+from innpar.devices.files.signals.xdf_file import open_xdf
+from innpar.devices.files.tables.emotibit import looks_like_emotibit, open_emotibit_log
+from innpar.devices.files.tables.empatica import looks_like_empatica, open_empatica
+from innpar.devices.files.tables.polar_sensor_logger import HEADER, open_polar_log
+from innpar.devices.files.tables.rows import BYTE_ORDER_MARK, opened
+from innpar.devices.files.tables.table import open_table
+from innpar.devices.options import Options, slug
+from innpar.devices.session.device import open_session
+from innpar.devices.session.writer import MAGIC
+from innpar.devices.timing.pace import REAL_TIME, Pace
 
-from .base import NS, Chunk, Event, HostClock, Refused, Source, Tap
-from .notices import NoticeCode, notice
-from .pace import LONGEST_WAIT, REAL_TIME, Pace, Pacer
-from .recording import Block, Notices, Recording
+_HEAD_BYTES = 1 << 16
+_OPTIONS = {
+    "from": "seconds into the recording where to begin",
+    "to": "seconds into the recording where to end",
+    "polarity": "1 where a pulse makes the samples rise, -1 where it makes them fall",
+    "site": "wrist, finger, head or unknown",
+    "id": "another name than that of the file",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """A recording that plays itself.
+def create_replay(argument: str, options: dict[str, str], pace: Pace) -> Device:
+    """Return the recording that ``replay:FILE[?key=value&…]`` names: a session, or another's."""
+    if not argument:
+        raise Refused("replay needs a file: --device replay:FILE")
+    path = Path(argument).expanduser()
+    if _is_session(path):
+        return open_session(path, options, pace=pace)
+    return open_recording(path, options, pace=pace)
 
-    What it yields depends on the file alone: not on the pace, nor on how it is cut.
 
-    Attributes:
-        id: Name in topics.
-        recording: What is played.
-        polarity: As the recording's format declares, or as told.
-        site: As the recording's format declares, or as told.
-        begin: Seconds into the recording.
-        end: Seconds into the recording.
-        pace: Speed, and chunk length, 1 s unless told.
+def _is_session(path: Path) -> bool:
+    with opened(path) as stream:
+        return stream.read(len(MAGIC)) == MAGIC
+
+
+def open_recording(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME) -> Replay:
+    """Look at a recording and return it as a device.
+
+    Args:
+        path: The file, packed with gzip or not.
+        options: ``from``, ``to``, ``polarity``, ``site``, ``id``, and those of its format.
+        pace: Speed and chunk length.
+
+    Raises:
+        NotFound: No such file.
+        Refused: It is there, and no recording that could be played so; the message says why.
+        BadPacket: Its compressed data is damaged from the beginning.
     """
-
-    id: str
-    recording: Recording
-    polarity: Literal[-1, 0, 1]
-    site: str
-    begin: float = 0.0
-    end: float = math.inf
-    pace: Pace = REAL_TIME
-
-    @property
-    def source(self) -> Source:
-        return "replay"
-
-    @asynccontextmanager
-    async def open(
-        self, *, clock: HostClock, tap: Tap | None = None
-    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Start playing; see `Device`. There are no frames for a tap.
-
-        The iterator raises `BadPacket`, after all that could be read, where compressed data ends
-        early.
-        """
-        async with aclosing(self._deliver(clock)) as items:
-            yield items
-
-    async def _deliver(self, clock: HostClock) -> AsyncGenerator[Chunk | Event, None]:
-        pacer = Pacer(clock, self.pace.speed)
-        with closing(self.items()) as items:
-            for item in items:
-                if isinstance(item, Chunk) and item.signal == "ppg":
-                    await pacer.until(int(item.times[0]), int(item.times[-1]))
-                yield item
-
-    def items(self) -> Generator[Chunk | Event, None, None]:
-        """Yield everything there is to deliver, in order, without waiting.
-
-        A reference pressure follows the samples of the same span.
-        """
-        start = self.recording.start + round(self.begin * NS)
-        yield Event(self.id, "connected", start, start, self._detail())
-        notices: Notices = []
-        cutter = _Cutter(self)
-        for block in self.recording.read(notices):
-            yield from cutter.push(self._within(block))
-            if len(block.times) and block.times.min() > self._limit(self.end):
-                break
-        yield from cutter.flush()
-        for text in notices:
-            yield notice(self.id, cutter.last, NoticeCode.RECORDING_INCOMPLETE, text)
-        if self.begin and cutter.last == self.recording.start:
-            raise Refused(f"{self.id}: from={self.begin:g} is past its end")
-
-    def _limit(self, seconds: float) -> int:
-        return 2**63 - 1 if math.isinf(seconds) else self.recording.start + round(seconds * NS)
-
-    def _within(self, block: Block) -> Block:
-        low, high = self._limit(self.begin), self._limit(self.end)
-        if low <= self.recording.start and high == 2**63 - 1:
-            return block
-        ppg = (block.times >= low) & (block.times < high)
-        abp = (block.reference_times >= low) & (block.reference_times < high)
-        return Block(
-            block.times[ppg], block.data[ppg], block.reference_times[abp], block.reference[abp]
+    chosen = Options("replay", {k: v for k, v in options.items() if k in _OPTIONS}, _OPTIONS)
+    begin, end = chosen.number("from", 0.0), chosen.number("to", 0.0)
+    if end is not None and end <= (begin or 0.0):
+        raise Refused(f"replay: to={end:g} does not come after from={begin or 0:g}")
+    polarity = chosen.choice("polarity", ("1", "-1"))
+    site = chosen.choice("site", ("wrist", "finger", "head", "unknown"))
+    recording = _recognised(path, {k: v for k, v in options.items() if k not in _OPTIONS})
+    if begin is not None and recording.duration is not None and begin >= recording.duration:
+        raise Refused(
+            f"{path}: it lasts {recording.duration:.0f} s; from={begin:g} is past its end"
         )
-
-    def _detail(self) -> dict[str, object]:
-        recording = self.recording
-        return {
-            "model": recording.model,
-            "format": recording.format,
-            "rate": round(recording.rate, 4),
-            "channels": list(recording.channels),
-            "duration": recording.duration,
-            **recording.detail,
-        }
+    return Replay(
+        id=chosen.identity(f"replay-{_stem(path)}"),
+        recording=recording,
+        polarity=recording.polarity if polarity is None else cast(Literal[-1, 1], int(polarity)),
+        site=site or recording.site,
+        begin=begin or 0.0,
+        end=math.inf if end is None else end,
+        pace=pace,
+    )
 
 
-class _Cutter:
-    """Cuts blocks into chunks of one length."""
+def _recognised(path: Path, options: dict[str, str]) -> Recording:
+    with opened(path) as stream:
+        head = stream.read(_HEAD_BYTES)
+    if not head:
+        raise Refused(f"{path}: the file is empty; record again")
+    if head.startswith(b"PK"):
+        return open_record(path, options)
+    if head.startswith(XDF_MAGIC):
+        return open_xdf(path, options)
+    if head.startswith(BDF_MAGIC) or _is_edf(head):
+        return open_edf(path, options, wide=head.startswith(BDF_MAGIC))
+    lines = _lines(path, head)
+    if lines[0].startswith(HEADER):
+        return open_polar_log(path, lines, options)
+    if looks_like_empatica(lines):
+        return open_empatica(path, lines, options)
+    if looks_like_emotibit(lines):
+        return open_emotibit_log(path, lines, options)
+    if looks_like_wfdb(lines):
+        return open_wfdb(path, options)
+    return open_table(path, lines, options)
 
-    def __init__(self, replay: Replay) -> None:
-        self._device = replay.id
-        self._recording = replay.recording
-        seconds = replay.pace.chunk_seconds or 1.0
-        self._size = max(1, round(seconds * replay.recording.rate))
-        self._left = Block(np.empty(0, np.int64), np.empty((0, len(replay.recording.channels))))
-        self.last = replay.recording.start
 
-    def push(self, block: Block) -> Iterator[Chunk]:
-        """Yield the chunks that `block` completes."""
-        left = self._left
-        self._left = Block(
-            np.concatenate([left.times, block.times]),
-            np.concatenate([left.data, block.data]),
-            np.concatenate([left.reference_times, block.reference_times]),
-            np.concatenate([left.reference, block.reference]),
-        )
-        while len(self._left.times) >= self._size:
-            yield from self._cut(self._size)
+def _is_edf(head: bytes) -> bool:
+    # The version is all that EDF begins with; its header's length says the rest.
+    return head.startswith(EDF_MAGIC) and head[184:192].strip().isdigit() and len(head) > 256
 
-    def flush(self) -> Iterator[Chunk]:
-        """Yield what is left."""
-        if len(self._left.times):
-            yield from self._cut(len(self._left.times))
 
-    def _cut(self, size: int) -> Iterator[Chunk]:
-        left = self._left
-        times, data = left.times[:size], left.data[:size]
-        jumps = np.flatnonzero(np.abs(np.diff(times)) > LONGEST_WAIT) + 1
-        edges = [0, *jumps.tolist(), size]
-        for a, b in itertools.pairwise(edges):
-            yield self._chunk("ppg", self._recording.channels, times[a:b], data[a:b])
-        self.last = int(times[-1])
-        taken = int(np.searchsorted(left.reference_times, self.last, side="right"))
-        if taken:
-            pressure = left.reference[:taken, None]
-            yield self._chunk("abp", ("abp",), left.reference_times[:taken], pressure)
-        self._left = Block(
-            left.times[size:],
-            left.data[size:],
-            left.reference_times[taken:],
-            left.reference[taken:],
-        )
+def _lines(path: Path, head: bytes) -> list[bytes]:
+    """Return the whole lines at the beginning of the file.
 
-    def _chunk(
-        self,
-        signal: Literal["ppg", "abp"],
-        channels: tuple[str, ...],
-        times: npt.NDArray[np.int64],
-        data: npt.NDArray[np.float64],
-    ) -> Chunk:
-        return Chunk(self._device, signal, channels, self._recording.rate, times, data)
+    Raises:
+        Refused: It is no text.
+    """
+    text = head.removeprefix(BYTE_ORDER_MARK).replace(b"\r", b"")
+    if re.search(rb"[\x00-\x08\x0e-\x1f\x7f]", text):
+        raise Refused(f"{path}: this is neither text nor a .npz record; {PLAYS}")
+    whole, newline, rest = text.rpartition(b"\n")
+    lines = whole.split(b"\n") if newline else []
+    return [*lines, rest] if len(head) < _HEAD_BYTES and rest else lines or [rest]
+
+
+def _stem(path: Path) -> str:
+    name = re.sub(
+        r"(\.(gz|txt|csv|tsv|npz|dat|hea|edf|bdf|xdf))+$", "", path.name, flags=re.IGNORECASE
+    )
+    return slug(name.replace("_", "-"))

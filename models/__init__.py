@@ -8,23 +8,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import ModelError
+from innpar.models.errors import ModelError
 
 if TYPE_CHECKING:
-    from .fold import Folded
-    from .innpar import InnPar
-    from .manifest import Architecture, Manifest
-    from .predictor import Prediction, Predictor
-    from .published import from_published
+    from innpar.models.formats.checkpoint_import import from_published
+    from innpar.models.manifest import Architecture, Manifest
+    from innpar.models.network.fold import Folded
+    from innpar.models.network.innpar import InnPar
+    from innpar.models.predictor import Prediction, Predictor
 
 _HOMES = {
     "Architecture": "manifest",
-    "Folded": "fold",
-    "InnPar": "innpar",
+    "Folded": "network.fold",
+    "InnPar": "network.innpar",
     "Manifest": "manifest",
     "Prediction": "predictor",
     "Predictor": "predictor",
-    "from_published": "published",
+    "from_published": "formats.checkpoint_import",
 }
 
 __all__ = [

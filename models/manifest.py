@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .context import CONTEXT
-from .errors import ModelError
+from innpar.models.calibration.context import CONTEXT
+from innpar.models.errors import ModelError
 
 SCHEMA = "innpar-model/1"
 NAME = "manifest.json"
@@ -39,7 +39,7 @@ class Architecture:
     features: int = 16
     kernel: int = 5
     clamp: float = 0.8
-    context: tuple[str, ...] = ()  # of `innpar.models.context.CONTEXT`
+    context: tuple[str, ...] = ()  # of `innpar.models.calibration.context.CONTEXT`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from . import script
-from .errors import ModelError
-from .fold import Folded, fold
-from .innpar import joint
-from .manifest import Architecture, Manifest, verified_bytes
-from .weights_file import build_network, open_model
+from innpar.models.errors import ModelError
+from innpar.models.formats import torchscript as script
+from innpar.models.formats.weights_file import build_network, open_model
+from innpar.models.manifest import Architecture, Manifest, verified_bytes
+from innpar.models.network.fold import Folded, fold
+from innpar.models.network.innpar import joint
 
 __all__ = ["Architecture", "Manifest", "Prediction", "Predictor"]
 
@@ -285,14 +285,14 @@ def _torchscript(folder: Path, manifest: Manifest, device: str) -> tuple[Network
 
 
 def _aot(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    from .compiled import load_compiled
+    from innpar.models.formats.aot_file import load_compiled
 
     network = load_compiled(folder, manifest, _named(manifest, "aot"))
     return network, _later(folder, manifest)
 
 
 def _onnx(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    from .portable import load_onnx
+    from innpar.models.formats.onnx_file import load_onnx
 
     content = verified_bytes(folder, manifest, _named(manifest, "onnx"))
     return load_onnx(content), _later(folder, manifest)

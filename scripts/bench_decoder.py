@@ -7,9 +7,9 @@ import time
 import numpy as np
 
 from innpar.devices.base import NS
-from innpar.devices.pmd import Kind, decode
-from innpar.devices.polar_stream import DATA, PolarStream
-from innpar.devices.virtual.frames import encode
+from innpar.devices.sensors.polar.decoder import DATA, PolarStream
+from innpar.devices.sensors.polar.frames import Kind, decode
+from innpar.devices.virtual.sensors.polar_encoder import encode
 
 SECONDS = 120
 ROOM = 229

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from innpar.devices.base import NS, Chunk
-from innpar.devices.lsl import Lsl
-from innpar.devices.pace import SystemClock
+from innpar.devices.lsl.device import Lsl
+from innpar.devices.timing.pace import SystemClock
 
 RATE = 135.0
 SECONDS = 20.0

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from innpar.devices import NS, Chunk, Event
-from innpar.devices.pace import Pace, VirtualClock
-from innpar.devices.session import open_session
-from innpar.devices.session_items import (
+from innpar.devices.session.device import open_session
+from innpar.devices.session.items import (
     BEATS,
     BYTES,
     JSON,
@@ -25,9 +24,10 @@ from innpar.devices.session_items import (
     pack_event,
     to_json,
 )
-from innpar.devices.session_write import Writer
-from innpar.stream.export.formats import export
-from innpar.stream.reporting.write import report
+from innpar.devices.session.writer import Writer
+from innpar.devices.timing.pace import Pace, VirtualClock
+from innpar.stream.session.export.formats import export
+from innpar.stream.session.report.command import report
 
 RATE, CHANNELS = 176, ("ppg0", "ppg1", "ppg2", "ambient")
 ROWS = 72

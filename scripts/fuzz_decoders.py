@@ -18,24 +18,17 @@ from typing import Protocol
 
 import numpy as np
 
-from innpar.devices import (
-    bangle,
-    berrymed,
-    contec,
-    cuff,
-    emotibit,
-    lines,
-    muse,
-    nonin,
-    o2ring,
-    pmd,
-    pmd_control,
-    port,
-)
 from innpar.devices.base import NS, BadPacket, Chunk, Event
-from innpar.devices.emotibit_packet import build as emotibit_line
-from innpar.devices.polar_stream import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
-from innpar.devices.virtual.frames import encode, encode_pulses
+from innpar.devices.link import serial_port as port
+from innpar.devices.sensors import bangle, cuff, muse
+from innpar.devices.sensors.boards import serial_lines as lines
+from innpar.devices.sensors.emotibit import driver as emotibit
+from innpar.devices.sensors.emotibit.packet import build as emotibit_line
+from innpar.devices.sensors.oximeters import berrymed, contec, nonin, o2ring
+from innpar.devices.sensors.polar import control_frames as pmd_control
+from innpar.devices.sensors.polar import frames as pmd
+from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
+from innpar.devices.virtual.sensors.polar_encoder import encode, encode_pulses
 
 Rng = np.random.Generator
 Push = Callable[[bytes], object]

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from innpar.devices.base import NS, Event
-from innpar.devices.polar import Polar
-from innpar.devices.virtual.bumble_radio import bumble
-from innpar.devices.virtual.light import Ints, Light
-from innpar.devices.virtual.verity import VirtualPolar
+from innpar.devices.sensors.polar.driver import Polar
+from innpar.devices.virtual.radio.bumble_radio import bumble
+from innpar.devices.virtual.sensors.polar import VirtualPolar
+from innpar.devices.virtual.world.light import Ints, Light
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from scaled import ScaledClock

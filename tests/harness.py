@@ -16,13 +16,13 @@ import torch
 from sensing import uncoded
 
 from innpar.devices import Device, HostClock
-from innpar.devices.pace import VirtualClock
+from innpar.devices.timing.pace import VirtualClock
 from innpar.models.predictor import Predictor
-from innpar.stream.calibration_types import Cuff
-from innpar.stream.engine import Engine
-from innpar.stream.estimate import Estimate, Item, Latency
-from innpar.stream.pipeline import run
-from innpar.stream.wearer import Wearer, enrol
+from innpar.stream.calibration.types import Cuff
+from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.run import run
+from innpar.stream.pipeline.wearer import Wearer, enrol
+from innpar.stream.results import Estimate, Item, Latency
 
 SHARED = Path(__file__).parents[2] / "shared"
 DATA = SHARED / "data"

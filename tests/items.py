@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from innpar.devices import NS
-from innpar.stream.estimate import (
+from innpar.stream.beats.summary import PERIOD, Summaries
+from innpar.stream.results import (
     Birth,
     CalibrationStatus,
     Estimate,
@@ -17,7 +18,6 @@ from innpar.stream.estimate import (
     Summary,
     Waveform,
 )
-from innpar.stream.summary import PERIOD, Summaries
 
 START = 1_795_443_580_312_000_000
 

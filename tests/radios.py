@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from innpar.devices.ble import Radio
-from innpar.devices.virtual.bluez import bluez
-from innpar.devices.virtual.bumble_radio import bumble
-from innpar.devices.virtual.peripheral import Peripheral
+from innpar.devices.link.ble import Radio
+from innpar.devices.virtual.radio.bluez import bluez
+from innpar.devices.virtual.radio.bumble_radio import bumble
+from innpar.devices.virtual.radio.peripheral import Peripheral
 
 Serve = Callable[[list[Peripheral]], AbstractAsyncContextManager[Radio]]
 

@@ -15,18 +15,18 @@ import numpy as np
 from harness import Keep, shipped
 
 from innpar.devices import Chunk, Device, Event, HostClock
-from innpar.devices.pace import Pace, VirtualClock
-from innpar.devices.session import open_session
-from innpar.devices.session_items import EVENTS, Topic, pack_event, unpack_event
-from innpar.devices.session_read import SessionFile
-from innpar.devices.session_write import Writer
-from innpar.devices.simulated import Simulated
-from innpar.stream.engine import Engine
-from innpar.stream.estimate import Item
-from innpar.stream.pipeline import run
-from innpar.stream.recorder import Recorder
-from innpar.stream.sink import FanOut
-from innpar.stream.wearer import enrol
+from innpar.devices.session.device import open_session
+from innpar.devices.session.items import EVENTS, Topic, pack_event, unpack_event
+from innpar.devices.session.reader import SessionFile
+from innpar.devices.session.writer import Writer
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace, VirtualClock
+from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.run import run
+from innpar.stream.pipeline.wearer import enrol
+from innpar.stream.results import Item
+from innpar.stream.session.recorder import Recorder
+from innpar.stream.sinks.base import FanOut
 
 MAX = Pace(float("inf"))
 

@@ -12,14 +12,14 @@ from radios import Serve
 from scaled import ScaledClock
 from sensing import Heard
 
-from innpar.devices.addresses import Addresses
 from innpar.devices.atomic import write_whole
-from innpar.devices.polar import Polar
-from innpar.devices.virtual.bumble_radio import bumble
-from innpar.devices.virtual.feeding_muse import VirtualMuse
-from innpar.devices.virtual.verity import VirtualPolar
-from innpar.stream.config import load
-from innpar.stream.opening import open_devices
+from innpar.devices.link.addresses import Addresses
+from innpar.devices.sensors.polar.driver import Polar
+from innpar.devices.virtual.radio.bumble_radio import bumble
+from innpar.devices.virtual.sensors.muse import VirtualMuse
+from innpar.devices.virtual.sensors.polar import VirtualPolar
+from innpar.stream.app.devices import open_devices
+from innpar.stream.app.settings import load
 from innpar.stream.state import state_folder
 
 pytest.importorskip("bumble")
@@ -70,7 +70,7 @@ async def test_over_both_radios(air: Serve, tmp_path: Path) -> None:
 async def test_a_sensor_that_is_not_there_any_more_is_listened_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("innpar.devices.virtual.bumble_backend.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("innpar.devices.virtual.radio.bumble_backend.CONNECT_SECONDS", 0.5)
     Addresses(tmp_path).keep("polar-verity", "A0:9E:00:00:00:01", "Polar Sense 00000001")
     clock = ScaledClock(20)
     async with bumble([VirtualPolar(clock)]) as radio:

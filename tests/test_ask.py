@@ -16,13 +16,13 @@ import pytest
 from conftest import Broker
 
 from innpar.devices import Event
-from innpar.stream.address import Address
-from innpar.stream.ask import Present
-from innpar.stream.cli import main
-from innpar.stream.estimate import State
-from innpar.stream.mqtt import MqttSink
+from innpar.stream.cli.calibrate import Present
+from innpar.stream.cli.main import main
+from innpar.stream.mqtt.address import Address
+from innpar.stream.mqtt.sink import MqttSink
+from innpar.stream.results import State
 
-PROGRAM = [sys.executable, "-m", "innpar.stream.cli"]
+PROGRAM = [sys.executable, "-m", "innpar.stream.cli.main"]
 Started = Callable[..., str]
 
 
@@ -125,7 +125,7 @@ async def test_a_refusal_of_any_version_is_understood(
     refused: bool,
 ) -> None:
     """A run that answers with an event, not to the response topic."""
-    monkeypatch.setattr("innpar.stream.ask.ANSWER", 1.0)
+    monkeypatch.setattr("innpar.stream.cli.calibrate.ANSWER", 1.0)
     url = mosquitto().url
     async with MqttSink.open(Address.parse(url), node="bed4") as sink:
         await sink.send(State("demo", "online"))

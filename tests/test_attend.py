@@ -9,16 +9,16 @@ import pytest
 from harness import Keep, shipped
 
 from innpar.devices.base import Event
-from innpar.devices.cuff import Cuff, Measurement
-from innpar.devices.pace import Pace, SystemClock
 from innpar.devices.registry import create
-from innpar.devices.simulated import Simulated
-from innpar.stream.attend import assign, attend
-from innpar.stream.engine import Engine
+from innpar.devices.sensors.cuff import Cuff, Measurement
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace, SystemClock
 from innpar.stream.errors import ConfigError
-from innpar.stream.estimate import Estimate
-from innpar.stream.pipeline import run
-from innpar.stream.wearer import enrol
+from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.run import run
+from innpar.stream.pipeline.sidecars import assign, attend
+from innpar.stream.pipeline.wearer import enrol
+from innpar.stream.results import Estimate
 
 
 def test_for_whom() -> None:
@@ -37,8 +37,8 @@ def test_for_whom() -> None:
 
 async def test_a_reading_from_the_air_calibrates_its_wearer_only() -> None:
     pytest.importorskip("bumble")
-    from innpar.devices.virtual.bumble_radio import bumble
-    from innpar.devices.virtual.feeding_cuff import VirtualCuff
+    from innpar.devices.virtual.radio.bumble_radio import bumble
+    from innpar.devices.virtual.sensors.cuff import VirtualCuff
 
     clock, keep = SystemClock(), Keep()
     engine = Engine(shipped())

@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensing import FUZZ, Heard, listen, survives
 
-from innpar.devices.bangle import (
+from innpar.devices.base import NS, BadPacket
+from innpar.devices.decode import decode
+from innpar.devices.registry import create
+from innpar.devices.sensors.bangle import (
     CHANNEL,
     NOTIFY,
     SERVICE,
@@ -21,12 +24,9 @@ from innpar.devices.bangle import (
     parse,
     script,
 )
-from innpar.devices.base import NS, BadPacket
-from innpar.devices.decode import decode
-from innpar.devices.gatt import Gatt
-from innpar.devices.registry import create
-from innpar.devices.virtual.peripheral import Characteristic
-from innpar.devices.virtual.simple import Simple
+from innpar.devices.sensors.gatt import Gatt
+from innpar.devices.virtual.radio.peripheral import Characteristic
+from innpar.devices.virtual.sensors.simple import Simple
 
 START = 1_790_000_000 * NS
 WATCH = 1_600_000_000_000  # ms; its clock is years off
@@ -125,7 +125,7 @@ async def test_over_the_air() -> None:
     pytest.importorskip("bumble")
     from scaled import ScaledClock
 
-    from innpar.devices.virtual.bumble_radio import bumble
+    from innpar.devices.virtual.radio.bumble_radio import bumble
 
     clock = ScaledClock(10)
     uart = [Characteristic(WRITE, ("write",)), Characteristic(NOTIFY, ("notify",))]

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_data import pulses
 
-from innpar.stream.beats import Beat, BeatFinder
-from innpar.stream.combine import Piece
+from innpar.stream.beats.combine import Piece
+from innpar.stream.beats.detector import Beat, BeatFinder
 
 RATE = 125.0
 

@@ -9,9 +9,9 @@ import torch
 from networks import network
 
 from innpar.models import InnPar, ModelError, Predictor
-from innpar.models.context import CONTEXT
-from innpar.models.export import export
-from innpar.stream import bench
+from innpar.models.calibration.context import CONTEXT
+from innpar.models.formats.export import export
+from innpar.stream.evaluation import bench
 
 FIELDS = {"name": "test", "version": "1", "abp_offset": 90.0, "abp_scale": 25.0}
 

@@ -12,13 +12,19 @@ from hypothesis import strategies as st
 from sensing import FUZZ, Heard, listen, survives
 
 from innpar.devices.base import NS, BadPacket
-from innpar.devices.bci import Parser, Reading, parse_long, parse_short
-from innpar.devices.berrymed import CHANNEL, FAMILY, NOTIFY, SERVICE, BerryMedStream
 from innpar.devices.decode import decode
-from innpar.devices.gatt import Gatt
 from innpar.devices.registry import create
-from innpar.devices.virtual.peripheral import Characteristic
-from innpar.devices.virtual.simple import Simple
+from innpar.devices.sensors.gatt import Gatt
+from innpar.devices.sensors.oximeters.bci import Parser, Reading, parse_long, parse_short
+from innpar.devices.sensors.oximeters.berrymed import (
+    CHANNEL,
+    FAMILY,
+    NOTIFY,
+    SERVICE,
+    BerryMedStream,
+)
+from innpar.devices.virtual.radio.peripheral import Characteristic
+from innpar.devices.virtual.sensors.simple import Simple
 
 START = 1_790_000_000 * NS
 
@@ -196,7 +202,7 @@ async def test_over_the_air_with_a_lost_link() -> None:
     pytest.importorskip("bumble")
     from scaled import ScaledClock
 
-    from innpar.devices.virtual.bumble_radio import bumble
+    from innpar.devices.virtual.radio.bumble_radio import bumble
 
     clock = ScaledClock(10)
     clip = Simple("BerryMed", {SERVICE: [Characteristic(NOTIFY, ("notify",))]})

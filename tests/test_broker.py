@@ -18,16 +18,16 @@ from conftest import Broker
 from items import beat
 from listening import Listener
 
-from innpar.stream import broker as module
-from innpar.stream.address import Address
-from innpar.stream.broker import broker_for, embedded_broker
 from innpar.stream.errors import BrokerError
-from innpar.stream.estimate import State
-from innpar.stream.mqtt import MqttSink
+from innpar.stream.mqtt import broker as module
+from innpar.stream.mqtt.address import Address
+from innpar.stream.mqtt.broker import broker_for, embedded_broker
+from innpar.stream.mqtt.sink import MqttSink
+from innpar.stream.results import State
 
 OWNER = """
 import asyncio, sys, time
-from innpar.stream.broker import embedded_broker
+from innpar.stream.mqtt.broker import embedded_broker
 
 async def main():
     async with embedded_broker() as address:
@@ -50,7 +50,7 @@ def first_port_is_taken() -> Iterator[None]:
 
 
 def brokers() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "innpar.stream.embedded" in p.cmdline()]
+    return [p for p in psutil.Process().children() if "innpar.stream.mqtt.embedded" in p.cmdline()]
 
 
 async def test_it_serves_until_we_leave_and_says_offline_to_the_last() -> None:
@@ -174,7 +174,7 @@ async def test_a_url_is_taken_at_its_word() -> None:
 
 
 def watching(port: int, *more: str) -> subprocess.Popen[str]:
-    code = "import sys; from innpar.stream.cli import main; sys.exit(main())"
+    code = "import sys; from innpar.stream.cli.main import main; sys.exit(main())"
     url = f"mqtt://127.0.0.1:{port}"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "watch", "--broker", url, *more],

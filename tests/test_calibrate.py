@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_data import pulses
 
-from innpar.models.calibrate import (
+from innpar.models.calibration.calibrate import (
     DIFFICULTY,
     PRESSURES,
     Affine,
@@ -20,7 +20,7 @@ from innpar.models.calibrate import (
     Tables,
     half_widths,
 )
-from innpar.models.context import CONTEXT, FEATURES, RATE
+from innpar.models.calibration.context import CONTEXT, FEATURES, RATE
 from innpar.models.errors import ModelError
 
 NO_BLEND = Blend((0.0, 0.0), (0.0, 0.0), 1800.0)

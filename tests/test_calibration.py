@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from innpar.devices import NS
-from innpar.models.context import CONTEXT
-from innpar.stream.calibration import (
+from innpar.models.calibration.context import CONTEXT
+from innpar.stream.calibration.tracker import (
     ANCHORS,
     ENOUGH,
     MEMORY,
@@ -16,7 +16,7 @@ from innpar.stream.calibration import (
     STALE_SECONDS,
     Calibration,
 )
-from innpar.stream.calibration_types import Guidance, Reading
+from innpar.stream.calibration.types import Guidance, Reading
 
 HOP = 1024 * NS // 1000
 

@@ -13,16 +13,16 @@ from harness import estimates, stream_all
 from items import START, beat
 
 from innpar.devices import NS, Event
-from innpar.devices.pace import Pace
-from innpar.devices.simulated import Simulated
-from innpar.stream.calibration_types import Cuff
-from innpar.stream.check import Checker
-from innpar.stream.estimate import CalibrationStatus, Item
-from innpar.stream.payload import parcel
-from innpar.stream.terminal import tell
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace
+from innpar.stream.calibration.check import Checker
+from innpar.stream.calibration.types import Cuff
+from innpar.stream.messages.payload import parcel
+from innpar.stream.results import CalibrationStatus, Item
+from innpar.stream.sinks.terminal import tell
 
 OK = CalibrationStatus("ok", 60.0, 128.0, 79.0)
-SCHEMA = json.loads(files("innpar.stream").joinpath("schemas", "event.json").read_text())
+SCHEMA = json.loads(files("innpar.stream.messages").joinpath("schemas", "event.json").read_text())
 
 
 def cuff(at: float, sbp: float = 120.0, dbp: float = 80.0) -> Event:

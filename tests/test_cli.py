@@ -22,12 +22,12 @@ import pytest
 from harness import need_data
 
 from innpar.models.predictor import SHIPPED
-from innpar.stream.arguments import FLAGS
-from innpar.stream.cli import main
-from innpar.stream.config import KEYS, load
+from innpar.stream.app.settings import KEYS, load
+from innpar.stream.cli.arguments import FLAGS
+from innpar.stream.cli.main import main
 from innpar.stream.errors import ConfigError
 
-PROGRAM = [sys.executable, "-m", "innpar.stream.cli"]
+PROGRAM = [sys.executable, "-m", "innpar.stream.cli.main"]
 
 
 def fails(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -48,7 +48,8 @@ def test_help_is_quick_and_shows_an_example() -> None:
     assert "innpar-stream --device polar-verity" in shown.stdout
     assert "not a medical device" in shown.stdout
     heavy = (
-        "import sys; import innpar.stream.cli; print({'torch','scipy','bleak'} & set(sys.modules))"
+        "import sys; import innpar.stream.cli.main; "
+        "print({'torch','scipy','bleak'} & set(sys.modules))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", heavy], capture_output=True, text=True, check=True
@@ -226,7 +227,7 @@ def test_beats_as_json_lines_follow_the_schema() -> None:
         timeout=90,
     )
     schema = json.loads(
-        files("innpar.stream").joinpath("schemas/beat.json").read_text(encoding="utf-8")
+        files("innpar.stream.messages").joinpath("schemas/beat.json").read_text(encoding="utf-8")
     )
     beats = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(beats) > 40

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.devices.base import NS
-from innpar.devices.clock import SensorClock, Steady
-from innpar.devices.timeline import Placed, Timeline
+from innpar.devices.timing.clock import SensorClock, Steady
+from innpar.devices.timing.timeline import Placed, Timeline
 
 START = 1_790_000_000 * NS
 SENSOR = 799_443_547 * NS

@@ -17,9 +17,9 @@ from loopback import Sender
 
 from innpar.devices import NS, Chunk, Event, NotFound, Refused
 from innpar.devices.conformance import NotConforming, check, faults, main
-from innpar.devices.lsl import Lsl
-from innpar.devices.pace import Pace, SystemClock
+from innpar.devices.lsl.device import Lsl
 from innpar.devices.registry import create, listed
+from innpar.devices.timing.pace import Pace, SystemClock
 
 PAGE = Path(__file__).parents[1] / "docs" / "devices.md"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_data import pulses
 
-from innpar.models.context import CONTEXT, FEATURES, RATE, context, features
+from innpar.models.calibration.context import CONTEXT, FEATURES, RATE, context, features
 
 INDEX = {name: k for k, name in enumerate(FEATURES)}
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.devices.base import NS, Chunk, Event
-from innpar.devices.counted import CountedLane
-from innpar.stream.resample import Resampler
+from innpar.devices.timing.counted import CountedLane
+from innpar.stream.windows.resample import Resampler
 
 START = 1_790_000_000 * NS
 

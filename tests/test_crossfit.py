@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from test_data import write_index, write_record
 
-from innpar.models.calibrate import DIFFICULTY, Tables
-from innpar.models.crossfit import Errors, crossfit, fit
-from innpar.models.folds import deal
-from innpar.models.settings import Intervals, Network, Run, TrainConfig
-from innpar.stream.dataset import BAND, GUARD, RATE, WINDOW, split_windows
-from innpar.stream.filter import conditioning_matrix
+from innpar.models.calibration.calibrate import DIFFICULTY, Tables
+from innpar.models.training.config import Intervals, Network, Run, TrainConfig
+from innpar.models.training.crossfit import Errors, crossfit, fit
+from innpar.models.training.subject_folds import deal
+from innpar.stream.evaluation.dataset import BAND, GUARD, RATE, WINDOW, split_windows
+from innpar.stream.windows.conditioning import conditioning_matrix
 
 
 def drawn(subjects: int, each: int, seed: int) -> Errors:

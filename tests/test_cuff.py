@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from sensing import FUZZ, Heard, listen, survives
 
 from innpar.devices.base import NS, BadPacket, Event, Refused
-from innpar.devices.cuff import (
+from innpar.devices.decode import decode
+from innpar.devices.registry import create
+from innpar.devices.sensors.cuff import (
     CHANNEL,
     Cuff,
     CuffStream,
@@ -22,8 +24,6 @@ from innpar.devices.cuff import (
     parse,
     parse_sfloat,
 )
-from innpar.devices.decode import decode
-from innpar.devices.registry import create
 
 TAKEN = datetime(2026, 9, 21, 14, 13, 20)
 NOW = int(TAKEN.timestamp()) * NS
@@ -198,8 +198,8 @@ async def test_over_the_air_it_comes_and_goes() -> None:
     pytest.importorskip("bumble")
     from scaled import ScaledClock
 
-    from innpar.devices.virtual.bumble_radio import bumble
-    from innpar.devices.virtual.feeding_cuff import VirtualCuff
+    from innpar.devices.virtual.radio.bumble_radio import bumble
+    from innpar.devices.virtual.sensors.cuff import VirtualCuff
 
     clock = ScaledClock(20)
     cuff = VirtualCuff()

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sessions import MAX, demo
 
 from innpar.devices import NS, Chunk, DeviceError
-from innpar.devices.pace import VirtualClock
 from innpar.devices.registry import create
-from innpar.stream.cli import main
-from innpar.stream.recorder import Recorder
+from innpar.devices.timing.pace import VirtualClock
+from innpar.stream.cli.main import main
+from innpar.stream.session.recorder import Recorder
 
 START = 1_700_000_000 * NS
 FILES = {

@@ -9,10 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from innpar.models.data import DataError, check_splits, load, of_split, read_index, windows_of
-from innpar.models.reference import local_lag, plateaus
-from innpar.models.wave_pressures import wave_pressures
-from innpar.stream.dataset import GUARD, RATE, WINDOW, resample_uniform, split_windows
+from innpar.models.calibration.wave_pressures import wave_pressures
+from innpar.models.data.recordings import (
+    DataError,
+    check_splits,
+    load,
+    of_split,
+    read_index,
+    windows_of,
+)
+from innpar.models.data.reference import local_lag, plateaus
+from innpar.stream.evaluation.dataset import GUARD, RATE, WINDOW, resample_uniform, split_windows
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 LAG = 0.4  # s

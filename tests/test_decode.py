@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from innpar.devices import pmd
 from innpar.devices.base import NS, BadPacket, NotFound, Refused
-from innpar.devices.ble import Sighting
 from innpar.devices.decode import decode, parse_line
-from innpar.devices.pmd import Kind, Pulse
-from innpar.devices.scan import recognise, table
-from innpar.devices.strict import strict_json
-from innpar.devices.virtual.frames import encode, encode_pulses
-from innpar.stream.cli import main
+from innpar.devices.link.ble import Sighting
+from innpar.devices.link.discover import recognise, table
+from innpar.devices.sensors.polar import frames as pmd
+from innpar.devices.sensors.polar.frames import Kind, Pulse
+from innpar.devices.session.strict_json import strict_json
+from innpar.devices.virtual.sensors.polar_encoder import encode, encode_pulses
+from innpar.stream.cli.main import main
 
 START = 1_790_000_000 * NS
 SENSOR = 799_443_547 * NS

@@ -12,13 +12,13 @@ import pytest
 from conftest import Broker, free_port
 from loopback import Sender
 
-from innpar.devices.pace import SystemClock
-from innpar.devices.virtual.bluez import bluez
-from innpar.devices.virtual.verity import VirtualPolar
+from innpar.devices.timing.pace import SystemClock
+from innpar.devices.virtual.radio.bluez import bluez
+from innpar.devices.virtual.sensors.polar import VirtualPolar
 from innpar.models.predictor import SHIPPED
-from innpar.stream import doctor
-from innpar.stream.cli import main
-from innpar.stream.doctor import Finding, examine
+from innpar.stream.cli import doctor
+from innpar.stream.cli.doctor import Finding, examine
+from innpar.stream.cli.main import main
 
 
 @pytest.fixture(autouse=True)

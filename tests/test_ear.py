@@ -11,10 +11,10 @@ from radios import Serve
 from scaled import ScaledClock
 
 from innpar.devices.base import NotFound
-from innpar.devices.ble import Radio, Sighting, connect, find, taken
-from innpar.devices.polar import Polar
-from innpar.devices.virtual.bumble_radio import bumble
-from innpar.devices.virtual.verity import VirtualPolar
+from innpar.devices.link.ble import Radio, Sighting, connect, find, taken
+from innpar.devices.sensors.polar.driver import Polar
+from innpar.devices.virtual.radio.bumble_radio import bumble
+from innpar.devices.virtual.sensors.polar import VirtualPolar
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")

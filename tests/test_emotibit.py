@@ -20,16 +20,23 @@ from sensing import Heard, listen, survives
 from innpar.devices.base import NS, BadPacket, Chunk, NotFound, Refused
 from innpar.devices.conformance import faults as flaws
 from innpar.devices.decode import decode
-from innpar.devices.emotibit import CHANNEL, REACH, RESET, EmotiBit, EmotiBitStream, Order
-from innpar.devices.emotibit_link import Link
-from innpar.devices.emotibit_packet import NUMBERS, Packet, build, parse, split
-from innpar.devices.files import open_recording
 from innpar.devices.notices import NoticeCode, code_of
 from innpar.devices.registry import create
-from innpar.devices.virtual.emotibit import VirtualEmotiBit
-from innpar.devices.virtual.faults import Faults
-from innpar.devices.virtual.light import Ints
-from innpar.devices.virtual.worn import worn
+from innpar.devices.replay import open_recording
+from innpar.devices.sensors.emotibit.driver import (
+    CHANNEL,
+    REACH,
+    RESET,
+    EmotiBit,
+    EmotiBitStream,
+    Order,
+)
+from innpar.devices.sensors.emotibit.link import Link
+from innpar.devices.sensors.emotibit.packet import NUMBERS, Packet, build, parse, split
+from innpar.devices.virtual.device import worn
+from innpar.devices.virtual.sensors.emotibit import VirtualEmotiBit
+from innpar.devices.virtual.world.faults import Faults
+from innpar.devices.virtual.world.light import Ints
 
 START = 1_790_000_000 * NS
 MS = NS // 1000
@@ -440,7 +447,7 @@ async def test_no_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(host: str, port: int) -> str:
         raise OSError(101, "Network is unreachable")
 
-    monkeypatch.setattr("innpar.devices.emotibit_link.local_address", unreachable)
+    monkeypatch.setattr("innpar.devices.sensors.emotibit.link.local_address", unreachable)
     with pytest.raises(NotFound, match=r"there is no network to reach 10\.1\.2\.3"):
         await listen(EmotiBit("10.1.2.3", wait=1), ScaledClock(SPEED), lambda h: True)
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from test_data import write_index, write_record
 
-from innpar.models.data import DataError, of_split, read_index
+from innpar.models.data.recordings import DataError, of_split, read_index
 from innpar.models.predictor import SHIPPED
-from innpar.stream.cli import main
-from innpar.stream.dataset import RATE, recordings
-from innpar.stream.evaluate import evaluate
-from innpar.stream.evaluation_tables import notes
-from innpar.stream.judged import Judged, readings
-from innpar.stream.score import score
+from innpar.stream.cli.main import main
+from innpar.stream.evaluation.dataset import RATE, recordings
+from innpar.stream.evaluation.evaluate import evaluate
+from innpar.stream.evaluation.score import score
+from innpar.stream.evaluation.streaming import Judged, readings
+from innpar.stream.evaluation.tables import notes
 
 POPULATION = (115.0, 60.0, 80.0)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.devices.base import NS
-from innpar.devices.even import REACH, Even, Run
+from innpar.devices.timing.dejitter import REACH, Even, Run
 
 
 def place(even: Even, stamps: np.ndarray, cuts: tuple[int, ...] = ()) -> list[Run]:

@@ -13,16 +13,16 @@ from harness import estimates
 from sessions import MAX, demo, played, record, samples
 
 from innpar.devices import NS, Chunk, Event
-from innpar.devices.files import open_recording
-from innpar.devices.pace import Pace, VirtualClock
-from innpar.stream import arguments
-from innpar.stream.cli import main
-from innpar.stream.estimate import Estimate, Item
-from innpar.stream.export.content import Placed, Segment
-from innpar.stream.export.edf import edf, settle
-from innpar.stream.export.fhir import _told
-from innpar.stream.export.formats import FORMATS
-from innpar.stream.recorder import Recorder
+from innpar.devices.replay import open_recording
+from innpar.devices.timing.pace import Pace, VirtualClock
+from innpar.stream.cli import arguments
+from innpar.stream.cli.main import main
+from innpar.stream.results import Estimate, Item
+from innpar.stream.session.export.content import Placed, Segment
+from innpar.stream.session.export.edf import edf, settle
+from innpar.stream.session.export.fhir import _told
+from innpar.stream.session.export.formats import FORMATS
+from innpar.stream.session.recorder import Recorder
 
 START = 1_700_000_000 * NS
 WORDS = 'stood up <"&ü>'
@@ -364,7 +364,7 @@ def test_a_remembered_reading_is_of_when_it_was_taken() -> None:
 
 def test_a_frame_is_what_neurokit_takes(session: tuple[Path, list[Item]]) -> None:
     nk = pytest.importorskip("neurokit2")
-    from innpar.stream.export.frame import dataframe
+    from innpar.stream.session.export.dataframe import dataframe
 
     path, live = session
     frame = dataframe(path, begin=0, end=60)

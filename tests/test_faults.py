@@ -13,11 +13,11 @@ from sensing import Heard
 
 from innpar.devices.base import NS, DeviceError, Refused
 from innpar.devices.notices import NoticeCode, code_of
-from innpar.devices.pmd import Kind
-from innpar.devices.pmd_control import INVALID_STATE, Op
 from innpar.devices.registry import create
-from innpar.devices.virtual.faults import KEYS, Faults, parse
-from innpar.devices.virtual.worn import Air, worn
+from innpar.devices.sensors.polar.control_frames import INVALID_STATE, Op
+from innpar.devices.sensors.polar.frames import Kind
+from innpar.devices.virtual.device import Air, worn
+from innpar.devices.virtual.world.faults import KEYS, Faults, parse
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
@@ -157,7 +157,7 @@ async def test_what_old_firmware_says_and_sends() -> None:
 
 
 def test_by_the_command() -> None:
-    program = [sys.executable, "-m", "innpar.stream.cli", "--device", "polar-verity?rate=176"]
+    program = [sys.executable, "-m", "innpar.stream.cli.main", "--device", "polar-verity?rate=176"]
     command = [*program, "--virtual", "--fault", "sdk=refuse", "--broker", "embedded"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert run.returncode == 2
@@ -169,6 +169,6 @@ def test_by_the_command() -> None:
 
 
 def test_every_fault_is_in_the_help() -> None:
-    command = [sys.executable, "-m", "innpar.stream.cli", "--help"]
+    command = [sys.executable, "-m", "innpar.stream.cli.main", "--help"]
     text = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert [key for key in KEYS if f"{key}=" not in text] == []

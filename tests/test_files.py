@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from innpar.devices import NS, BadPacket, Chunk, DeviceError, NotFound, Refused
-from innpar.devices.files import open_recording
 from innpar.devices.registry import create
+from innpar.devices.replay import open_recording
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 TABLE = b"time,ppg,abp\n" + b"".join(b"0.%02d,%d,80\n" % (i, i) for i in range(100))

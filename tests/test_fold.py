@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from networks import golden, golden_state, network, off, windows
 
 from innpar.models import from_published
-from innpar.models.collapse import collapse
-from innpar.models.fold import fold
-from innpar.models.innpar import joint
-from innpar.models.script import scripted
-from innpar.models.through import Collapse, folded_forward
+from innpar.models.formats.torchscript import scripted
+from innpar.models.network.collapse import collapse
+from innpar.models.network.fold import fold
+from innpar.models.network.folded_training import Collapse, folded_forward
+from innpar.models.network.innpar import joint
 
 
 @pytest.mark.parametrize(("blocks", "context"), [(4, 0), (8, 0), (4, 20), (8, 5)])

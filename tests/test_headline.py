@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 from harness import need_dbus
 
-from innpar.devices.pace import SystemClock
-from innpar.devices.simulated import Simulated
-from innpar.devices.virtual.bluez import bluez
-from innpar.devices.virtual.light import FromChunks
-from innpar.devices.virtual.verity import VirtualPolar
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import SystemClock
+from innpar.devices.virtual.radio.bluez import bluez
+from innpar.devices.virtual.sensors.polar import VirtualPolar
+from innpar.devices.virtual.world.light import FromChunks
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
 
-PROGRAM = (sys.executable, "-m", "innpar.stream.cli", "--device", "polar-verity")
+PROGRAM = (sys.executable, "-m", "innpar.stream.cli.main", "--device", "polar-verity")
 
 
 async def until(what: Callable[[], bool], seconds: float = 60) -> None:

@@ -12,17 +12,17 @@ import pytest
 from harness import Keep, estimates, shipped, stream_all
 
 from innpar.devices import NS, Chunk, Event
-from innpar.devices.pace import Pace, VirtualClock
-from innpar.devices.simulated import Simulated
-from innpar.stream.calibration import HYDROSTATIC
-from innpar.stream.calibration_types import Cuff
-from innpar.stream.config import load
-from innpar.stream.engine import Engine
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace, VirtualClock
+from innpar.stream.app.settings import load
+from innpar.stream.calibration.store import Kept
+from innpar.stream.calibration.tracker import HYDROSTATIC
+from innpar.stream.calibration.types import Cuff
 from innpar.stream.errors import ConfigError
-from innpar.stream.estimate import Estimate, Item, Waveform
-from innpar.stream.pipeline import run
-from innpar.stream.remember import Kept
-from innpar.stream.wearer import enrol
+from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.run import run
+from innpar.stream.pipeline.wearer import enrol
+from innpar.stream.results import Estimate, Item, Waveform
 
 START = 1_700_000_000 * NS
 

@@ -15,18 +15,18 @@ from networks import golden_state, network
 from test_data import write_index, write_record
 
 from innpar.devices import NS, Event
-from innpar.devices.pace import Pace
-from innpar.devices.simulated import Simulated
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace
 from innpar.models.errors import ModelError
-from innpar.models.export import export
+from innpar.models.formats.checkpoint_import import import_checkpoint
+from innpar.models.formats.export import export
 from innpar.models.manifest import Architecture, Manifest
 from innpar.models.predictor import Predictor
-from innpar.models.published import import_checkpoint
-from innpar.stream.calibration_types import Cuff
-from innpar.stream.cli import main
-from innpar.stream.estimate import Estimate, Item, Waveform
-from innpar.stream.evaluate import evaluate
-from innpar.stream.wearer import Wearer
+from innpar.stream.calibration.types import Cuff
+from innpar.stream.cli.main import main
+from innpar.stream.evaluation.evaluate import evaluate
+from innpar.stream.pipeline.wearer import Wearer
+from innpar.stream.results import Estimate, Item, Waveform
 
 Make = Callable[[tuple[float, float]], Path]
 RELATIVE, MMHG = (0.0, 1.0), (40.0, 200.0)

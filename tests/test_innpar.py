@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from networks import golden, golden_state, network, off, windows
 
 from innpar.models import InnPar, ModelError, from_published
-from innpar.models.innpar import gradient, joint, squeeze, unsqueeze
+from innpar.models.network.innpar import gradient, joint, squeeze, unsqueeze
 
 
 @torch.inference_mode()
@@ -57,7 +57,7 @@ def test_a_fresh_context_changes_nothing_and_a_trained_one_does() -> None:
 @pytest.mark.parametrize("context", [0, 3])
 @torch.inference_mode()
 def test_the_network_scripts(context: int) -> None:
-    from innpar.models.script import scripted
+    from innpar.models.formats.torchscript import scripted
 
     model = network(context=context)
     script = scripted(model)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from innpar.devices.base import NS, BadPacket, Chunk, DeviceError, Event, NotFound, Refused
-from innpar.devices.inbox import QUEUE, Arrival, Inbox
-from innpar.devices.life import Life, Stream
-from innpar.devices.pace import VirtualClock
+from innpar.devices.link.inbox import QUEUE, Arrival, Inbox
+from innpar.devices.link.reconnect import Life, Stream
+from innpar.devices.timing.pace import VirtualClock
 
 
 @dataclass

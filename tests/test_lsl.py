@@ -11,11 +11,11 @@ import pytest
 from loopback import Sender, lsl, numbers
 
 from innpar.devices import NS, Chunk, Event, NotFound, Refused
-from innpar.devices.lsl import Lsl
-from innpar.devices.lsl_inbox import Inbox
-from innpar.devices.lsl_stream import Block, LslStream
-from innpar.devices.pace import SystemClock
+from innpar.devices.lsl.decoder import Block, LslStream
+from innpar.devices.lsl.device import Lsl
+from innpar.devices.lsl.inbox import Inbox
 from innpar.devices.registry import create
+from innpar.devices.timing.pace import SystemClock
 
 Item = Chunk | Event
 After = Callable[[list[Item]], Awaitable[bool]]
@@ -157,7 +157,7 @@ async def test_an_outlet_that_is_started_anew(source_id: str) -> None:
 
 
 async def test_an_outlet_that_falls_silent_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("innpar.devices.lsl_inlet.STALL", 0.5)
+    monkeypatch.setattr("innpar.devices.lsl.reader.STALL", 0.5)
     mute: list[int] = []
 
     def enough(items: list[Item]) -> bool:

@@ -14,15 +14,15 @@ from harness import shipped
 from loopback import lsl
 
 from innpar.devices import NS, NotFound
-from innpar.devices.lsl import Lsl
-from innpar.devices.pace import Pace, SystemClock
+from innpar.devices.lsl.device import Lsl
 from innpar.devices.registry import create
-from innpar.stream.engine import Engine
-from innpar.stream.estimate import Estimate, Item, Waveform
-from innpar.stream.lsl_sink import LslSink
-from innpar.stream.pipeline import run
-from innpar.stream.sink import FanOut
-from innpar.stream.wearer import enrol
+from innpar.devices.timing.pace import Pace, SystemClock
+from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.run import run
+from innpar.stream.pipeline.wearer import enrol
+from innpar.stream.results import Estimate, Item, Waveform
+from innpar.stream.sinks.base import FanOut
+from innpar.stream.sinks.lsl import LslSink
 
 Received = dict[str, tuple[Any, np.ndarray, np.ndarray]]
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.devices.base import NS, Chunk, Event
-from innpar.devices.lsl_bound import ERROR, Bound
-from innpar.devices.lsl_stream import Block, LslStream
-from innpar.stream.resample import Resampler
+from innpar.devices.lsl.bound import ERROR, Bound
+from innpar.devices.lsl.decoder import Block, LslStream
+from innpar.stream.windows.resample import Resampler
 
 Numbers = npt.NDArray[np.int64]
 START = 1_790_000_000 * NS

@@ -28,19 +28,22 @@ from loopback import lsl
 from sessions import MAX, Listening, demo, played
 
 from innpar.devices import NS, Event, Refused
-from innpar.devices.lsl_marks import LslMarks
-from innpar.devices.pace import Pace, SystemClock, VirtualClock
-from innpar.devices.session import open_session
-from innpar.devices.session_items import BEATS, Topic, from_json
-from innpar.devices.session_look import about
-from innpar.devices.session_read import SessionFile
-from innpar.devices.simulated import Simulated
-from innpar.models.calibrate import Affine, Calibration
-from innpar.models.context import FEATURES
-from innpar.stream.attend import heed
-from innpar.stream.calibration_types import Reading
-from innpar.stream.cli import main
-from innpar.stream.command import (
+from innpar.devices.lsl.markers import LslMarks
+from innpar.devices.session.contents import about
+from innpar.devices.session.device import open_session
+from innpar.devices.session.items import BEATS, Topic, from_json
+from innpar.devices.session.reader import SessionFile
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace, SystemClock, VirtualClock
+from innpar.models.calibration.calibrate import Affine, Calibration
+from innpar.models.calibration.context import FEATURES
+from innpar.stream.app.recording import named, recordings
+from innpar.stream.app.settings import load
+from innpar.stream.calibration.store import Kept
+from innpar.stream.calibration.types import Reading
+from innpar.stream.cli.main import main
+from innpar.stream.errors import ConfigError, SessionError
+from innpar.stream.messages.commands import (
     Calibrate,
     Command,
     CommandError,
@@ -48,22 +51,19 @@ from innpar.stream.command import (
     Record,
     parse_command,
 )
-from innpar.stream.config import load
-from innpar.stream.deck import Deck
-from innpar.stream.engine import Engine
-from innpar.stream.errors import ConfigError, SessionError
-from innpar.stream.estimate import Item
-from innpar.stream.keys import Typing
-from innpar.stream.orders import FULL, follow, mark, mark_all, put, start, stop
-from innpar.stream.payload import beat_payload
-from innpar.stream.pipeline import run
-from innpar.stream.recorder import Recorder
-from innpar.stream.recording import named, recordings
-from innpar.stream.remember import Kept
-from innpar.stream.sink import FanOut
-from innpar.stream.wearer import Wearer, enrol
+from innpar.stream.messages.payload import beat_payload
+from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.run import run
+from innpar.stream.pipeline.sidecars import heed
+from innpar.stream.pipeline.steering import FULL, follow, mark, mark_all, put, start, stop
+from innpar.stream.pipeline.wearer import Wearer, enrol
+from innpar.stream.results import Item
+from innpar.stream.session.recorder import Recorder
+from innpar.stream.session.recorders import Deck
+from innpar.stream.sinks.base import FanOut
+from innpar.stream.sinks.keyboard import Typing
 
-PROGRAM = [sys.executable, "-m", "innpar.stream.cli"]
+PROGRAM = [sys.executable, "-m", "innpar.stream.cli.main"]
 
 
 def markers(path: Path) -> list[str]:
@@ -336,7 +336,11 @@ def test_what_is_no_command_to_record() -> None:
 
 
 def test_the_schema_of_the_command_knows_what_the_parser_knows() -> None:
-    text = files("innpar.stream").joinpath("schemas", "record.json").read_text(encoding="utf-8")
+    text = (
+        files("innpar.stream.messages")
+        .joinpath("schemas", "record.json")
+        .read_text(encoding="utf-8")
+    )
     validator = jsonschema.Draft202012Validator(json.loads(text))
     for message in ({"record": True}, {"record": False}, {}, {"record": 1}, {"record": None}):
         try:

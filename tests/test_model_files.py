@@ -16,13 +16,13 @@ from networks import golden, golden_state, network, windows
 from test_innpar import renamed
 
 from innpar.models import ModelError, Predictor, from_published
-from innpar.models import export as export_module
-from innpar.models.collapse import coupling_blocks
-from innpar.models.export import export, export_again
+from innpar.models.formats import export as export_module
+from innpar.models.formats.checkpoint_import import import_checkpoint
+from innpar.models.formats.export import export, export_again
+from innpar.models.formats.weights_file import load_network
 from innpar.models.manifest import read_manifest
-from innpar.models.published import import_checkpoint
-from innpar.models.weights_file import load_network
-from innpar.stream.cli import main
+from innpar.models.network.collapse import coupling_blocks
+from innpar.stream.cli.main import main
 
 FIELDS = {"name": "test", "version": "1", "abp_offset": 90.0, "abp_scale": 25.0}
 

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.devices.base import NS, Chunk, Event, HostClock, Source, Tap
-from innpar.devices.files import open_recording
-from innpar.devices.simulated import Simulated
-from innpar.stream.estimate import Birth, Estimate
-from innpar.stream.motion import KEPT, MOVING, MotionJudge
-from innpar.stream.prepare import Prepared, Preparer
+from innpar.devices.replay import open_recording
+from innpar.devices.simulated.device import Simulated
+from innpar.stream.pipeline.prepare import Prepared, Preparer
+from innpar.stream.results import Birth, Estimate
+from innpar.stream.windows.motion import KEPT, MOVING, MotionJudge
 
 START = 1_700_000_000 * NS
 RATE = 50

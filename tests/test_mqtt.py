@@ -20,13 +20,13 @@ from items import START, beat, birth, summary, wave
 from listening import Heard, Listener
 
 from innpar.devices import Event
-from innpar.stream.address import Address
-from innpar.stream.broker import broker_for
-from innpar.stream.command import Calibrate, Mark
 from innpar.stream.errors import BrokerError
-from innpar.stream.estimate import State
-from innpar.stream.mqtt import ROOM, MqttSink
-from innpar.stream.payload import parcel
+from innpar.stream.messages.commands import Calibrate, Mark
+from innpar.stream.messages.payload import parcel
+from innpar.stream.mqtt.address import Address
+from innpar.stream.mqtt.broker import broker_for
+from innpar.stream.mqtt.sink import ROOM, MqttSink
+from innpar.stream.results import State
 
 Listen = Callable[..., Listener]
 
@@ -267,9 +267,9 @@ async def test_beats_survive_the_brokers_absence_and_waveforms_do_not(
 
 PUBLISHER = """
 import asyncio, sys
-from innpar.stream.address import Address
-from innpar.stream.estimate import State
-from innpar.stream.mqtt import MqttSink
+from innpar.stream.mqtt.address import Address
+from innpar.stream.results import State
+from innpar.stream.mqtt.sink import MqttSink
 from items import beat
 
 async def main():
@@ -420,7 +420,7 @@ async def test_a_file_waits_for_the_broker_and_sending_never_does(mosquitto: Bro
 async def test_a_silent_broker_is_given_up_and_found_again(
     mosquitto: Broker, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("innpar.stream.delivery._DEAD", 1.0)
+    monkeypatch.setattr("innpar.stream.mqtt.delivery._DEAD", 1.0)
     broker = mosquitto()
     listener = listen(broker.port, "bp/estimates")
     async with MqttSink.open(Address.parse(broker.url)) as sink:

@@ -12,8 +12,9 @@ from sensing import FUZZ, Heard, listen, survives
 
 from innpar.devices.base import NS, BadPacket
 from innpar.devices.decode import decode
-from innpar.devices.gatt import Gatt
-from innpar.devices.muse import (
+from innpar.devices.registry import create
+from innpar.devices.sensors.gatt import Gatt
+from innpar.devices.sensors.muse import (
     CHANNELS,
     CONTROL,
     OPTODES,
@@ -25,9 +26,8 @@ from innpar.devices.muse import (
     command,
     parse,
 )
-from innpar.devices.registry import create
-from innpar.devices.virtual.peripheral import Characteristic
-from innpar.devices.virtual.simple import Simple
+from innpar.devices.virtual.radio.peripheral import Characteristic
+from innpar.devices.virtual.sensors.simple import Simple
 
 START = 1_790_000_000 * NS
 BATCH = 6 * NS // 64
@@ -193,7 +193,7 @@ async def test_over_the_air_with_lost_notifications(preset: str) -> None:
     pytest.importorskip("bumble")
     from scaled import ScaledClock
 
-    from innpar.devices.virtual.bumble_radio import bumble
+    from innpar.devices.virtual.radio.bumble_radio import bumble
 
     clock = ScaledClock(5)
     headband = Headband(preset)

@@ -10,7 +10,7 @@ from sensing import FUZZ, Heard, survives
 
 from innpar.devices.base import NS, BadPacket
 from innpar.devices.decode import decode
-from innpar.devices.nonin import CHANNEL, NoninStream, build, parse
+from innpar.devices.sensors.oximeters.nonin import CHANNEL, NoninStream, build, parse
 
 START = 1_790_000_000 * NS
 

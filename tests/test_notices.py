@@ -13,13 +13,13 @@ from sessions import demo, played, without_codes
 import innpar.devices
 import innpar.stream
 from innpar.devices import NS, Event, NoticeCode, code_of, notice
-from innpar.devices.pace import VirtualClock
-from innpar.devices.session import NOBODY
-from innpar.devices.session_items import EVENTS, Topic, unpack_event
-from innpar.devices.session_read import SessionFile
-from innpar.stream.cli import main
-from innpar.stream.recorder import Recorder
-from innpar.stream.survey import survey
+from innpar.devices.session.device import NOBODY
+from innpar.devices.session.items import EVENTS, Topic, unpack_event
+from innpar.devices.session.reader import SessionFile
+from innpar.devices.timing.pace import VirtualClock
+from innpar.stream.cli.main import main
+from innpar.stream.session.index import survey
+from innpar.stream.session.recorder import Recorder
 
 START = 1_700_000_000 * NS
 
@@ -86,7 +86,11 @@ def test_notices_are_made_in_one_place() -> None:
 
 
 def test_every_code_is_in_the_schema() -> None:
-    text = files("innpar.stream").joinpath("schemas", "event.json").read_text(encoding="utf-8")
+    text = (
+        files("innpar.stream.messages")
+        .joinpath("schemas", "event.json")
+        .read_text(encoding="utf-8")
+    )
     rules = [rule["then"]["properties"]["detail"] for rule in json.loads(text)["allOf"]]
     (code,) = [rule["properties"]["code"] for rule in rules if "code" in rule["properties"]]
     assert code["examples"] == [one.value for one in NoticeCode]

@@ -14,9 +14,10 @@ from sensing import Heard, listen, survives
 
 from innpar.devices.base import NS, BadPacket
 from innpar.devices.decode import decode
-from innpar.devices.gatt import Gatt
 from innpar.devices.notices import NoticeCode, code_of
-from innpar.devices.o2ring import (
+from innpar.devices.registry import create
+from innpar.devices.sensors.gatt import Gatt
+from innpar.devices.sensors.oximeters.o2ring import (
     ANSWER,
     ASK,
     CHANNEL,
@@ -32,11 +33,10 @@ from innpar.devices.o2ring import (
     family,
     parse,
 )
-from innpar.devices.registry import create
-from innpar.devices.virtual.bumble_radio import bumble
-from innpar.devices.virtual.faults import Faults
-from innpar.devices.virtual.feeding_o2ring import VirtualO2Ring
-from innpar.devices.virtual.light import Ints
+from innpar.devices.virtual.radio.bumble_radio import bumble
+from innpar.devices.virtual.sensors.o2ring import VirtualO2Ring
+from innpar.devices.virtual.world.faults import Faults
+from innpar.devices.virtual.world.light import Ints
 
 START = 1_790_000_000 * NS
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from innpar.devices import Device, NotFound, Refused
-from innpar.stream.attend import assign
-from innpar.stream.config import load
+from innpar.stream.app.devices import open_devices
+from innpar.stream.app.settings import load
 from innpar.stream.errors import ConfigError
-from innpar.stream.opening import open_devices
+from innpar.stream.pipeline.sidecars import assign
 
 
 def opened(*specs: str, **flags: Any) -> list[Device]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from innpar.devices import NS, Event
-from innpar.stream.outcome import Outcome
-from innpar.stream.terminal import tell
+from innpar.stream.pipeline.tally import Outcome
+from innpar.stream.sinks.terminal import tell
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from innpar.devices import NS
-from innpar.devices.pace import LONGEST_WAIT, Pace, Pacer, SystemClock, VirtualClock
+from innpar.devices.timing.pace import LONGEST_WAIT, Pace, Pacer, SystemClock, VirtualClock
 
 
 async def test_system_clock_tells_the_time_and_sleeps_until_it() -> None:

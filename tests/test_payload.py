@@ -17,12 +17,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from innpar.devices import NS, Event
-from innpar.stream.bridge import Bridge
-from innpar.stream.estimate import CalibrationState, Estimate, Reason, Reference, State
-from innpar.stream.parcel import Parcel
-from innpar.stream.payload import beat_payload, iso, parcel, reply_parcel, seconds
-from innpar.stream.properties import packed
-from innpar.stream.summary import Summaries
+from innpar.stream.beats.summary import Summaries
+from innpar.stream.messages.parcel import Parcel
+from innpar.stream.messages.payload import beat_payload, iso, parcel, reply_parcel, seconds
+from innpar.stream.mqtt.bridge import Bridge
+from innpar.stream.mqtt.properties import packed
+from innpar.stream.results import CalibrationState, Estimate, Reason, Reference, State
 
 CONTRACT = json.loads(
     """{"schema":"bp-beat/1","device":"polar-verity-8A3F","source":"live",
@@ -41,7 +41,11 @@ CONTRACT = json.loads(
 
 
 def schema(name: str) -> Draft202012Validator:
-    text = files("innpar.stream").joinpath("schemas", f"{name}.json").read_text(encoding="utf-8")
+    text = (
+        files("innpar.stream.messages")
+        .joinpath("schemas", f"{name}.json")
+        .read_text(encoding="utf-8")
+    )
     document = json.loads(text)
     Draft202012Validator.check_schema(document)
     return Draft202012Validator(document)

@@ -27,17 +27,17 @@ from innpar.devices import (
     by_clock,
     code_of,
 )
-from innpar.devices.pace import Pace, SystemClock, VirtualClock
 from innpar.devices.registry import create
-from innpar.devices.simulated import Simulated
-from innpar.devices.virtual.worn import Air, worn
-from innpar.stream.calibration_types import Cuff
-from innpar.stream.engine import Engine
-from innpar.stream.estimate import Birth, Estimate, Item, State, Summary, Waveform
-from innpar.stream.pipeline import run, watch_silence
-from innpar.stream.prepare import Preparer
-from innpar.stream.summary import Summaries
-from innpar.stream.wearer import enrol
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace, SystemClock, VirtualClock
+from innpar.devices.virtual.device import Air, worn
+from innpar.stream.beats.summary import Summaries
+from innpar.stream.calibration.types import Cuff
+from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.prepare import Preparer
+from innpar.stream.pipeline.run import run, watch_silence
+from innpar.stream.pipeline.wearer import enrol
+from innpar.stream.results import Birth, Estimate, Item, State, Summary, Waveform
 
 START = 1_700_000_000 * NS
 

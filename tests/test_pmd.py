@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innpar.devices import pmd
 from innpar.devices.base import NS, BadPacket
-from innpar.devices.pmd import Kind, Metadata, Pulses, Waveform
-from innpar.devices.timeline import spread
-from innpar.devices.virtual.frames import encode, encode_pulses
+from innpar.devices.sensors.polar import frames as pmd
+from innpar.devices.sensors.polar.frames import Kind, Metadata, Pulses, Waveform
+from innpar.devices.timing.timeline import spread
+from innpar.devices.virtual.sensors.polar_encoder import encode, encode_pulses
 
 VECTORS = Path(__file__).resolve().parents[1] / "../shared/vectors/pmd_vectors.json"
 

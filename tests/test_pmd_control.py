@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innpar.devices import pmd_control as cp
 from innpar.devices.base import BadPacket, Refused
-from innpar.devices.pmd import Kind
-from innpar.devices.pmd_control import Op, Setting
+from innpar.devices.sensors.polar import control_frames as cp
+from innpar.devices.sensors.polar.control_frames import Op, Setting
+from innpar.devices.sensors.polar.frames import Kind
 
 
 def test_commands() -> None:

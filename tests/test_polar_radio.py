@@ -14,19 +14,19 @@ from radios import Serve
 from scaled import ScaledClock
 from sensing import uncoded
 
-from innpar.devices import pmd
 from innpar.devices.base import NS, Chunk, Event, NotFound, Refused
-from innpar.devices.ble import Radio, scan
+from innpar.devices.link.ble import Radio, scan
 from innpar.devices.notices import NoticeCode, code_of
-from innpar.devices.pmd import Kind
-from innpar.devices.pmd_control import IN_CHARGER, INVALID_STATE, Op
-from innpar.devices.polar import Polar
-from innpar.devices.polar_session import STALL
-from innpar.devices.virtual.bluez import FakeBluez, bluez
-from innpar.devices.virtual.bumble_radio import bumble
-from innpar.devices.virtual.faults import Faults
-from innpar.devices.virtual.light import Ints, pulse
-from innpar.devices.virtual.verity import OH1, VERITY_OLD, VirtualPolar
+from innpar.devices.sensors.polar import frames as pmd
+from innpar.devices.sensors.polar.connection import STALL
+from innpar.devices.sensors.polar.control_frames import IN_CHARGER, INVALID_STATE, Op
+from innpar.devices.sensors.polar.driver import Polar
+from innpar.devices.sensors.polar.frames import Kind
+from innpar.devices.virtual.radio.bluez import FakeBluez, bluez
+from innpar.devices.virtual.radio.bumble_radio import bumble
+from innpar.devices.virtual.sensors.polar import OH1, VERITY_OLD, VirtualPolar
+from innpar.devices.virtual.world.faults import Faults
+from innpar.devices.virtual.world.light import Ints, pulse
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event
-from innpar.devices.pace import VirtualClock
-from innpar.devices.pmd import PULSE, Kind
-from innpar.devices.polar_stream import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
-from innpar.devices.virtual.faults import Faults
-from innpar.devices.virtual.light import Ints
-from innpar.devices.virtual.polar_frames import Stream
-from innpar.devices.virtual.verity import VirtualPolar
+from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
+from innpar.devices.sensors.polar.frames import PULSE, Kind
+from innpar.devices.timing.pace import VirtualClock
+from innpar.devices.virtual.sensors.polar import VirtualPolar
+from innpar.devices.virtual.sensors.polar_stream import Stream
+from innpar.devices.virtual.world.faults import Faults
+from innpar.devices.virtual.world.light import Ints
 
 SMALLEST = 7_000_000
 """ns that every frame takes on its way."""

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import network, windows
 
-from innpar.models import ModelError, Predictor, script
-from innpar.models.context import CONTEXT
-from innpar.models.export import export
-from innpar.models.innpar import joint
+from innpar.models import ModelError, Predictor
+from innpar.models.calibration.context import CONTEXT
+from innpar.models.formats import torchscript as script
+from innpar.models.formats.export import export
+from innpar.models.network.innpar import joint
 
 FIELDS = {"name": "test", "version": "1", "abp_offset": 90.0, "abp_scale": 25.0}
 PPG = windows(32)

@@ -23,21 +23,21 @@ from paho.mqtt.properties import Properties
 from test_payload import schema
 
 from innpar.devices import Event
-from innpar.devices.pace import Pace
-from innpar.devices.simulated import Simulated
-from innpar.stream.address import Address
-from innpar.stream.bridge import Bridge
-from innpar.stream.broker import broker_for
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace
+from innpar.stream.cli.watch import line_of
 from innpar.stream.errors import BrokerError
-from innpar.stream.estimate import State
-from innpar.stream.home_assistant import discovery
-from innpar.stream.link import Received
-from innpar.stream.mqtt import MqttSink
-from innpar.stream.payload import parcel
-from innpar.stream.press import Edition, Press
-from innpar.stream.properties import packed
-from innpar.stream.raw import raw_parcel, readable
-from innpar.stream.watch import line_of
+from innpar.stream.messages.home_assistant import discovery
+from innpar.stream.messages.payload import parcel
+from innpar.stream.messages.raw import raw_parcel, readable
+from innpar.stream.mqtt.address import Address
+from innpar.stream.mqtt.bridge import Bridge
+from innpar.stream.mqtt.broker import broker_for
+from innpar.stream.mqtt.connection import Received
+from innpar.stream.mqtt.properties import packed
+from innpar.stream.mqtt.publisher import Edition, Press
+from innpar.stream.mqtt.sink import MqttSink
+from innpar.stream.results import State
 
 Listen = Callable[..., Listener]
 ADDRESS, SERIAL = "A0:9E:1A:12:34:56", "C0FFEE42"
@@ -104,7 +104,7 @@ def test_a_raw_waveform_is_float32_and_its_properties_say_the_rest() -> None:
 
 
 def watching(url: str, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "innpar.stream.cli", "watch", "--broker", url]
+    command = [sys.executable, "-m", "innpar.stream.cli.main", "watch", "--broker", url]
     topic = ["--topic", "bp/devices/demo/abp"]
     return subprocess.Popen(
         [*command, *topic, *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -12,11 +12,11 @@ import pytest
 from harness import estimates, need_data, stream_all
 
 from innpar.devices import NS
-from innpar.devices.pace import Pace
 from innpar.devices.registry import create
-from innpar.stream.beats import Beat, BeatFinder
-from innpar.stream.combine import Piece
-from innpar.stream.estimate import Waveform
+from innpar.devices.timing.pace import Pace
+from innpar.stream.beats.combine import Piece
+from innpar.stream.beats.detector import Beat, BeatFinder
+from innpar.stream.results import Waveform
 
 pytestmark = pytest.mark.real
 

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from innpar.devices import NotFound, Refused
-from innpar.devices.pace import Pace
 from innpar.devices.registry import DEVICES, create, parse
-from innpar.devices.simulated import Simulated
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace
 
 
 @pytest.mark.parametrize(

@@ -15,21 +15,21 @@ import pytest
 from harness import Keep, estimates, same, shipped, stream_all
 
 from innpar.devices import NS, Event, HostClock
-from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.registry import create
-from innpar.devices.simulated import Simulated
-from innpar.models.calibrate import Affine, Calibration
-from innpar.models.context import FEATURES
-from innpar.stream.calibration_types import Cuff, Reading
-from innpar.stream.engine import Engine
-from innpar.stream.estimate import Estimate, Item
-from innpar.stream.payload import parcel
-from innpar.stream.pipeline import run
-from innpar.stream.recorder import Recorder
-from innpar.stream.remember import Kept, Memory
-from innpar.stream.sink import FanOut
-from innpar.stream.terminal import tell
-from innpar.stream.wearer import enrol
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace, VirtualClock
+from innpar.models.calibration.calibrate import Affine, Calibration
+from innpar.models.calibration.context import FEATURES
+from innpar.stream.calibration.store import Kept, Memory
+from innpar.stream.calibration.types import Cuff, Reading
+from innpar.stream.messages.payload import parcel
+from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.run import run
+from innpar.stream.pipeline.wearer import enrol
+from innpar.stream.results import Estimate, Item
+from innpar.stream.session.recorder import Recorder
+from innpar.stream.sinks.base import FanOut
+from innpar.stream.sinks.terminal import tell
 
 START = 1_700_000_000 * NS
 HOUR = 3600 * NS

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from innpar.devices import NS, BadPacket, Chunk, Event, Refused
-from innpar.devices.files import open_recording
-from innpar.devices.pace import Pace, VirtualClock
-from innpar.devices.recording import NO_DATE
+from innpar.devices.files.recording import NO_DATE
+from innpar.devices.replay import open_recording
+from innpar.devices.timing.pace import Pace, VirtualClock
 
 Samples = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 

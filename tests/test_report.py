@@ -20,19 +20,19 @@ from harness import estimates
 from sessions import demo, record
 
 from innpar.devices import NS, Event
-from innpar.devices.pace import VirtualClock
-from innpar.stream.beat_table import BeatTable
-from innpar.stream.cli import main
-from innpar.stream.estimate import Item
-from innpar.stream.recorder import Recorder
-from innpar.stream.reporting.chart import around, round_values
-from innpar.stream.reporting.figures import Course
-from innpar.stream.reporting.findings import dips, in_range, night, sustained, trend
-from innpar.stream.reporting.heart import variability
-from innpar.stream.reporting.page import NOTE
-from innpar.stream.reporting.sections import calibration
-from innpar.stream.reporting.write import report
-from innpar.stream.survey import Found
+from innpar.devices.timing.pace import VirtualClock
+from innpar.stream.cli.main import main
+from innpar.stream.results import Item
+from innpar.stream.session.beat_table import BeatTable
+from innpar.stream.session.index import Found
+from innpar.stream.session.recorder import Recorder
+from innpar.stream.session.report.command import report
+from innpar.stream.session.report.figures import Course
+from innpar.stream.session.report.findings import dips, in_range, night, sustained, trend
+from innpar.stream.session.report.hrv import variability
+from innpar.stream.session.report.page import NOTE
+from innpar.stream.session.report.sections import calibration
+from innpar.stream.session.report.svg import around, round_values
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
@@ -294,8 +294,8 @@ def test_round_numbers_on_axes() -> None:
 
 
 def test_the_beats_survive_the_way_to_json(session: tuple[Path, list[Item]]) -> None:
-    from innpar.stream.payload import beat_payload
-    from innpar.stream.survey import survey
+    from innpar.stream.messages.payload import beat_payload
+    from innpar.stream.session.index import survey
 
     path, live = session
     table = survey(path).devices["demo"].beats

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innpar.devices import NS, Chunk, Event
-from innpar.stream.resample import Resampler, Stretch, period
+from innpar.stream.windows.resample import Resampler, Stretch, period
 
 START = 1_700_000_000 * NS
 

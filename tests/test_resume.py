@@ -12,12 +12,12 @@ import pytest
 from test_data import write_index, write_record
 from test_train import CONFIG, MATRIX
 
-from innpar.models.checkpoint import fingerprint, index_digest
-from innpar.models.crossfit import crossfit
-from innpar.models.data import DataError, Windows
-from innpar.models.journal import Journal
-from innpar.models.train import train
-from innpar.stream.dataset import split_windows
+from innpar.models.data.recordings import DataError, Windows
+from innpar.models.training.checkpoint import fingerprint, index_digest
+from innpar.models.training.crossfit import crossfit
+from innpar.models.training.journal import Journal
+from innpar.models.training.train import train
+from innpar.stream.evaluation.dataset import split_windows
 
 
 def made(folder: Path, lag: float = 0.4, subjects: int = 3) -> tuple[Windows, Windows]:

@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensing import FUZZ, Heard, survives
 
-from innpar.devices import contec
 from innpar.devices.base import NS, BadPacket, Chunk, NotFound, Refused
 from innpar.devices.conformance import faults
-from innpar.devices.contec import ContecStream
 from innpar.devices.decode import decode
-from innpar.devices.lines import LineStream, parse
-from innpar.devices.pace import SystemClock
-from innpar.devices.port import CHANNEL, Wired
+from innpar.devices.link.serial_port import CHANNEL, Wired
 from innpar.devices.registry import create
+from innpar.devices.sensors.boards.serial_lines import LineStream, parse
+from innpar.devices.sensors.oximeters import contec
+from innpar.devices.sensors.oximeters.contec import ContecStream
+from innpar.devices.timing.pace import SystemClock
 
 START = 1_790_000_000 * NS
 

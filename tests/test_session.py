@@ -19,17 +19,17 @@ from scaled import ScaledClock
 from sessions import MAX, demo, keys, played, record, samples, uncoded, without_codes
 
 from innpar.devices import NS, Chunk, Event, NotFound, NoticeCode, Refused, code_of
-from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.registry import create
-from innpar.devices.session import Session, open_session
-from innpar.devices.session_items import pack_chunk, pack_event, unpack_chunk, unpack_event
-from innpar.devices.session_read import SessionFile
-from innpar.devices.virtual.worn import worn
-from innpar.stream.cli import main
-from innpar.stream.config import load
-from innpar.stream.estimate import Item
-from innpar.stream.recorder import Recorder
-from innpar.stream.replayed import as_recorded, other_model, required
+from innpar.devices.session.device import Session, open_session
+from innpar.devices.session.items import pack_chunk, pack_event, unpack_chunk, unpack_event
+from innpar.devices.session.reader import SessionFile
+from innpar.devices.timing.pace import Pace, VirtualClock
+from innpar.devices.virtual.device import worn
+from innpar.stream.app.replayed import as_recorded, other_model, required
+from innpar.stream.app.settings import load
+from innpar.stream.cli.main import main
+from innpar.stream.results import Item
+from innpar.stream.session.recorder import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ def test_what_still_holds_comes_along(tmp_path: Path) -> None:
 def test_from_the_command_line(tmp_path: Path) -> None:
     """``--record`` and ``replay``: the same lines of JSON but for what speaks of the run."""
     path = tmp_path / "run.mcap"
-    program = [sys.executable, "-m", "innpar.stream.cli"]
+    program = [sys.executable, "-m", "innpar.stream.cli.main"]
     common = ["--broker", "embedded", "--speed", "max", "--json"]
     runs = []
     for arguments in (
@@ -406,7 +406,7 @@ def test_another_model_than_the_recorded_one_is_told(tmp_path: Path) -> None:
 
 
 def test_another_reading_than_the_recorded_one(recorded: tuple[Path, list[Item]]) -> None:
-    program = [sys.executable, "-m", "innpar.stream.cli", "replay", str(recorded[0])]
+    program = [sys.executable, "-m", "innpar.stream.cli.main", "replay", str(recorded[0])]
     how = ["--no-cuffs", "--cuff", "150/90@20", "--speed", "max", "--broker", "embedded", "--json"]
     done = subprocess.run([*program, *how], capture_output=True, text=True, timeout=90, check=True)
     beats = [json.loads(line) for line in done.stdout.splitlines()]

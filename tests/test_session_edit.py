@@ -9,10 +9,10 @@ import pytest
 from sessions import demo, keys, played, record, samples
 
 from innpar.devices import NS, Event
-from innpar.devices.pace import Pace, VirtualClock
-from innpar.devices.session_read import SessionFile
-from innpar.stream.cli import main
-from innpar.stream.recorder import Recorder
+from innpar.devices.session.reader import SessionFile
+from innpar.devices.timing.pace import Pace, VirtualClock
+from innpar.stream.cli.main import main
+from innpar.stream.session.recorder import Recorder
 
 START = 1_700_000_000 * NS
 SHORT = Pace(float("inf"), 0.4)

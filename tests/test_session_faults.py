@@ -16,11 +16,11 @@ import pytest
 from sessions import mount_small, played, unmount
 
 from innpar.devices import NS, Chunk, Event
-from innpar.devices.pace import VirtualClock
-from innpar.devices.session_read import SessionFile
-from innpar.stream.recorder import Recorder
+from innpar.devices.session.reader import SessionFile
+from innpar.devices.timing.pace import VirtualClock
+from innpar.stream.session.recorder import Recorder
 
-PROGRAM = [sys.executable, "-m", "innpar.stream.cli"]
+PROGRAM = [sys.executable, "-m", "innpar.stream.cli.main"]
 RUN = [*PROGRAM, "--device", "demo:3", "--broker", "embedded", "--json"]
 
 

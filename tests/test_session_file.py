@@ -20,18 +20,18 @@ from hypothesis import strategies as st
 from sessions import demo, keys, mount_small, played, record, samples, unmount
 
 from innpar.devices import NS, Chunk, DeviceError, Event, NoticeCode, Refused, code_of
-from innpar.devices.pace import Pace, VirtualClock
 from innpar.devices.registry import create
-from innpar.devices.session_look import devices_in
-from innpar.devices.session_read import SessionFile, _unpack
-from innpar.devices.session_write import MAGIC
-from innpar.stream.arguments import FORMATS
-from innpar.stream.cli import main
-from innpar.stream.config import load
+from innpar.devices.session.contents import devices_in
+from innpar.devices.session.reader import SessionFile, _unpack
+from innpar.devices.session.writer import MAGIC
+from innpar.devices.timing.pace import Pace, VirtualClock
+from innpar.stream.app.recording import describe
+from innpar.stream.app.settings import load
+from innpar.stream.cli.arguments import FORMATS
+from innpar.stream.cli.main import main
 from innpar.stream.errors import SessionError
-from innpar.stream.recorder import Recorder, place
-from innpar.stream.recording import describe
-from innpar.stream.stretch import stretch
+from innpar.stream.session.excerpt import stretch
+from innpar.stream.session.recorder import Recorder, place
 
 START = 1_700_000_000 * NS
 HEAD = 0.2
@@ -61,9 +61,9 @@ RECORD = """
 import asyncio, sys, time
 from pathlib import Path
 from innpar.devices import Chunk
-from innpar.devices.pace import Pace, SystemClock
-from innpar.devices.simulated import Simulated
-from innpar.stream.recorder import Recorder
+from innpar.devices.timing.pace import Pace, SystemClock
+from innpar.devices.simulated.device import Simulated
+from innpar.stream.session.recorder import Recorder
 
 async def main():
     clock = SystemClock()

@@ -8,11 +8,11 @@ import torch
 from networks import off, windows
 
 from innpar.models import InnPar, Predictor
-from innpar.models.fold import fold
-from innpar.models.innpar import joint
+from innpar.models.formats.torchscript import from_bytes
+from innpar.models.formats.weights_file import load_network
+from innpar.models.network.fold import fold
+from innpar.models.network.innpar import joint
 from innpar.models.predictor import SHIPPED
-from innpar.models.script import from_bytes
-from innpar.models.weights_file import load_network
 
 
 @pytest.fixture(scope="module")

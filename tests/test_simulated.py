@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from innpar.devices import NS, Chunk, Event
-from innpar.devices.pace import Pace, VirtualClock
-from innpar.devices.simulated import Simulated
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace, VirtualClock
 
 SIGNALS = ("ppg", "abp", "acc")
 Samples = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innpar.stream.channel import ChannelPicker
-from innpar.stream.combine import Combiner, Reconstruction
-from innpar.stream.filter import condition, conditioning_matrix
-from innpar.stream.quality import ACCEPT, DOUBT, Quality, assess, confidence
-from innpar.stream.resample import Stretch
-from innpar.stream.window import Windower
+from innpar.stream.beats.combine import Combiner, Reconstruction
+from innpar.stream.windows.channel import ChannelPicker
+from innpar.stream.windows.conditioning import condition, conditioning_matrix
+from innpar.stream.windows.quality import ACCEPT, DOUBT, Quality, assess, confidence
+from innpar.stream.windows.resample import Stretch
+from innpar.stream.windows.window import Windower
 
 RATE, WINDOW, GUARD, BAND = 125.0, 640, 24, (0.5, 8.0)
 SPAN = WINDOW + 2 * GUARD

@@ -14,13 +14,13 @@ from harness import estimates, stream_all
 from sessions import MAX, demo, samples
 
 from innpar.devices import NS, Chunk, DeviceError, Event, Refused
-from innpar.devices.files import open_recording
-from innpar.devices.heart import RATE as FINE
-from innpar.devices.heart import circulation
-from innpar.devices.pace import VirtualClock
-from innpar.devices.session_write import MAGIC
-from innpar.stream.cli import main
-from innpar.stream.recorder import Recorder
+from innpar.devices.replay import open_recording
+from innpar.devices.session.writer import MAGIC
+from innpar.devices.simulated.circulation import RATE as FINE
+from innpar.devices.simulated.circulation import circulation
+from innpar.devices.timing.pace import VirtualClock
+from innpar.stream.cli.main import main
+from innpar.stream.session.recorder import Recorder
 
 START = 1_700_000_000 * NS
 RATE = 100

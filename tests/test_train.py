@@ -10,15 +10,15 @@ import pytest
 import torch
 from test_data import write_index, write_record
 
-from innpar.models.context import CONTEXT
-from innpar.models.data import DataError, Windows
-from innpar.models.journal import Journal
-from innpar.models.sampling import Sampler, Sampling
-from innpar.models.settings import Network, Run, TrainConfig, read_config
-from innpar.models.train import Trainer, train
-from innpar.models.validate import held_cuffs
-from innpar.stream.dataset import BAND, GUARD, RATE, WINDOW, split_windows
-from innpar.stream.filter import conditioning_matrix
+from innpar.models.calibration.context import CONTEXT
+from innpar.models.data.recordings import DataError, Windows
+from innpar.models.data.sampling import Sampler, Sampling
+from innpar.models.training.config import Network, Run, TrainConfig, read_config
+from innpar.models.training.journal import Journal
+from innpar.models.training.train import Trainer, train
+from innpar.models.training.validate import held_cuffs
+from innpar.stream.evaluation.dataset import BAND, GUARD, RATE, WINDOW, split_windows
+from innpar.stream.windows.conditioning import conditioning_matrix
 
 MATRIX = conditioning_matrix(WINDOW, GUARD, RATE, BAND)
 CONFIG = TrainConfig(

@@ -15,13 +15,13 @@ from test_data import write_index, write_record
 from test_resume import made, run
 from test_train import CONFIG, MATRIX
 
-from innpar.models.crossfit import crossfit
-from innpar.models.data import DataError
-from innpar.models.journal import Stopped, replace
-from innpar.models.sampling import Sampler
-from innpar.models.settings import Network, Run, TrainConfig, read_config
-from innpar.models.train import Trainer, device_of, train
-from innpar.stream.cli import main
+from innpar.models.data.recordings import DataError
+from innpar.models.data.sampling import Sampler
+from innpar.models.training.config import Network, Run, TrainConfig, read_config
+from innpar.models.training.crossfit import crossfit
+from innpar.models.training.journal import Stopped, replace
+from innpar.models.training.train import Trainer, device_of, train
+from innpar.stream.cli.main import main
 
 Small = Callable[[int], Path]
 
@@ -184,7 +184,7 @@ def test_recordings_too_few_or_too_short_for_a_cross_fit_are_said(tmp_path: Path
     for k in range(2):
         write_record(tmp_path, f"made/{k}.npz", 125.0, seconds=50)
     write_index(tmp_path, [(f"made/{k}.npz", f"s{k}", "train", 125.0) for k in range(2)])
-    from innpar.stream.dataset import split_windows
+    from innpar.stream.evaluation.dataset import split_windows
 
     with pytest.raises(DataError, match="no record goes on for 60 s"):
         crossfit(config, split_windows(tmp_path, "train"), MATRIX, tmp_path / "out")

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from test_data import SHARED, write_index, write_record
 
-from innpar.models.checkpoint import index_digest
-from innpar.models.data import DataError
+from innpar.models.data.licence import licence_note
+from innpar.models.data.recordings import DataError
 from innpar.models.predictor import Predictor
-from innpar.models.settings import Model, read_config
-from innpar.models.sources import licence_note
-from innpar.stream.dataset import split_windows
-from innpar.stream.training import CONFIG as SHIPPED
-from innpar.stream.training import train
+from innpar.models.training.checkpoint import index_digest
+from innpar.models.training.config import Model, read_config
+from innpar.stream.evaluation.dataset import split_windows
+from innpar.stream.evaluation.train import CONFIG as SHIPPED
+from innpar.stream.evaluation.train import train
 
 CONFIG = """
 [network]
@@ -162,7 +162,7 @@ def test_the_weights_do_not_depend_on_the_number_of_cores(folder: Path) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
         out = folder / threads
         subprocess.run(
-            [sys.executable, "-m", "innpar.stream.cli", *asked, "--out", str(out)],
+            [sys.executable, "-m", "innpar.stream.cli.main", *asked, "--out", str(out)],
             env={**environment, "OMP_NUM_THREADS": threads},
             check=True,
             capture_output=True,

@@ -14,8 +14,8 @@ from scaled import ScaledClock
 
 from innpar.devices.base import NS, Chunk, Event, Refused
 from innpar.devices.registry import create
-from innpar.devices.virtual.light import FromChunks
-from innpar.devices.virtual.worn import Air, worn
+from innpar.devices.virtual.device import Air, worn
+from innpar.devices.virtual.world.light import FromChunks
 
 SOAK = Path(__file__).resolve().parents[1] / "scripts/soak_polars.py"
 

@@ -11,7 +11,7 @@ from scaled import ScaledClock
 from innpar.devices.base import NS, Chunk, Event, Refused
 from innpar.devices.conformance import faults
 from innpar.devices.registry import create
-from innpar.devices.virtual.worn import Air, worn
+from innpar.devices.virtual.device import Air, worn
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")

@@ -11,12 +11,12 @@ import pytest
 from scaled import ScaledClock
 
 from innpar.devices.base import NS, Chunk, Event
-from innpar.devices.cuff import Cuff
 from innpar.devices.registry import create
-from innpar.devices.virtual.light import FromChunks
-from innpar.devices.virtual.wearer import BASE, SWING, Wearer, recorded, simulated
-from innpar.devices.virtual.worn import worn
-from innpar.devices.virtual.worn_cuff import WornCuff
+from innpar.devices.sensors.cuff import Cuff
+from innpar.devices.virtual.cuff import WornCuff
+from innpar.devices.virtual.device import worn
+from innpar.devices.virtual.subject import BASE, SWING, Wearer, recorded, simulated
+from innpar.devices.virtual.world.light import FromChunks
 
 pytest.importorskip("bumble")
 

@@ -1,0 +1,167 @@
+"""A recording as a device: it plays itself, cut and paced like a sensor."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from innpar.devices.base import NS, Chunk, Event, HostClock, Refused, Source, Tap
+from innpar.devices.files.recording import Block, Notices, Recording
+from innpar.devices.notices import NoticeCode, notice
+from innpar.devices.timing.pace import LONGEST_WAIT, REAL_TIME, Pace, Pacer
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A recording that plays itself.
+
+    What it yields depends on the file alone: not on the pace, nor on how it is cut.
+
+    Attributes:
+        id: Name in topics.
+        recording: What is played.
+        polarity: As the recording's format declares, or as told.
+        site: As the recording's format declares, or as told.
+        begin: Seconds into the recording.
+        end: Seconds into the recording.
+        pace: Speed, and chunk length, 1 s unless told.
+    """
+
+    id: str
+    recording: Recording
+    polarity: Literal[-1, 0, 1]
+    site: str
+    begin: float = 0.0
+    end: float = math.inf
+    pace: Pace = REAL_TIME
+
+    @property
+    def source(self) -> Source:
+        return "replay"
+
+    @asynccontextmanager
+    async def open(
+        self, *, clock: HostClock, tap: Tap | None = None
+    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
+        """Start playing; see `Device`. There are no frames for a tap.
+
+        The iterator raises `BadPacket`, after all that could be read, where compressed data ends
+        early.
+        """
+        async with aclosing(self._deliver(clock)) as items:
+            yield items
+
+    async def _deliver(self, clock: HostClock) -> AsyncGenerator[Chunk | Event, None]:
+        pacer = Pacer(clock, self.pace.speed)
+        with closing(self.items()) as items:
+            for item in items:
+                if isinstance(item, Chunk) and item.signal == "ppg":
+                    await pacer.until(int(item.times[0]), int(item.times[-1]))
+                yield item
+
+    def items(self) -> Generator[Chunk | Event, None, None]:
+        """Yield everything there is to deliver, in order, without waiting.
+
+        A reference pressure follows the samples of the same span.
+        """
+        start = self.recording.start + round(self.begin * NS)
+        yield Event(self.id, "connected", start, start, self._detail())
+        notices: Notices = []
+        cutter = _Cutter(self)
+        for block in self.recording.read(notices):
+            yield from cutter.push(self._within(block))
+            if len(block.times) and block.times.min() > self._limit(self.end):
+                break
+        yield from cutter.flush()
+        for text in notices:
+            yield notice(self.id, cutter.last, NoticeCode.RECORDING_INCOMPLETE, text)
+        if self.begin and cutter.last == self.recording.start:
+            raise Refused(f"{self.id}: from={self.begin:g} is past its end")
+
+    def _limit(self, seconds: float) -> int:
+        return 2**63 - 1 if math.isinf(seconds) else self.recording.start + round(seconds * NS)
+
+    def _within(self, block: Block) -> Block:
+        low, high = self._limit(self.begin), self._limit(self.end)
+        if low <= self.recording.start and high == 2**63 - 1:
+            return block
+        ppg = (block.times >= low) & (block.times < high)
+        abp = (block.reference_times >= low) & (block.reference_times < high)
+        return Block(
+            block.times[ppg], block.data[ppg], block.reference_times[abp], block.reference[abp]
+        )
+
+    def _detail(self) -> dict[str, object]:
+        recording = self.recording
+        return {
+            "model": recording.model,
+            "format": recording.format,
+            "rate": round(recording.rate, 4),
+            "channels": list(recording.channels),
+            "duration": recording.duration,
+            **recording.detail,
+        }
+
+
+class _Cutter:
+    """Cuts blocks into chunks of one length."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._device = replay.id
+        self._recording = replay.recording
+        seconds = replay.pace.chunk_seconds or 1.0
+        self._size = max(1, round(seconds * replay.recording.rate))
+        self._left = Block(np.empty(0, np.int64), np.empty((0, len(replay.recording.channels))))
+        self.last = replay.recording.start
+
+    def push(self, block: Block) -> Iterator[Chunk]:
+        """Yield the chunks that `block` completes."""
+        left = self._left
+        self._left = Block(
+            np.concatenate([left.times, block.times]),
+            np.concatenate([left.data, block.data]),
+            np.concatenate([left.reference_times, block.reference_times]),
+            np.concatenate([left.reference, block.reference]),
+        )
+        while len(self._left.times) >= self._size:
+            yield from self._cut(self._size)
+
+    def flush(self) -> Iterator[Chunk]:
+        """Yield what is left."""
+        if len(self._left.times):
+            yield from self._cut(len(self._left.times))
+
+    def _cut(self, size: int) -> Iterator[Chunk]:
+        left = self._left
+        times, data = left.times[:size], left.data[:size]
+        jumps = np.flatnonzero(np.abs(np.diff(times)) > LONGEST_WAIT) + 1
+        edges = [0, *jumps.tolist(), size]
+        for a, b in itertools.pairwise(edges):
+            yield self._chunk("ppg", self._recording.channels, times[a:b], data[a:b])
+        self.last = int(times[-1])
+        taken = int(np.searchsorted(left.reference_times, self.last, side="right"))
+        if taken:
+            pressure = left.reference[:taken, None]
+            yield self._chunk("abp", ("abp",), left.reference_times[:taken], pressure)
+        self._left = Block(
+            left.times[size:],
+            left.data[size:],
+            left.reference_times[taken:],
+            left.reference[taken:],
+        )
+
+    def _chunk(
+        self,
+        signal: Literal["ppg", "abp"],
+        channels: tuple[str, ...],
+        times: npt.NDArray[np.int64],
+        data: npt.NDArray[np.float64],
+    ) -> Chunk:
+        return Chunk(self._device, signal, channels, self._recording.rate, times, data)

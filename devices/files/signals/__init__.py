@@ -1,0 +1,1 @@
+"""Recordings in biosignal formats: EDF, WFDB, XDF."""

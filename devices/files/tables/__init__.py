@@ -1,0 +1,1 @@
+"""Text recordings, one sample a row."""

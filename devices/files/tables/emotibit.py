@@ -1,0 +1,137 @@
+"""EmotiBit raw files: ``time_ms,packet,count,TAG,version,reliability,payload…`` a line.
+
+Infrared, red and green light come in packets ``PI``, ``PR`` and ``PG`` of a few samples at 25 Hz; a
+packet's time, ms of the device's own clock, is that of its last sample. ``TL`` packets tell the
+computer's time (as if it stood on UTC). Reflected light: systole is a minimum.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from innpar.devices.base import NS, Refused
+from innpar.devices.files.recording import (
+    NO_DATE,
+    Block,
+    Notices,
+    Recording,
+    iso_time,
+    measured_rate,
+)
+from innpar.devices.files.tables.rows import blocks_of_lines, opened
+from innpar.devices.options import Options
+
+_CHANNELS = {b"PI": "infrared", b"PR": "red", b"PG": "green"}
+_LINE = re.compile(rb"\d+,\d+,\d+,[A-Z][A-Z0-9%]+,\d+,\d+,")
+_PERIOD = 40.0
+"""Between samples, ms."""
+
+
+def looks_like_emotibit(head: list[bytes]) -> bool:
+    """Return whether most of the first lines are EmotiBit packets."""
+    lines = [line for line in head[:100] if line]
+    return sum(_LINE.match(line) is not None for line in lines) > 0.8 * len(lines)
+
+
+def open_emotibit_log(path: Path, head: list[bytes], options: dict[str, str]) -> Recording:
+    """Look at an EmotiBit file.
+
+    Args:
+        head: Its first whole lines.
+        options: ``channel``.
+
+    Raises:
+        Refused: It holds no light.
+    """
+    chosen = Options(str(path), options, {"channel": ", ".join(_CHANNELS.values())})
+    kept = chosen.column("channel", list(_CHANNELS.values()), ["PI", "PR", "PG"])
+    tags = list(_CHANNELS) if kept is None else [list(_CHANNELS)[kept]]
+    first = _Packets(tags).push(head)
+    if len(first.times) < 2:
+        raise Refused(
+            f"{path}: an EmotiBit file without light (PI, PR, PG); was the PPG switched on?"
+        )
+    shift = _anchor(head)
+
+    def read(notices: Notices) -> Iterator[Block]:
+        packets = _Packets(tags)
+        with opened(path) as stream:
+            for lines in blocks_of_lines(stream):
+                block = packets.push(lines)
+                yield Block(block.times + shift, block.data)
+        if packets.bad:
+            notices.append(f"{path.name}: {packets.bad} packets could not be read and were skipped")
+
+    return Recording(
+        format="EmotiBit raw",
+        model="EmotiBit",
+        channels=tuple(_CHANNELS[tag] for tag in tags),
+        rate=measured_rate(first.times),
+        polarity=-1,
+        site="unknown",
+        start=int(first.times[0]) + shift,
+        duration=None,
+        read=read,
+    )
+
+
+class _Packets:
+    """Joins the colours, whose packets may differ in length and by a millisecond, into samples."""
+
+    def __init__(self, tags: list[bytes]) -> None:
+        self._waiting: dict[bytes, deque[tuple[float, float]]] = {tag: deque() for tag in tags}
+        self.bad = 0
+
+    def push(self, lines: Iterable[bytes]) -> Block:
+        """Return the samples that these lines complete, their times on the device's clock."""
+        times: list[int] = []
+        rows: list[list[float]] = []
+        for line in lines:
+            cells = line.rstrip(b",").split(b",")
+            waiting = self._waiting.get(cells[3]) if len(cells) > 6 else None
+            if waiting is None:
+                continue
+            try:
+                stamp, values = int(cells[0]), [float(cell) for cell in cells[6:]]
+            except ValueError:
+                self.bad += 1
+                continue
+            first = stamp - (len(values) - 1) * _PERIOD
+            waiting.extend((first + i * _PERIOD, value) for i, value in enumerate(values))
+            self._join(times, rows)
+        return Block(
+            np.array(times, np.int64),
+            np.array(rows, np.float64).reshape(len(rows), len(self._waiting)),
+        )
+
+    def _join(self, times: list[int], rows: list[list[float]]) -> None:
+        queues = self._waiting.values()
+        while all(queues):
+            newest = max(queue[0][0] for queue in queues)
+            alone = [queue for queue in queues if queue[0][0] < newest - _PERIOD / 2]
+            for queue in alone:
+                queue.popleft()
+            if not alone:
+                heads = [queue.popleft() for queue in queues]
+                times.append(round(heads[0][0] * 1e6))
+                rows.append([value for _, value in heads])
+
+
+def _anchor(head: list[bytes]) -> int:
+    """Return the computer's time since 1970 less the device's, ns, where a line tells both."""
+    for line in head:
+        cells = line.split(b",")
+        if len(cells) > 7 and cells[3] == b"TX" and cells[6] == b"TL":
+            date, _, clock = cells[7].partition(b"_")
+            hours, minutes, seconds, *fraction = clock.split(b"-")
+            text = date + b"T" + b":".join((hours, minutes, seconds)) + b"." + b"".join(fraction)
+            try:
+                return iso_time(text) - int(cells[0]) * (NS // 1000)
+            except ValueError:
+                continue
+    return NO_DATE

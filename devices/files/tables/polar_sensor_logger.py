@@ -1,0 +1,85 @@
+"""Text files of the Polar Sensor Logger app.
+
+A header ``Phone timestamp;sensor timestamp [ns];channel 0;…;ambient``, then rows that end in ``;``.
+The sensor's clock gives the intervals; it may be years off, so the phone's time of the first row
+says when that was (as if the phone stood on UTC: the file names no time zone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from innpar.devices.base import NS, Refused
+from innpar.devices.files.recording import Block, Notices, Recording, iso_time, measured_rate
+from innpar.devices.files.tables.rows import RowParser, blocks_of_lines, opened, skipped
+from innpar.devices.options import Options
+
+_SENSOR_EPOCH = 946_684_800 * NS
+"""Where the sensor counts from, 2000-01-01, ns since the Unix epoch."""
+
+HEADER = b"Phone timestamp;sensor timestamp [ns];"
+
+
+def open_polar_log(path: Path, head: list[bytes], options: dict[str, str]) -> Recording:
+    """Look at a Polar log.
+
+    Args:
+        head: Its first whole lines.
+        options: ``channel``.
+
+    Raises:
+        Refused: It holds something else than PPG, or nothing.
+    """
+    chosen = Options(str(path), options, {"channel": "name or number from 0"})
+    names = [cell.strip() for cell in head[0].decode("utf-8", "replace").split(";")[2:] if cell]
+    if not any(name.startswith("channel") for name in names):
+        raise Refused(
+            f"{path}: a Polar log of {', '.join(names)}; name the one whose name ends in PPG"
+        )
+    labels = [name.replace("channel ", "ppg") for name in names]
+    kept = chosen.column("channel", labels, names)
+    columns = range(len(labels)) if kept is None else (kept,)
+
+    def parser() -> RowParser:
+        width = head[1].count(b";") + 1 if len(head) > 1 else len(names) + 3
+        return RowParser(b";", width, 1, int, tuple(2 + c for c in columns))
+
+    times, _ = parser().parse(head[1:])
+    if len(times) < 2:
+        raise Refused(f"{path}: a Polar log without samples; record again")
+    if not measured_rate(times) > 0:
+        raise Refused(f"{path}: a Polar log whose sensor time stands still; record again")
+    shift = _anchor(head[1:])
+
+    def read(notices: Notices) -> Iterator[Block]:
+        rows = parser()
+        with opened(path) as stream:
+            stream.readline()
+            for lines in blocks_of_lines(stream):
+                times, data = rows.parse(lines)
+                yield Block(times + shift, data)
+        notices.extend(skipped(path, rows))
+
+    return Recording(
+        format="Polar Sensor Logger",
+        model="Polar optical sensor",
+        channels=tuple(labels[c] for c in columns),
+        rate=measured_rate(times),
+        polarity=-1,
+        site="wrist",
+        start=int(times[0]) + shift,
+        duration=None,
+        read=read,
+    )
+
+
+def _anchor(rows: list[bytes]) -> int:
+    """Return the phone's time since 1970 less the sensor's, ns, in the first row that has both."""
+    for row in rows:
+        phone, _, rest = row.partition(b";")
+        try:
+            return iso_time(phone) - int(rest.partition(b";")[0])
+        except ValueError:
+            continue
+    return _SENSOR_EPOCH

@@ -1,0 +1,218 @@
+"""Rows of text, read a block at a time and parsed a column at a time."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from innpar.devices.base import BadPacket, NotFound, Refused
+
+GZIP = b"\x1f\x8b"
+"""How a file begins that gzip has packed."""
+LARGEST = 1 << 30
+"""Bytes of a packed file that are unpacked for those who cannot read it as it is."""
+BLOCK_BYTES = 1 << 16
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_LARGEST = 2**63 - 1
+
+MISSING = frozenset({b"", b"nan", b"na", b"n/a", b"null", b"none", b"-", b"?"})
+"""Cells, in lower case, that say there is no value."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for reading, unpacking gzip whatever the file is called.
+
+    Raises:
+        NotFound: No such file.
+        Refused: It is there and cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == GZIP
+            file.seek(0)
+            if packed:
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    yield io.BufferedReader(unpacked, BLOCK_BYTES)
+            else:
+                yield file
+    except FileNotFoundError:
+        raise NotFound(f"{path}: there is no such file; check the path") from None
+    except IsADirectoryError:
+        raise Refused(f"{path}: this is a folder; name one file in it") from None
+    except OSError as error:
+        if isinstance(error, gzip.BadGzipFile):
+            raise _damaged(path) from None
+        raise Refused(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    except (EOFError, zlib.error):
+        raise _damaged(path) from None
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Yield a file that is not packed: `path`, or a copy of what is in it while inside.
+
+    Raises:
+        NotFound: No such file.
+        Refused: It is there and cannot be read, or not be unpacked here.
+        BadPacket: Its compressed data is damaged.
+    """
+    if not is_packed(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.stem
+        with opened(path) as stream, plain.open("wb") as out:
+            while data := stream.read(BLOCK_BYTES):
+                if out.tell() > LARGEST:
+                    raise unpack_first(path)
+                out.write(data)
+        yield plain
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether gzip has packed a file; one that cannot be read is not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(GZIP)) == GZIP
+    except OSError:
+        return False
+
+
+def unpack_first(path: Path) -> Refused:
+    """Return the error of a packed file that only can be read unpacked."""
+    return Refused(f"{path}: packed with gzip; unpack it first: gunzip {path}")
+
+
+def _damaged(path: Path) -> BadPacket:
+    return BadPacket(
+        f"{path}: the compressed data is cut short or damaged; copy it again, or unpack the rest"
+    )
+
+
+def blocks_of_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield lists of whole lines without their ends, about `BLOCK_BYTES` of them at a time."""
+    left = stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
+    while data := stream.read(BLOCK_BYTES):
+        left += data
+        whole, newline, rest = left.rpartition(b"\n")
+        if newline:
+            left = rest
+            yield whole.replace(b"\r", b"").split(b"\n")
+        elif len(left) > 16 * BLOCK_BYTES:
+            raise BadPacket("a line of more than a megabyte; this is not a table", left[:64])
+    if left:
+        yield left.replace(b"\r", b"").split(b"\n")
+
+
+@dataclass(slots=True)
+class RowParser:
+    """Turns lines into times and values, and counts those that are neither.
+
+    Attributes:
+        delimiter: Between cells; one blank stands for any white space.
+        width: Cells in a row.
+        time: Column of the time; None where rows merely follow each other.
+        time_of: A time cell in ns.
+        values: Columns of the values.
+        decimal_comma: Whether 1,5 means 1.5.
+        row: Rows seen so far, bad ones included.
+        bad: Rows that could not be read.
+        first_bad: Row number of the first of them, from 1.
+    """
+
+    delimiter: bytes
+    width: int
+    time: int | None
+    time_of: Callable[[bytes], int]
+    values: tuple[int, ...]
+    decimal_comma: bool = False
+    row: int = 0
+    bad: int = 0
+    first_bad: int = 0
+
+    def parse(self, lines: list[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Parse some rows.
+
+        Returns:
+            (rows,) int64 times in ns, or row numbers from 0 where there is no time column, and
+            (rows, values) float64.
+        """
+        lines = [line for line in map(self._plain, lines) if line]
+        first = self.row
+        self.row += len(lines)
+        try:
+            times, data = self._together(lines, first)
+        except (ValueError, OverflowError):
+            times, data = self._one_by_one(lines, first)
+        data[~np.isfinite(data)] = np.nan
+        return times, data
+
+    def _plain(self, line: bytes) -> bytes:
+        if self.decimal_comma:
+            line = line.replace(b",", b".")
+        return b" ".join(line.split()) if self.delimiter == b" " else line.strip()
+
+    def _together(
+        self, lines: list[bytes], first: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        between = self.width - 1
+        if any(line.count(self.delimiter) != between for line in lines):
+            raise ValueError("rows of unequal width")
+        cells = self.delimiter.join(lines).split(self.delimiter)
+        if self.time is None:
+            times = np.arange(first, first + len(lines))
+        else:
+            times = np.array(list(map(self.time_of, cells[self.time :: self.width])), np.int64)
+        data = np.empty((len(lines), len(self.values)))
+        for c, column in enumerate(self.values):
+            data[:, c] = list(map(float, cells[column :: self.width]))
+        return times, data
+
+    def _one_by_one(
+        self, lines: list[bytes], first: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        times, data = [], []
+        for row, line in enumerate(lines, start=first):
+            cells = line.split(self.delimiter)
+            try:
+                if len(cells) != self.width:
+                    raise ValueError("a row of another width")
+                values = [_value(cells[c]) for c in self.values]
+                time = row if self.time is None else self.time_of(cells[self.time])
+                if abs(time) > _LARGEST:
+                    raise ValueError("a time that int64 does not hold")
+                times.append(time)
+                data.append(values)
+            except (ValueError, OverflowError):
+                self.bad += 1
+                self.first_bad = self.first_bad or row + 1
+        return (
+            np.array(times, np.int64),
+            np.array(data, np.float64).reshape(len(times), len(self.values)),
+        )
+
+
+def skipped(path: Path, rows: RowParser) -> list[str]:
+    """Return what to say about the rows that could not be read."""
+    if not rows.bad:
+        return []
+    return [
+        f"{path.name}: {rows.bad} of {rows.row} rows could not be read and were skipped"
+        f" (the first is row {rows.first_bad})"
+    ]
+
+
+def _value(cell: bytes) -> float:
+    return float("nan") if cell.strip().lower() in MISSING else float(cell)

@@ -1,0 +1,1 @@
+"""Transports: Bluetooth, serial ports, reconnection."""

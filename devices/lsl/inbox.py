@@ -1,0 +1,82 @@
+"""The bridge from a thread that reads LSL to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from dataclasses import dataclass, replace
+
+from innpar.devices.lsl.decoder import Block
+from innpar.devices.lsl.library import Found
+
+MOST_BLOCKS = 4096
+"""Pulls that wait for the loop; half a minute of single samples at the fastest usual rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The stream is gone, or has fallen silent; it is being looked for."""
+
+    why: str
+
+
+Told = Found | Block | Gone
+
+
+class Inbox:
+    """Carries what the thread has to tell to the loop. Bounded; the oldest samples go first."""
+
+    def __init__(self, most: int = MOST_BLOCKS) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._items: deque[Told | Exception] = deque()
+        self._lock = threading.Lock()
+        self._news = asyncio.Event()
+        self._most = most
+        self.dropped = 0
+        """Samples thrown away because nobody took them in time."""
+
+    def put(self, item: Told | Exception) -> None:
+        """From the thread."""
+        with self._lock:
+            if len(self._items) >= self._most:
+                item = self._drop(item)
+            self._items.append(item)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    def _drop(self, newest: Told | Exception) -> Told | Exception:
+        """Throw the oldest block away and leave its number with the block after it."""
+        blocks = [k for k, item in enumerate(self._items) if isinstance(item, Block)][:2]
+        if not blocks:
+            return newest
+        oldest = self._items[blocks[0]]
+        assert isinstance(oldest, Block)
+        self.dropped += len(oldest.stamps)
+        lost = oldest.dropped + len(oldest.stamps)
+        heir = self._items[blocks[1]] if len(blocks) > 1 else newest
+        if isinstance(heir, Block):
+            heir = replace(heir, dropped=heir.dropped + lost)
+            if len(blocks) > 1:
+                self._items[blocks[1]] = heir
+            else:
+                newest = heir
+        del self._items[blocks[0]]
+        return newest
+
+    async def next(self) -> Told:
+        """Return the oldest item.
+
+        Raises:
+            DeviceError: The thread could not begin.
+        """
+        while True:
+            with self._lock:
+                item = self._items.popleft() if self._items else None
+                if item is None:
+                    self._news.clear()
+            if isinstance(item, Exception):
+                raise item
+            if item is not None:
+                return item
+            await self._news.wait()

@@ -1,0 +1,1 @@
+"""One module a sensor: its protocol and its driver."""

@@ -1,0 +1,1 @@
+"""Development boards that print samples as lines."""

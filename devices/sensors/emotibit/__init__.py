@@ -1,0 +1,1 @@
+"""EmotiBit, over UDP and TCP."""

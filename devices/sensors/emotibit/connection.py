@@ -1,0 +1,127 @@
+"""The life of an EmotiBit's link: find it, have it connect, start it, keep it from hanging up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from innpar.devices.base import DeviceError, HostClock, Lost, NotFound, OutOfReach, Refused, Tap
+from innpar.devices.link.reconnect import Life, Stream
+from innpar.devices.options import slug
+from innpar.devices.sensors.emotibit.link import Answer, Link, discover, local_address, resolved
+
+WAIT = 15.0
+"""Seconds to look for one before saying that it is not there."""
+
+STALL = 3.0
+KEEP_ALIVE = 1.0
+
+
+class Identity:
+    """Id of an EmotiBit: given, or made of the serial number of the one that was found.
+
+    Attributes:
+        seen: Serial number of the one that was found; empty before.
+    """
+
+    def __init__(self, fixed: str | None) -> None:
+        self._fixed = fixed
+        self.seen = ""
+
+    @property
+    def id(self) -> str:
+        return self._fixed or (slug(f"emotibit-{self.seen}") if self.seen else "emotibit")
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Where and for how long to look for an EmotiBit.
+
+    Attributes:
+        host: Its address; empty for whichever answers a broadcast.
+        serial: As it calls itself, or the end of it; empty for any.
+        port: On which it listens.
+        wait: Seconds.
+    """
+
+    host: str
+    serial: str
+    port: int
+    wait: float
+
+
+class Session(Life):
+    """See the module."""
+
+    silent = "no samples came; is it recording, or in its low-power mode?"
+
+    def __init__(
+        self,
+        identity: Identity,
+        search: Search,
+        stream: Callable[[str], Stream],
+        channel: str,
+        clock: HostClock,
+        tap: Tap | None,
+    ) -> None:
+        super().__init__(
+            identity, clock, tap, wait=search.wait, stall=STALL, every=KEEP_ALIVE, longest=10.0
+        )
+        self._identity = identity
+        self._search = search
+        self._decoder = stream
+        self._channel = channel
+        self._stream: Stream | None = None
+        self._link: Link
+        self._about: dict[str, Any] = {}
+        where = f"at {search.host}" if search.host else "in this network"
+        self._remedy = (
+            f"no EmotiBit {search.serial or ''}".rstrip() + f" answers {where}: switch it on, have "
+            "it join the network that this computer is in, and let UDP port 3131 through; where "
+            "broadcasts do not pass, name its address as in emotibit:192.168.1.20"
+        )
+
+    async def _make(self, stack: AsyncExitStack) -> Link:
+        """Find it, have it connect, start it."""
+        search = self._search
+        host = search.host and await resolved(search.host)
+        try:
+            found = await discover(host, search.port, self._wanted, search.wait)
+        except OutOfReach as missing:
+            raise OutOfReach(self._remedy) from missing.__cause__
+        link = Link(found.host, search.port, self._channel, self._clock)
+        try:
+            local = local_address(found.host, search.port)
+        except OSError as error:
+            raise Lost(f"no way to {found.host} ({error}): check the network") from error
+        self._link = await stack.enter_async_context(link.connected(local))
+        link.command("MN")
+        self._identity.seen = found.serial
+        self._about = {"model": "EmotiBit", "serial": found.serial, "rate": 25.0}
+        self._stream = self._stream or self._decoder(self._identity.id)
+        return link
+
+    def _wanted(self, answer: Answer) -> bool:
+        wanted = self._identity.seen or self._search.serial
+        return answer.serial.lower().endswith(wanted.lower())
+
+    @property
+    def _streaming(self) -> Stream:
+        assert self._stream is not None
+        return self._stream
+
+    def _told(self) -> dict[str, Any]:
+        return self._about
+
+    async def _again(self) -> None:
+        self._link.command("MN")
+
+    async def _tick(self) -> None:
+        self._link.greet()
+
+    def _worth_telling(self, error: DeviceError) -> bool:
+        return isinstance(error, Refused) or (
+            isinstance(error, NotFound) and not isinstance(error, OutOfReach)
+        )

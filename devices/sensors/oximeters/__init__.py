@@ -1,0 +1,1 @@
+"""Pulse oximeters: BerryMed, Contec, Nonin, Wellue O2Ring."""

@@ -1,0 +1,168 @@
+"""BerryMed finger clips (BM1000 and its like) and what else speaks the BCI protocol.
+
+Both versions of it (`bci`) send as soon as somebody subscribes, and neither tells the time.
+Version 1.2 sends 100 samples a second, cut into notifications anyhow, without a number. Version 1.5
+has an index that is said to count: once it has been seen to, what it skips was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from innpar.devices.base import NS, BadPacket, Chunk, Event
+from innpar.devices.notices import NoticeCode
+from innpar.devices.options import Options
+from innpar.devices.sensors.family import Family
+from innpar.devices.sensors.gatt import KEYS, Gatt, create
+from innpar.devices.sensors.oximeters.bci import INDICES, RATES, Parser, Reading
+from innpar.devices.sensors.status import Told
+from innpar.devices.timing.counted import CountedLane
+from innpar.devices.timing.track import Rows
+
+if TYPE_CHECKING:
+    from innpar.devices.timing.pace import Pace
+
+SERVICE = "49535343-fe7d-4ae5-8fa9-9fafd205e455"
+NOTIFY = "49535343-1e4d-4bd9-ba61-23c647249616"
+CHANNEL = "bci"
+
+RATE = 100.0
+
+PROOF = 8
+"""So many indices that follow on each other show that it counts."""
+
+
+class _Numbers:
+    """Tells by their index how many packets are missing, once it is seen to count."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._run = 0
+
+    def missing(self, index: int | None) -> int | None:
+        """Return how many are missing before a packet, less whole rounds; None for unknown."""
+        last, self._last = self._last, index
+        if index is None or last is None:
+            self._run = 0
+            return None
+        ahead = (index - last) % INDICES
+        if self._run < PROOF:
+            self._run = self._run + 1 if ahead == 1 else 0
+        return (ahead - 1) % INDICES if self._run >= PROOF else None
+
+
+class BerryMedStream:
+    """Turns notifications into chunks and events.
+
+    Args:
+        device: Id to put on everything.
+
+    Attributes:
+        bad: Notifications in which nothing was a packet.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._parser, self._numbers = Parser(), _Numbers()
+        self._lane: CountedLane | None = None
+        self._nominal = RATE
+        self._told = Told(device)
+        self._slow = False
+        self.bad = 0
+
+    def arrival_of(self, channel: str, raw: bytes) -> int:
+        """Return when the samples end that the bytes complete, as the count has it."""
+        n = self._parser.due(raw)
+        return self._lane.stamp + self._lane.length(n) if self._lane else round(n * NS / RATE)
+
+    def interrupted(self, why: str, *, relinked: bool = False) -> None:
+        """Say why the next hole will be there; on a new link counting begins anew."""
+        if self._lane is None:
+            return
+        self._lane.interrupted(why)
+        if relinked:
+            self._parser, self._numbers = Parser(), _Numbers()
+            self._lane.begin()
+
+    def flush(self) -> list[Chunk | Event]:
+        """Give out what waits for it to become clear whether something was lost."""
+        return self._lane.flush() if self._lane else []
+
+    def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
+        """Take one notification.
+
+        Raises:
+            BadPacket: Nothing in it is a packet, though packets were due.
+        """
+        before = self._parser.skipped
+        readings = self._parser.push(raw)
+        if self._parser.skipped > before and not readings:
+            self.bad += 1
+            raise BadPacket("no packet of a BerryMed", raw)
+        out: list[Chunk | Event] = []
+        for reading in readings:
+            out += self._say(reading, arrival)
+        told = [(r, self._numbers.missing(r.index)) for r in readings]
+        rows = [(r, n) for r, n in told if r.rate is None or r.rate in RATES]
+        while rows:
+            kind, missing = _kind(rows[0][0]), rows[0][1]
+            n = 1
+            while n < len(rows) and _kind(rows[n][0]) == kind and not rows[n][1]:
+                n += 1
+            out += self._samples([r for r, _ in rows[:n]], arrival, missing)
+            rows = rows[n:]
+        return out
+
+    def _samples(
+        self, readings: list[Reading], arrival: int, missing: int | None
+    ) -> list[Chunk | Event]:
+        version, rate = _kind(readings[0])
+        channels = ("adc", "pleth") if version else ("pleth",)
+        if self._lane is None or channels != self._lane.channels:
+            self._lane = CountedLane(self._device, channels, rate, numbers=INDICES)
+            self._nominal = rate
+        if rate != self._nominal:
+            self._nominal = rate
+            self._lane.begin(rate)
+        rows: Rows = np.array(
+            [[r.adc, r.pleth] if version else [r.pleth] for r in readings], np.float64
+        )
+        return self._lane.push(rows, arrival, missing)
+
+    def _say(self, reading: Reading, arrival: int) -> list[Event]:
+        told = self._told
+        out: list[Event] = []
+        if reading.worn is not None:
+            out += told.changed("wear", arrival, worn=reading.worn)
+        out += told.vitals(arrival, reading.pulse, reading.spo2)
+        if reading.battery is not None:
+            out += told.changed("battery", arrival, percent=reading.battery)
+        if reading.rate is not None and reading.rate not in RATES and not self._slow:
+            self._slow = True
+            text = f"it sends {reading.rate} packets a second, which shows no pulse"
+            out.append(told.notice(arrival, NoticeCode.RATE_UNUSABLE, text))
+        return out
+
+
+def _kind(reading: Reading) -> tuple[bool, float]:
+    """Return whether it is of version 1.5, and the rate."""
+    return reading.rate is not None, RATE if reading.rate is None else float(reading.rate)
+
+
+FAMILY = Family(
+    name="berrymed",
+    names=("BerryMed",),
+    services=(),
+    notify={NOTIFY: CHANNEL},
+    remedy="put a finger in it, bring it closer, and close every app that may hold it",
+    stream=BerryMedStream,
+    site="finger",
+)
+
+
+def create_berrymed(argument: str, options: Mapping[str, str], pace: Pace) -> Gatt:
+    """Make the device behind ``berrymed[:ADDRESS]``."""
+    return create(FAMILY, argument, Options("berrymed", options, KEYS))

@@ -1,0 +1,1 @@
+"""Our own session files: read, write, replay."""

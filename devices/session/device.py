@@ -1,0 +1,286 @@
+"""A recorded session as a device: the stream as it was, item by item, bit by bit."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, asynccontextmanager, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, cast
+
+from innpar.devices.base import (
+    NS,
+    BadPacket,
+    Chunk,
+    Event,
+    HostClock,
+    NotFound,
+    Refused,
+    Source,
+    Tap,
+)
+from innpar.devices.notices import NoticeCode, code_of, notice
+from innpar.devices.options import Options, slug
+from innpar.devices.session.contents import (
+    SIMULATED,
+    about,
+    devices_in,
+    entry_of,
+    extent,
+    origin_of,
+    running,
+    told_of,
+)
+from innpar.devices.session.items import EVENTS, Frame, Topic
+from innpar.devices.session.reader import SessionFile
+from innpar.devices.session.redecode import redecoded
+from innpar.devices.session.state_at import Standing, held
+from innpar.devices.timing.pace import REAL_TIME, Pace, Pacer
+
+OPTIONS = {
+    "device": "which of the recorded devices",
+    "from": "seconds into the recording where to begin",
+    "to": "seconds into the recording where to end",
+    "loop": "on to begin again for ever, or how many times it is played",
+    "redecode": "on to decode the recorded frames once more",
+    "cuffs": "off to leave out the recorded cuff readings",
+    "id": "another name than the recorded one",
+}
+NOBODY = "this is a recording of a simulated wearer, not of a person"
+ALWAYS = 2**63 - 1
+LOOPS = dict.fromkeys(("on", "yes", "true")) | dict.fromkeys(("off", "no", "false"), 1)
+PAUSE = 2 * NS
+"""Between two rounds of a loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One device of a recorded session; see `Device`.
+
+    Attributes:
+        path: The file.
+        recorded: Id under which it was recorded.
+        id: Name in topics.
+        polarity: As recorded.
+        site: As recorded.
+        origin: What was recorded in the first place; where nobody wore it, that is said ahead of
+            everything.
+        require_calibration: Whether the run gave no pressures before a cuff reading.
+        first: Time of the first PPG sample, ns since the Unix epoch.
+        last: Time of the last one.
+        begin: ns since the Unix epoch; what lies before is left out.
+        end: Likewise what lies at or after.
+        rounds: How many times it is played; None for ever.
+        redecode: Whether frames are decoded once more.
+        cuffs: Whether recorded cuff readings are kept.
+        pace: Its speed; chunks are as they were recorded.
+        seen: The file as it was looked at, closed since.
+    """
+
+    path: Path
+    recorded: str
+    id: str
+    polarity: Literal[-1, 0, 1]
+    site: str
+    origin: str
+    require_calibration: bool
+    first: int
+    last: int
+    begin: int = 0
+    end: int = ALWAYS
+    rounds: int | None = 1
+    redecode: bool = False
+    cuffs: bool = True
+    pace: Pace = REAL_TIME
+    seen: SessionFile | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def source(self) -> Source:
+        return "replay"
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nobody wore it."""
+        return self.origin == SIMULATED
+
+    @asynccontextmanager
+    async def open(
+        self, *, clock: HostClock, tap: Tap | None = None
+    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
+        """Start playing; see `Device`. The tap gets nothing: what it heard is in the file."""
+        async with aclosing(self._deliver(clock)) as items:
+            yield items
+
+    async def _deliver(self, clock: HostClock) -> AsyncGenerator[Chunk | Event, None]:
+        pacer = Pacer(clock, self.pace.speed)
+        with closing(self.items()) as items:
+            for item in items:
+                if isinstance(item, Chunk) and item.signal == "ppg" and len(item):
+                    await pacer.until(int(item.times[0]), int(item.times[-1]))
+                yield item
+
+    def items(self) -> Generator[Chunk | Event, None, None]:
+        """Yield everything there is to deliver, in order, without waiting.
+
+        What could not be read is told at the end of the first round.
+        """
+        low, high = max(self.begin, self.first), min(self.end, self.last + 1)
+        for number in itertools.count() if self.rounds is None else range(self.rounds):
+            shift = number * (high - low + PAUSE)
+            if number:
+                why = {"why": "the recording begins again", "lost": None}
+                yield Event(self.id, "gap", low + shift - PAUSE, low + shift, why)
+            for item in self._once():
+                yield _moved(item, self.id, shift)
+
+    def _once(self) -> Iterator[Chunk | Event]:
+        with SessionFile(self.path, self.seen) as file:
+            if self.simulated:
+                at = max(self.first, self.begin)
+                yield notice(self.recorded, at, NoticeCode.SIMULATED_SOURCE, NOBODY)
+            # Decoding has a memory, so that it begins where the recording does.
+            places = range(len(file.blocks)) if self.redecode else self._places(file)
+            entries = _entries(file, self.recorded, places)
+            items = (
+                redecoded(entries, self.recorded)
+                if self.redecode
+                else (item for item in entries if not isinstance(item, Frame))
+            )
+            # What a replay that was recorded had said ahead is said anew.
+            items = (i for i in items if not _says_simulated(i))
+            if not self.cuffs:
+                items = (i for i in items if not (isinstance(i, Event) and i.kind == "cuff"))
+            whole = self.begin <= self.first and self.end == ALWAYS
+            yield from items if whole else self._within(items, self._standing(file))
+            if trouble := told_of(file):
+                yield notice(self.recorded, self.last, NoticeCode.RECORDING_INCOMPLETE, trouble)
+
+    def _places(self, file: SessionFile) -> list[int] | range:
+        """Return the blocks to read: events of earlier ones, then everything from the beginning."""
+        if self.begin <= self.first:
+            return range(len(file.blocks))
+        ppg = file.holding(file.numbers(str(Topic(self.recorded, "ppg"))))
+        start = next((place for place in ppg if file.blocks[place].end >= self.begin), ppg[-1])
+        told = file.holding(file.numbers(str(Topic(self.recorded, EVENTS))))
+        return [*(place for place in told if place < start), *range(start, len(file.blocks))]
+
+    def _standing(self, file: SessionFile) -> Standing:
+        from_before = self.cuffs and self.begin > self.first
+        return Standing(self.begin, held(file, self.recorded, self.begin) if from_before else None)
+
+    def _within(
+        self, items: Iterator[Chunk | Event], standing: Standing
+    ) -> Iterator[Chunk | Event]:
+        """Yield what lies between `begin` and `end`, after what was true when that began."""
+        for item in items:
+            if isinstance(item, Event):
+                if standing.takes(item) or item.start >= self.end:
+                    continue
+            else:
+                past = len(item) and int(item.times.min()) >= self.end
+                if past and item.signal == "ppg":
+                    return
+                inside = (item.times >= self.begin) & (item.times < self.end)
+                if not inside.any():
+                    continue
+                item = replace(item, times=item.times[inside], data=item.data[inside])
+            yield from standing.due()
+            yield item
+
+
+def _says_simulated(item: Chunk | Event) -> bool:
+    return isinstance(item, Event) and code_of(item) is NoticeCode.SIMULATED_SOURCE
+
+
+def _moved(item: Chunk | Event, device: str, shift: int) -> Chunk | Event:
+    if not shift and item.device == device:
+        return item
+    if isinstance(item, Event):
+        return replace(item, device=device, start=item.start + shift, end=item.end + shift)
+    return replace(item, device=device, times=item.times + shift)
+
+
+def _entries(
+    file: SessionFile, device: str, places: list[int] | range
+) -> Iterator[Chunk | Event | Frame]:
+    """Yield what was recorded of a device, in the order of its stream."""
+    for message in file.messages(places):
+        entry = entry_of(file, message, device)
+        if entry is not None:
+            yield entry
+
+
+def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME) -> Session:
+    """Look at a session file and return one of its devices.
+
+    Args:
+        path: The file, torn or whole.
+        options: See `OPTIONS`.
+        pace: Its speed.
+
+    Raises:
+        NotFound: No such file, or no such device in it.
+        Refused: It is there, and cannot be played so; the message says why.
+    """
+    given = Options("replay", options, OPTIONS)
+    begin, end = given.number("from", 0.0) or 0.0, given.number("to", 0.0)
+    if end is not None and end <= begin:
+        raise Refused(f"replay: to={end:g} does not come after from={begin:g}")
+    rounds = _rounds(given)
+    with SessionFile(path) as file:
+        device = _chosen(file, given.text("device"))
+        try:
+            first, last = extent(file, device)
+            noted, steered = about(file, device), running(file).get("configuration", {})
+        except BadPacket as bad:
+            raise Refused(f"{path}: {bad}; see `innpar-stream session verify {path}`") from None
+    lasts = (last - first) / NS
+    if begin and begin >= lasts:
+        raise Refused(f"{path}: it lasts {lasts:.0f} s; from={begin:g} is past its end")
+    polarity = noted.get("polarity", 0)
+    return Session(
+        path=path,
+        recorded=device,
+        id=given.identity(device),
+        polarity=cast(Literal[-1, 0, 1], polarity if polarity in (-1, 0, 1) else 0),
+        site=str(noted.get("site", "unknown")),
+        origin=origin_of(noted),
+        require_calibration=noted.get("require_calibration", steered.get("require_calibration"))
+        is True,
+        first=first,
+        last=last,
+        begin=first + round(begin * NS) if begin else 0,
+        end=ALWAYS if end is None or math.isinf(end) else first + round(end * NS),
+        rounds=rounds,
+        redecode=given.flag("redecode", False),
+        cuffs=given.flag("cuffs", True),
+        pace=pace,
+        seen=file,
+    )
+
+
+def _rounds(given: Options) -> int | None:
+    written = (given.text("loop") or "off").lower()
+    if written in LOOPS:
+        return LOOPS[written]
+    if re.fullmatch(r"0*[1-9][0-9]*", written) is None:
+        raise Refused(f"replay: loop is on, off or how many times it is played, not {written!r}")
+    return int(written)
+
+
+def _chosen(file: SessionFile, wanted: str | None) -> str:
+    there = devices_in(file)
+    listed = ", ".join(there)
+    if not there:
+        raise Refused(f"{file.path}: no PPG was recorded in it")
+    if wanted is not None and slug(wanted) not in there:
+        raise NotFound(f"{file.path}: no device is called {wanted!r} in it; there is: {listed}")
+    if wanted is None and len(there) > 1:
+        raise Refused(
+            f"{file.path}: several devices were recorded; say which: replay --only {there[0]}, "
+            f"or --device 'replay:{file.path}?device={there[0]}'; there are: {listed}"
+        )
+    return there[0] if wanted is None else slug(wanted)

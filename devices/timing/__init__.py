@@ -1,0 +1,1 @@
+"""Sample times: sensor clocks, jitter, gaps. No I/O."""

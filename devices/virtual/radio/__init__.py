@@ -1,0 +1,1 @@
+"""Virtual Bluetooth: a Bumble radio and a fake BlueZ."""

@@ -1,0 +1,1 @@
+"""Virtual sensors, one module a protocol."""

@@ -1,0 +1,1 @@
+"""What a virtual sensor is exposed to: light and faults."""

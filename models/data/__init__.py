@@ -1,0 +1,1 @@
+"""Training recordings and how they are read."""

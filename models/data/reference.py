@@ -1,0 +1,135 @@
+"""The reference side of a recording: its pressure on the PPG's time, its beats, its clipping."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import uniform_filter1d
+
+from innpar.models.calibration.wave_pressures import beats_within
+
+Floats = npt.NDArray[np.float64]
+
+_SEARCH = 0.16  # s around the record's lag; less than half a beat, so never off by one
+_SMOOTH = 24  # ten-second verdicts over which the lag may be taken as constant
+_VERDICT_SECONDS = 10
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Beats:
+    """Reference beats of a record: systolic peaks (sample indices, increasing) and mmHg values.
+
+    SBP is the highest value of the beat, DBP the lowest at the foot before it, MAP the mean from
+    foot to foot: the rule that live beats follow.
+    """
+
+    foot: npt.NDArray[np.int64]
+    peak: npt.NDArray[np.int64]
+    sbp: Floats
+    dbp: Floats
+    map_: Floats
+
+
+def plateaus(values: Floats, samples: int) -> npt.NDArray[np.bool_]:
+    """Return where `values` stays at its highest or lowest for `samples` in a row: clipping."""
+    found = np.zeros(len(values), dtype=bool)
+    if not np.isfinite(values).any():
+        return found
+    for extreme in (np.nanmin(values), np.nanmax(values)):
+        edges = np.diff(np.concatenate(([0], (values == extreme).astype(np.int8), [0])))
+        first, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+        for a, b in zip(first, end, strict=True):
+            if b - a >= samples:
+                found[a:b] = True
+    return found
+
+
+def local_lag(
+    ppg: Floats, abp: Floats, good: npt.NDArray[np.bool_], lag: float, rate: float
+) -> npt.NDArray[np.int64]:
+    """Return by how many samples the PPG lags the pressure, at each sample.
+
+    The cross-correlation over each good ten seconds, near the record's own lag, averaged over some
+    minutes: the monitor's delay drifts, and a single window may lock onto the neighbouring beat.
+
+    Args:
+        ppg: (n,) any unit, NaN where missing.
+        abp: (n,) mmHg, NaN where missing.
+        good: One verdict per ten seconds.
+        lag: The record's own value, s; taken as 0.3 when it is not finite.
+        rate: Hz.
+    """
+    block, reach = round(_VERDICT_SECONDS * rate), round(_SEARCH * rate)
+    centre = round((lag if np.isfinite(lag) else 0.3) * rate)
+    lags = np.arange(max(centre - reach, 0), centre + reach + 1)
+    usable = np.flatnonzero(good[: len(ppg) // block])
+    scores = np.zeros((len(good), len(lags)))
+    for k in usable:
+        x, y = ppg[k * block : (k + 1) * block], abp[k * block : (k + 1) * block]
+        if not (np.isfinite(x).all() and np.isfinite(y).all()) or x.std() == 0 or y.std() == 0:
+            continue
+        scores[k] = _correlations(_detrend(x), _detrend(y), lags)
+    smooth = uniform_filter1d(scores, _SMOOTH, axis=0, mode="nearest")
+    known = smooth.any(axis=1)
+    if not known.any():
+        return np.full(len(ppg), centre)
+    best = np.where(known, lags[np.argmax(smooth, axis=1)], centre)
+    best = np.interp(np.arange(len(good)), np.flatnonzero(known), best[known]).round()
+    each = np.repeat(best, block).astype(np.int64)
+    return np.concatenate((each, np.full(max(len(ppg) - len(each), 0), each[-1])))[: len(ppg)]
+
+
+def _detrend(values: Floats) -> Floats:
+    along = np.linspace(-1.0, 1.0, len(values))
+    centred = values - values.mean()
+    centred = centred - along * (centred @ along) / (along @ along)
+    return np.asarray(centred / max(float(centred.std()), 1e-12))
+
+
+def _correlations(x: Floats, y: Floats, lags: npt.NDArray[np.int64]) -> Floats:
+    longest = int(lags[-1])
+    body = len(y) - longest
+    return np.array([x[lag : lag + body] @ y[:body] for lag in lags]) / body
+
+
+def beats_of(abp: Floats, good: npt.NDArray[np.bool_], typical_rate: float, rate: float) -> Beats:
+    """Return the beats of an aligned pressure signal within its good stretches.
+
+    Args:
+        abp: (n,) mmHg.
+        good: (n,) where to look.
+        typical_rate: The record's usual heart rate, per minute.
+        rate: Hz.
+    """
+    per_minute = typical_rate if np.isfinite(typical_rate) and typical_rate > 20 else 75.0
+    apart = max(int(0.5 * 60.0 / per_minute * rate), int(0.27 * rate))
+    edges = np.diff(np.concatenate(([0], good.astype(np.int8), [0])))
+    parts: list[npt.NDArray[np.int64]] = []
+    pressures: list[Floats] = []
+    for a, b in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
+        if b - a < 3 * apart:
+            continue
+        found, values = beats_within(abp[a:b], apart)
+        parts.append(found + a)
+        pressures.append(values)
+    places = np.concatenate(parts) if parts else np.zeros((0, 2), dtype=np.int64)
+    values = np.concatenate(pressures) if pressures else np.zeros((0, 3))
+    return Beats(places[:, 0], places[:, 1], values[:, 0], values[:, 1], values[:, 2])
+
+
+def window_pressures(
+    beats: Beats, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+) -> Floats:
+    """Return the median SBP, DBP, MAP (n, 3) of the beats whose peak lies in each [start, end).
+
+    NaN where fewer than two beats do.
+    """
+    low, high = np.searchsorted(beats.peak, start), np.searchsorted(beats.peak, end)
+    values = np.stack((beats.sbp, beats.dbp, beats.map_), axis=1)
+    found = np.full((len(start), 3), np.nan)
+    for k, (a, b) in enumerate(zip(low, high, strict=True)):
+        if b - a >= 2:
+            found[k] = np.median(values[a:b], axis=0)
+    return found

@@ -1,0 +1,1 @@
+"""Model files: TorchScript, AOTInductor, ONNX, published checkpoints."""

@@ -1,0 +1,1 @@
+"""INN-PAR and its exact fold."""

@@ -1,0 +1,1 @@
+"""One run: its settings, its devices, its parts put together."""

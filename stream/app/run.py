@@ -1,0 +1,258 @@
+"""One run, from settings to exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from innpar.devices import Device
+from innpar.devices.sensors.cuff import Cuff
+from innpar.devices.timing.pace import SystemClock
+from innpar.stream.app.devices import open_devices
+from innpar.stream.app.recording import deck_for
+from innpar.stream.app.replayed import as_recorded, other_model, required
+from innpar.stream.app.settings import Settings
+from innpar.stream.calibration.store import Memory
+from innpar.stream.mqtt.address import Address
+from innpar.stream.mqtt.broker import broker_for
+from innpar.stream.mqtt.publisher import Edition
+from innpar.stream.mqtt.sink import MqttSink
+from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.run import run
+from innpar.stream.pipeline.sidecars import assign, attend, heed
+from innpar.stream.pipeline.steering import mark_all, obey
+from innpar.stream.pipeline.tally import OutcomeSink, report
+from innpar.stream.pipeline.wearer import Wearer, enrol
+from innpar.stream.session.recorder import place
+from innpar.stream.session.recorders import Deck
+from innpar.stream.sinks.base import FanOut, Sink
+from innpar.stream.sinks.jsonlines import JsonSink, ReaderGone
+from innpar.stream.sinks.keyboard import listening
+from innpar.stream.sinks.terminal import TerminalSink
+from innpar.stream.state import state_folder
+
+if TYPE_CHECKING:
+    from innpar.models.predictor import Predictor
+
+log = logging.getLogger(__name__)
+
+LAST_DELIVERY = 20.0
+"""s at the end of a run for what the broker has not acknowledged yet."""
+
+
+def start(settings: Settings) -> int:
+    """Run until the sources end or somebody stops it; return the exit status."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if settings.verbose else logging.WARNING,
+        format="%(message)s",
+    )
+    devices = open_devices(settings)
+    with asyncio.Runner() as runner:
+        return runner.run(_until_signal(settings, devices))
+
+
+async def _until_signal(settings: Settings, devices: Sequence[Device]) -> int:
+    """End in order on SIGINT and SIGTERM; the first counts, a second changes nothing."""
+    task = asyncio.current_task()
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        if task is not None and not stopped.is_set():
+            stopped.set()
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        return await _main(settings, devices)
+    except asyncio.CancelledError:
+        if not stopped.is_set():
+            raise
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The parts of one run.
+
+    Attributes:
+        out: Every sink, `mqtt`, `terminal`, `outcomes` and `deck` among them.
+    """
+
+    clock: SystemClock
+    predictor: Predictor
+    engine: Engine
+    wearers: Sequence[Wearer]
+    cuffs: Sequence[Cuff]
+    mqtt: MqttSink
+    terminal: TerminalSink
+    outcomes: OutcomeSink
+    deck: Deck
+    out: FanOut
+
+
+async def _main(settings: Settings, devices: Sequence[Device]) -> int:
+    async with AsyncExitStack() as stack:
+        parts = await _build(settings, devices, stack)
+        aside = _beside(settings, parts)
+        began = time.process_time()
+        try:
+            await _stream(parts)
+        except ReaderGone:
+            log.warning("nobody reads standard output any more; stopping")
+        finally:
+            await _close(parts, aside, began)
+    return 0
+
+
+async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExitStack) -> _Run:
+    """Return the parts of a run; what closes them goes on `stack`."""
+    clock, outcomes = SystemClock(), OutcomeSink()
+    terminal = TerminalSink(quiet=settings.json_)
+    address = await stack.enter_async_context(_broker(settings.broker))
+    # After the broker has been started: it comes up while torch is being imported.
+    predictor = await _predictor(settings)
+    for line in (*other_model(devices, predictor.id), *as_recorded(settings, devices)):
+        terminal.say(line)
+    engine = Engine(predictor)
+    sensors, cuffs = assign(devices)
+    wearers = [_wearer(settings, device, engine, clock) for device in sensors]
+    edition = Edition(
+        settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
+    )
+    mqtt = await stack.enter_async_context(
+        MqttSink.open(address, topic=settings.topic, edition=edition)
+    )
+    ids = [wearer.device.id for wearer in wearers]
+    deck = deck_for(settings, predictor.manifest, ids, clock)
+    recorder = await stack.enter_async_context(
+        deck.running(place(settings.record) if settings.record else None)
+    )
+    if recorder is not None:
+        terminal.say(f"recording to {recorder.path}")
+    more = await _more_sinks(settings, clock, stack)
+    terminal.say(_welcome(address, settings.topic))
+    out = FanOut([mqtt, terminal, outcomes, deck, *more])
+    return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, deck, out)
+
+
+async def _predictor(settings: Settings) -> Predictor:
+    import torch
+
+    from innpar.models.predictor import Predictor
+
+    # With more threads than one, a busy neighbour makes the slowest window 60 times slower.
+    torch.set_num_threads(1)
+    return await asyncio.to_thread(Predictor.load, settings.model, compute=settings.compute)
+
+
+def _wearer(settings: Settings, device: Device, engine: Engine, clock: SystemClock) -> Wearer:
+    return enrol(
+        device,
+        engine,
+        clock,
+        duration=settings.duration,
+        cuffs=list(settings.cuff),
+        require_calibration=required(settings, device),
+        memory=Memory(state_folder()) if settings.remember else None,
+        wrist_height=settings.wrist_height,
+    )
+
+
+async def _more_sinks(settings: Settings, clock: SystemClock, stack: AsyncExitStack) -> list[Sink]:
+    """Open the sinks that the settings ask for, beside those of every run."""
+    sinks: list[Sink] = []
+    if settings.lsl_out:
+        from innpar.stream.sinks.lsl import LslSink
+
+        sinks.append(await stack.enter_async_context(LslSink.open(clock)))
+    if settings.json_:
+        sinks.append(await stack.enter_async_context(JsonSink.open(sys.stdout)))
+    return sinks
+
+
+def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
+    """Start the tasks beside the streams: commands, markers of other programs, cuffs."""
+    wearers, out, clock = parts.wearers, parts.out, parts.clock
+    work = [asyncio.create_task(obey(parts.mqtt, wearers, clock, parts.deck), name="commands")]
+    if settings.lsl_markers is not None:
+        from innpar.devices.lsl.markers import LslMarks
+
+        markers = LslMarks(settings.lsl_markers)
+        work.append(asyncio.create_task(heed(markers, wearers, out, clock), name="markers"))
+    return [*work, *(asyncio.create_task(attend(one, wearers, out, clock)) for one in parts.cuffs)]
+
+
+async def _stream(parts: _Run) -> None:
+    """Stream to the end, and give the broker time for the rest."""
+    pressed = partial(_pressed, parts.wearers, parts.clock)
+    with parts.terminal, listening(sys.stdin, pressed) as keys:
+        if keys:
+            parts.terminal.say("space, a letter or a digit marks the moment; Ctrl-C ends")
+        await run(parts.wearers, parts.engine, parts.out, parts.clock, parts.deck)
+        # What the broker does not take by then is spooled and delivered by the next run.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_DELIVERY):
+                await parts.mqtt.flush()
+
+
+async def _close(parts: _Run, aside: Sequence[asyncio.Task[None]], began: float) -> None:
+    """End the tasks beside the streams, and report.
+
+    Args:
+        began: CPU-seconds of this process before the streams.
+    """
+    for task in aside:
+        task.cancel()
+    for ended in await asyncio.gather(*aside, return_exceptions=True):
+        if isinstance(ended, Exception):
+            log.error("what goes on beside the streams had failed", exc_info=ended)
+    spent = time.process_time() - began
+    streamed = sum(wearer.seconds for wearer in parts.wearers)
+    population = parts.predictor.manifest.training.get("population_mmhg")
+    if streamed:
+        lines = report(parts.wearers, parts.outcomes.of, population)
+        for line in [*lines, cost(streamed, spent)]:
+            parts.terminal.say(line)
+
+
+def _pressed(wearers: Sequence[Wearer], clock: SystemClock, text: str) -> None:
+    mark_all(wearers, text, clock)
+
+
+def _broker(url: str | None) -> AbstractAsyncContextManager[Address]:
+    if url == "embedded":
+        return broker_for(None, embedded=True)
+    return broker_for(url)
+
+
+def _welcome(address: Address, topic: str) -> str:
+    kind = "embedded broker" if address.embedded else "broker"
+    port = "" if address.port == 1883 else f" -p {address.port}"
+    host = "" if address.embedded or address.host == "localhost" else f" -h {address.host}"
+    return (
+        f"{kind} on {address.host}:{address.port}; "
+        f"subscribe: mosquitto_sub{host}{port} -t {topic}/estimates"
+    )
+
+
+def cost(signal_seconds: float, cpu_seconds: float) -> str:
+    """Return what a run cost; a broker of our own is another process and not in it."""
+    import resource
+
+    speed = signal_seconds / cpu_seconds if cpu_seconds > 0 else 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (
+        f"{signal_seconds:.0f} s of signal in {cpu_seconds:.1f} CPU-seconds: "
+        f"{speed:.0f} s of signal a CPU-second, model included; {peak:.0f} MB at most"
+    )

@@ -1,0 +1,166 @@
+"""One run's settings: file < environment < flag, all faults at once, each with its origin."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from innpar.stream.calibration.types import Cuff
+from innpar.stream.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+PREFIX = "INNPAR_"
+LISTS = ("device", "cuff", "fault", "subject")
+
+_NUMBER = r"\d+(?:\.\d+)?"
+_CUFF = re.compile(
+    rf"(?:(?P<device>[^=]+)=)?(?P<sbp>{_NUMBER})/(?P<dbp>{_NUMBER})(?:@(?P<at>{_NUMBER}))?"
+)
+
+
+def parse_cuff(text: str | Cuff) -> Cuff:
+    """Read ``[DEVICE=]SBP/DBP[@SECONDS]``, mmHg and seconds of signal since the start.
+
+    Raises:
+        ValueError: Not of that form, or no possible pressures.
+    """
+    if isinstance(text, Cuff):
+        return text
+    match = _CUFF.fullmatch(str(text).strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not [DEVICE=]SBP/DBP[@SECONDS], such as 128/79")
+    at = match["at"]
+    return Cuff(float(match["sbp"]), float(match["dbp"]), match["device"], float(at) if at else 0.0)
+
+
+def _speed(value: object) -> object:
+    return math.inf if value == "max" else value
+
+
+def _compute(value: object) -> object:
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(value)) is None:
+        raise ValueError("the network runs on auto, cpu, cuda or cuda:N")
+    return value
+
+
+_TOPIC = Field(pattern=r"^[^/+#\s][^+#\s]*[^/+#\s]$|^[^/+#\s]$")
+
+
+class Settings(BaseModel):
+    """What a run can be told; see ``configs/default.toml`` for what each means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    device: list[str] = []
+    rate: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    broker: str | None = None
+    topic: Annotated[str, _TOPIC] = "bp"
+    waveform: Literal["json", "raw"] = "json"
+    home_assistant: Annotated[str | None, _TOPIC] = None
+    fhir: bool = False
+    model: Path | None = None
+    compute: Annotated[str, BeforeValidator(_compute)] = "auto"
+    cuff: list[Annotated[Cuff, BeforeValidator(parse_cuff)]] = []
+    speed: Annotated[float, BeforeValidator(_speed), Field(ge=0.001)] = 1.0
+    duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    require_calibration: bool | None = None
+    remember: bool = True
+    wrist_height: Annotated[float | None, Field(ge=-150, le=150)] = None
+    record: str | None = None
+    keep_address: bool = False
+    subject: list[str] = []
+    json_: Annotated[bool, Field(alias="json")] = False
+    virtual: bool = False
+    wearer: str | None = None
+    fault: list[str] = []
+    lsl_out: bool = False
+    lsl_markers: str | None = None
+    verbose: bool = False
+
+
+KEYS = tuple(field.alias or name for name, field in Settings.model_fields.items())
+
+
+def load(
+    flags: Mapping[str, Any], file: Path | None, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Merge the three sources and check the result.
+
+    Args:
+        flags: What the command line gave; None stands for not given.
+        file: A TOML file, if one was named.
+        environment: Variables; the process's by default.
+
+    Raises:
+        ConfigError: Everything that is wrong, a line each, with where it was said.
+    """
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for source, values in (
+        (str(file), _read(file) if file else {}),
+        ("environment", _environment(os.environ if environment is None else environment)),
+        ("flag", {key: value for key, value in flags.items() if value is not None}),
+    ):
+        for key, value in values.items():
+            merged[key] = value
+            origin[key] = _origin(source, key)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        lines = [_line(fault, origin) for fault in error.errors()]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _origin(source: str, key: str) -> str:
+    if source == "environment":
+        return f"environment variable {PREFIX}{key.upper()}"
+    if source == "flag":
+        return f"--{key.replace('_', '-')}"
+    return f"{source}: {key}"
+
+
+def _line(fault: Any, origin: Mapping[str, str]) -> str:
+    key = str(fault["loc"][0]) if fault["loc"] else ""
+    said = origin.get(key, key)
+    if fault["type"] == "extra_forbidden":
+        return f"{said}: no such setting; there are {', '.join(KEYS)}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "string_pattern_mismatch":
+        message = "the beginning of a topic has no + or #, no space, and no / at an end"
+    return f"{said}: {message} (given: {fault['input']!r})"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file}: no such file; `innpar-stream config init {file}` writes one"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error})") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, text in variables.items():
+        if name.startswith(PREFIX) and text:
+            key = name.removeprefix(PREFIX).lower()
+            if key not in KEYS:
+                log.warning("%s: no such setting; ignored", name)
+                continue
+            values[key] = text.split() if key in LISTS else text
+    return values

@@ -1,0 +1,1 @@
+"""From reconstructed windows to beats: combine, detect, gate, summarise. No I/O."""

@@ -1,0 +1,128 @@
+"""Overlapping windows of reconstructed pressure → one continuous waveform.
+
+The reconstruction is exact only away from a window's edges (±163 samples of context, of which the
+outermost matter least), so windows are joined by dropping `drop` samples at the right edge, not by
+averaging. What the previous window says beyond its edge fades out over the first `FADE` samples of
+the next, so that no step remains where two windows were normalised differently. Nothing fades
+between an accepted window and a rejected one, and a cuff reading starts the waveform afresh: what a
+beat says must rest on nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from innpar.stream.results import NOT_CALIBRATED, CalibrationStatus, Reason
+from innpar.stream.windows.quality import Quality
+
+FADE = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reconstruction:
+    """One window that has been through the network.
+
+    Attributes:
+        segment: As of `Window`.
+        index: Grid index of the first sample.
+        ppg: (window,) float32 as the network saw it, in units of its standard deviation.
+        abp: (window,) float32, mmHg.
+        quality: Of the window.
+        delivered: Time of the newest sample the device had delivered when the window was due, ns.
+        compute_ms: Filter and network, measured.
+        calibration: The cuff reading that `abp` rests on.
+        half_widths: (3,) of the intervals of SBP, DBP and MAP, mmHg; None where not known.
+    """
+
+    segment: int
+    index: int
+    ppg: npt.NDArray[np.float32]
+    abp: npt.NDArray[np.float32]
+    quality: Quality
+    delivered: int
+    compute_ms: float
+    calibration: CalibrationStatus = NOT_CALIBRATED
+    half_widths: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """The next samples of the continuous waveform.
+
+    Attributes:
+        segment: Counts stretches without any interruption.
+        index: Grid index of the first sample.
+        abp: (samples,) float64, mmHg.
+        ppg: (samples,) float32.
+        score: Quality of the samples, 0 to 1.
+        reasons: Why not accepted.
+        delivered: As of `Reconstruction`.
+        compute_ms: As of `Reconstruction`.
+        calibration: As of `Reconstruction`.
+        half_widths: As of `Reconstruction`.
+    """
+
+    segment: int
+    index: int
+    abp: npt.NDArray[np.float64]
+    ppg: npt.NDArray[np.float32]
+    score: float
+    reasons: tuple[Reason, ...]
+    delivered: int
+    compute_ms: float
+    calibration: CalibrationStatus = NOT_CALIBRATED
+    half_widths: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(slots=True)
+class Combiner:
+    """Join windows.
+
+    Attributes:
+        drop: Samples dropped at the right edge, and at the left edge of a segment.
+    """
+
+    drop: int
+    _source: int = field(init=False, default=-1)
+    _segment: int = field(init=False, default=-1)
+    _end: int = field(init=False, default=0)
+    _reading: tuple[float | None, float | None] = field(init=False, default=(None, None))
+    _accepted: bool = field(init=False, default=False)
+    _tail: npt.NDArray[np.float32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tail = np.empty(0, np.float32)
+
+    def push(self, window: Reconstruction) -> Piece:
+        """Return the samples that this window adds to those already given out."""
+        if window.segment != self._source:
+            self._source, self._end = window.segment, window.index
+            self._tail = self._tail[:0]
+        start = max(self.drop, self._end - window.index)
+        stop = len(window.abp) - self.drop
+        abp = window.abp[start:stop].astype(np.float64)
+        reading = (window.calibration.sbp, window.calibration.dbp)
+        if window.index + start != self._end or not len(self._tail) or reading != self._reading:
+            self._segment += 1
+        elif window.quality.accepted == self._accepted:
+            fade = min(FADE, self.drop, len(abp))
+            weight = (np.arange(fade) + 1.0) / (fade + 1.0)
+            abp[:fade] = weight * abp[:fade] + (1.0 - weight) * self._tail[:fade]
+        self._reading, self._accepted = reading, window.quality.accepted
+        self._tail = window.abp[stop:]
+        self._end = window.index + stop
+        return Piece(
+            self._segment,
+            window.index + start,
+            abp,
+            window.ppg[start:stop],
+            window.quality.score,
+            window.quality.reasons,
+            window.delivered,
+            window.compute_ms,
+            window.calibration,
+            window.half_widths,
+        )

@@ -1,0 +1,48 @@
+"""Whether a reconstructed beat can be a human being's.
+
+The limits are those of the signal abnormality index for arterial pressure: Sun, Reisner & Mark,
+Computers in Cardiology 33 (2006) 13 (jSQI).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from innpar.stream.beats.detector import Beat
+
+PRESSURE = (20.0, 300.0)
+MEAN = (30.0, 200.0)
+RR_SECONDS = (0.3, 3.0)
+LEAST_PULSE = 20.0
+LARGEST_STEP = 20.0
+LARGEST_RR_STEP = 0.5
+
+
+def _within(value: float, limits: tuple[float, float]) -> bool:
+    return limits[0] <= value <= limits[1]
+
+
+@dataclass(slots=True)
+class Plausibility:
+    """Judge beats one after the other, in mmHg and s."""
+
+    _last: Beat | None = field(init=False, default=None)
+
+    def push(self, beat: Beat) -> tuple[bool, bool]:
+        """Return whether pressures and rhythm are plausible, alone and after the beat before."""
+        last, self._last = self._last, beat
+        pressures = (
+            bool(np.isfinite(beat.abp).all())
+            and _within(beat.sbp, PRESSURE)
+            and _within(beat.dbp, PRESSURE)
+            and _within(beat.map_, MEAN)
+            and beat.sbp - beat.dbp >= LEAST_PULSE
+        )
+        rhythm = _within(beat.rr, RR_SECONDS)
+        if last is not None and last.end == beat.foot:
+            pressures &= abs(beat.sbp - last.sbp) <= LARGEST_STEP
+            pressures &= abs(beat.dbp - last.dbp) <= LARGEST_STEP
+            rhythm &= abs(beat.rr - last.rr) <= LARGEST_RR_STEP
+        return pressures, rhythm

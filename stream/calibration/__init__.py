@@ -1,0 +1,1 @@
+"""The cuff reading: how it enters, how it bears on the pressures, how it is kept."""

@@ -1,0 +1,97 @@
+"""What is done to the network's output because of a cuff reading, and how far it may be off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from innpar.models.calibration import calibrate
+from innpar.models.calibration.context import FEATURES
+from innpar.models.predictor import Manifest
+from innpar.stream.calibration.types import Guidance
+
+Wave = npt.NDArray[np.float32]
+
+_HEART_RATE = FEATURES.index("heart_rate")
+
+
+class Corrector:
+    """Draws each window towards the reading, steadies it, and knows its interval.
+
+    Without calibration tables there are no intervals, and what a network makes that sees the
+    reading passes unchanged; what one makes that takes no context is scaled and shifted to agree
+    with the reading.
+
+    Attributes:
+        level: Probability that the true pressure lies within the interval.
+        half_widths: (3,) SBP, DBP and MAP, mmHg, of the window pushed last; None while not known.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._tables = calibrate.Tables.of(manifest.calibration, manifest.intervals)
+        self.level = self._tables.level if self._tables else 0.0
+        self._rate, self._drop = manifest.rate, manifest.drop
+        self._sees = manifest.context_entries > 0
+        self._calibration: calibrate.Calibration | None = None
+        self._steadier = calibrate.Steadier(self._tables.smooth_seconds if self._tables else 1.0)
+        self._segment = self._index = -1
+        self.half_widths: npt.NDArray[np.float64] | None = None
+
+    @property
+    def calibration(self) -> calibrate.Calibration | None:
+        """The reading in force, with its maps."""
+        return self._calibration
+
+    def push(
+        self,
+        abp: Wave,
+        asides: Sequence[Wave],
+        guidance: Guidance,
+        *,
+        accepted: bool,
+        segment: int,
+        index: int,
+    ) -> Wave:
+        """Return the window to publish, (window,) mmHg.
+
+        Args:
+            abp: (window,) mmHg, the network's answer.
+            asides: (window,) mmHg each, its answers to the questions asked beside the window.
+            guidance: The window's.
+            accepted: Whether its quality is good enough.
+            segment: Number of its gap-free segment.
+            index: Of its first sample on the grid.
+        """
+        tables = self._tables
+        if tables is None and self._sees:
+            return abp
+        anchor = len(guidance.anchor)
+        if anchor and guidance.calibration is not None:
+            rate = np.full(anchor, guidance.calibration.at_cuff[_HEART_RATE])
+            alone = np.stack(asides[-anchor:])
+            told = np.stack(asides[1 : 1 + anchor]) if self._sees else alone
+            self._calibration = guidance.calibration.anchored(
+                told, alone, rate, self._drop, any_scale=not self._sees
+            )
+        elif guidance.calibration is not None and guidance.calibration.level is not None:
+            self._calibration = guidance.calibration  # of an earlier run, anchored then
+        if tables is None or not self._sees:
+            return abp if self._calibration is None else self._calibration.alone(abp)
+        if anchor or segment != self._segment:
+            self._steadier.forget()
+            self._segment, self._index = segment, index
+        if not accepted:
+            return abp
+        age = guidance.status.age_s or 0.0
+        if self._calibration is not None and asides:
+            abp = self._calibration.blended(abp, asides[0], age, tables)
+        elapsed = (index - self._index) / self._rate
+        abp, self._index = self._steadier.push(abp, elapsed), index
+        if guidance.pulse is not None:
+            level = float(abp.mean())
+            self.half_widths = calibrate.half_widths(
+                tables, self._calibration, guidance.pulse, age, level
+            )
+        return abp

@@ -1,0 +1,1 @@
+"""Training data, accuracy and speed, through the stages that streaming uses."""

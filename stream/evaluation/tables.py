@@ -1,0 +1,83 @@
+"""The figures of an evaluation as tables and lines of text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from innpar.stream.evaluation.score import PRESSURES
+
+
+def show(title: str, groups: dict[str, Any]) -> None:
+    """Print the tables."""
+    from rich.console import Console
+
+    console = Console(width=110, soft_wrap=True)
+    console.print(title, style="bold")
+    for name, group in groups.items():
+        console.print(
+            f"\n{name}: {group['subjects']} subjects, {group['records']} records, "
+            f"{group['hours']} h, {group['beats']} beats, {group['rejected']:.1%} rejected"
+        )
+        console.print(errors_table(group))
+        for line in notes(group):
+            console.print(line)
+
+
+def errors_table(group: dict[str, Any]) -> Any:
+    """Return the table of ME ± SD and MAE of one group."""
+    from rich.table import Table
+
+    table = Table(expand=False)
+    for heading in ("mmHg", *(f"{p.upper()} {w}" for p in PRESSURES for w in ("ME ± SD", "MAE"))):
+        table.add_column(heading, no_wrap=True)
+    for unit in ("per_beat", "per_30_s"):
+        for name in ("model", "held", "population"):
+            if name in group[unit]:
+                cells = []
+                for pressure in PRESSURES:
+                    row = group[unit][name][pressure]
+                    cells += [f"{row['me']:+.1f} ± {row['sd']:.1f}", f"{row['mae']:.2f}"]
+                table.add_row(f"{name}, {unit.replace('_', ' ')}", *cells)
+    return table
+
+
+def notes(group: dict[str, Any]) -> list[str]:
+    """Return what a table of errors leaves out, a line each."""
+    lines = []
+    per_beat = group["per_beat"]
+    for base in ("held", "population"):
+        if base in per_beat:
+            gains = (
+                f"{p.upper()} {1 - per_beat['model'][p]['mae'] / per_beat[base][p]['mae']:+.0%}"
+                for p in PRESSURES
+                if per_beat[base][p]["mae"] > 0
+            )
+            lines.append(f"below {base}: " + ", ".join(gains))
+    lines.append(f"heart rate MAE {group['heart_rate']['mae']} a minute")
+    for pressure in PRESSURES:
+        s = group["standards"][pressure]
+        within = "/".join(f"{v:.0f}" for v in s["within_5_10_15"])
+        met = "met" if s["aami_numbers_met"] else "not met"
+        lines.append(
+            f"{pressure.upper()}: AAMI numbers {met} ({s['aami_subjects']} subjects), IEEE 1708 "
+            f"{s['ieee_1708']}, BHS {s['bhs']} ({within} % within 5/10/15)"
+        )
+    if group["waveform"]:
+        lines.append("waveform: " + ", ".join(f"{k} {v}" for k, v in group["waveform"].items()))
+    for row in group.get("by_minutes_since_cuff", []):
+        span = f"{row['from']:g}–{row['to']:g} min" if row["to"] else f"over {row['from']:g} min"
+        both = (" / ".join(f"{v:.1f}" for v in row["mae"][n]) for n in ("model", "held"))
+        lines.append(f"{span} since the cuff: " + " against held ".join(both))
+    for pressure in PRESSURES if "intervals" in group else ():
+        i = group["intervals"][pressure]
+        low, high = i["bootstrap_95"]
+        text = (
+            f"{pressure.upper()} {100 * group['intervals']['level']:g} % interval: covers "
+            f"{i['coverage']:.1%} ({low:.0%}–{high:.0%}), by subject "
+            f"{' '.join(f'{v:.0%}' for v in sorted(i['by_subject'].values()))}, "
+            f"{i['mean_width']:.1f} mmHg wide"
+        )
+        if "narrower_by" in i:
+            text += f", held {i['held_width_of_equal_coverage']:.1f} ({i['narrower_by']:+.0%})"
+        lines.append(text)
+    return lines

@@ -1,0 +1,94 @@
+"""A device for Home Assistant: what its MQTT device discovery wants to know, one message a device.
+
+Everything is read from the ``summary``, which is never retained: a number that nobody renews
+expires. Pressures have no device class, for Home Assistant would show ``pressure`` as hPa. See
+https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from typing import Any
+
+from innpar.stream.messages.parcel import Parcel
+from innpar.stream.messages.payload import to_json
+from innpar.stream.results import Birth
+
+PREFIX = "homeassistant"
+"""First level of discovery topics, where Home Assistant has not been told another."""
+
+EXPIRE = 30
+"""s without a summary, of which there is one every ten, until a value is unknown."""
+
+_PRESSURES = {
+    "sbp": "Systolic pressure",
+    "dbp": "Diastolic pressure",
+    "map": "Mean arterial pressure",
+    "pp": "Pulse pressure",
+}
+
+
+def discovery(birth: Birth, node: str, root: str, prefix: str = PREFIX) -> Parcel:
+    """Return the retained message on ``<prefix>/device/<id>/config``.
+
+    Args:
+        birth: Of the device.
+        node: This process's name in ``<root>/bridge/<node>``.
+        root: First levels of every topic.
+        prefix: First levels of discovery topics.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{root}-{birth.device}")
+    return Parcel(
+        (f"{prefix}/device/{name}/config",),
+        to_json(_config(birth, name, node, root)),
+        retain=True,
+        durable=False,
+    )
+
+
+def _config(birth: Birth, name: str, node: str, root: str) -> dict[str, Any]:
+    whose = "" if birth.source == "live" else f" ({birth.source})"
+    known = {"model": birth.detail.get("model"), "sw_version": birth.detail.get("firmware")}
+    return {
+        "device": {
+            "identifiers": [name],
+            "name": f"{birth.device}{whose}",
+            **{key: str(value) for key, value in known.items() if value},
+        },
+        "origin": {"name": "innpar-stream", "sw_version": version("innpar-stream")},
+        "components": {
+            key: {
+                "platform": "sensor",
+                "unique_id": f"{name}_{key}",
+                "value_template": f"{{{{ {value} }}}}",
+                "expire_after": EXPIRE,
+                **more,
+            }
+            for key, value, more in _sensors()
+        },
+        "state_topic": f"{root}/devices/{birth.device}/summary",
+        "qos": 1,
+        "availability_mode": "all",
+        "availability": [
+            {"topic": f"{root}/bridge/{node}/state"},
+            {"topic": f"{root}/devices/{birth.device}/state"},
+        ],
+    }
+
+
+def _sensors() -> list[tuple[str, str, dict[str, Any]]]:
+    """Return (key, value in the summary, the rest) each."""
+    measured = {"state_class": "measurement"}
+    about = {"entity_category": "diagnostic"}
+    pressure = {"unit_of_measurement": "mmHg", "suggested_display_precision": 0, **measured}
+    rate = {"unit_of_measurement": "bpm", "suggested_display_precision": 0, **measured}
+    percent = {"unit_of_measurement": "%", **measured, **about}
+    return [
+        *((key, f"value_json.{key}", {"name": n, **pressure}) for key, n in _PRESSURES.items()),
+        ("hr", "value_json.hr", {"name": "Heart rate", "icon": "mdi:heart-pulse", **rate}),
+        ("quality", "(value_json.quality * 100) | round", {"name": "Signal quality", **percent}),
+        ("calibration", "value_json.calibration.state", {"name": "Calibration", **about}),
+        ("battery", "value_json.battery", {"device_class": "battery", **percent}),
+        ("link", "value_json.link", {"name": "Link", **about}),
+    ]

@@ -1,0 +1,1 @@
+"""The MQTT connection: sink, delivery, spool, broker."""

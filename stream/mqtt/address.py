@@ -1,0 +1,87 @@
+"""Where a broker is, as a URL says it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from innpar.stream.errors import BrokerError
+
+_FORM = "write mqtt://[user:password@]host[:port], or mqtts:// for TLS"
+_PORT = {"mqtt": 1883, "mqtts": 8883}
+_FILES = {"ca", "cert", "key"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A broker and how to get in.
+
+    Attributes:
+        embedded: Whether it is this process's own and ends with it.
+        ca: File of the authorities to trust instead of the system's.
+        cert: File of the certificate to show, with `key`.
+        key: File of its private key.
+    """
+
+    host: str
+    port: int = 1883
+    tls: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    embedded: bool = False
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read ``mqtt://user:password@host:port`` or ``mqtts://host:port?ca=FILE``.
+
+        Raises:
+            BrokerError: It is no such URL. The message shows no password.
+        """
+        shown = re.sub(r"//.*@", "//…@", url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise BrokerError(f"broker {shown!r} is no URL: {_FORM}") from None
+        try:
+            port = parts.port
+        except ValueError:
+            reason = "the port is a number from 1 to 65535"
+            raise BrokerError(f"broker {shown!r} is no URL: {reason}") from None
+        if parts.scheme not in _PORT:
+            raise BrokerError(f"broker {shown!r} is no MQTT URL: {_FORM}")
+        if not parts.hostname or port == 0 or parts.path.strip("/") or parts.fragment:
+            raise BrokerError(f"broker {shown!r} names no host and port alone: {_FORM}")
+        query = dict(parse_qsl(parts.query))
+        if unknown := set(query) - _FILES:
+            raise BrokerError(f"broker {shown!r} has an unknown ?{min(unknown)}=: ca, cert or key")
+        if query and parts.scheme != "mqtts":
+            raise BrokerError(f"broker {shown!r} names certificates but no TLS: use mqtts://")
+        return cls(
+            host=parts.hostname,
+            port=port or _PORT[parts.scheme],
+            tls=parts.scheme == "mqtts",
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password is not None else None,
+            ca=query.get("ca"),
+            cert=query.get("cert"),
+            key=query.get("key"),
+        )
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+
+def check_root(root: str) -> str:
+    """Return `root` if it can begin a topic.
+
+    Raises:
+        BrokerError: It is empty, has a wildcard, or begins or ends with a slash or ``$``.
+    """
+    if not root or root != root.strip("/") or re.search(r"[#+\x00-\x1f]|^\$|//", root):
+        raise BrokerError(f"topic {root!r} cannot be a root: give levels without # and +, as 'bp'")
+    return root

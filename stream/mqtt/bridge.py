@@ -1,0 +1,113 @@
+"""This process as the broker's other clients see it: ``<root>/bridge/<node>``."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Literal
+
+from innpar.stream.messages.parcel import Parcel
+from innpar.stream.messages.payload import to_json
+from innpar.stream.results import Link
+
+
+class Bridge:
+    """Name, state and birth certificate of this process.
+
+    Args:
+        node: Its name, one topic level; the computer's where None.
+        number: Which process of this computer it is, from 1.
+        root: First levels of every topic.
+
+    Attributes:
+        states: Last state of each of its devices.
+    """
+
+    def __init__(self, node: str | None, number: int, root: str) -> None:
+        name = re.sub(r"[^\w.-]", "-", node or platform.node() or "innpar")
+        self.node = name if number == 1 else f"{name}-{number}"
+        self.root = root
+        self.states: dict[str, Link] = {}
+        self._run = uuid.uuid4().hex[:12]
+        self._started = datetime.now(UTC)
+        self._since = time.monotonic()
+
+    @property
+    def client_id(self) -> str:
+        """The same after a crash, so that the broker ends the old connection before the new."""
+        return f"innpar-{self.root.replace('/', '.')}-{self.node}"
+
+    @property
+    def info_topic(self) -> str:
+        return f"{self.root}/bridge/{self.node}/info"
+
+    def state(self, state: Literal["online", "offline"]) -> Parcel:
+        """Return the parcel that says whether this process is there; ``offline`` is its will."""
+        return Parcel(
+            (f"{self.root}/bridge/{self.node}/state",),
+            state.encode(),
+            content_type="text/plain",
+            retain=True,
+            durable=False,
+            headers=(("schema", "bp-bridge-state/1"),),
+        )
+
+    def info(self, counts: Mapping[str, int], lag: float) -> Parcel:
+        """Return what is to be known of this process.
+
+        Args:
+            counts: Of parcels.
+            lag: How long the oldest parcel has been waiting for its acknowledgement, s.
+        """
+        payload = {
+            "schema": "bp-bridge/1",
+            "node": self.node,
+            "run": self._run,
+            "version": version("innpar-stream"),
+            "host": platform.node(),
+            "started": f"{self._started:%Y-%m-%dT%H:%M:%SZ}",
+            "uptime_s": round(time.monotonic() - self._since),
+            "devices": sorted(name for name, state in self.states.items() if state != "offline"),
+            "lag_ms": round(lag * 1000),
+            **counts,
+        }
+        return Parcel(
+            (self.info_topic,),
+            to_json(payload),
+            qos=0,
+            retain=True,
+            durable=False,
+            headers=(("schema", "bp-bridge/1"),),
+        )
+
+    def may_answer(self, topic: str) -> bool:
+        """Whether a reply may go there: nobody makes this process publish where its data is."""
+        taken = ("estimates", "devices", "bridge", "cmd")
+        own = topic == self.root or any(
+            f"{topic}/".startswith(f"{self.root}/{level}/") for level in taken
+        )
+        return not own and not re.search(r"[#+\x00]|^\$|^$", topic)
+
+    def orphans(self, info: bytes) -> list[str]:
+        """Return the devices that an earlier run of this process left ``online`` when it crashed.
+
+        Args:
+            info: What is retained on `info_topic`; other people's bytes.
+        """
+        try:
+            earlier = json.loads(info)
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(earlier, dict) or earlier.get("run") == self._run:
+            return []
+        devices = earlier.get("devices")
+        if not isinstance(devices, list):
+            return []
+        names = (name for name in devices if isinstance(name, str))
+        return [n for n in names if re.fullmatch(r"[\w.-]+", n) and n not in self.states]

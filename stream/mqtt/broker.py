@@ -1,0 +1,113 @@
+"""Which broker to use; and one of our own, for those who have none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from innpar.stream.errors import BrokerError
+from innpar.stream.mqtt.address import Address
+
+_log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+FIRST_PORT = 1883
+PORTS = 100
+_START = 15.0
+"""s for the broker's process to listen."""
+
+_END = 1.0
+"""s for it to end by itself."""
+
+
+@asynccontextmanager
+async def broker_for(url: str | None, *, embedded: bool = False) -> AsyncIterator[Address]:
+    """Yield the broker to use, and end it on leaving where it is ours.
+
+    Args:
+        url: As the user gave it. Without one: localhost:1883 if something answers there, else an
+            embedded broker.
+        embedded: Start our own in any case.
+
+    Raises:
+        BrokerError: The URL is none, or our own broker does not start.
+    """
+    if url is not None:
+        yield Address.parse(url)
+    elif not embedded and await _answers():
+        yield Address("localhost", FIRST_PORT)
+    else:
+        async with embedded_broker() as address:
+            yield address
+
+
+async def _answers() -> bool:
+    try:
+        async with asyncio.timeout(1.0):
+            _, writer = await asyncio.open_connection("localhost", FIRST_PORT)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+@asynccontextmanager
+async def embedded_broker() -> AsyncIterator[Address]:
+    """Run a broker of our own in a process of its own, on 127.0.0.1 only.
+
+    It reads from a pipe that nobody writes to: when this process ends, however it does, the pipe
+    closes and the broker ends too.
+
+    Raises:
+        BrokerError: It did not start.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",  # nothing in the user's folder takes a module's place
+        "-m",
+        f"{__package__}.embedded",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=None if _log.isEnabledFor(logging.DEBUG) else asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for us: the broker has to outlive our last message
+    )
+    try:
+        address = Address(HOST, await _port(process), embedded=True)
+        _log.info("embedded broker on %s:%d", address.host, address.port)
+        yield address
+    finally:
+        await _end(process)
+
+
+async def _port(process: asyncio.subprocess.Process) -> int:
+    """Read the port from the line that the process writes once it listens."""
+    if process.stdout is None:
+        raise BrokerError("the embedded broker has no output: give --broker URL instead")
+    try:
+        async with asyncio.timeout(_START):
+            line = await process.stdout.readline()
+    except TimeoutError:
+        line = b""
+    if not line.strip().isdigit():
+        raise BrokerError(
+            f"the embedded broker does not start on any port from {FIRST_PORT} to "
+            f"{FIRST_PORT + PORTS - 1} of {HOST}: give --broker URL instead"
+        )
+    return int(line)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(_END):
+            await process.wait()
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,316 @@
+"""One connection to a broker. The only file that knows aiomqtt.
+
+Publishing is handing over: `Link.send` returns at once, the acknowledgement comes back with its
+reason code. aiomqtt keeps the reason code to itself and takes one task a message, hence the small
+subclass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.client import MQTT_ERR_SUCCESS
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from innpar.stream.errors import BrokerError
+from innpar.stream.messages.commands import Reply
+from innpar.stream.messages.parcel import Parcel
+from innpar.stream.mqtt.address import Address
+from innpar.stream.mqtt.probe import knock, tls_context
+from innpar.stream.mqtt.properties import packed
+
+IN_FLIGHT = 20
+"""QoS 1 messages without an acknowledgement; what mosquitto takes by default."""
+
+_KEEPALIVE = 15
+_HANDSHAKE = 5.0
+_HANDSHAKE_V5 = 2.0
+"""s. amqtt, which is 3.1.1 only, waits for ever for the rest of a greeting that has a will."""
+
+_log = logging.getLogger(__name__)
+_quiet = logging.getLogger(f"{__name__}.paho")
+_quiet.setLevel(logging.CRITICAL)  # every one of its warnings also comes as an exception
+
+V311 = aiomqtt.ProtocolVersion.V311
+V5 = aiomqtt.ProtocolVersion.V5
+
+
+class LinkLost(BrokerError):
+    """The connection was there and is gone."""
+
+
+class _ProtocolRefused(BrokerError):
+    """The broker does not know this version of MQTT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that came.
+
+    Attributes:
+        retained: Whether it was kept by the broker rather than sent just now.
+        reply: Where an answer is wanted (MQTT 5).
+        correlation: By which an answer names its question (MQTT 5).
+        headers: User properties (MQTT 5).
+    """
+
+    topic: str
+    payload: bytes
+    retained: bool
+    reply: Reply | None
+    correlation: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_LOST = "the connection to the broker is lost"
+_TAKEN_OVER = 142
+
+Acknowledged = Callable[[int, str | None], None]
+"""Takes the number that `Link.send` returned, and why the broker refused it, if it did."""
+
+
+class Link(aiomqtt.Client):
+    """An open connection; made by `connect`.
+
+    Attributes:
+        in_flight: Unacknowledged QoS 1 messages that the broker takes.
+        missed: Messages that came faster than they were read, and are lost.
+        on_acknowledged: Told of every message that `send` has handed over.
+        version: Of MQTT, as agreed.
+    """
+
+    in_flight = IN_FLIGHT
+    missed = 0
+    on_acknowledged: Acknowledged | None = None
+    version = V5
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._opened = asyncio.Event()
+
+    def send(self, parcel: Parcel, topic: str) -> int:
+        """Hand a message over and return its number; `on_acknowledged` tells the rest.
+
+        Raises:
+            LinkLost: The connection is gone; nothing was handed over.
+        """
+        properties = packed(parcel) if self.version is V5 else None
+        info = self._client.publish(topic, parcel.payload, parcel.qos, parcel.retain, properties)
+        if info.rc != MQTT_ERR_SUCCESS:
+            raise LinkLost(_LOST)
+        return info.mid
+
+    async def listen(self, topic: str) -> str | None:
+        """Subscribe with QoS 1; return why the broker refused, if it did."""
+        try:
+            with _minding_cancellation():
+                (code,) = await self.subscribe(topic, qos=1)
+        except aiomqtt.MqttError as error:
+            raise LinkLost(_why(error)) from None
+        value = code.value if isinstance(code, ReasonCode) else code
+        return str(code) if value >= 0x80 else None
+
+    async def received(self) -> AsyncGenerator[Received, None]:
+        """Iterate over what comes, until `LinkLost`."""
+        try:
+            async for message in self.messages:
+                yield _received(message)
+        except aiomqtt.MqttError as error:
+            raise LinkLost(_why(error)) from None
+
+    async def drop(self) -> None:
+        """Leave no socket and no task; aiomqtt leaves both where connecting failed half-way."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._opened.wait()
+        self._client._sock_close()
+        if self._misc_task is not None:
+            self._misc_task.cancel()
+            await asyncio.wait({self._misc_task})
+
+    def _client_connect(self) -> None:
+        # In a thread that goes on when we are cancelled.
+        try:
+            super()._client_connect()
+        finally:
+            self._loop.call_soon_threadsafe(self._opened.set)
+
+    def _on_connect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        limit = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
+        self.in_flight = min(IN_FLIGHT, limit)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        self.missed += self._queue.full()  # aiomqtt drops it then
+        super()._on_message(client, userdata, message)
+
+    def _on_disconnect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        if not self._connected.done():
+            # aiomqtt would wait for its time-out here.
+            self._connected.set_exception(aiomqtt.MqttError("closed during the handshake"))
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_publish(
+        self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any
+    ) -> None:
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+        if self.on_acknowledged is not None:
+            failed = isinstance(reason_code, ReasonCode) and reason_code.is_failure
+            self.on_acknowledged(mid, str(reason_code) if failed else None)
+
+
+@asynccontextmanager
+async def connect(
+    address: Address, *, client_id: str | None = None, will: Parcel | None = None
+) -> AsyncIterator[Link]:
+    """Connect with MQTT 5, or 3.1.1 where the broker knows no better.
+
+    Raises:
+        BrokerError: The broker is not there, or does not let us in.
+    """
+    context = tls_context(address)
+    await knock(address, context)
+    link = await _greet(address, context, client_id, will)
+    try:
+        yield link
+    finally:
+        link.timeout = 0.3
+        with suppress(aiomqtt.MqttError), _minding_cancellation():
+            await link.__aexit__(None, None, None)
+
+
+async def _greet(
+    address: Address, context: ssl.SSLContext | None, client_id: str | None, will: Parcel | None
+) -> Link:
+    if not address.embedded:  # of which is known that it speaks 3.1.1 only
+        link = _client(address, context, V5, client_id, will)
+        try:
+            await _enter(link, address)
+            return link
+        except _ProtocolRefused:
+            _log.info("%s does not speak MQTT 5; using 3.1.1", address)
+    link = _client(address, context, V311, client_id, will)
+    await _enter(link, address)
+    return link
+
+
+def _client(
+    address: Address,
+    context: ssl.SSLContext | None,
+    version: aiomqtt.ProtocolVersion,
+    client_id: str | None,
+    will: Parcel | None,
+) -> Link:
+    link = Link(
+        address.host,
+        address.port,
+        username=address.username,
+        password=address.password,
+        identifier=client_id,
+        protocol=version,
+        will=None if will is None else _will(will, version),
+        timeout=_HANDSHAKE_V5 if version is V5 else _HANDSHAKE,
+        keepalive=_KEEPALIVE,
+        tls_context=context,
+        logger=_quiet,
+        max_queued_incoming_messages=1000,
+        # Else every burst waits 40 ms for the other side's delayed TCP acknowledgement.
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+    )
+    link.version = version
+    return link
+
+
+async def _enter(link: Link, address: Address) -> None:
+    try:
+        with _minding_cancellation():
+            await link.__aenter__()
+    except aiomqtt.MqttError as error:
+        await link.drop()
+        if isinstance(error, MqttConnectError):
+            raise _refusal(error, address) from None
+        if isinstance(error.__context__, TimeoutError):  # aiomqtt hides it, but for its words
+            if link.version is V5:
+                raise _ProtocolRefused(f"{address} does not answer MQTT 5") from None
+            message = f"{address} accepts connections but does not answer: is it an MQTT broker?"
+        else:
+            message = f"{address} hung up on us ({error}): is it an MQTT broker, or one with TLS?"
+        raise BrokerError(message) from None
+    except asyncio.CancelledError:
+        await link.drop()
+        raise
+
+
+@contextmanager
+def _minding_cancellation() -> Iterator[None]:
+    """Raise a cancellation that was lost while inside.
+
+    aiomqtt waits with `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that
+    comes together with the answer; the task would then go on for ever. The count is compared with
+    that before, for a `TaskGroup` that has failed leaves its own behind (Python 3.11).
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    yield
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+
+
+def _refusal(error: MqttConnectError, address: Address) -> BrokerError:
+    code = error.rc.value if isinstance(error.rc, ReasonCode) else int(error.rc or 0)
+    if code in (1, 132):
+        return _ProtocolRefused(f"{address} speaks neither MQTT 5 nor 3.1.1")
+    if code in (4, 5, 134, 135, 140):
+        if address.username is None:
+            return BrokerError(
+                f"{address} wants a user name and password: give mqtt://user:password@{address.host}"
+            )
+        return BrokerError(
+            f"{address} refuses user {address.username!r}: check the name and password in the URL"
+        )
+    return BrokerError(f"{address} refuses the connection: {error.rc}")
+
+
+def _why(error: aiomqtt.MqttError) -> str:
+    """Return what the broker said when it closed the connection, if it said anything."""
+    code = getattr(error.__cause__, "rc", None)
+    if not isinstance(code, ReasonCode) or code.value <= 128:
+        return _LOST
+    if code.value == _TAKEN_OVER:
+        return f"{_LOST}: another process with the same name took it over"
+    return f"{_LOST}: {code}"
+
+
+def _will(parcel: Parcel, version: aiomqtt.ProtocolVersion) -> aiomqtt.Will:
+    properties = None
+    if version is V5:
+        properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]  # paho's
+        properties.PayloadFormatIndicator = 1
+        properties.ContentType = parcel.content_type
+        properties.UserProperty = list(parcel.headers)
+    return aiomqtt.Will(parcel.topics[0], parcel.payload, parcel.qos, parcel.retain, properties)
+
+
+def _received(message: aiomqtt.Message) -> Received:
+    payload = message.payload if isinstance(message.payload, bytes) else b""
+    properties = message.properties
+    topic = getattr(properties, "ResponseTopic", None)
+    correlation = getattr(properties, "CorrelationData", None)
+    reply = Reply(topic, correlation) if topic else None
+    headers = dict(getattr(properties, "UserProperty", []))
+    return Received(str(message.topic), payload, message.retain, reply, correlation, headers)

@@ -1,0 +1,65 @@
+"""Whether a broker can be reached, and if not, why."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+
+from innpar.stream.errors import BrokerError
+from innpar.stream.mqtt.address import Address
+
+_PATIENCE = 5.0
+"""s for a connection, TLS included."""
+
+
+async def knock(address: Address, context: ssl.SSLContext | None) -> None:
+    """Find out whether the broker can be reached at all.
+
+    aiomqtt connects in a thread that cannot be cancelled and tells little of what went wrong.
+
+    Raises:
+        BrokerError: It cannot; the message says which part of the way is missing.
+    """
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            _, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+    except TimeoutError:
+        raise BrokerError(f"{address} does not answer: check host, port and firewall") from None
+    except ssl.SSLCertVerificationError as error:
+        raise BrokerError(
+            f"the certificate of {address} cannot be trusted ({error.verify_message}): "
+            "name its authority with ?ca=FILE, and use the host name it was made for"
+        ) from None
+    except ssl.SSLError as error:
+        raise BrokerError(
+            f"TLS with {address} fails ({error.reason or error}): is this its TLS port, often 8883?"
+        ) from None
+    except ConnectionResetError:
+        what = "is it an MQTT broker, and does it speak TLS on this port?"
+        raise BrokerError(f"{address} hangs up on us: {what}") from None
+    except ConnectionRefusedError:
+        raise BrokerError(f"nothing listens at {address}: start the broker there") from None
+    except OSError as error:
+        raise BrokerError(f"{address} cannot be reached ({error.strerror or error})") from None
+
+
+def tls_context(address: Address) -> ssl.SSLContext | None:
+    """Return whom to trust and what to show, or None where the address is not mqtts.
+
+    Raises:
+        BrokerError: A certificate's file is missing or unusable.
+    """
+    if not address.tls:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=address.ca)
+        if address.cert is not None:
+            context.load_cert_chain(address.cert, address.key)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(name for name in (address.ca, address.cert, address.key) if name)
+        raise BrokerError(f"no usable certificate in {files} ({error}): check the files") from None
+    return context

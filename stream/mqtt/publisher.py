@@ -1,0 +1,86 @@
+"""What is published of an item: which messages, in which form, and without whose address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from innpar.devices import Event
+from innpar.stream.messages.home_assistant import discovery
+from innpar.stream.messages.parcel import Parcel
+from innpar.stream.messages.payload import parcel
+from innpar.stream.messages.pseudonym import Pseudonyms
+from innpar.stream.messages.raw import raw_parcel
+from innpar.stream.mqtt.bridge import Bridge
+from innpar.stream.results import Birth, Item, Summary, Waveform
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """What a run was told of its messages.
+
+    Attributes:
+        waveform: JSON, or bare float32 samples, which need MQTT 5.
+        home_assistant: First levels of Home Assistant's discovery topics; None for none.
+        fhir: Whether every summary is published as FHIR observations, too.
+        keep_address: Whether radio addresses and serial numbers are published as they are, not as
+            a pseudonym that differs from run to run.
+    """
+
+    waveform: Literal["json", "raw"] = "json"
+    home_assistant: str | None = None
+    fhir: bool = False
+    keep_address: bool = False
+
+
+class Press:
+    """Makes the messages of one process.
+
+    Attributes:
+        births: The last of each device, as published.
+    """
+
+    def __init__(self, bridge: Bridge, edition: Edition) -> None:
+        self.edition = edition
+        self._bridge = bridge
+        self._pseudonyms = Pseudonyms(keep=edition.keep_address)
+        self.births: dict[str, Birth] = {}
+
+    def parcels(self, item: Item) -> list[Parcel]:
+        """Return the messages of an item, in order."""
+        root = self._bridge.root
+        if isinstance(item, Waveform) and self.edition.waveform == "raw":
+            return [raw_parcel(item, root)]
+        if isinstance(item, Event):
+            return [parcel(replace(item, detail=self._hidden(item.detail)), root)]
+        if isinstance(item, Birth):
+            item = replace(item, detail=dict(self._hidden(item.detail)))
+            self.births[item.device] = item
+            return self._of(item)
+        if isinstance(item, Summary) and self.edition.fhir:
+            from innpar.stream.messages.fhir import observations
+
+            return [parcel(item, root), *observations(item, root)]
+        return [parcel(item, root)]
+
+    def retained(self) -> list[Parcel]:
+        """Return the messages about devices that the broker is to keep."""
+        return [message for birth in self.births.values() for message in self._of(birth)]
+
+    def discovery(self) -> list[Parcel]:
+        """Return what tells Home Assistant of the devices, where that was asked for."""
+        return [message for birth in self.births.values() for message in self._found(birth)]
+
+    def _of(self, birth: Birth) -> list[Parcel]:
+        return [parcel(birth, self._bridge.root), *self._found(birth)]
+
+    def _found(self, birth: Birth) -> list[Parcel]:
+        prefix = self.edition.home_assistant
+        if prefix is None:
+            return []
+        return [discovery(birth, self._bridge.node, self._bridge.root, prefix)]
+
+    def _hidden(self, detail: Mapping[str, object]) -> Mapping[str, object]:
+        hidden: Mapping[str, object] = self._pseudonyms.hidden(detail)
+        return hidden

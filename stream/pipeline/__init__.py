@@ -1,0 +1,1 @@
+"""The stages of one wearer put together, and the loop that runs them."""

@@ -1,0 +1,165 @@
+"""What a run came to: how much signal, how much of it usable, and how far off where truth is known.
+
+Where a device carries the true pressure, the error stands beside what two trivial methods would
+have made of the same beats: the mean of the training population, and the last cuff reading held.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from innpar.devices import Event
+from innpar.stream.pipeline.wearer import Wearer
+from innpar.stream.results import Estimate, Item
+
+PRESSURES = ("sbp", "dbp", "map")
+MOST_BEATS = 200_000
+"""Compared beats kept for the report; a longer run keeps an even sample of them."""
+
+
+@dataclass(slots=True)
+class Errors:
+    """Compared beats in bounded memory: every n-th once there are too many."""
+
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+    _every: int = 1
+    _seen: int = 0
+
+    def add(self, row: tuple[float, ...]) -> None:
+        """Take one beat's numbers."""
+        if self._seen % self._every == 0:
+            self.rows.append(row)
+            if len(self.rows) >= MOST_BEATS:
+                self.rows = self.rows[::2]
+                self._every *= 2
+        self._seen += 1
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Count what one wearer's run gave; a sink among the others."""
+
+    beats: int = 0
+    valid: int = 0
+    matched: int = 0
+    gaps: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    errors: Errors = field(default_factory=Errors)
+
+    def add(self, item: Item) -> None:
+        """Take one item of this wearer."""
+        if isinstance(item, Event) and item.kind == "gap" and item.of_light:
+            self.gaps += 1
+        if not isinstance(item, Estimate):
+            return
+        self.beats += 1
+        self.valid += item.valid
+        self.matched += item.reference is not None
+        self.reasons.update(item.reasons)
+        true, held = item.reference, item.calibration
+        if true is None or item.sbp is None or item.dbp is None or item.map_ is None:
+            return
+        cuff = (np.nan, np.nan) if held.sbp is None or held.dbp is None else (held.sbp, held.dbp)
+        self.errors.add((item.sbp, item.dbp, item.map_, true.sbp, true.dbp, true.map_, *cuff))
+
+
+@dataclass(slots=True)
+class OutcomeSink:
+    """A sink that only counts.
+
+    Attributes:
+        of: One outcome a device id.
+    """
+
+    of: dict[str, Outcome] = field(default_factory=dict)
+
+    async def ready(self) -> None:
+        """Return at once: counting needs no room."""
+
+    async def send(self, item: Item) -> None:
+        """Count."""
+        self.of.setdefault(item.device, Outcome()).add(item)
+
+
+def report(
+    wearers: Sequence[Wearer],
+    outcomes: Mapping[str, Outcome],
+    population: Mapping[str, float] | None,
+) -> list[str]:
+    """Return the lines that close a run.
+
+    Args:
+        wearers: Who was streamed.
+        outcomes: By device id.
+        population: ``sbp``, ``dbp``, ``map`` of the training subjects, mmHg.
+    """
+    lines: list[str] = []
+    for wearer in wearers:
+        outcome = outcomes.get(wearer.device.id, Outcome())
+        lines += _signal(wearer, outcome)
+        if outcome.errors.rows:
+            lines += comparison(np.array(outcome.errors.rows), population)
+    return lines
+
+
+def _signal(wearer: Wearer, outcome: Outcome) -> list[str]:
+    finisher, dropped = wearer.finisher, wearer.preparer.tally
+    usable = finisher.good_seconds / finisher.seconds if finisher.seconds else 0.0
+    line = (
+        f"{wearer.device.id}: {wearer.seconds:.0f} s of signal, {usable:.0%} of it usable; "
+        f"{outcome.beats} beats, {outcome.valid} with pressures; {outcome.gaps} gaps"
+    )
+    if dropped.missing:
+        line += f"; {dropped.missing} samples without a value dropped"
+    if dropped.disordered:
+        line += f"; {dropped.disordered} samples out of order dropped"
+    lines = [line]
+    for cuff in wearer.cuffs:
+        at = f"{cuff.sbp:g}/{cuff.dbp:g}@{cuff.seconds:g}"
+        lines.append(f"  cuff reading {at} was never reached and not used")
+    if outcome.reasons:
+        why = ", ".join(f"{reason} {count}" for reason, count in outcome.reasons.most_common())
+        lines.append(f"  beats without pressures: {why}")
+    if finisher.reference.expected:
+        lines.append(
+            f"  true pressure: {finisher.reference.beats} beats, {outcome.matched} of ours within "
+            "150 ms of one"
+        )
+    return lines
+
+
+def comparison(
+    rows: np.ndarray[tuple[int, int], np.dtype[np.float64]], population: Mapping[str, float] | None
+) -> list[str]:
+    """Return a small table: ours beside the trivial baselines.
+
+    Args:
+        rows: (beats, 8): estimate, truth (SBP, DBP, MAP each), cuff SBP and DBP (NaN without one).
+        population: Means of the training subjects, mmHg.
+    """
+    estimate, truth, cuff = rows[:, :3], rows[:, 3:6], rows[:, 6:8]
+    lines = [f"  {'error, mmHg':<24}{'SBP':>16}{'DBP':>16}{'MAP':>16}"]
+
+    def line(name: str, error: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> str:
+        cells = [f"{np.abs(e).mean():>6.1f} ({e.mean():+5.1f}±{e.std():4.1f})" for e in error.T]
+        return f"  {name:<24}" + "".join(f"{cell:>16}" for cell in cells)
+
+    lines.append(line("this model, MAE (ME±SD)", estimate - truth))
+    if population is not None:
+        mean = np.array([population[name] for name in PRESSURES])
+        lines.append(line("population mean", mean - truth))
+    held = np.isfinite(cuff[:, 0])
+    if held.any():
+        sbp, dbp = cuff[held, 0], cuff[held, 1]
+        # A cuff shows no mean; a third of the pulse above diastole is the clinic's rule.
+        values = np.stack([sbp, dbp, dbp + (sbp - dbp) / 3.0], axis=1)
+        if held.all():
+            lines.append(line("last cuff value held", values - truth))
+        else:
+            lines.append(line("  … since the cuff, ours", (estimate - truth)[held]))
+            lines.append(line("  … last cuff value held", values - truth[held]))
+    return lines

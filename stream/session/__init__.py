@@ -1,0 +1,1 @@
+"""Recorded sessions: record, inspect, edit, plot, export, report."""

@@ -1,0 +1,212 @@
+"""New sessions of old ones: a part, several in one, or one that names nobody."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from innpar.devices import NS, Chunk, Event, NoticeCode, code_of
+from innpar.devices.session.contents import devices_in, entry_of, extent
+from innpar.devices.session.items import (
+    ABOUT,
+    BEATS,
+    EVENTS,
+    RUN,
+    Topic,
+    from_json,
+    pack_chunk,
+    pack_event,
+    to_json,
+)
+from innpar.devices.session.reader import Message, SessionFile
+from innpar.devices.session.state_at import Standing, held
+from innpar.devices.session.writer import Writer
+from innpar.stream.errors import ConfigError, SessionError
+from innpar.stream.session.index import progress
+from innpar.stream.session.new_file import fresh
+
+PRIVATE = ("address", "name", "serial", "subject", "user")
+"""What a device's ``connected`` event may tell that leads to a person."""
+
+
+KEPT: Mapping[NoticeCode | None, str] = {
+    NoticeCode.STALLED_RESTARTED: "the stream was started again",
+    NoticeCode.NOTIFICATIONS_DROPPED: "too slow: ",
+}
+"""Words that stay of a notice: decoding once more needs them where version 0.1 gave no code.
+
+Other notices may hold an address, and of markers nothing can be known."""
+
+
+LATEST = 1e9
+"""Seconds; no session is longer."""
+
+
+class Piece(NamedTuple):
+    """A message on its way into another file; its topic, its content, its time."""
+
+    topic: Topic
+    data: bytes
+    time: int
+
+
+Edit = Callable[[SessionFile, Message, Piece], list[Piece]]
+"""What becomes of a message."""
+
+
+def cut(path: Path, out: Path, begin: float, end: float) -> int:
+    """Write the part of a session from `begin` to `end`, seconds after each device's first sample.
+
+    What was told before and still holds comes along. Frames do too, but decoding them once more
+    begins afresh where the part does.
+
+    Raises:
+        ConfigError: There is no such part.
+        SessionError: `out` cannot be written, or nothing lies in that part.
+        DeviceError: There is no such file, or it is no session.
+    """
+    if not (math.isfinite(begin) and begin >= 0):
+        raise ConfigError(f"--from: a number of seconds from 0, not {begin:g}")
+    if not end > begin:
+        raise ConfigError(f"--to: more seconds than --from={begin:g}, not {end:g}")
+    begin, end = min(begin, LATEST), min(end, LATEST)
+    with SessionFile(path) as file:
+        spans = {device: extent(file, device) for device in devices_in(file)}
+        windows = {
+            device: (first + round(begin * NS), first + round(end * NS))
+            for device, (first, _) in spans.items()
+        }
+        if all(last < windows[device][0] for device, (_, last) in spans.items()):
+            raise SessionError(
+                f"{path}: there is nothing after {begin:g} s; choose an earlier part"
+            )
+        standing = {
+            device: Standing(low, held(file, device, low) if low > spans[device][0] else None)
+            for device, (low, _) in windows.items()
+        }
+
+        def part(file: SessionFile, message: Message, piece: Piece) -> list[Piece]:
+            topic = piece.topic
+            if topic.what in (RUN, ABOUT) or topic.device not in windows:
+                return [piece]
+            low, high = windows[topic.device]
+            entry = entry_of(file, message)
+            if isinstance(entry, Event) and standing[topic.device].takes(entry):
+                return []
+            if isinstance(entry, Chunk):
+                inside = (entry.times >= low) & (entry.times < high)
+                if not inside.any():
+                    return []
+                entry = replace(entry, times=entry.times[inside], data=entry.data[inside])
+                piece = Piece(topic, pack_chunk(entry), int(entry.times[-1]))
+            elif not low <= piece.time < high:
+                return []
+            events = Topic(topic.device, EVENTS)
+            before = standing[topic.device].due()
+            return [*(Piece(events, pack_event(one), one.start) for one in before), piece]
+
+        kept = _write([file], out, part)
+    print(f"{out}: {kept} messages")
+    return 0
+
+
+def merge(paths: Sequence[Path], out: Path) -> int:
+    """Write several sessions into one, each device's in the order of its time.
+
+    Raises:
+        SessionError: `out` cannot be written, or one device was in two sessions at the same time.
+        DeviceError: There is no such file, or it is no session.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(SessionFile(path)) for path in paths]
+        spans = [
+            (device, *extent(file, device), number)
+            for number, file in enumerate(files)
+            for device in devices_in(file)
+        ]
+        for device, first, last, one in spans:
+            for other, start, stop, two in spans:
+                if device == other and one != two and first <= stop and start <= last:
+                    raise SessionError(
+                        f"{paths[one]} and {paths[two]} both hold {device} at the same time; "
+                        "cut one of them"
+                    )
+        begins = {number: first for _, first, _, number in reversed(spans)}
+        files = [files[number] for number in sorted(begins, key=begins.__getitem__)]
+        kept = _write(files, out, lambda _file, _message, piece: [piece])
+    print(f"{out}: {kept} messages of {len(files)} sessions")
+    return 0
+
+
+def redact(path: Path, out: Path) -> int:
+    """Write a session without what leads to a person: ids, addresses, names, words of markers.
+
+    Times and the signals themselves stay.
+
+    Raises:
+        SessionError: `out` cannot be written.
+        DeviceError: There is no such file, or it is no session.
+    """
+    names: dict[str, str] = {}
+
+    def nameless(file: SessionFile, message: Message, piece: Piece) -> list[Piece]:
+        topic, data, time = piece
+        if topic.what == RUN:
+            run = from_json(data)
+            run.pop("configuration", None)
+            return [Piece(topic, to_json(run), time)]
+        name = names.setdefault(topic.device, f"wearer-{len(names) + 1}")
+        if topic.what == ABOUT:
+            known = from_json(data)
+            data = to_json({key: value for key, value in known.items() if key not in PRIVATE})
+        entry = entry_of(file, message)
+        if isinstance(entry, Event):
+            detail = {key: v for key, v in entry.detail.items() if key not in PRIVATE}
+            if "text" in detail:
+                detail["text"] = KEPT.get(code_of(entry), "(redacted)")
+            if entry.kind == "notice" and code_of(entry) is None:
+                detail.pop("code", None)  # of another program: it may hold anything
+            data = pack_event(replace(entry, detail=detail))
+        elif topic.what == BEATS:
+            data = to_json({**from_json(data), "device": name})
+        text = Topic(name, topic.what, topic.rest)
+        return [Piece(text, data, time)]
+
+    with SessionFile(path) as file:
+        kept = _write([file], out, nameless)
+    told = json.dumps(names, ensure_ascii=False)
+    print(f"{out}: {kept} messages; who is who, for your own notes: {told}")
+    return 0
+
+
+def _write(files: Sequence[SessionFile], out: Path, edit: Edit) -> int:
+    """Write what `edit` makes of every message; return how many there are.
+
+    Raises:
+        SessionError: `out` cannot be written.
+    """
+    kept = 0
+    with fresh(out) as target:
+        writer = Writer(target, "innpar-stream session")
+        for file in files:
+            for message in progress(file.messages(), len(file.blocks), file):
+                channel = file.channels.get(message.channel)
+                if channel is None:
+                    continue
+                piece = Piece(Topic.of(channel.topic), message.data, message.time)
+                for topic, data, time in edit(file, message, piece):
+                    # An event that comes along from before has the encoding of all events.
+                    about = channel.about if topic.what == piece.topic.what else {}
+                    encoding = "json" if topic.what in ("events", RUN) else channel.encoding
+                    number = writer.channel(str(topic), encoding, about)
+                    writer.add(number, time, message.written, data)
+                    kept += 1
+        writer.finish()
+        os.fsync(target.fileno())
+    return kept

@@ -1,0 +1,243 @@
+"""What a session holds, as those who write it in another format want it: in order, or joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from innpar.devices import NS, BadPacket, Chunk, Event
+from innpar.devices.session.contents import about, devices_in, entry_of
+from innpar.devices.session.items import BEATS, EVENTS, SIGNALS, Topic, from_json
+from innpar.devices.session.reader import SessionFile
+from innpar.stream.session.index import progress
+from innpar.stream.windows.resample import HOLE
+
+LONGEST = 2 * 3600
+"""Seconds of signal in one segment at most: what is in memory at once stays bounded."""
+
+ESTIMATE = "estimate"
+"""Name of the reconstructed arterial pressure, beside the signals that were recorded."""
+
+UNITS = {"ppg": "", "acc": "g", "abp": "mmHg", ESTIMATE: "mmHg"}
+FIRST_SECONDS = 60
+"""Within which every signal that begins with the session has begun."""
+
+
+class Beat(NamedTuple):
+    """A published beat: the ``bp-beat/1`` message, and the device's id."""
+
+    device: str
+    payload: dict[str, Any]
+
+    @property
+    def time(self) -> int:
+        """Of the systolic peak, ns since the Unix epoch."""
+        return round(float(self.payload["t"]) * 1000) * (NS // 1000)
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """Gap-free samples of one signal.
+
+    Attributes:
+        device: Id of the device.
+        signal: Which: ``ppg``, ``acc``, ``abp`` (a true pressure) or `ESTIMATE`.
+        channels: Labels.
+        rate: Stated, Hz.
+        number: Of the segment within the signal, from 1.
+        times: (samples,) int64, ns since the Unix epoch.
+        data: (samples, channels).
+    """
+
+    device: str
+    signal: str
+    channels: tuple[str, ...]
+    rate: float
+    number: int
+    times: npt.NDArray[np.int64]
+    data: npt.NDArray[np.float64]
+
+    @property
+    def measured_rate(self) -> float:
+        """Hz by its own times; as stated where there is only one sample."""
+        span = int(self.times[-1]) - int(self.times[0])
+        return (len(self.times) - 1) * NS / span if span else self.rate
+
+
+@dataclass(slots=True)
+class Segments:
+    """Joins chunks of one signal of one device as long as there is no gap between them."""
+
+    signal: str
+    _parts: list[Chunk] = field(default_factory=list)
+    _number: int = 0
+    _held: int = 0
+
+    def push(self, chunk: Chunk) -> Iterator[Segment]:
+        """Take a chunk; yield the segments that it ends."""
+        if not len(chunk):
+            return
+        finite = np.asarray(np.isfinite(chunk.data).all(axis=1))
+        steps = np.diff(chunk.times)
+        apart = (steps <= 0) | (steps > HOLE * NS / chunk.rate) | (finite[1:] != finite[:-1])
+        edges = [0, *(np.flatnonzero(apart) + 1).tolist(), len(chunk)]
+        for start, stop in pairwise(edges):
+            piece = chunk[start:stop]
+            whole = bool(np.isfinite(piece.data).all())
+            if not whole or (self._parts and not self._joins(piece)):
+                yield from self.flush()
+            if whole:
+                self._parts.append(piece)
+                self._held += len(piece)
+
+    def flush(self) -> Iterator[Segment]:
+        """Yield what is held."""
+        if not self._parts:
+            return
+        first = self._parts[0]
+        self._number += 1
+        times = np.concatenate([part.times for part in self._parts])
+        data = np.concatenate([part.data for part in self._parts])
+        self._parts, self._held = [], 0
+        yield Segment(
+            first.device, self.signal, first.channels, first.rate, self._number, times, data
+        )
+
+    def _joins(self, piece: Chunk) -> bool:
+        last = self._parts[-1]
+        alike = (last.channels, last.rate) == (piece.channels, piece.rate)
+        step = int(piece.times[0]) - int(last.times[-1])
+        near = 0 < step <= HOLE * NS / piece.rate
+        return alike and near and self._held < LONGEST * piece.rate
+
+
+def contents(file: SessionFile) -> Iterator[Chunk | Event | Beat]:
+    """Yield samples, events and published beats in their order; what is damaged is left out."""
+    for message in progress(file.messages(), len(file.blocks), file):
+        channel = file.channels.get(message.channel)
+        if channel is None:
+            continue
+        topic = Topic.of(channel.topic)
+        try:
+            if topic.what == BEATS:
+                yield Beat(topic.device, from_json(message.data))
+                continue
+            entry = entry_of(file, message)
+        except BadPacket:
+            continue
+        if isinstance(entry, (Chunk, Event)):
+            yield entry
+
+
+def sampled(item: Chunk | Event | Beat) -> tuple[str, Chunk] | None:
+    """Return the signal's name and the samples of an item; None where it has none."""
+    if isinstance(item, Chunk):
+        return (item.signal, item) if len(item) else None
+    if isinstance(item, Event):
+        return None
+    wave = estimate(item)
+    return None if wave is None else (ESTIMATE, wave)
+
+
+def estimate(beat: Beat) -> Chunk | None:
+    """Return the reconstructed pressure of a beat, from its foot to the next; None without one."""
+    told = beat.payload.get("abp") or {}
+    samples, rate = told.get("samples"), told.get("rate")
+    if not samples or not rate:
+        return None
+    data = np.array(samples, dtype=np.float64)[:, None]
+    start = round(float(told["start"]) * 1000) * (NS // 1000)
+    times = start + np.rint(np.arange(len(data)) * (NS / rate)).astype(np.int64)
+    return Chunk(beat.device, "abp", ("abp",), float(rate), times, data)
+
+
+def segments(file: SessionFile) -> Iterator[Segment]:
+    """Yield every gap-free stretch of every signal, as soon as it has ended."""
+    joined: dict[tuple[str, str], Segments] = {}
+    for item in contents(file):
+        named = sampled(item)
+        if named is not None:
+            signal, chunk = named
+            key = chunk.device, signal
+            yield from joined.setdefault(key, Segments(signal)).push(chunk)
+    for left in joined.values():
+        yield from left.flush()
+
+
+class Placed(NamedTuple):
+    """A segment, and the span of time whose events go with it: gaps belong to what follows."""
+
+    segment: Segment
+    low: int
+    high: int
+
+    def holds(self, time: int) -> bool:
+        """Return whether something at `time`, ns since the Unix epoch, goes with the segment."""
+        return self.low <= time <= self.high
+
+    def within(self, time: int) -> int:
+        """Return `time`, or the sample's time next to it where that lies in a gap."""
+        return min(max(time, int(self.segment.times[0])), int(self.segment.times[-1]))
+
+
+def placed(file: SessionFile) -> Iterator[Placed]:
+    """Yield the segments; every moment goes with exactly one of each signal."""
+    held: dict[tuple[str, str], Placed] = {}
+    for segment in segments(file):
+        key = segment.device, segment.signal
+        low = 0
+        if (before := held.get(key)) is not None:
+            low = int(before.segment.times[-1]) + 1
+            yield before._replace(high=low - 1)
+        held[key] = Placed(segment, low, 2**63 - 1)
+    yield from held.values()
+
+
+def events_of(file: SessionFile) -> dict[str, list[Event]]:
+    """Return the events of every device in their order, reading only the blocks that hold some."""
+    found: dict[str, list[Event]] = {}
+    told = {n for n, c in file.channels.items() if Topic.of(c.topic).what == EVENTS}
+    for message in file.messages(file.holding(told)):
+        if message.channel not in told:
+            continue
+        try:
+            event = entry_of(file, message)
+        except BadPacket:
+            continue
+        if isinstance(event, Event):
+            found.setdefault(event.device, []).append(event)
+    return found
+
+
+def known_of(file: SessionFile) -> dict[str, dict[str, Any]]:
+    """Return what was noted of every device: source, site, subject, …"""
+    return {device: about(file, device) for device in devices_in(file)}
+
+
+def beginning(file: SessionFile) -> int:
+    """Return the time of the earliest sample, ns since the Unix epoch; 0 where there is none."""
+    missing = {n for n, c in file.channels.items() if Topic.of(c.topic).what in SIGNALS}
+    first = 0
+    for message in file.messages(file.holding(missing)):
+        if not missing or (first and message.time > first + FIRST_SECONDS * NS):
+            break
+        if message.channel not in missing:
+            continue
+        try:
+            chunk = entry_of(file, message)
+        except BadPacket:
+            continue
+        if isinstance(chunk, Chunk) and len(chunk):
+            missing.discard(message.channel)
+            first = min(first or int(chunk.times[0]), int(chunk.times[0]))
+    return first
+
+
+def plain(text: str) -> str:
+    """Return `text` as a file's name or a record's may be: letters, digits, ``-`` and ``_``."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in text)

@@ -1,0 +1,140 @@
+"""A session as tables: samples, reconstructed pressure, beats, events and markers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from innpar.devices import NS, Chunk, Event
+from innpar.devices.session.reader import SessionFile
+from innpar.devices.session.strict_json import strict_json
+from innpar.stream.session.export.content import ESTIMATE, Beat, contents, estimate
+
+TIMES = ("time", "start", "end")
+"""Columns of int64, ns since the Unix epoch."""
+
+_PRESSURES = ("sbp", "dbp", "map")
+_NUMBERS = (
+    *_PRESSURES,
+    *("pp", "hr", "quality"),
+    *(f"{name}_{edge}" for name in _PRESSURES for edge in ("low", "high")),
+    *("level", "calibration_age_s", "calibration_sbp", "calibration_dbp"),
+    *("skew_ppm", "clock_error_ms"),
+    *(
+        f"latency_{part}_ms"
+        for part in ("sensor", "guard", "lookahead", "hop", "beat", "compute", "total")
+    ),
+    *(f"reference_{name}" for name in _PRESSURES),
+)
+BEAT_COLUMNS: Mapping[str, type] = {
+    "time": int,
+    "seq": int,
+    **dict.fromkeys(_NUMBERS, float),
+    "valid": bool,
+    **dict.fromkeys(("reasons", "calibration", "source", "session", "model"), str),
+}
+"""Of the table of beats: mmHg, beats a minute, s and ms; ``reasons`` are parted by spaces."""
+
+EVENT_COLUMNS: Mapping[str, type] = {"start": int, "end": int, "kind": str, "detail": str}
+MARKER_COLUMNS: Mapping[str, type] = {"time": int, "text": str}
+
+
+class Piece(NamedTuple):
+    """Some rows of one table.
+
+    Attributes:
+        table: Its name.
+        kinds: Of the columns: int, float, bool or str.
+        columns: By name, all of one length; None where there is no value.
+    """
+
+    table: str
+    kinds: Mapping[str, type]
+    columns: Mapping[str, list[Any]]
+
+
+def pieces(file: SessionFile) -> Iterator[Piece]:
+    """Yield a session as rows of tables."""
+    for item in contents(file):
+        if isinstance(item, Chunk):
+            yield _samples(f"{item.device}-{item.signal}", item)
+        elif isinstance(item, Event):
+            detail = strict_json(item.detail, ensure_ascii=False)
+            told = (item.start, item.end, item.kind, detail)
+            yield _row(f"{item.device}-events", EVENT_COLUMNS, told)
+            if item.kind == "marker":
+                text = str(item.detail.get("text", ""))
+                yield _row(f"{item.device}-markers", MARKER_COLUMNS, (item.start, text))
+        else:
+            yield _row(f"{item.device}-beats", BEAT_COLUMNS, tuple(beat_row(item).values()))
+            wave = estimate(item)
+            if wave is not None:
+                yield _samples(f"{item.device}-{ESTIMATE}", wave)
+
+
+def _samples(table: str, chunk: Chunk) -> Piece:
+    kinds = {"time": int, **dict.fromkeys(chunk.channels, float)}
+    values = dict(zip(chunk.channels, chunk.data.T.tolist(), strict=True))
+    return Piece(table, kinds, {"time": chunk.times.tolist(), **values})
+
+
+def _row(table: str, kinds: Mapping[str, type], values: tuple[Any, ...]) -> Piece:
+    return Piece(table, kinds, {k: [v] for k, v in zip(kinds, values, strict=True)})
+
+
+def beat_row(beat: Beat) -> dict[str, Any]:
+    """Return a beat as one row, by column; None where the message holds null."""
+    told = beat.payload
+    interval, reference = told.get("interval") or {}, told.get("reference") or {}
+    calibration, clock = told.get("calibration") or {}, told.get("clock") or {}
+    latency = told.get("latency_ms") or {}
+    found: dict[str, Any] = {"time": beat.time, **told, "level": interval.get("level")}
+    for name in _PRESSURES:
+        low, high = interval.get(name) or (None, None)
+        found |= {f"{name}_low": low, f"{name}_high": high}
+        found[f"reference_{name}"] = reference.get(name)
+    found |= {f"latency_{part}_ms": value for part, value in latency.items()}
+    found |= {f"calibration_{key}": calibration.get(key) for key in ("age_s", "sbp", "dbp")}
+    found |= {"skew_ppm": clock.get("skew_ppm"), "clock_error_ms": clock.get("error_ms")}
+    found |= {"time": beat.time, "calibration": calibration.get("state")}
+    found["reasons"] = " ".join(told.get("reasons") or ())
+    return {column: found.get(column) for column in BEAT_COLUMNS}
+
+
+def to_csv(file: SessionFile, folder: Path) -> int:
+    """Write one CSV a table.
+
+    Times are seconds since the Unix epoch, to the nanosecond; numbers are exact. An empty cell is
+    a value that there is not.
+    """
+    tables: dict[str, tuple[Any, tuple[str, ...]]] = {}
+    with ExitStack() as stack:
+        for piece in pieces(file):
+            name, columns = piece.table, tuple(piece.columns)
+            while name in tables and tables[name][1] != columns:
+                name += "-more"  # a sensor that came back with other channels
+            if name not in tables:
+                stream = (folder / f"{name}.csv").open("w", encoding="utf-8", newline="")
+                writer = csv.writer(stack.enter_context(stream), lineterminator="\n")
+                writer.writerow(columns)
+                tables[name] = writer, columns
+            cells = [map(_TEXT.get(column, _cell), piece.columns[column]) for column in columns]
+            tables[name][0].writerows(zip(*cells, strict=True))
+    return len(tables)
+
+
+def _seconds(time: int) -> str:
+    whole, part = divmod(time, NS)
+    return f"{whole}.{part:09d}"
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+_TEXT = dict.fromkeys(TIMES, _seconds)

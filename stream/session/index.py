@@ -1,0 +1,235 @@
+"""One pass through a session file: what is in it, and what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from innpar.devices import NS, BadPacket, Chunk, Event, NoticeCode, code_of
+from innpar.devices.session.contents import entry_of, source_of, together, told_of
+from innpar.devices.session.items import ABOUT, BEATS, RUN, Frame, Topic, from_json
+from innpar.devices.session.reader import Message, SessionFile
+from innpar.stream.session.beat_table import BeatTable
+from innpar.stream.windows.resample import HOLE
+
+T = TypeVar("T")
+DROPS = frozenset(
+    (
+        NoticeCode.NOTIFICATIONS_DROPPED,
+        NoticeCode.SAMPLES_DROPPED,
+        NoticeCode.RECORDING_FAILED,
+    )
+)
+"""Notices of things thrown away."""
+MANY = 2000
+"""Blocks, a quarter of an hour or so, from which on reading shows its progress."""
+OFTEN = 500
+"""Items between two looks at the screen."""
+
+
+@dataclass(slots=True)
+class Track:
+    """One signal of one device.
+
+    Attributes:
+        channels: Labels, of the newest chunk.
+        rate: Stated, Hz, by the newest chunk.
+        samples: Rows.
+        missing: Rows with a value that is not finite.
+        disordered: Rows whose time is not after that of the row before.
+        first: Time of the first row, ns since the Unix epoch.
+        last: Latest time.
+        holes: (start, end) of every hole of more than 1.5 sample periods, ns.
+    """
+
+    channels: tuple[str, ...] = ()
+    rate: float = 0.0
+    samples: int = 0
+    missing: int = 0
+    disordered: int = 0
+    first: int | None = None
+    last: int = 0
+    holes: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, chunk: Chunk) -> None:
+        """Take a chunk."""
+        self.channels, self.rate = chunk.channels, chunk.rate
+        if not len(chunk):
+            return
+        self.samples += len(chunk)
+        self.missing += int((~np.isfinite(chunk.data)).any(axis=1).sum())
+        before = int(chunk.times[0]) - 1 if self.first is None else self.last
+        times = np.concatenate([[before], chunk.times])
+        steps = np.diff(times)
+        self.disordered += int((steps <= 0).sum())
+        for row in np.flatnonzero(steps > HOLE * NS / chunk.rate):
+            self.holes.append((int(times[row]), int(times[row + 1])))
+        self.first = int(chunk.times[0]) if self.first is None else self.first
+        self.last = max(self.last, int(chunk.times[-1]))
+
+    @property
+    def seconds(self) -> float:
+        """From the first to the last sample."""
+        return (self.last - (self.first or self.last)) / NS
+
+    @property
+    def lost(self) -> float:
+        """Seconds in holes."""
+        return sum(end - start for start, end in self.holes) / NS
+
+
+@dataclass(slots=True)
+class Found:
+    """What is in a session of one device.
+
+    Attributes:
+        id: Of the device.
+        about: What was noted when it was opened.
+        tracks: By signal.
+        frames: Raw frames.
+        frame_bytes: In them.
+        events: How many of each kind.
+        told: Every event but the changes of quality, in order.
+        beats: What was published.
+    """
+
+    id: str
+    about: dict[str, Any] = field(default_factory=dict)
+    tracks: dict[str, Track] = field(default_factory=dict)
+    frames: int = 0
+    frame_bytes: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    told: list[Event] = field(default_factory=list)
+    beats: BeatTable = field(default_factory=BeatTable)
+
+    @property
+    def source(self) -> str:
+        """What was recorded: ``live``, ``simulated``, or ``replay`` of what was not simulated."""
+        return source_of(self.about)
+
+    @property
+    def dropped(self) -> list[str]:
+        """What the device said of things thrown away, because they came too fast or not at all."""
+        told = [event for event in self.of("notice") if code_of(event) in DROPS]
+        return [str(event.detail.get("text", "")) for event in told]
+
+    def of(self, kind: str) -> list[Event]:
+        """Return the events of one kind."""
+        return [event for event in self.told if event.kind == kind]
+
+
+@dataclass(slots=True)
+class Survey:
+    """What is in a session.
+
+    Attributes:
+        path: The file.
+        size: Bytes.
+        blocks: Of the file.
+        run: What was running.
+        devices: By id.
+        messages: That could be read.
+        absent: Messages whose numbers are missing between those.
+        unknown: Messages of a channel whose definition is lost.
+        faults: Messages that are not what their channel says.
+        trouble: What is wrong with the file, in words; empty where it is sound.
+        whole: Whether it was closed in order.
+    """
+
+    path: Path
+    size: int = 0
+    blocks: int = 0
+    run: dict[str, Any] = field(default_factory=dict)
+    devices: dict[str, Found] = field(default_factory=dict)
+    messages: int = 0
+    absent: int = 0
+    unknown: int = 0
+    faults: int = 0
+    trouble: str = ""
+    whole: bool = True
+    _last: int = -1
+
+    def add(self, file: SessionFile, message: Message) -> None:
+        """Take a message."""
+        self.messages += 1
+        self.absent += (message.sequence - self._last - 1) & 0xFFFFFFFF
+        self._last = message.sequence
+        channel = file.channels.get(message.channel)
+        if channel is None:
+            self.unknown += 1
+            return
+        topic = Topic.of(channel.topic)
+        try:
+            self._take(topic, file, message)
+        except BadPacket:
+            self.faults += 1
+
+    def _take(self, topic: Topic, file: SessionFile, message: Message) -> None:
+        if topic.what == RUN:
+            self.run = from_json(message.data)
+            return
+        found = self.devices.setdefault(topic.device, Found(topic.device))
+        entry = entry_of(file, message)
+        if isinstance(entry, Chunk):
+            found.tracks.setdefault(entry.signal, Track()).add(entry)
+        elif isinstance(entry, Event):
+            found.events[entry.kind] += 1
+            found.told.append(entry)
+        elif isinstance(entry, Frame):
+            found.frames += 1
+            found.frame_bytes += len(entry.raw)
+        elif topic.what == ABOUT:
+            found.about = together(found.about, from_json(message.data))
+        elif topic.what == BEATS:
+            found.beats.add(from_json(message.data))
+
+
+def survey(path: Path) -> Survey:
+    """Read a session from end to end.
+
+    Raises:
+        DeviceError: There is no such file, or it is no session.
+    """
+    with SessionFile(path) as file:
+        found = Survey(path, file.size, len(file.blocks))
+        for message in progress(file.messages(), len(file.blocks), file):
+            found.add(file, message)
+        found.trouble, found.whole = told_of(file), file.whole
+    return found
+
+
+def progress(messages: Iterable[Message], blocks: int, file: SessionFile) -> Iterator[Message]:
+    """Yield `messages`, showing on a terminal how far a file of many blocks has been read."""
+    start = file.blocks[0].start
+    total = max(file.blocks[-1].end, start + 1) - start
+    if blocks < MANY:
+        return iter(messages)
+    return shown(messages, f"reading {file.path.name}", total, lambda one: one.time - start)
+
+
+def shown(items: Iterable[T], text: str, total: int, done: Callable[[T], int]) -> Iterator[T]:
+    """Yield `items`, showing on a terminal how far that has come.
+
+    Args:
+        text: What is being done.
+        total: What there is to do, in any unit.
+        done: How much of it is done with an item.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from items
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(text, total=total)
+        for number, item in enumerate(items):
+            if number % OFTEN == 0:
+                bar.update(task, completed=done(item))
+            yield item

@@ -1,0 +1,131 @@
+"""What a run records at any moment: nothing, all of it into one file, or a device into its own.
+
+A recording that starts while a device streams begins with a gap, after which live run and replay
+both start afresh, and with the calibration in force; so it replays as it was streamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from innpar.devices import Chunk, Device, Event, Tap
+from innpar.devices.session.contents import LASTING
+from innpar.stream.calibration.store import Kept
+from innpar.stream.errors import SessionError
+from innpar.stream.results import Item
+from innpar.stream.session.recorder import Recorder
+
+Begin = Callable[[Path | None, str], Recorder]
+"""Makes a recorder: of a path, None for where recordings go by default, and a tag for its name."""
+
+
+class Deck:
+    """Holds the recorders of a run; to the pipeline it is one.
+
+    Args:
+        begin: Makes a recorder.
+    """
+
+    def __init__(self, begin: Begin) -> None:
+        self._begin = begin
+        self._all: Recorder | None = None
+        self._own: dict[str, tuple[Recorder, AsyncExitStack]] = {}
+        self._enrolled: dict[str, tuple[Device, str, bool]] = {}
+        self._lasting: dict[str, dict[str, Event]] = {}
+
+    @asynccontextmanager
+    async def running(self, path: Path | None) -> AsyncIterator[Recorder | None]:
+        """Record everything to `path` while inside, if there is one; every file is whole after.
+
+        Raises:
+            SessionError: It cannot be written there.
+        """
+        async with AsyncExitStack() as stack:
+            if path is not None:
+                self._all = await stack.enter_async_context(self._begin(path, "").running())
+            try:
+                yield self._all
+            finally:
+                for device in list(self._own):
+                    await self.stop(device)
+
+    async def start(self, device: str, waiting: Sequence[Event] = ()) -> Path:
+        """Begin a recording of one device that streams; return its file.
+
+        Args:
+            device: Its id.
+            waiting: Events that have been told and are still to take effect.
+
+        Raises:
+            SessionError: It is recorded already, or cannot be.
+        """
+        if device not in self._enrolled:
+            raise SessionError(f"{device} does not stream at present; try again later")
+        if self._all is not None and not self._all.failed:
+            raise SessionError(f"{device} is recorded already, to {self._all.path.name}")
+        if device in self._own:
+            if not self._own[device][0].failed:
+                raise SessionError(f"{device} is recorded already; stop that first")
+            await self.stop(device)
+        recorder, stack = self._begin(None, device), AsyncExitStack()
+        await stack.enter_async_context(recorder.running())
+        recorder.enrol(*self._enrolled[device])
+        for event in (*self._lasting.get(device, {}).values(), *waiting):
+            recorder.take(event)
+        self._own[device] = recorder, stack
+        return recorder.path
+
+    async def stop(self, device: str) -> Path:
+        """End the recording of one device; return its file.
+
+        Raises:
+            SessionError: There is none.
+        """
+        if device not in self._own:
+            whole = "; that of the whole run ends with it" if self._all is not None else ""
+            raise SessionError(f"{device} is not being recorded by a command{whole}")
+        recorder, stack = self._own.pop(device)
+        await stack.aclose()
+        return recorder.path
+
+    def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
+        """Note what is known of a device that has just been opened; see `Recorder`."""
+        self._enrolled[device.id] = device, session, require_calibration
+        for recorder in self._of(device.id):
+            recorder.enrol(device, session, require_calibration)
+
+    def tap(self, device: Device) -> Tap:
+        """Return what takes a device's frames."""
+
+        def take(channel: str, arrival: int, raw: bytes) -> None:
+            for recorder in self._of(device.id):
+                recorder.tap(device)(channel, arrival, raw)
+
+        return take
+
+    def take(self, item: Chunk | Event) -> list[Event]:
+        """Record an item; return what is to be told to whoever listens."""
+        if isinstance(item, Event) and item.kind in LASTING:
+            lasting = self._lasting.setdefault(item.device, {})
+            lasting.pop(item.kind, None)  # the newest is the last
+            lasting[item.kind] = item
+        return [told for recorder in self._of(item.device) for told in recorder.take(item)]
+
+    def learnt(self, device: str, kept: Kept, at: int) -> None:
+        """Record a reading that has taken effect; see `Recorder`."""
+        for recorder in self._of(device):
+            recorder.learnt(device, kept, at)
+
+    async def ready(self) -> None:
+        """Return at once: a file takes what it is given."""
+
+    async def send(self, item: Item) -> None:
+        """Record a beat; see `Sink`."""
+        for recorder in self._of(item.device):
+            await recorder.send(item)
+
+    def _of(self, device: str) -> list[Recorder]:
+        own = [self._own[device][0]] if device in self._own else []
+        return own if self._all is None else [self._all, *own]

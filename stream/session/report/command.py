@@ -1,0 +1,36 @@
+"""``innpar-stream report``: a session on some pages that anybody can open and print."""
+
+from __future__ import annotations
+
+import io
+from datetime import tzinfo
+from pathlib import Path
+
+from innpar.devices.session.reader import SessionFile
+from innpar.stream.errors import SessionError
+from innpar.stream.session.index import survey
+from innpar.stream.session.new_file import fresh
+from innpar.stream.session.report.page import page
+
+
+def report(path: Path, out: Path | None, zone: tzinfo | None = None) -> int:
+    """Write a session's report; return the exit status.
+
+    Args:
+        path: The session.
+        out: The page; beside the session where None.
+        zone: By whose clock times are written; None for this computer's.
+
+    Raises:
+        SessionError: There is nothing to report, or the page exists already or cannot be written.
+        DeviceError: There is no such file, or it is no session.
+    """
+    out = out or path.with_suffix(".html")
+    with fresh(out) as target:
+        found = survey(path)
+        if not any("ppg" in device.tracks for device in found.devices.values()):
+            raise SessionError(f"{path}: no PPG was recorded in it; there is nothing to report")
+        with SessionFile(path) as file, io.BufferedWriter(target) as written:
+            written.write(page(found, file, zone).encode())
+    print(f"{out}: {sum(len(device.beats) for device in found.devices.values())} beats")
+    return 0

@@ -1,0 +1,210 @@
+"""The report's sections below its charts: tables, each with what is to be known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from html import escape
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from innpar.devices import NS
+from innpar.stream.session.index import Found, Survey
+from innpar.stream.session.report.figures import Course
+from innpar.stream.session.report.findings import Extreme, dips, night, sustained, trend, weights
+from innpar.stream.session.report.hrv import variability
+
+MOST = 12
+"""Rows of a table; of more the number is told."""
+
+Row = Sequence[Any]
+
+
+def key(device: Found) -> str:
+    """Return what the colours of the course mean."""
+    level = np.nanmax(device.beats.column("level"), initial=0)
+    interval = f", shaded their {level:.0%} intervals" if level > 0 else ""
+    return (
+        f"<p class=soft>Medians of SBP (red), MAP (black) and DBP (blue){interval}. Bars: cuff "
+        "readings. Dark grey: nothing was recorded. Light grey: no usable beat. Orange: markers."
+        "</p>"
+    )
+
+
+def markers(device: Found, course: Course) -> str:
+    """Return the markers, by the numbers of the chart."""
+    events = device.of("marker")
+    rows = [
+        (number, clock(e.start / NS, course), str(e.detail.get("text", "")))
+        for number, e in enumerate(events, 1)
+    ]
+    return table("Markers", ("", "time", "text"), rows)
+
+
+def lows(device: Found, course: Course) -> str:
+    """Return the lowest and highest minute, the dips, and night beside day."""
+    rows: list[Row] = []
+    for title, highest in (("lowest minute", False), ("highest minute", True)):
+        if (found := sustained(device.beats, highest=highest)) is not None:
+            rows.append(_extreme(title, found, course))
+    found_dips = dips(trend(device.beats, course.first, course.last))
+    rows += [_extreme("dip", dip, course) for dip in found_dips]
+    told = table(
+        "Lowest, highest, and dips",
+        ("", "from", "lasting", "SBP", "DBP", "MAP"),
+        rows,
+        "A dip: at least a minute with the SBP a tenth below the session's median.",
+    )
+    dark = night(device.beats, course.zone)
+    if dark is None:
+        return told + (
+            "<p class=soft>Night and day are not compared: that needs half an hour of beats of "
+            "each (night: 23 to 7 o'clock).</p>"
+        )
+    by_day, by_night = (f"{side[0]:.0f}/{side[1]:.0f} mmHg" for side in (dark.day, dark.night))
+    way = "lower" if dark.fall >= 0 else "higher"
+    return told + (
+        f"<p>By night (23 to 7 o'clock) {by_night}, by day {by_day}: "
+        f"the SBP of the night is {abs(dark.fall):.0%} {way}.</p>"
+    )
+
+
+def _extreme(title: str, found: Extreme, course: Course) -> Row:
+    lasts = span(found.end - found.start)
+    pressures = (f"{value:.0f}" for value in (found.sbp, found.dbp, found.map_))
+    return (title, clock(found.start, course), lasts, *pressures)
+
+
+def share(device: Found) -> str:
+    """Return what the shares of time are shares of."""
+    ppg = device.tracks["ppg"]
+    covered = float(weights(device.beats)[device.beats.usable].sum()) / max(ppg.seconds, 1e-9)
+    return (
+        f"<p class=soft>Shares of the time that usable beats cover: {min(covered, 1):.0%} of the "
+        "session. The ranges are round numbers, no diagnosis.</p>"
+    )
+
+
+def heart(device: Found) -> str:
+    """Return the pulse's variability, or why there is none."""
+    found = variability(device.beats)
+    title = "<h2>Pulse rate variability</h2>"
+    if found.why:
+        return f"{title}<p class=soft>Not computed: {escape(found.why)}.</p>"
+    rows = [
+        (name, _figures(middle), f"{_figures(low)} to {_figures(high)}", unit)
+        for name, unit, low, middle, high in found.values
+    ]
+    note = (
+        f"Computed by NeuroKit2 from the peaks of the reconstructed pressure, in {found.segments} "
+        "segments of five minutes; a pulse's variability is not quite that of an ECG."
+    )
+    return table("Pulse rate variability", ("", "median", "range", ""), rows, note)
+
+
+def _figures(value: float) -> str:
+    """Return three figures, or all before the point."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def calibration(device: Found, course: Course) -> str:
+    """Return the cuff readings and how far off the pressures were before them."""
+    rows: list[Row] = []
+    for event in device.of("cuff"):
+        detail = event.detail
+        told = "taken before" if detail.get("remembered") else ""
+        off = device.beats.check(event.start / NS, detail["sbp"], detail["dbp"])
+        if off is not None and not told:
+            told = f"ours was off by {off[0]:+.1f}/{off[1]:+.1f} before it"
+        reading = f"{detail.get('sbp')}/{detail.get('dbp')} mmHg"
+        rows.append((clock(event.start / NS, course), reading, told))
+    states = device.beats.states
+    total = max(1, sum(states.values()))
+    shares = ", ".join(f"{state} {n / total:.0%}" for state, n in states.most_common())
+    note = f"Beats by state of the calibration: {shares}." if states else ""
+    if not rows:
+        note = (
+            f"No cuff reading was given: the level of the pressures is not to be relied on. {note}"
+        )
+    return table("Calibration", ("time", "cuff", ""), rows, note)
+
+
+def quality(device: Found, course: Course) -> str:
+    """Return the longest gaps, and why beats have no pressures."""
+    ppg = device.tracks["ppg"]
+    why = {(event.start, event.end): event for event in device.of("gap") if event.of_light}
+    rows = []
+    for hole in sorted(ppg.holes, key=lambda hole: hole[0] - hole[1]):
+        event = why.get(hole)
+        told = event.detail if event is not None else {}
+        lost = "" if told.get("lost") is None else str(told["lost"])
+        seconds = (hole[1] - hole[0]) / NS
+        rows.append(
+            (clock(hole[0] / NS, course), f"{seconds:.2f} s", lost, str(told.get("why", "")))
+        )
+    note = f"{len(ppg.holes)} gaps, {span(ppg.lost)} in all" if ppg.holes else "No gaps"
+    quality = device.beats.column("quality")
+    if len(quality):
+        note += f"; median quality {np.nanmedian(quality):.2f}"
+    reasons = device.beats.reasons
+    if reasons:
+        note += "; beats without pressures: "
+        note += ", ".join(f"{why.replace('_', ' ')} {n}" for why, n in reasons.most_common())
+    return table("Quality and gaps", ("longest gaps", "length", "lost", "why"), rows, f"{note}.")
+
+
+def signals(found: Survey, device: Found) -> str:
+    """Return what was recorded, and what was lost on the way."""
+    rows: list[Row] = [
+        (name.upper(), f"{track.rate:g} Hz", ", ".join(track.channels), f"{track.samples}")
+        for name, track in device.tracks.items()
+    ]
+    if device.frames:
+        rows.append(("raw frames", "", f"{device.frame_bytes / 1e6:.2f} MB", f"{device.frames}"))
+    notes = [
+        f"drops: {'; '.join(device.dropped[-3:])}" if device.dropped else "nothing was dropped"
+    ]
+    clocks = [float(event.detail["skew_ppm"]) for event in device.of("clock")]
+    if clocks:
+        notes.append(f"the sensor's clock ran {median(clocks):+.1f} ppm against this computer's")
+    if found.trouble:
+        notes.append(found.trouble)
+    return table("Signals", ("", "rate", "channels", "samples"), rows, f"{'; '.join(notes)}.")
+
+
+def table(title: str, head: Row, rows: Sequence[Row], note: str = "") -> str:
+    """Return a section with a table; empty where there is neither a row nor a note."""
+    if not rows and not note:
+        return ""
+    parts = [f"<h2>{escape(title)}</h2>"]
+    if rows:
+        parts.append(f"<table><tr>{''.join(_cells(head, 'th'))}</tr>")
+        parts += [f"<tr>{''.join(_cells(row, 'td'))}</tr>" for row in rows[:MOST]]
+        parts.append("</table>")
+    if len(rows) > MOST:
+        parts.append(f"<p class=soft>… and {len(rows) - MOST} more.</p>")
+    if note:
+        parts.append(f"<p class=soft>{escape(note)}</p>")
+    return "".join(parts)
+
+
+def _cells(row: Row, tag: str) -> Iterator[str]:
+    for cell in row:
+        yield f"<{tag}>{escape(str(cell))}</{tag}>"
+
+
+def clock(time: float, course: Course) -> str:
+    """Return a moment by the clock, with its day where the session has several."""
+    moment = datetime.fromtimestamp(time, course.zone)
+    days = course.last - course.first > 86_400 / 2
+    return f"{moment:%a %H:%M:%S}" if days else f"{moment:%H:%M:%S}"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time as people say it."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

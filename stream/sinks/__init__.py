@@ -1,0 +1,1 @@
+"""Where results go besides MQTT: terminal, JSON lines, LSL."""

@@ -1,0 +1,155 @@
+"""What a run shows a person: one calm line a wearer, and what is going on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from innpar.devices import NS, Event
+from innpar.stream.messages.payload import beat_payload
+from innpar.stream.results import Estimate, Item, State
+from innpar.stream.sinks.beat_line import beat_line
+from innpar.stream.sinks.jsonlines import ReaderGone, silence
+
+REFRESH = 0.25
+"""s between two looks at the screen; where output is no terminal, s between lines are `PLAIN`."""
+PLAIN = 1.0
+
+
+class TerminalSink:
+    """A sink that shows the newest beat of every wearer.
+
+    Args:
+        quiet: Standard output belongs to somebody else; say what is going on on standard error and
+            show no beats.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=quiet, highlight=False, soft_wrap=True)
+        self._quiet = quiet
+        self._newest: dict[str, dict[str, Any]] = {}
+        self._said: dict[str, float] = {}
+        self._live: Live | None = None
+        self._gone = False
+
+    def __enter__(self) -> TerminalSink:
+        if self._console.is_terminal and not self._quiet:
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._lines,
+                refresh_per_second=1 / REFRESH,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    async def ready(self) -> None:
+        """Return at once: only the newest beat is kept."""
+
+    async def send(self, item: Item) -> None:
+        """Remember a beat, tell an event.
+
+        Raises:
+            ReaderGone: Standard output has been closed.
+        """
+        if self._gone and not self._quiet:
+            raise ReaderGone
+        if isinstance(item, Estimate):
+            self._beat(item)
+        elif isinstance(item, State) and item.state == "stale":
+            self.say(f"{item.device}: connected, but silent")
+        elif isinstance(item, Event) and (text := tell(item)):
+            self.say(f"{_clock(item.start)} {item.device}: {text}")
+
+    def say(self, text: str) -> None:
+        """Print a line above the wearers' lines."""
+        self._print(Text(text))
+
+    def _beat(self, beat: Estimate) -> None:
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._newest[beat.device] = beat_payload(beat)
+            return
+        now = time.monotonic()
+        if now - self._said.get(beat.device, -PLAIN) >= PLAIN:
+            self._said[beat.device] = now
+            self._print(beat_line(beat_payload(beat)))
+
+    def _print(self, text: Text) -> None:
+        if self._gone:
+            return
+        try:
+            self._console.print(text)
+            if not self._console.is_terminal:
+                self._console.file.flush()
+        except (OSError, SystemExit):  # rich makes a broken pipe a SystemExit
+            self._gone = True
+            silence(self._console.file)
+
+    def _lines(self) -> Text:
+        return Text("\n").join(beat_line(payload) for payload in self._newest.values())
+
+
+def tell(event: Event) -> str | None:
+    """Return what an event means to a person, or None where it only clutters a screen."""
+    detail = event.detail
+    if event.kind == "gap":
+        if not event.of_light:
+            return None
+        if event.end < event.start:
+            return f"gap: {detail.get('why')}"
+        length = (event.end - event.start) / NS
+        lost = detail.get("lost")
+        counted = "" if lost is None else f", {lost} samples"
+        return f"gap of {length:.2f} s{counted}: {detail.get('why')}"
+    if event.kind == "cuff":
+        return tell_cuff(detail)
+    if event.kind == "connected":
+        rate = detail.get("rate")
+        return f"connected: {detail.get('model')}" + (f", {rate:g} Hz" if rate else "")
+    if event.kind == "disconnected":
+        return f"disconnected: {detail.get('why')}"
+    if event.kind == "posture":
+        return f"the sensor is {detail['wrist_height']:+g} cm from the heart's height"
+    if event.kind in ("notice", "marker"):
+        return str(detail.get("text"))
+    if event.kind == "wear":
+        return "worn" if detail.get("worn") else "not worn"
+    return None
+
+
+def tell_cuff(detail: Mapping[str, Any]) -> str:
+    """Return a cuff reading in words, and how far off we were by it."""
+    text = f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg"
+    remembered, check = detail.get("remembered"), detail.get("check")
+    if isinstance(remembered, Mapping):
+        ago = f"{remembered['age_s'] / 3600:.1f} h ago"
+        return f"{text} of {ago} is remembered; measure again where the sensor has moved"
+    if not isinstance(check, Mapping):
+        return text
+    mean = check["mae"]
+    return (
+        f"{text}; ours was off by {check['sbp']:+.1f}/{check['dbp']:+.1f} "
+        f"(mean error of {check['n']}: {mean['sbp']:.1f}/{mean['dbp']:.1f})"
+    )
+
+
+def _clock(time_ns: int) -> str:
+    return f"{datetime.fromtimestamp(time_ns // NS):%H:%M:%S}"

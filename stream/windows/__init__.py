@@ -1,0 +1,1 @@
+"""From samples to conditioned windows: resample, window, condition, judge. No I/O."""

@@ -1,0 +1,219 @@
+"""Samples at the device's own times → samples on the model's grid, in gap-free segments.
+
+The grid is absolute: sample ``n`` lies at ``n / rate`` seconds since the Unix epoch, exactly, so a
+sample's time is one integer, never a sum of steps, and two wearers share one grid. Between device
+samples the value is a cubic Hermite polynomial whose slopes come from the parabola through three
+neighbours, which asks for one sample of look-ahead and takes any spacing.
+
+Nothing is computed across a gap: a hole of more than 1.5 sample periods, a device's own gap event,
+or a clock set back ends the segment, and the next sample starts a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from innpar.devices import NS, Chunk, Event
+
+HOLE = 1.5
+"""Sample periods without a sample that make a gap."""
+LARGEST = 1e15
+"""No sensor counts this far; NaN and infinity fail the same comparison."""
+SET_BACK = NS
+"""A step back in time of more than this (ns) is a clock set back; less is a sample out of order."""
+
+
+def period(rate: float) -> int:
+    """Return the grid's ns a sample.
+
+    Raises:
+        ValueError: `rate` (Hz) does not divide a second into whole nanoseconds.
+    """
+    ns = round(NS / rate)
+    if ns * rate != NS:
+        raise ValueError(f"the grid needs whole nanoseconds a sample; {rate} Hz has not")
+    return ns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Consecutive grid samples of one segment.
+
+    Attributes:
+        segment: Counts gap-free segments from 0.
+        index: Grid index of the first sample; its time is ``index / rate`` s since the epoch.
+        data: (samples, channels) float64.
+        delivered: Time of the newest sample that the device had delivered by then, ns.
+    """
+
+    segment: int
+    index: int
+    data: npt.NDArray[np.float64]
+    delivered: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was wrong with the samples so far.
+
+    Attributes:
+        missing: Rows dropped because a value was not finite.
+        disordered: Rows dropped because their time was not after the row before.
+        gaps: Gaps, whoever found them.
+    """
+
+    missing: int = 0
+    disordered: int = 0
+    gaps: int = 0
+
+
+@dataclass(slots=True)
+class Resampler:
+    """Put one sensor's chunks on the grid.
+
+    Attributes:
+        rate: Of the grid, Hz; a whole number of nanoseconds a sample.
+        tally: What was dropped.
+    """
+
+    rate: float
+    tally: Tally = field(default_factory=Tally)
+    _period: int = field(init=False)
+    _segment: int = field(init=False, default=-1)
+    _next: int = field(init=False, default=0)
+    _times: npt.NDArray[np.int64] = field(init=False)
+    _data: npt.NDArray[np.float64] = field(init=False)
+    _last: int | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._period = period(self.rate)
+        self._clear(0)
+
+    def _clear(self, channels: int) -> None:
+        self._times = np.empty(0, np.int64)
+        self._data = np.empty((0, channels))
+
+    def push(self, item: Chunk | Event) -> list[Stretch | Event]:
+        """Take a chunk, or an event of the device, and return what is ready, in order."""
+        if isinstance(item, Event):
+            if item.kind != "gap" or not item.of_light:
+                return [item]
+            self.tally.gaps += 1
+            closing = self.flush()
+            self._last = None
+            return [*closing, item]
+        finite = (np.abs(item.data) < LARGEST).all(axis=1)
+        self.tally.missing += len(item) - int(np.count_nonzero(finite))
+        times, data = item.times[finite], item.data[finite]
+        outputs: list[Stretch | Event] = []
+        if len(self._times) and len(times) and data.shape[1] != self._data.shape[1]:
+            why = {"why": "channels changed", "lost": None}
+            change = Event(item.device, "gap", int(self._times[-1]), int(times[0]), why)
+            self._last = None
+            self.tally.gaps += 1
+            outputs += [*self.flush(), change]
+        for start, stop, gap in self._runs(item, times):
+            if gap is not None:
+                self.tally.gaps += 1
+                outputs += [*self.flush(), gap]
+            outputs += self._extend(times[start:stop], data[start:stop])
+        return outputs
+
+    def flush(self) -> list[Stretch | Event]:
+        """End the last segment."""
+        outputs = self._advance(closing=True)
+        self._clear(0)
+        return outputs
+
+    def _runs(
+        self, chunk: Chunk, times: npt.NDArray[np.int64]
+    ) -> list[tuple[int, int, Event | None]]:
+        """Split rows into gap-free runs; rows out of order are left out and counted."""
+        hole = int(HOLE * NS / chunk.rate)
+        last = self._last
+        if not len(times):
+            return []
+        steps = np.diff(times, prepend=times[0] - 1 if last is None else last)
+        if ((steps > 0) & (steps <= hole)).all():
+            self._last = int(times[-1])
+            return [(0, len(times), None)]
+        runs: list[tuple[int, int, Event | None]] = []
+        start, gap = 0, None
+        for row, time in enumerate(times.tolist()):
+            if last is not None and last - SET_BACK <= time <= last:
+                self.tally.disordered += 1
+                if row > start:
+                    runs.append((start, row, gap))
+                    gap = None
+                start = row + 1
+                continue
+            if last is not None and not 0 < time - last <= hole:
+                if row > start:
+                    runs.append((start, row, gap))
+                start, gap = row, self._gap(chunk, last, time)
+            last = time
+        if start < len(times):
+            runs.append((start, len(times), gap))
+        self._last = last
+        return runs
+
+    @staticmethod
+    def _gap(chunk: Chunk, last: int, time: int) -> Event:
+        if time < last:
+            return Event(chunk.device, "gap", last, time, {"why": "clock set back", "lost": None})
+        lost = round((time - last) * chunk.rate / NS) - 1
+        return Event(chunk.device, "gap", last, time, {"why": "samples missing", "lost": lost})
+
+    def _extend(
+        self, times: npt.NDArray[np.int64], data: npt.NDArray[np.float64]
+    ) -> list[Stretch | Event]:
+        if not len(times):
+            return []
+        if not len(self._times):
+            self._clear(data.shape[1])
+            self._segment += 1
+            self._next = -(-int(times[0]) // self._period)
+        self._times = np.concatenate([self._times, times])
+        self._data = np.concatenate([self._data, data])
+        return self._advance(closing=False)
+
+    def _advance(self, *, closing: bool) -> list[Stretch | Event]:
+        """Interpolate every grid point whose four neighbours are known."""
+        known = len(self._times) - (1 if closing else 2)
+        if known < 1:
+            return []
+        # The last point itself waits for what follows, or its last bit would depend on the cut.
+        stop = (int(self._times[known]) - (not closing)) // self._period + 1
+        if stop <= self._next:
+            return []
+        slopes = self._slopes(closing)
+        grid = np.arange(self._next, stop, dtype=np.int64) * self._period
+        left = np.searchsorted(self._times, grid, side="right") - 1
+        left = np.minimum(left, known - 1)
+        width = (self._times[left + 1] - self._times[left]).astype(np.float64)
+        u = ((grid - self._times[left]) / width)[:, None]
+        rise = self._data[left + 1] - self._data[left]
+        width = width[:, None] / NS
+        m0, m1 = slopes[left] * width, slopes[left + 1] * width
+        values = self._data[left] + u * (
+            m0 + u * ((3.0 * rise - 2.0 * m0 - m1) + u * (m0 + m1 - 2.0 * rise))
+        )
+        stretch = Stretch(self._segment, self._next, values, int(self._times[-1]))
+        self._next = stop
+        # The next interval needs the slope at its left end, which needs one sample more.
+        spent = max(0, known - 1)
+        if spent:
+            self._times, self._data = self._times[spent:], self._data[spent:]
+        return [stretch]
+
+    def _slopes(self, closing: bool) -> npt.NDArray[np.float64]:
+        """Return the slope at each held sample, per second; one-sided at a segment's ends."""
+        h = (np.diff(self._times) / NS)[:, None]
+        d = np.diff(self._data, axis=0) / h
+        slopes = np.empty_like(self._data)
+        slopes[1:-1] = (h[1:] * d[:-1] + h[:-1] * d[1:]) / (h[1:] + h[:-1])
+        slopes[0], slopes[-1] = d[0], d[-1]
+        return slopes
