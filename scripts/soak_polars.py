@@ -19,7 +19,7 @@ from innpar.devices.virtual.sensors.polar import VirtualPolar
 from innpar.devices.virtual.world.light import Ints, Light
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-from scaled import ScaledClock
+from support.scaled import ScaledClock
 
 DEVICES = 8
 RATE = 176

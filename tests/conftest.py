@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from listening import Listener
-from radios import RADIOS, Serve
+
+from support.listening import Listener
+from support.radios import RADIOS, Serve
 
 # A shell that runs the tests in the background ignores SIGINT, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

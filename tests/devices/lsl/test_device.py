@@ -1,0 +1,272 @@
+"""LSL streams as a device, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+
+from innpar.devices import NS, Chunk, Event, NotFound, Refused
+from innpar.devices.lsl.decoder import Block, LslStream
+from innpar.devices.lsl.device import Lsl
+from innpar.devices.lsl.inbox import Inbox
+from innpar.devices.registry import create
+from innpar.devices.timing.pace import SystemClock
+from support.loopback import Sender, lsl, numbers
+
+Item = Chunk | Event
+After = Callable[[list[Item]], Awaitable[bool]]
+
+
+def count(items: list[Item]) -> int:
+    return sum(len(item) for item in items if isinstance(item, Chunk))
+
+
+async def collect(device: Lsl, enough: Callable[[list[Item]], bool]) -> list[Item]:
+    items: list[Item] = []
+    async with asyncio.timeout(30), device.open(clock=SystemClock()) as stream:
+        async for item in stream:
+            items.append(item)
+            if enough(items):
+                break
+    assert not [thread for thread in threading.enumerate() if thread.name == "lsl"]
+    return items
+
+
+def times(items: list[Item]) -> np.ndarray:
+    return np.concatenate([item.times for item in items if isinstance(item, Chunk)])
+
+
+def received(items: list[Item]) -> list[int]:
+    return [n for item in items if isinstance(item, Chunk) for n in numbers(item.data)]
+
+
+def events(items: list[Item], kind: str) -> list[Event]:
+    return [item for item in items if isinstance(item, Event) and item.kind == kind]
+
+
+async def test_a_stream_is_found_by_its_type_and_dated_at_the_host() -> None:
+    began = lsl.local_clock() - 5.0
+    with Sender("wrist", source_id="w1", stamp=lambda n: began + n / 100):
+        clock = SystemClock()
+        shift = clock.now() - lsl.local_clock() * NS
+        items = await collect(Lsl(), lambda items: count(items) > 150)
+    assert isinstance(items[0], Event)
+    assert items[0].kind == "connected"
+    assert items[0].device == "lsl-wrist"
+    assert items[0].detail["rate"] == 100
+    assert not events(items, "gap")
+    got = received(items)
+    assert got == list(range(got[0], got[0] + len(got)))
+    expected = (began + np.array(got) / 100) * NS + shift
+    assert np.abs(times(items) - expected).max() < 5e6
+    assert {c.channels for c in items if isinstance(c, Chunk)} == {("PPG1",)}
+
+
+@pytest.mark.parametrize(
+    "select", ["name=one", "one", "source_id=s-1", "type=PPGRed", "name='one'"]
+)
+async def test_selecting(select: str) -> None:
+    with (
+        Sender("one", kind="PPGRed", source_id="s-1"),
+        Sender("two", kind="PPG", source_id="s-2"),
+    ):
+        items = await collect(Lsl(select), lambda items: count(items) > 60)
+    assert events(items, "connected")[0].detail["source_id"] == "s-1"
+
+
+async def test_several_that_match_are_listed() -> None:
+    with (
+        Sender("one", source_id="s-1"),
+        Sender("two"),
+        pytest.raises(Refused, match="2 LSL streams match") as caught,
+    ):
+        await collect(Lsl(), lambda _: True)
+    assert "name=one" in str(caught.value)
+    assert "name=two" in str(caught.value)
+
+
+async def test_none_there() -> None:
+    with pytest.raises(NotFound, match="no LSL stream with name='nobody' for 1 s: start"):
+        await collect(Lsl("nobody", wait=1), lambda _: True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("lsl:nme=x", "name=…, type=…"),
+        ("lsl:name=", "select by"),
+        ("lsl?chanel=1", "did you mean channel"),
+        ("lsl?polarity=left", "polarity is one of"),
+    ],
+)
+def test_what_makes_no_sense(spec: str, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        create(spec)
+
+
+async def test_a_predicate_that_is_none() -> None:
+    with pytest.raises(Refused, match="no predicate that LSL understands"):
+        await collect(Lsl("type=='PPG'["), lambda _: True)
+
+
+async def test_two_channels_and_one_of_them() -> None:
+    with Sender("duo", labels=("green", "temperature", "PPG_IR")):
+        both = await collect(Lsl("duo"), lambda items: count(items) > 60)
+        one = await collect(Lsl("duo", channel="ppg_ir"), lambda items: count(items) > 60)
+        with pytest.raises(Refused, match="no column 'blue'"):
+            await collect(Lsl("duo", channel="blue"), lambda _: True)
+    chunk = next(item for item in both if isinstance(item, Chunk))
+    assert chunk.channels == ("green", "PPG_IR")
+    assert (chunk.data[:, 1] - chunk.data[:, 0] == 2e6).all()
+    chunk = next(item for item in one if isinstance(item, Chunk))
+    assert chunk.channels == ("PPG_IR",)
+    assert (chunk.data >= 2e6).all()
+
+
+@pytest.mark.parametrize("source_id", ["w-7", ""])
+async def test_an_outlet_that_is_started_anew(source_id: str) -> None:
+    first = Sender("again", source_id=source_id)
+    second: list[Sender] = []
+
+    def enough(items: list[Item]) -> bool:
+        if count(items) > 80 and not second:
+            first.close()
+            second.append(Sender("again", source_id=source_id, first=10_000))
+        return any(n >= 10_050 for n in received(items))
+
+    try:
+        items = await collect(Lsl("again"), enough)
+    finally:
+        for sender in (first, *second):
+            sender.__exit__()
+    kinds = [item.kind for item in items if isinstance(item, Event)]
+    assert kinds.count("disconnected") == 1
+    assert kinds.count("connected") == 2
+    gap = next(gap for gap in events(items, "gap") if "closed" in gap.detail["why"])
+    assert gap.detail["lost"] is None
+    at = next(k for k, item in enumerate(items) if item is gap)
+    before, after = received(items[:at]), received(items[at:])
+    assert max(before) < 10_000 <= min(after)
+    assert gap.start == times(items[:at])[-1]
+    assert gap.end == times(items[at:])[0] > gap.start
+    assert (np.diff(times(items)) > 0).all()
+
+
+async def test_an_outlet_that_falls_silent_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("innpar.devices.lsl.reader.STALL", 0.5)
+    mute: list[int] = []
+
+    def enough(items: list[Item]) -> bool:
+        got = received(items)
+        if len(got) > 80 and not mute:
+            mute.append(got[-1] + 50)
+        return bool(mute) and got[-1] > mute[0] + 350
+
+    with Sender("mute", source_id="m", skip=lambda n: bool(mute) and mute[0] <= n < mute[0] + 300):
+        items = await collect(Lsl("mute"), enough)
+    assert "nothing came" in events(items, "disconnected")[0].detail["why"]
+    longest = max(gap.end - gap.start for gap in events(items, "gap"))
+    assert longest > 2.7 * NS
+    assert (np.diff(times(items)) > 0).all()
+
+
+async def test_lost_samples_are_counted() -> None:
+    at: list[int] = []  # set once samples have come, well after the loop has settled
+
+    def enough(items: list[Item]) -> bool:
+        got = received(items)
+        if got and not at:
+            at.append(got[-1] + 350)
+        return bool(at) and got[-1] > at[0] + 80
+
+    with Sender("holes", skip=lambda n: bool(at) and n - at[0] in (0, 40, 41)):
+        items = await collect(Lsl("holes"), enough)
+    assert [gap.detail["lost"] for gap in events(items, "gap")] == [1, 2]
+
+
+async def test_a_rate_that_drifts_and_is_not_what_was_stated() -> None:
+    def enough(items: list[Item]) -> bool:
+        return count(items) > 250 and bool(events(items, "notice"))
+
+    with Sender("slow", rate=91.0, nominal=100.0):
+        items = await collect(Lsl("slow"), enough)
+    assert not events(items, "gap")
+    (notice,) = events(items, "notice")
+    assert "states 100 Hz and sends 91 Hz" in notice.detail["text"]
+    assert (np.abs(np.diff(times(items)) - NS / 91.0) < 1e6).all()
+
+
+async def test_an_irregular_rate_is_measured() -> None:
+    began = lsl.local_clock()
+    walk = np.cumsum(np.random.default_rng(3).uniform(0.5, 1.5, 10_000))
+
+    def stamp(n: int) -> float:
+        return began - 1 + float(walk[n]) / 50  # none lies ahead of when it is sent
+
+    with Sender("loose", rate=50.0, nominal=0.0, stamp=stamp):
+        items = await collect(Lsl("loose"), lambda items: count(items) > 150)
+    got = received(items)
+    steps = np.diff([stamp(n) for n in got]) * NS
+    assert np.abs(np.diff(times(items)) - steps).max() < 1e5
+    rate = next(item.rate for item in items if isinstance(item, Chunk))
+    assert 35 < rate < 55
+    assert not events(items, "gap")
+
+
+async def test_stamps_of_another_clock_are_dated_by_arrival() -> None:
+    with Sender("unix", stamp=lambda n: 1.7e9 + n / 100):
+        items = await collect(Lsl("unix"), lambda items: count(items) > 120)
+        now = SystemClock().now()
+    assert "not on LSL's clock" in events(items, "notice")[0].detail["text"]
+    # Near the arrival, not in 2023; how near depends on how evenly the samples arrived.
+    assert abs(now - int(times(items)[-1])) < 1 * NS
+
+
+async def test_text_is_refused() -> None:
+    info = lsl.StreamInfo("words", "PPG", 1, 0, "string", "")
+    outlet = lsl.StreamOutlet(info)
+    with pytest.raises(Refused, match="holds text"):
+        await collect(Lsl("words"), lambda _: True)
+    del outlet
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.3, 0.6, 1.5])
+async def test_closing_at_any_moment_leaves_nothing(delay: float) -> None:
+    with Sender("brief"):
+        task = asyncio.create_task(collect(Lsl("brief"), lambda _: False))
+        await asyncio.sleep(delay)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert not [thread for thread in threading.enumerate() if thread.name == "lsl"]
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_what_nobody_takes_in_time_is_dropped_and_told() -> None:
+    inbox, stream = Inbox(most=50), LslStream("slow", ("x",), (0,), 100.0)
+    for n in range(400):
+        stamps, data = np.array([10 + n / 100]), np.array([[float(n)]])
+        inbox.put(Block(stamps, data, 0, 10 * NS + n * 10**7))
+    out: list[Item] = []
+    for _ in range(50):
+        block = await inbox.next()
+        assert isinstance(block, Block)
+        out += stream.push(block)
+    assert inbox.dropped == 350
+    assert not events(out, "gap")  # nothing came before that it could lie after
+    for n in range(400, 500):
+        stamps, data = np.array([10 + n / 100]), np.array([[float(n)]])
+        inbox.put(Block(stamps, data, 0, 10 * NS + n * 10**7))
+    for _ in range(50):
+        block = await inbox.next()
+        assert isinstance(block, Block)
+        out += stream.push(block)
+    assert received(out) == [*range(350, 400), *range(450, 500)]
+    (gap,) = events(out, "gap")
+    assert gap.detail == {"why": "too slow to take what came", "lost": 50, "signal": "ppg"}
+    assert stream.samples + stream.lost == 150
+    assert gap.end - gap.start == 51 * 10**7

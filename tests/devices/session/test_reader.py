@@ -1,0 +1,585 @@
+"""What can happen to a session file: killed processes, full disks, damage, other people's files."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from innpar.devices import NS, Chunk, DeviceError, Event, NoticeCode, Refused, code_of
+from innpar.devices.registry import create
+from innpar.devices.session.contents import devices_in
+from innpar.devices.session.reader import SessionFile, _unpack
+from innpar.devices.session.writer import MAGIC
+from innpar.devices.timing.pace import Pace, VirtualClock
+from innpar.stream.app.recording import describe
+from innpar.stream.app.settings import load
+from innpar.stream.cli.arguments import FORMATS
+from innpar.stream.cli.main import main
+from innpar.stream.errors import SessionError
+from innpar.stream.session.excerpt import stretch
+from innpar.stream.session.recorder import Recorder, place
+from support.harness import estimates, same, shipped
+from support.paths import ROOT
+from support.sessions import demo, keys, mount_small, played, record, samples, unmount
+
+START = 1_700_000_000 * NS
+HEAD = 0.2
+"""Share of `whole` in which the file says what it is, and its first block lies."""
+KILLS = int(os.environ.get("INNPAR_KILLS", "5"))
+
+ACTIONS = (
+    *("info", "verify", "repair", "cut", "merge", "redact", "plot", "report"),
+    *(f"export {format_}" for format_ in FORMATS),
+)
+
+
+def arguments(action: str, path: Path) -> list[str]:
+    """Return the command that does something with a file, into ``out`` beside it."""
+    out = str(path.parent / "out")
+    if action == "report":
+        return ["report", str(path), out]
+    name, _, format_ = action.partition(" ")
+    if name in ("info", "verify"):
+        return ["session", name, str(path)]
+    if name == "plot":
+        return ["session", name, str(path), f"{out}.png"]
+    return ["session", name, str(path), out, *(["--format", format_] if format_ else [])]
+
+
+RECORD = """
+import asyncio, sys, time
+from pathlib import Path
+from innpar.devices import Chunk
+from innpar.devices.timing.pace import Pace, SystemClock
+from innpar.devices.simulated.device import Simulated
+from innpar.stream.session.recorder import Recorder
+
+async def main():
+    clock = SystemClock()
+    device = Simulated(seed=5, start=int(sys.argv[2]), pace=Pace(float(sys.argv[3])))
+    recorder = Recorder(Path(sys.argv[1]), clock, {"software": "test"})
+    async with recorder.running(), device.open(clock=clock) as items:
+        recorder.enrol(device, "s")
+        async for item in items:
+            recorder.take(item)
+            if isinstance(item, Chunk) and item.signal == "ppg":
+                print(time.monotonic(), int(item.times[-1]), flush=True)
+
+asyncio.run(asyncio.wait_for(main(), 60))
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session of many small blocks."""
+    path = tmp_path_factory.mktemp("whole") / "whole.mcap"
+    recorder = Recorder(path, VirtualClock(START), {"software": "test"})
+    device = demo(12, seed=5, pace=Pace(float("inf"), 0.4))
+    recorder.enrol(device, "s")
+    for number, item in enumerate(device.items(START)):
+        recorder.take(item)
+        if number % 7 == 0:
+            recorder._flush()
+    recorder.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def stream(whole: Path) -> list[object]:
+    """What is in it."""
+    return keys(played(whole))
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_killed_at_a_random_moment(number: int, tmp_path: Path) -> None:
+    """Whatever was recorded a second before is there, and nothing that was not recorded."""
+    path = tmp_path / "killed.mcap"
+    speed = random.Random(number).choice([1, 20, 60])
+    command = [sys.executable, "-c", RECORD, str(path), str(START), str(speed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(random.Random(number).uniform(0.1, 2.5))
+        killed = time.monotonic()
+        process.kill()
+        told = [line.split() for line in process.stdout.read().splitlines() if " " in line]
+        process.wait(10)
+    safe = [int(sample) for moment, sample in told if float(moment) <= killed - 1]
+    with SessionFile(path) as file:
+        assert not file.whole
+        if not devices_in(file):
+            assert not safe
+            return
+    items = played(path)
+    assert isinstance(items[-1], Event)
+    assert code_of(items[-1]) is NoticeCode.RECORDING_INCOMPLETE
+    assert "ends abruptly" in items[-1].detail["text"]
+    times, _ = samples(items)
+    assert times[-1] >= max(safe, default=0)
+    wanted = demo(float("inf"), seed=5, pace=Pace(1)).items(START)
+    # The first says that nobody wore it, the last that it ends abruptly.
+    assert keys(items[1:-1]) == keys([next(wanted) for _ in items[1:-1]])
+    mended = tmp_path / "mended.mcap"
+    assert main(["session", "repair", str(path), str(mended)]) == 0
+    assert main(["session", "verify", str(mended)]) == 0
+    assert keys(played(mended)) == keys(items[:-1])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(share=st.floats(0, 1))
+def test_cut_off_anywhere(
+    whole: Path, stream: list[object], tmp_path_factory: pytest.TempPathFactory, share: float
+) -> None:
+    data = whole.read_bytes()
+    torn = tmp_path_factory.mktemp("torn") / "torn.mcap"
+    torn.write_bytes(data[: int(share * (len(data) - 1))])
+    if share < HEAD:
+        with contextlib.suppress(DeviceError):
+            played(torn)
+        return
+    items = keys(played(torn))
+    assert items[:-1] == stream[: len(items) - 1]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), torn=st.booleans())
+def test_damaged_anywhere(
+    whole: Path,
+    stream: list[object],
+    tmp_path_factory: pytest.TempPathFactory,
+    share: float,
+    bit: int,
+    torn: bool,
+) -> None:
+    """A flipped bit may cost samples; it never changes one."""
+    data = bytearray(whole.read_bytes())
+    data[int(share * len(data))] ^= 1 << bit
+    path = tmp_path_factory.mktemp("damaged") / "damaged.mcap"
+    path.write_bytes(data[:-40] if torn else data)
+    items = []
+    with contextlib.suppress(DeviceError):
+        items = played(path)
+    known = set(stream)
+    added = [item for item, key in zip(items, keys(items), strict=True) if key not in known]
+    assert all(isinstance(item, Event) and item.kind == "notice" for item in added)
+    times, _ = samples(items)
+    assert (np.diff(times) > 0).all()
+    # Past the head of the file no single bit makes it unreadable.
+    assert len(times) or share < HEAD
+
+
+def test_a_damaged_length_sets_no_memory_aside() -> None:
+    import lz4.frame
+    import zstandard
+
+    plain = bytes(range(256)) * 4
+    packed = {"zstd": zstandard.compress(plain), "lz4": lz4.frame.compress(plain)}
+    for how, data in packed.items():
+        assert _unpack(data, how, len(plain)) == plain
+        for bit in range(8 * 20):
+            damaged = bytearray(data)
+            damaged[bit // 8] ^= 1 << bit % 8
+            with contextlib.suppress(ValueError):
+                assert len(_unpack(bytes(damaged), how, len(plain))) <= len(plain)
+
+
+def test_damage_is_told_and_left_out(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with SessionFile(whole) as file:
+        block = file.blocks[len(file.blocks) // 2]
+    data = bytearray(whole.read_bytes())
+    data[block.offset + block.length // 2] ^= 0xFF
+    path = tmp_path / "damaged.mcap"
+    path.write_bytes(data)
+    assert main(["session", "verify", str(path)]) == 1
+    said = capsys.readouterr().out
+    assert "1 of" in said
+    assert "messages are missing" in said
+    last = played(path)[-1]
+    assert isinstance(last, Event)
+    assert "damaged" in last.detail["text"]
+    assert main(["session", "verify", str(whole)]) == 0
+
+
+def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    if why := mount_small(small, 128):
+        pytest.skip(f"no small file system: {why}")
+    try:
+        path = small / "full.mcap"
+        live = record(path, demo(180, pace=Pace(float("inf"), 0.4)))
+        other = record(tmp_path / "room.mcap", demo(180, pace=Pace(float("inf"), 0.4)))
+        assert same(estimates(live), estimates(other))
+        events = [i for i in live if isinstance(i, Event)]
+        notices = [i for i in events if code_of(i) is NoticeCode.RECORDING_FAILED]
+        assert len(notices) == 1
+        assert "No space left on device" in notices[0].detail["text"]
+        assert "streaming goes on" in notices[0].detail["text"]
+        part, all_ = keys(played(path)), keys(played(tmp_path / "room.mcap"))
+        assert 10 < len(part) < len(all_)
+        assert part[:-1] == all_[: len(part) - 1]
+    finally:
+        unmount(small)
+
+
+async def test_a_file_that_vanishes_ends_the_recording(tmp_path: Path) -> None:
+    path = tmp_path / "gone.mcap"
+    recorder = Recorder(path, VirtualClock(START), {})
+    device = demo()
+    recorder.enrol(device, "s")
+    items = device.items(START)
+    async with recorder.running():
+        assert recorder.take(next(items)) == []
+        path.unlink()
+        for _ in range(50):
+            if recorder.failed:
+                break
+            await _soon()
+        (told,) = recorder.take(next(items))
+        assert "the file has been deleted" in told.detail["text"]
+        assert recorder.take(next(items)) == []
+
+
+async def _soon() -> None:
+    import asyncio
+
+    await asyncio.sleep(0.05)
+
+
+async def test_a_silent_device_is_written_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "silent.mcap"
+    recorder = Recorder(path, VirtualClock(START), {})
+    device = demo()
+    items = device.items(START)
+    async with recorder.running():
+        recorder.enrol(device, "s")
+        for _ in range(4):
+            recorder.take(next(items))
+        size = path.stat().st_size
+        for _ in range(12):
+            await _soon()
+        assert path.stat().st_size > size
+
+
+def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "there.mcap"
+    path.write_text("precious")
+    run = ["--device", "demo", "--broker", "embedded", "--speed", "max", "--duration", "1"]
+    assert main([*run, "--record", str(path)]) == 2
+    assert "never overwritten" in capsys.readouterr().err
+    assert path.read_text() == "precious"
+    with pytest.raises(SessionError, match="name another place"):
+        Recorder(tmp_path / "no" / "such" / "folder.mcap", VirtualClock(), {})
+    for name in ("session-2023-11-14T221320Z", "session-2023-11-14T221320Z-1"):
+        recorder = Recorder(tmp_path, VirtualClock(), {})
+        recorder.enrol(demo(), "s")
+        recorder.close()
+        assert recorder.path == tmp_path / f"{name}.mcap"
+
+
+def test_a_recording_that_was_never_begun_is_not_left(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "nothing.mcap", VirtualClock(), {"software": "test"})
+    assert recorder.path.exists()
+    recorder.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_ends_with_a_slash(tmp_path: Path) -> None:
+    assert place(f"{tmp_path}/a/b/") == tmp_path / "a" / "b"
+    recorder = Recorder(tmp_path / "a" / "b", VirtualClock(), {})
+    recorder.close()
+    assert recorder.path.parent == tmp_path / "a" / "b"
+    assert not place(f"{tmp_path}/c").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(SessionError, match="name another place"):
+        place(f"{tmp_path}/file/")
+
+
+def test_the_configuration_is_recorded(tmp_path: Path) -> None:
+    flags = {"fault": ["drop=0.1"], "rate": "55", "compute": "cpu", "wrist_height": "-10"}
+    told = describe(load(flags, None, {}), shipped().manifest)["configuration"]
+    wanted = {"fault": ["drop=0.1"], "rate": 55.0, "compute": "cpu", "wrist_height": -10.0}
+    assert {key: told[key] for key in wanted} == wanted
+
+
+def test_verify_and_repair_agree(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a file without an end, as a killed process leaves it, no block is lost."""
+    path = tmp_path / "killed.mcap"
+    with SessionFile(whole) as file:
+        last = file.blocks[-1]
+        end = last.offset + last.length
+    path.write_bytes(whole.read_bytes()[:end])
+    assert main(["session", "verify", str(path)]) == 1
+    assert "ends abruptly" in capsys.readouterr().out
+    assert main(["session", "repair", str(path)]) == 0
+    assert "ends abruptly" in capsys.readouterr().out
+    fixed = path.with_name("killed.repaired.mcap")
+    assert main(["session", "verify", str(fixed)]) == 0
+    assert main(["session", "repair", str(fixed)]) == 0
+    assert "nothing was wrong" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no session file"),
+        (b"time,ppg\n1,2\n", "no session file"),
+        (MAGIC, "nothing was recorded"),
+        (MAGIC + b"\0" * 500, "nothing was recorded"),
+        (MAGIC * 40, "nothing was recorded"),
+        (b"\x89MCAP9\r\n" + b"x" * 99, "no session file"),
+    ],
+)
+@pytest.mark.parametrize("action", ACTIONS)
+def test_what_is_no_session(
+    content: bytes, words: str, action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "odd.mcap"
+    path.write_bytes(content)
+    assert main(arguments(action, path)) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"innpar-stream: {path}: ")
+    assert words in said[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("kind", ["torn", "damaged", "foreign"])
+def test_any_file_gives_a_result_or_one_line(
+    kind: str, action: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"{kind}.mcap"
+    data = bytearray(whole.read_bytes())
+    if kind == "damaged":
+        for at in range(len(data) // 3, len(data), 977):
+            data[at] ^= 0x10
+    path.write_bytes(data[: len(data) * 2 // 3] if kind == "torn" else data)
+    if kind == "foreign":
+        _robot(path)
+    status = main(arguments(action, path))
+    said = capsys.readouterr().err.splitlines()
+    assert (status, len(said)) in ((0, 0), (1, 0), (2, 1))
+    assert all(line.startswith("innpar-stream: ") for line in said)
+    if kind != "foreign":
+        assert status == (action == "verify")
+
+
+def test_nothing_is_written_where_something_is(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in ("repair", "cut", "merge", "redact", "plot", "report", "export csv"):
+        out = tmp_path / f"{action.replace(' ', '-')}.png"
+        out.mkdir() if "export" in action else out.write_text("precious")
+        words = arguments(action, whole)
+        words = [str(out) if "/out" in word else word for word in words]
+        assert main(words) == 2
+        assert "exists already" in capsys.readouterr().err
+        assert out.is_dir() or out.read_text() == "precious"
+
+
+def test_a_session_is_not_written_over_itself(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "only.mcap"
+    path.write_bytes(whole.read_bytes())
+    for command in (["report"], ["session", "repair"], ["session", "redact"]):
+        assert main([*command, str(path), str(path)]) == 2
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_what_could_not_be_completed_is_not_left(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    if why := mount_small(folder, 8):
+        pytest.skip(f"no small file system: {why}")
+    try:
+        for action in ("repair", "cut", "export csv"):
+            words = arguments(action, whole)
+            words = [str(folder / "out") if word.endswith("/out") else word for word in words]
+            assert main(words) == 2
+            assert list(folder.iterdir()) == []
+    finally:
+        unmount(folder)
+
+
+def test_somebody_elses_mcap(tmp_path: Path) -> None:
+    path = tmp_path / "robot.mcap"
+    _robot(path)
+    with pytest.raises(Refused, match="verify"):
+        create(f"replay:{path}")
+
+
+def _robot(path: Path) -> None:
+    from mcap.writer import Writer
+
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start()
+        channel = writer.register_channel("robot/ppg", "json", 0)
+        writer.add_message(channel, START, b"{}", START)
+        writer.finish()
+
+
+def test_csv_holds_every_number(whole: Path, tmp_path: Path) -> None:
+    exported = tmp_path / "out"
+    assert main(["session", "export", str(whole), str(exported)]) == 0
+    for signal in ("ppg", "acc", "abp"):
+        times, data = samples(played(whole), signal)
+        with (exported / f"demo-{signal}.csv").open() as stream:
+            rows = list(csv.reader(stream))[1:]
+        assert [row[0] for row in rows] == [f"{t // NS}.{t % NS:09d}" for t in times.tolist()]
+        assert (np.array([row[1:] for row in rows], dtype=float) == data).all()
+    with (exported / "demo-events.csv").open() as stream:
+        first = next(csv.DictReader(stream))
+    assert first["kind"] == "connected"
+    assert json.loads(first["detail"])["rate"] == 55
+    assert main(["session", "export", str(whole), str(exported)]) == 2
+
+
+def test_an_exported_table_can_be_replayed(whole: Path, tmp_path: Path) -> None:
+    exported = tmp_path / "out"
+    assert main(["session", "export", str(whole), str(exported)]) == 0
+    times, data = samples(played(whole))
+    device = create(f"replay:{exported / 'demo-ppg.csv'}?polarity=-1", pace=Pace(float("inf")))
+    again, values = samples(list(device.items()))  # type: ignore[attr-defined]
+    assert (np.abs(again - times) < 1000).all()
+    assert (values == data[:, : values.shape[1]]).all()
+
+
+def test_edf_holds_the_samples_within_its_resolution(tmp_path: Path) -> None:
+    edfio = pytest.importorskip("edfio")
+    path, out = tmp_path / "gaps.mcap", tmp_path / "edf"
+    recorder = Recorder(path, VirtualClock(START), {})
+    device = demo(150, seed=3, pace=Pace(float("inf"), 1.0))
+    recorder.enrol(device, "s")
+    items = list(device.items(START))
+    for item in items:
+        recorder.take(item)
+    recorder.close()
+    assert main(["session", "export", str(path), str(out), "--format", "edf"]) == 0
+    gaps = [i for i in items if isinstance(i, Event) and i.kind == "gap"]
+    assert gaps
+    for signal, resolution in (("ppg", 0.0), ("acc", 1e-3), ("abp", 5e-3)):
+        times, data = samples(items, signal)
+        files = sorted(out.glob(f"demo-{signal}-*"))
+        assert len(files) == (len(gaps) + 1 if signal != "abp" else 1)
+        ends = np.flatnonzero(np.diff(times) > 2 * NS / 52) + 1
+        for file, piece in zip(files, np.split(np.arange(len(times)), ends), strict=True):
+            read = edfio.read_bdf if file.suffix == ".bdf" else edfio.read_edf
+            told = read(file)
+            columns = [column.data[: len(piece)] for column in told.signals]
+            assert np.abs(np.stack(columns, axis=1) - data[piece]).max() <= resolution
+            began = told.starttime
+            assert began.microsecond == times[piece[0]] % NS // 1000
+    notes = [note.text for note in edfio.read_edf(files[0]).annotations]
+    assert any(text.startswith("cuff") for text in notes)
+
+
+def test_an_overview_is_drawn(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "demo.mcap"
+    record(path, demo(40))
+    assert main(["session", "plot", str(path)]) == 0
+    picture = path.with_suffix(".png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 20_000
+    assert main(["session", "plot", str(whole), str(tmp_path / "no" / "p.png")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_info_says_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "demo.mcap"
+    live = record(path, demo(60, seed=3))
+    assert main(["session", "info", str(path)]) == 0
+    said = capsys.readouterr().out
+    (cuff,) = [i for i in live if isinstance(i, Event) and i.kind == "cuff"]
+    ppg = sum(len(i) for i in played(path) if isinstance(i, Chunk) and i.signal == "ppg")
+    assert f"ppg: {ppg} samples of ppg0, ppg1, ppg2, ambient at 55 Hz, 60.0 s" in said
+    assert f"{len(estimates(live))} beats" in said
+    assert "demo: simulated, worn at wrist" in said
+    assert f"cuff {cuff.detail['sbp']}/{cuff.detail['dbp']} at" in said
+
+
+def test_half_an_hour_at_the_highest_rate() -> None:
+    """Size, cost of writing, time to seek and to export; the script's own limits are a day's."""
+    bench = ROOT / "scripts/bench_session.py"
+    done = subprocess.run(
+        [sys.executable, bench, "0.5"], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_addresses_are_pseudonyms_unless_kept(tmp_path: Path) -> None:
+    told = {"address": "A0:9E:1A:12:34:56", "rate": 55}
+    said = []
+    for number, keep in enumerate((False, False, True)):
+        recorder = Recorder(tmp_path / f"{number}.mcap", VirtualClock(), {}, keep_address=keep)
+        for _ in range(2):
+            recorder.take(Event("d", "connected", START, START, told))
+        recorder.close()
+        with SessionFile(recorder.path) as file:
+            events = [json.loads(m.data) for m in file.messages() if b"connected" in m.data]
+        first, again = (event["detail"]["address"] for event in events)
+        assert first == again
+        said.append(first)
+    assert said[2] == told["address"]
+    assert len(set(said)) == 3
+    assert b"A0:9E" not in (tmp_path / "0.mcap").read_bytes()
+
+
+def test_some_seconds_in_detail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "demo.mcap"
+    live = record(path, demo(60, seed=3))
+    first = samples(played(path))[0][0] / NS
+    within = [b for b in estimates(live) if 19.9 <= b.peak / NS - first < 30.1]
+    for at, suffix in (("20", "png"), ("0:20", "svg"), ("0:00:20", "html"), ("20.0", "pdf")):
+        out = tmp_path / f"detail.{suffix}"
+        words = ["session", "plot", str(path), str(out), "--at", at, "--seconds", "10"]
+        assert main(words) == 0
+        said = capsys.readouterr().out
+        beats = int(said.split(", ")[1].split()[0])
+        assert len(within) - 1 <= beats <= len(within) + 1
+        magic = {"png": b"\x89PNG", "svg": b"<?xml", "html": b"<!doctype", "pdf": b"%PDF"}
+        assert out.read_bytes().startswith(magic[suffix])
+        assert out.stat().st_size > 5000
+    for more, words_ in (
+        (["--at", "noon"], "H:MM:SS"),
+        (["--at", "900"], "nothing was recorded then"),
+        (["--at", "2026-01-01T00:00:00Z"], "nothing was recorded then"),
+        (["--at", "5", "--seconds", "1000"], "at most 120"),
+    ):
+        assert main(["session", "plot", str(path), *more]) == 2
+        assert words_ in capsys.readouterr().err
+    assert main(["session", "plot", str(path), str(tmp_path / "x.jpg")]) == 2
+    assert "ends with .png" in capsys.readouterr().err
+
+
+def test_a_stretch_is_what_was_recorded_then(tmp_path: Path) -> None:
+    path = tmp_path / "demo.mcap"
+    live = record(path, demo(120, seed=3))
+    times, data = samples(played(path))
+    low, high = int(times[0]) + 40 * NS, int(times[0]) + 55 * NS
+    with SessionFile(path) as file:
+        found = stretch(file, "demo", low, high)
+    inside = (times >= low) & (times < high)
+    assert (found.samples("ppg")[0] == times[inside]).all()
+    assert (found.samples("ppg")[1] == data[inside]).all()
+    peaks = [round(b.peak / 1e6) / 1000 for b in estimates(live) if low <= b.peak < high]
+    assert set(peaks) <= {beat["t"] for beat in found.beats}
+    assert len(found.beats) <= len(peaks) + 2

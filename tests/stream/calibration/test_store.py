@@ -1,0 +1,235 @@
+"""A calibration survives a restart of a live device, and of nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from innpar.devices import NS, Event, HostClock
+from innpar.devices.registry import create
+from innpar.devices.simulated.device import Simulated
+from innpar.devices.timing.pace import Pace, VirtualClock
+from innpar.models.calibration.calibrate import Affine, Calibration
+from innpar.models.calibration.context import FEATURES
+from innpar.stream.calibration.store import Kept, Memory
+from innpar.stream.calibration.types import Cuff, Reading
+from innpar.stream.messages.payload import parcel
+from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.run import run
+from innpar.stream.pipeline.wearer import enrol
+from innpar.stream.results import Estimate, Item
+from innpar.stream.session.recorder import Recorder
+from innpar.stream.sinks.base import FanOut
+from innpar.stream.sinks.terminal import tell
+from support.harness import Keep, estimates, same, shipped, stream_all
+
+START = 1_700_000_000 * NS
+HOUR = 3600 * NS
+MODEL = "innpar@sha256:1"
+
+
+class Band:
+    """A sensor on a wrist, as far as anybody can tell."""
+
+    def __init__(self, start: int, source: str = "live") -> None:
+        self._wearer = Simulated(
+            id="band",
+            start=start,
+            duration=60.0,
+            pace=Pace(float("inf"), 2.0),
+            cuff=False,
+            motion=False,
+            dropouts=False,
+        )
+        self.id, self.polarity, self.site = "band", self._wearer.polarity, "wrist"
+        self.source = source
+
+    def open(self, **how: Any) -> AbstractAsyncContextManager[Any]:
+        return self._wearer.open(**how)
+
+
+def streamed(
+    folder: Path | None,
+    start: int,
+    cuffs: Sequence[Cuff] = (),
+    *,
+    record: Path | None = None,
+    device: Any = None,
+) -> list[Item]:
+    clock: HostClock = VirtualClock(start)
+    engine, keep = Engine(shipped()), Keep()
+    memory = None if folder is None else Memory(folder)
+    wearer = enrol(device or Band(start), engine, clock, cuffs=cuffs, memory=memory)
+
+    async def main() -> None:
+        if record is None:
+            await run([wearer], engine, keep, clock)
+            return
+        recorder = Recorder(record, clock, {"software": "test"})
+        async with recorder.running():
+            await run([wearer], engine, FanOut([keep, recorder]), clock, recorder)
+
+    asyncio.run(main())
+    return keep.items
+
+
+def told(items: list[Item], kind: str) -> list[Event]:
+    return [item for item in items if isinstance(item, Event) and item.kind == kind]
+
+
+def late(items: list[Item], start: int) -> list[Estimate]:
+    return [beat for beat in estimates(items) if beat.peak > start + 15 * NS]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with a reading of 150/95 at 20 s."""
+    folder = tmp_path_factory.mktemp("state")
+    items = streamed(folder, START, [Cuff(150, 95, None, 20.0)])
+    assert estimates(items)[0].calibration.state == "none"
+    assert estimates(items)[-1].calibration.state == "ok"
+    return folder
+
+
+def test_the_next_run_begins_calibrated(kept: Path) -> None:
+    again = START + HOUR
+    items = streamed(kept, again)
+    beats = estimates(items)
+    assert {beat.calibration.state for beat in beats} == {"ok"}
+    assert {(beat.calibration.sbp, beat.calibration.dbp) for beat in beats} == {(150.0, 95.0)}
+    first = beats[0].calibration.age_s
+    assert first == pytest.approx(3580, abs=15)
+    (cuff,) = told(items, "cuff")
+    assert cuff.detail["remembered"]["age_s"] == pytest.approx(3580, abs=1)
+    assert "is remembered" in (tell(cuff) or "")
+    json.loads(parcel(cuff).payload)
+    without = late(streamed(None, again), again)
+
+    def level(some: list[Estimate]) -> float:
+        return float(np.median([beat.map_ for beat in some if beat.map_ is not None]))
+
+    assert level(late(items, again)) - level(without) > 5  # towards 113 mmHg
+
+
+def test_what_is_remembered_is_what_was_in_force(kept: Path) -> None:
+    name = shipped().id
+    found, text = Memory(kept).recall("band", name, START + HOUR)
+    assert text == ""
+    assert found is not None
+    assert found.reading == Reading(START + 20 * NS, 150.0, 95.0)
+    assert found.calibration.level is not None
+    assert found.calibration.level == pytest.approx(113, abs=12)
+    assert found.calibration.told.scale != 1.0
+    assert found.calibration.alone.scale != 1.0
+
+
+def test_a_replay_of_it_gives_the_same_beats(own: Path, tmp_path: Path) -> None:
+    file = tmp_path / "again.mcap"
+    again = START + HOUR
+    live = streamed(own, again, [Cuff(140, 90, None, 40.0)], record=file)
+    replayed, _, _ = stream_all([create(f"replay:{file}", pace=Pace(float("inf"), 10.0))])
+    assert {beat.calibration.sbp for beat in estimates(replayed)} == {150.0, 140.0}
+    assert same(estimates(live), estimates(replayed))
+    assert [e.detail for e in told(live, "cuff")] == [e.detail for e in told(replayed, "cuff")]
+    assert "check" in told(live, "cuff")[-1].detail
+
+
+@pytest.fixture
+def own(kept: Path, tmp_path: Path) -> Path:
+    (tmp_path / "calibration").mkdir()
+    (file,) = (kept / "calibration").iterdir()
+    (tmp_path / "calibration" / "band.json").write_bytes(file.read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("source", ["simulated", "replay"])
+def test_neither_a_replay_nor_the_demo_remembers(own: Path, source: str) -> None:
+    before = (own / "calibration" / "band.json").read_bytes()
+    device = Band(START + HOUR, source)
+    items = streamed(own, START + HOUR, [Cuff(120, 80, None, 30.0)], device=device)
+    assert estimates(items)[0].calibration.state == "none"
+    assert (own / "calibration" / "band.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "after", "words"),
+    [
+        ({"model": "innpar@sha256:0"}, HOUR, "another model"),
+        ({}, 25 * HOUR, "too old"),
+        ({}, -HOUR, "future"),
+        ({"schema": "innpar-calibration/9"}, HOUR, "cannot be read"),
+        ({"device": "other"}, HOUR, "cannot be read"),
+        ({"remembered": {"pulse": [1.0]}}, HOUR, "cannot be read"),
+        ({"sbp": 20.0}, HOUR, "cannot be read"),
+        ({"time": "noon"}, HOUR, "cannot be read"),
+        (None, HOUR, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_is_said_once_and_left(
+    own: Path, change: dict[str, Any] | None, after: int, words: str
+) -> None:
+    file = own / "calibration" / "band.json"
+    if change is None:
+        file.write_bytes(b"\x00{")
+    else:
+        file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    found, text = Memory(own).recall("band", shipped().id, START + after)
+    assert found is None
+    assert words in text
+    assert text.endswith("measure again")
+    assert "\n" not in text
+
+
+def test_a_person_hears_why_a_reading_is_not_used(own: Path) -> None:
+    items = streamed(own, START + 30 * HOUR)
+    notices = [e for e in told(items, "notice") if e.detail["code"] == "calibration_not_resumed"]
+    assert [e.detail["text"] for e in notices] == [
+        "the reading 150/95 of 30.0 h ago is too old and not used; measure again"
+    ]
+    assert {beat.calibration.state for beat in estimates(items)} == {"none"}
+
+
+def kept_of(**more: Any) -> Kept:
+    pulse = np.linspace(-1, 1, len(FEATURES)) / 3
+    calibration = Calibration(
+        128.0, 79.0, pulse, Affine(1.1, -7.0 / 3), Affine(0.9, 11.0 / 7), 95.2
+    )
+    return replace(Kept(Reading(START, 128.0, 79.0), calibration), **more)
+
+
+def test_every_bit_of_it_survives_the_disk(tmp_path: Path) -> None:
+    kept = kept_of(height=12.5, channel="green1")
+    Memory(tmp_path).keep(kept, "band", MODEL)
+    found, _ = Memory(tmp_path).recall("band", MODEL, START + 1)
+    assert found is not None
+    assert (found.reading, found.height) == (kept.reading, kept.height)
+    assert found.channel == kept.channel
+    assert found.calibration.at_cuff.tobytes() == kept.calibration.at_cuff.tobytes()
+    for name in ("sbp", "dbp", "told", "alone", "level"):
+        assert getattr(found.calibration, name) == getattr(kept.calibration, name)
+
+
+def test_a_disk_that_takes_nothing_leaves_the_earlier_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory(tmp_path)
+    memory.keep(kept_of(), "band", MODEL)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        memory.keep(kept_of(height=9.0), "band", MODEL)
+    found, _ = memory.recall("band", MODEL, START + 1)
+    assert found is not None
+    assert found.height == 0.0
+    assert [file.name for file in (tmp_path / "calibration").iterdir()] == ["band.json"]

@@ -1,0 +1,586 @@
+"""The sink against a real mosquitto: what arrives, and what happens when the broker does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Broker, Mosquitto, free_port
+
+from innpar.devices import Event
+from innpar.stream.errors import BrokerError
+from innpar.stream.messages.commands import Calibrate, Mark
+from innpar.stream.messages.payload import parcel
+from innpar.stream.mqtt.address import Address
+from innpar.stream.mqtt.broker import broker_for
+from innpar.stream.mqtt.sink import ROOM, MqttSink
+from innpar.stream.results import State
+from support.items import START, beat, birth, summary, wave
+from support.listening import Heard, Listener
+from support.paths import ROOT
+
+Listen = Callable[..., Listener]
+
+
+async def heard(
+    listener: Listener, enough: Callable[[list[Heard]], bool], *, within: float = 15
+) -> list[Heard]:
+    return await asyncio.to_thread(lambda: listener.wait(enough, within=within))
+
+
+def seqs(messages: list[Heard], topic: str = "bp/estimates") -> list[int]:
+    return [message.json["seq"] for message in messages if message.topic == topic]
+
+
+def payloads(messages: list[Heard], topic: str) -> list[str]:
+    return [message.payload for message in messages if message.topic == topic]
+
+
+def others() -> set[asyncio.Task[object]]:
+    return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], bool], within: float = 15) -> None:
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110  # the sink tells nobody when its link goes
+            await asyncio.sleep(0.02)
+
+
+async def test_everything_arrives_as_the_contract_says(mosquitto: Broker, listen: Listen) -> None:
+    broker = mosquitto()
+    listener = listen(broker.port, "bp/#")
+    async with MqttSink.open(Address.parse(broker.url), node="bed4") as sink:
+        for item in (birth(), State("demo", "online"), Event("demo", "notice", START, START)):
+            await sink.send(item)
+        for seq in range(30):
+            await sink.ready()
+            await sink.send(beat(seq))
+            await sink.send(wave(seq))
+            await sink.send(wave(seq, "ppg"))
+        await sink.send(summary())
+        await sink.flush()
+        assert sink.counts["dropped"] == sink.counts["refused"] == sink.counts["queued"] == 0
+    messages = await heard(listener, lambda got: "offline" in payloads(got, "bp/bridge/bed4/state"))
+    expected = [parcel(beat(seq)).payload.decode() for seq in range(30)]
+    assert payloads(messages, "bp/estimates") == expected
+    assert payloads(messages, "bp/devices/demo/beats") == expected
+    assert payloads(messages, "bp/devices/demo/abp") == [
+        parcel(wave(seq)).payload.decode() for seq in range(30)
+    ]
+    assert payloads(messages, "bp/devices/demo/state") == ["online", "offline"]
+    assert payloads(messages, "bp/bridge/bed4/state") == ["online", "offline"]
+    assert len(payloads(messages, "bp/devices/demo/meta")) == 1
+    assert len(payloads(messages, "bp/devices/demo/events")) == 1
+    assert len(payloads(messages, "bp/devices/demo/summary")) == 1
+    one = next(message for message in messages if message.topic == "bp/estimates")
+    assert (one.qos, one.content_type, one.expiry) == (1, "application/json", "")
+    assert one.headers == {"schema": "bp-beat/1", "unit": "mm[Hg]", "rate": "125", "seq": "0"}
+    stretch = next(message for message in messages if message.topic == "bp/devices/demo/abp")
+    assert (stretch.qos, stretch.expiry) == (0, "5")
+    late = await asyncio.to_thread(listen, broker.port, "bp/#")
+    kept = {m.topic: m.payload for m in late.heard() if m.retained}
+    assert kept["bp/devices/demo/state"] == kept["bp/bridge/bed4/state"] == "offline"
+    assert json.loads(kept["bp/bridge/bed4/info"])["devices"] == []
+    assert set(kept) == {
+        "bp/devices/demo/state",
+        "bp/devices/demo/meta",
+        "bp/bridge/bed4/state",
+        "bp/bridge/bed4/info",
+    }
+    assert others() == set()
+
+
+async def refusal(url: str, **options: str) -> str:
+    with pytest.raises(BrokerError) as caught:
+        async with MqttSink.open(Address.parse(url), **options):  # type: ignore[arg-type]
+            pytest.fail("it opened")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "hunter2" not in message
+    assert others() == set()
+    return message
+
+
+@pytest.fixture
+def guarded(mosquitto: Broker, tmp_path: Path) -> Mosquitto:
+    """A broker with a user `nurse` who may publish on `bp`, but not on `bp/estimates`."""
+    passwords, rules = tmp_path / "passwords", tmp_path / "rules"
+    make = ["mosquitto_passwd", "-c", "-b", str(passwords), "nurse", "hunter2"]
+    subprocess.run(make, check=True, capture_output=True, timeout=20)
+    subprocess.run([*make[:1], *make[2:-2], "guest", "x"], check=True, timeout=20)
+    rules.write_text(
+        "user nurse\ntopic readwrite bp/devices/#\ntopic readwrite bp/bridge/#\n"
+        "topic read bp/cmd/#\nuser guest\ntopic read bp/#\n"
+    )
+    os.chmod(passwords, 0o600)
+    return mosquitto("allow_anonymous false", f"password_file {passwords}", f"acl_file {rules}")
+
+
+async def test_a_wrong_or_missing_password_is_one_clear_line(guarded: Mosquitto) -> None:
+    at = f"127.0.0.1:{guarded.port}"
+    wrong = await refusal(f"mqtt://nurse:hunter22@{at}")
+    assert "refuses user 'nurse'" in wrong
+    missing = await refusal(f"mqtt://{at}")
+    assert "wants a user name and password" in missing
+
+
+async def test_who_may_not_publish_hears_so_at_the_start(guarded: Mosquitto) -> None:
+    message = await refusal(f"mqtt://guest:x@127.0.0.1:{guarded.port}")
+    assert "refuses messages on bp/bridge/" in message
+
+
+async def test_a_refused_topic_is_told_once_and_counted(
+    guarded: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"mqtt://nurse:hunter2@127.0.0.1:{guarded.port}"
+    async with MqttSink.open(Address.parse(url)) as sink:
+        for seq in range(5):
+            await sink.send(beat(seq))
+        await sink.flush()
+        counts = sink.counts
+    assert (counts["refused"], counts["published"], counts["queued"]) == (5, 5, 0)
+    complaints = [r for r in caplog.records if "bp/estimates" in r.getMessage()]
+    assert [record.levelno for record in complaints] == [logging.ERROR]
+    assert "Not authorized" in complaints[0].getMessage()
+    assert "hunter2" not in caplog.text
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """An authority of our own, and a broker's certificate for 127.0.0.1 from it."""
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    (folder / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
+    key = ["-newkey", "rsa:2048", "-nodes", "-keyout"]
+    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem"]
+    for arguments in (
+        ["req", "-x509", *key, "ca.key", "-out", "ca.pem", "-subj", "/CN=Test", "-days", "2"],
+        ["req", *key, "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1"],
+        ["x509", "-req", "-in", "server.csr", *signed, "-days", "2", "-extfile", "ext"],
+    ):
+        subprocess.run(
+            ["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60
+        )
+    return folder
+
+
+async def test_tls_is_checked_and_used(
+    mosquitto: Broker, certificates: Path, listen: Listen
+) -> None:
+    inside = free_port()
+    broker = mosquitto(
+        f"cafile {certificates}/ca.pem",
+        f"certfile {certificates}/server.pem",
+        f"keyfile {certificates}/server.key",
+        "allow_anonymous true",
+        f"listener {inside} 127.0.0.1",
+    )
+    at = f"127.0.0.1:{broker.port}"
+    assert "cannot be trusted" in await refusal(f"mqtts://{at}")
+    assert "TLS" in await refusal(f"mqtts://127.0.0.1:{inside}")
+    assert "TLS" in await refusal(f"mqtt://{at}")
+    assert "check the files" in await refusal(f"mqtts://{at}?ca={certificates}/none.pem")
+    listener = listen(inside, "bp/estimates")
+    url = f"mqtts://{at}?ca={certificates}/ca.pem"
+    async with MqttSink.open(Address.parse(url)) as sink:
+        await sink.send(beat(0))
+        await sink.flush()
+    await heard(listener, lambda got: seqs(got) == [0])
+
+
+async def test_nobody_there_is_one_clear_line() -> None:
+    assert "nothing listens" in await refusal(f"mqtt://127.0.0.1:{free_port()}")
+    assert "cannot be reached" in await refusal("mqtt://no-such-host.invalid")
+
+
+async def test_something_else_than_a_broker_is_one_clear_line() -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    for answer in (hang_up, babble):
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            assert "is it an MQTT broker" in await refusal(f"mqtt://127.0.0.1:{port}")
+
+
+async def test_a_bad_root_is_one_clear_line() -> None:
+    for root in ("", "a/#", "/bp", "$SYS"):
+        assert "cannot be a root" in await refusal("mqtt://127.0.0.1:1", topic=root)
+
+
+async def test_an_older_broker_is_spoken_to_in_its_own_version(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with broker_for(None, embedded=True) as own:
+        address = Address(own.host, own.port)  # as if it were anybody's
+        async with MqttSink.open(address) as sink:
+            await sink.send(beat(0))
+            await sink.flush()
+            assert sink.counts["published"] == 2
+    assert "using 3.1.1" in caplog.text
+
+
+async def test_beats_survive_the_brokers_absence_and_waveforms_do_not(
+    mosquitto: Broker, listen: Listen
+) -> None:
+    broker = mosquitto()
+    before = listen(broker.port, "bp/#")
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        await sink.send(State("demo", "online"))
+        for seq in range(10):
+            await sink.send(beat(seq))
+        await sink.flush()
+        await heard(before, lambda got: len(seqs(got)) == 10)
+        broker.kill()
+        await until(lambda: not sink.connected)
+        for seq in range(10, 300):
+            await sink.send(beat(seq))
+            await sink.send(wave(seq))
+        assert sink.counts["spooled"] == 290
+        assert sink.counts["dropped_waveforms"] >= 290
+        broker.start()
+        after = await asyncio.to_thread(listen, broker.port, "bp/#")
+        await sink.flush()
+        messages = await heard(after, lambda got: len(seqs(got)) == 290)
+        expected = [parcel(beat(seq)).payload.decode() for seq in range(10, 300)]
+        assert payloads(messages, "bp/estimates") == expected
+        assert payloads(messages, "bp/devices/demo/beats") == expected
+        # The broker came back without what it had retained.
+        assert "online" in payloads(messages, "bp/devices/demo/state")
+        assert (sink.counts["spooled"], sink.counts["dropped"]) == (0, 0)
+
+
+PUBLISHER = """
+import asyncio, sys
+from innpar.stream.mqtt.address import Address
+from innpar.stream.results import State
+from innpar.stream.mqtt.sink import MqttSink
+from support.items import beat
+
+async def main():
+    async with MqttSink.open(Address.parse(sys.argv[1]), node="bed4") as sink:
+        await sink.send(State("demo", "online"))
+        await sink.send(State("other", "online"))
+        for seq in range(int(sys.argv[2])):
+            await sink.send(beat(seq))
+        await sink.flush()
+        print("delivered", flush=True)
+        sys.stdin.readline()
+        for seq in range(int(sys.argv[2]), int(sys.argv[3])):
+            await sink.send(beat(seq))
+            await asyncio.sleep(0)
+        print("sent", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def publisher(broker: Mosquitto, first: int, last: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PUBLISHER, broker.url, str(first), str(last)],
+        cwd=ROOT / "tests",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "delivered\n"
+    return process
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "sent\n"
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate(timeout=10)
+
+
+async def test_after_kill_9_the_next_start_corrects_what_was_left_online(
+    mosquitto: Broker, listen: Listen
+) -> None:
+    broker = mosquitto()
+    process = await asyncio.to_thread(publisher, broker, 3, 3)
+    listener = await asyncio.to_thread(listen, broker.port, "bp/#")
+    kill(process)
+    # One will a connection: the bridge's. The devices' state is still online.
+    messages = await heard(
+        listener, lambda got: payloads(got, "bp/bridge/bed4/state")[-1:] == ["offline"]
+    )
+    assert payloads(messages, "bp/devices/other/state") == ["online"]
+    async with MqttSink.open(Address.parse(broker.url), node="bed4") as sink:
+        await sink.send(State("demo", "online"))
+        messages = await heard(
+            listener, lambda got: payloads(got, "bp/devices/other/state")[-1:] == ["offline"]
+        )
+        assert payloads(messages, "bp/bridge/bed4/state")[-1] == "online"
+        assert payloads(messages, "bp/devices/demo/state")[-1] == "online"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+async def test_after_kill_9_the_next_start_delivers_what_was_left(
+    mosquitto: Broker, listen: Listen, how: signal.Signals
+) -> None:
+    broker = mosquitto()
+    listener = listen(broker.port, "bp/estimates")
+    process = await asyncio.to_thread(publisher, broker, 20, 120)
+    await heard(listener, lambda got: len(seqs(got)) == 20)
+    if how is signal.SIGKILL:
+        broker.kill()
+        await asyncio.sleep(0.3)
+    else:
+        broker.signal(how)  # alive for all that TCP can see
+    await asyncio.to_thread(go_on, process)
+    await asyncio.sleep(0 if how is signal.SIGKILL else 1.6)
+    kill(process)
+    if how is signal.SIGKILL:
+        broker.start()
+        listener = await asyncio.to_thread(listen, broker.port, "bp/estimates")
+    else:
+        broker.signal(signal.SIGCONT)
+    async with MqttSink.open(Address.parse(broker.url), node="bed4") as sink:
+        await sink.flush()
+        messages = await heard(listener, lambda got: seqs(got)[-1:] == [119])
+    arrived = seqs(messages)
+    first = [seq for index, seq in enumerate(arrived) if seq not in arrived[:index]]
+    assert first == list(range(20 if how is signal.SIGKILL else 0, 120))
+    texts = {parcel(beat(seq)).payload.decode() for seq in first}
+    assert set(payloads(messages, "bp/estimates")) == texts
+    if how is signal.SIGKILL:
+        assert arrived == first  # nothing twice
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+async def test_leaving_is_quick_without_a_broker_and_keeps_the_rest(
+    mosquitto: Broker, listen: Listen, how: signal.Signals
+) -> None:
+    broker = mosquitto()
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        await sink.send(State("demo", "online"))
+        await sink.flush()
+        broker.signal(how)
+        await asyncio.sleep(0.2)
+        for seq in range(50):
+            await sink.send(beat(seq))
+        began = time.monotonic()
+    assert time.monotonic() - began < 1.5
+    assert others() == set()
+    broker.kill()
+    broker.start()
+    listener = await asyncio.to_thread(listen, broker.port, "bp/#")
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        await sink.flush()
+        messages = await heard(listener, lambda got: len(seqs(got)) == 50)
+    assert seqs(messages) == list(range(50))
+    assert payloads(messages, "bp/devices/demo/state")[-1] == "offline"
+
+
+async def test_a_file_waits_for_the_broker_and_sending_never_does(mosquitto: Broker) -> None:
+    broker = mosquitto()
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        await sink.ready()
+        broker.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        for seq in range(2000):
+            await sink.send(beat(seq))
+        assert time.monotonic() - began < 5
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await sink.ready()
+        broker.signal(signal.SIGCONT)
+        async with asyncio.timeout(15):
+            await sink.ready()
+        assert sink.counts["queued"] <= ROOM
+        await sink.flush()
+        assert sink.counts["published"] >= 4000
+        assert sink.counts["dropped"] == 0
+
+
+async def test_a_silent_broker_is_given_up_and_found_again(
+    mosquitto: Broker, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("innpar.stream.mqtt.delivery._DEAD", 1.0)
+    broker = mosquitto()
+    listener = listen(broker.port, "bp/estimates")
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        broker.signal(signal.SIGSTOP)
+        for seq in range(100):
+            await sink.send(beat(seq))
+        await until(lambda: not sink.connected)
+        broker.signal(signal.SIGCONT)
+        await sink.flush()
+    messages = await heard(listener, lambda got: seqs(got)[-1:] == [99])
+    arrived = seqs(messages)
+    assert [seq for index, seq in enumerate(arrived) if seq not in arrived[:index]] == list(
+        range(100)
+    )
+
+
+async def test_two_processes_do_not_take_each_others_name(mosquitto: Broker) -> None:
+    broker = mosquitto()
+    address = Address.parse(broker.url)
+    async with MqttSink.open(address, node="bed4") as one:
+        async with MqttSink.open(address, node="bed4") as two:
+            assert (one.node, two.node) == ("bed4", "bed4-2")
+            await asyncio.sleep(0.3)
+            assert one.connected
+            assert two.connected
+        async with MqttSink.open(address, node="bed4", topic="other") as three:
+            assert three.node == "bed4"
+
+
+def ask(
+    broker: Mosquitto, topic: str, message: str, *more: str
+) -> subprocess.CompletedProcess[bytes]:
+    where = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(broker.port), "-V", "5", "-q", "1"]
+    return subprocess.run(
+        [*where, "-t", topic, "-m", message, *more], check=True, timeout=10, capture_output=True
+    )
+
+
+async def test_commands_come_in_and_are_answered(mosquitto: Broker, listen: Listen) -> None:
+    broker = mosquitto()
+    listener = listen(broker.port, "app/answers", "bp/devices/demo/events", "bp/estimates")
+    reply = ["-D", "publish", "response-topic", "app/answers"]
+    await asyncio.to_thread(
+        ask, broker, "bp/cmd/demo/calibrate", '{"sbp":200,"dbp":100}', "--retain"
+    )
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        await sink.send(State("demo", "online"))
+        await sink.flush()
+        await asyncio.sleep(0.5)
+        commands = sink.commands()
+        topic = "bp/cmd/demo/calibrate"
+        text = '{"sbp":128,"dbp":79,"time":"2026-11-23T14:19:40.312Z"}'
+        await asyncio.to_thread(ask, broker, topic, text, *reply)
+        command = await asyncio.wait_for(anext(commands), 5)
+        assert isinstance(command, Calibrate)
+        assert (command.device, command.sbp, command.dbp) == ("demo", 128, 79)
+        assert command.time == START
+        sink.answer(command)
+        await asyncio.to_thread(ask, broker, "bp/cmd/demo/mark", '{"text":"stood up"}')
+        mark = await asyncio.wait_for(anext(commands), 5)
+        assert mark == Mark("demo", "stood up")
+        sink.answer(mark, "nobody records")
+        await asyncio.to_thread(ask, broker, topic, '{"sbp":79,"dbp":79}', *reply)
+        await asyncio.to_thread(ask, broker, topic, "120/80")
+        # Nobody makes us publish where our own data is.
+        forged = ["-D", "publish", "response-topic", "bp/estimates"]
+        await asyncio.to_thread(ask, broker, topic, "x", *forged)
+        messages = await heard(listener, lambda got: len(got) == 5)
+    answers = [json.loads(text) for text in payloads(messages, "app/answers")]
+    assert [answer["ok"] for answer in answers] == [True, False]
+    assert "at least 10 mmHg above" in answers[1]["error"]
+    told = [json.loads(text) for text in payloads(messages, "bp/devices/demo/events")]
+    assert [event["kind"] for event in told] == ["notice"] * 3
+    codes = [event["detail"]["code"] for event in told]
+    assert codes == ["mark_refused", "calibrate_refused", "calibrate_refused"]
+    assert "nobody records" in told[0]["detail"]["text"]
+    assert '{"sbp":128,"dbp":79}' in told[1]["detail"]["text"]
+    assert payloads(messages, "bp/estimates") == []
+
+
+async def test_cancelling_anywhere_in_the_start_leaves_nothing(mosquitto: Broker) -> None:
+    broker = mosquitto()
+    open_before = len(os.listdir("/proc/self/fd"))
+    for wait in (0.0, 0.002, 0.005, 0.01, 0.02, 0.05):
+
+        async def start() -> None:
+            async with MqttSink.open(Address.parse(broker.url)) as sink:
+                await sink.flush()
+                await asyncio.sleep(10)
+
+        task = asyncio.create_task(start())
+        await asyncio.sleep(wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0.1)
+        assert others() == set()
+    assert len(os.listdir("/proc/self/fd")) <= open_before + 1
+
+
+async def test_leaving_while_a_subscription_is_answered(mosquitto: Broker) -> None:
+    """Before Python 3.12 a cancellation that comes together with an answer can be lost."""
+    broker = mosquitto()
+    async with asyncio.timeout(20):
+        for _ in range(4):
+            async with MqttSink.open(Address.parse(broker.url)) as sink:
+                for name in ("a", "b", "c"):
+                    await sink.send(State(name, "online"))
+                await sink.flush()
+                time.sleep(0.3)  # noqa: ASYNC251  # the loop finds both at once
+    assert others() == set()
+
+
+async def test_a_silent_port_can_be_cancelled_at_once() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(8)
+        address = Address("127.0.0.1", silent.getsockname()[1])
+
+        async def start() -> None:
+            async with MqttSink.open(address):
+                pytest.fail("it opened")
+
+        task = asyncio.create_task(start())
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("localhost", "no MQTT URL"),
+        ("http://localhost", "no MQTT URL"),
+        ("mqtt://", "names no host"),
+        ("mqtt://:1883", "names no host"),
+        ("mqtt://host:99999", "port is a number"),
+        ("mqtt://host:port", "port is a number"),
+        ("mqtt://nurse:hunter2@host:port", "port is a number"),
+        ("mqtt://nurse:hunter2@host/path", "names no host and port alone"),
+        ("mqtt://nurse:hun/ter2@host", "no"),
+        ("mqtts://host?co=x", "unknown ?co="),
+        ("mqtt://host?ca=x", "use mqtts://"),
+        ("mqtt://[::1", "no URL"),
+    ],
+)
+def test_a_bad_url_is_one_clear_line_without_its_password(url: str, what: str) -> None:
+    with pytest.raises(BrokerError, match="broker") as caught:
+        Address.parse(url)
+    assert what in str(caught.value)
+    assert "ter2" not in str(caught.value)
+
+
+def test_a_url_says_all_there_is_to_know() -> None:
+    assert Address.parse("mqtt://h") == Address("h", 1883)
+    full = Address.parse("mqtts://me:p%40ss@[::1]?ca=/a&cert=/b&key=/c")
+    assert full == Address("::1", 8883, True, "me", "p@ss", ca="/a", cert="/b", key="/c")
+    assert str(full) == "mqtts://[::1]:8883"
+    assert "p@ss" not in repr(full)
