@@ -5,7 +5,7 @@ business. Errors are sorted by what the user can do about them::
 
     DeviceError
     ├── NotFound      not there: switch it on, put it closer, check the path
-    │   └── OutOfReach   nothing is heard of it
+    │   └── OutOfReach  nothing is heard of it
     ├── Refused       there, but it said no: the message names the remedy
     ├── Lost          was there: reconnecting is under way or has been given up
     └── BadPacket     a frame or row that cannot be decoded: counted and skipped

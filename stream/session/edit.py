@@ -41,8 +41,8 @@ KEPT: Mapping[NoticeCode | None, str] = {
 }
 """Words that stay of a notice: decoding once more needs them where version 0.1 gave no code.
 
-Other notices may hold an address, and of markers nothing can be known."""
-
+Other notices may hold an address, and of markers nothing can be known.
+"""
 
 LATEST = 1e9
 """Seconds; no session is longer."""
