@@ -24,14 +24,14 @@ from innpar.devices.sensors.polar.control_frames import (
     parse_features,
     parse_settings,
 )
-from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
+from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarDecoder
 from innpar.devices.sensors.polar.frames import Metadata, Pulses
 
 Record = dict[str, Any]
 """What becomes one line of JSON."""
 
 
-class Decoder(Protocol):
+class HexDecoder(Protocol):
     """Decodes what one sensor sent.
 
     Attributes:
@@ -132,8 +132,8 @@ def records(items: Iterable[Chunk | Event]) -> Iterator[Record]:
             yield {"time": time, "signal": item.signal, **values}
 
 
-class _Polar:
-    """Polar's measurement service; see `Decoder`."""
+class _PolarHex:
+    """Polar's measurement service; see `HexDecoder`."""
 
     channels: tuple[str, ...] = (DATA, CONTROL, HEART_RATE, BATTERY)
 
@@ -141,7 +141,7 @@ class _Polar:
         given = Options(f"decode {name}", options, {"rate": "Hz of the PPG, where it is known"})
         rate = given.number("rate", 1, 1000)
         rates = (rate,) if rate else (55.0, 135.0, 176.0, 44.0, 28.0, 22.0)
-        self._stream = PolarStream(name, rates)
+        self._stream = PolarDecoder(name, rates)
 
     def push(self, channel: str, arrival: int | None, raw: bytes) -> list[Record]:
         if channel == DATA and raw[:1] in (bytes([RESPONSE]), bytes([FEATURES])):
@@ -181,9 +181,9 @@ def _control(raw: bytes) -> Record:
 
 
 class _Plain:
-    """Whatever needs no more than its stream; see `Decoder`."""
+    """Whatever needs no more than its stream; see `HexDecoder`."""
 
-    def __init__(self, stream: life.Decoder, channels: tuple[str, ...]) -> None:
+    def __init__(self, stream: life.TimedDecoder, channels: tuple[str, ...]) -> None:
         self._stream = stream
         self.channels = channels
 
@@ -195,75 +195,75 @@ class _Plain:
         return list(records(self._stream.flush()))
 
 
-def _cuff(name: str, options: dict[str, str]) -> Decoder:
-    from innpar.devices.sensors.cuff import CHANNEL, CuffStream
+def _cuff(name: str, options: dict[str, str]) -> HexDecoder:
+    from innpar.devices.sensors.cuff import CHANNEL, CuffDecoder
 
     Options(f"decode {name}", options, {})
-    return _Plain(CuffStream(name), (CHANNEL,))
+    return _Plain(CuffDecoder(name), (CHANNEL,))
 
 
-def _muse(name: str, options: dict[str, str]) -> Decoder:
-    from innpar.devices.sensors.muse import CHANNELS, TELEMETRY, MuseStream
+def _muse(name: str, options: dict[str, str]) -> HexDecoder:
+    from innpar.devices.sensors.muse import CHANNELS, TELEMETRY, MuseDecoder
 
     Options(f"decode {name}", options, {})
-    return _Plain(MuseStream(name), (*CHANNELS, *TELEMETRY.values()))
+    return _Plain(MuseDecoder(name), (*CHANNELS, *TELEMETRY.values()))
 
 
-def _contec(name: str, options: dict[str, str]) -> Decoder:
+def _contec(name: str, options: dict[str, str]) -> HexDecoder:
     from innpar.devices.link.serial_port import CHANNEL
-    from innpar.devices.sensors.oximeters.contec import ContecStream
+    from innpar.devices.sensors.oximeters.contec import ContecDecoder
 
     Options(f"decode {name}", options, {})
-    return _Plain(ContecStream(name), (CHANNEL,))
+    return _Plain(ContecDecoder(name), (CHANNEL,))
 
 
-def _serial(name: str, options: dict[str, str]) -> Decoder:
+def _serial(name: str, options: dict[str, str]) -> HexDecoder:
     from innpar.devices.link.serial_port import CHANNEL
-    from innpar.devices.sensors.boards.serial_lines import LineStream
+    from innpar.devices.sensors.boards.serial_lines import LineDecoder
 
     given = Options(f"decode {name}", options, {"rate": "Hz, where it is known"})
-    return _Plain(LineStream(name, given.number("rate", 5, 2000), joined=False), (CHANNEL,))
+    return _Plain(LineDecoder(name, given.number("rate", 5, 2000), joined=False), (CHANNEL,))
 
 
-def _bangle(name: str, options: dict[str, str]) -> Decoder:
-    from innpar.devices.sensors.bangle import CHANNEL, BangleStream
-
-    Options(f"decode {name}", options, {})
-    return _Plain(BangleStream(name), (CHANNEL,))
-
-
-def _nonin(name: str, options: dict[str, str]) -> Decoder:
-    from innpar.devices.sensors.oximeters.nonin import CHANNEL, OXIMETRY, NoninStream
+def _bangle(name: str, options: dict[str, str]) -> HexDecoder:
+    from innpar.devices.sensors.bangle import CHANNEL, BangleDecoder
 
     Options(f"decode {name}", options, {})
-    return _Plain(NoninStream(name), (CHANNEL, *OXIMETRY.values()))
+    return _Plain(BangleDecoder(name), (CHANNEL,))
 
 
-def _berrymed(name: str, options: dict[str, str]) -> Decoder:
-    from innpar.devices.sensors.oximeters.berrymed import CHANNEL, BerryMedStream
-
-    Options(f"decode {name}", options, {})
-    return _Plain(BerryMedStream(name), (CHANNEL,))
-
-
-def _o2ring(name: str, options: dict[str, str]) -> Decoder:
-    from innpar.devices.sensors.oximeters.o2ring import CHANNEL, O2RingStream
+def _nonin(name: str, options: dict[str, str]) -> HexDecoder:
+    from innpar.devices.sensors.oximeters.nonin import CHANNEL, OXIMETRY, NoninDecoder
 
     Options(f"decode {name}", options, {})
-    return _Plain(O2RingStream(name), (CHANNEL,))
+    return _Plain(NoninDecoder(name), (CHANNEL, *OXIMETRY.values()))
 
 
-def _emotibit(name: str, options: dict[str, str]) -> Decoder:
-    from innpar.devices.sensors.emotibit.driver import CHANNEL, EmotiBitStream
+def _berrymed(name: str, options: dict[str, str]) -> HexDecoder:
+    from innpar.devices.sensors.oximeters.berrymed import CHANNEL, BerryMedDecoder
 
     Options(f"decode {name}", options, {})
-    return _Plain(EmotiBitStream(name), (CHANNEL,))
+    return _Plain(BerryMedDecoder(name), (CHANNEL,))
 
 
-DECODERS: dict[str, Callable[[str, dict[str, str]], Decoder]] = {
-    "polar-verity": _Polar,
-    "polar-oh1": _Polar,
-    "polar": _Polar,
+def _o2ring(name: str, options: dict[str, str]) -> HexDecoder:
+    from innpar.devices.sensors.oximeters.o2ring import CHANNEL, O2RingDecoder
+
+    Options(f"decode {name}", options, {})
+    return _Plain(O2RingDecoder(name), (CHANNEL,))
+
+
+def _emotibit(name: str, options: dict[str, str]) -> HexDecoder:
+    from innpar.devices.sensors.emotibit.driver import CHANNEL, EmotiBitDecoder
+
+    Options(f"decode {name}", options, {})
+    return _Plain(EmotiBitDecoder(name), (CHANNEL,))
+
+
+DECODERS: dict[str, Callable[[str, dict[str, str]], HexDecoder]] = {
+    "polar-verity": _PolarHex,
+    "polar-oh1": _PolarHex,
+    "polar": _PolarHex,
     "cuff": _cuff,
     "muse": _muse,
     "serial": _serial,

@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from innpar.devices.base import NS
-from innpar.devices.sensors.polar.decoder import DATA, PolarStream
-from innpar.devices.sensors.polar.frames import Kind, decode
+from innpar.devices.sensors.polar.decoder import DATA, PolarDecoder
+from innpar.devices.sensors.polar.frames import MeasurementKind, decode
 from innpar.devices.virtual.sensors.polar_encoder import encode
 
 SECONDS = 120
@@ -23,7 +23,9 @@ def frames(rate: int) -> list[tuple[int, bytes]]:
     samples = (400_000 + beat[:, None] + noise).astype(np.int64)
     out, k = [], 0
     while k < len(times) - 100:
-        raw, taken = encode(Kind.PPG, 0x80, times[k : k + 100], samples[k : k + 100], ROOM)
+        raw, taken = encode(
+            MeasurementKind.PPG, 0x80, times[k : k + 100], samples[k : k + 100], ROOM
+        )
         k += taken
         out.append((int(times[k - 1]), raw))
     return out
@@ -37,7 +39,7 @@ def main() -> None:
         for _, raw in sent:
             decode(raw)
         decoded = time.process_time() - start
-        stream = PolarStream("bench", (rate,))
+        stream = PolarDecoder("bench", (rate,))
         start = time.process_time()
         for arrival, raw in sent:
             stream.push(DATA, arrival, raw)

@@ -27,7 +27,7 @@ from innpar.devices.sensors.emotibit.packet import build as emotibit_line
 from innpar.devices.sensors.oximeters import berrymed, contec, nonin, o2ring
 from innpar.devices.sensors.polar import control_frames as pmd_control
 from innpar.devices.sensors.polar import frames as pmd
-from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
+from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarDecoder
 from innpar.devices.virtual.sensors.polar_encoder import encode, encode_pulses
 
 Rng = np.random.Generator
@@ -153,29 +153,31 @@ TARGETS: dict[str, Target] = {
     "pmd_control.parse_features": Target(lambda: pmd_control.parse_features, polar, 260),
     "polar": Target(
         lambda: streaming(
-            PolarStream("fuzz", (55.0, 135.0)), (DATA, DATA, DATA, CONTROL, HEART_RATE, BATTERY), NS
+            PolarDecoder("fuzz", (55.0, 135.0)),
+            (DATA, DATA, DATA, CONTROL, HEART_RATE, BATTERY),
+            NS,
         ),
         polar,
         260,
     ),
     "muse": Target(
-        lambda: streaming(muse.MuseStream("fuzz"), (*muse.CHANNELS, "telemetry")), of_muse, 24
+        lambda: streaming(muse.MuseDecoder("fuzz"), (*muse.CHANNELS, "telemetry")), of_muse, 24
     ),
     "berrymed": Target(
-        lambda: streaming(berrymed.BerryMedStream("fuzz"), (berrymed.CHANNEL,)), of_berrymed
+        lambda: streaming(berrymed.BerryMedDecoder("fuzz"), (berrymed.CHANNEL,)), of_berrymed
     ),
     "o2ring": Target(
-        lambda: streaming(o2ring.O2RingStream("fuzz"), (o2ring.CHANNEL,)), of_o2ring, 230
+        lambda: streaming(o2ring.O2RingDecoder("fuzz"), (o2ring.CHANNEL,)), of_o2ring, 230
     ),
-    "bangle": Target(lambda: streaming(bangle.BangleStream("fuzz"), (bangle.CHANNEL,)), of_bangle),
+    "bangle": Target(lambda: streaming(bangle.BangleDecoder("fuzz"), (bangle.CHANNEL,)), of_bangle),
     "nonin": Target(
-        lambda: streaming(nonin.NoninStream("fuzz"), (nonin.CHANNEL, "oximetry")), of_nonin
+        lambda: streaming(nonin.NoninDecoder("fuzz"), (nonin.CHANNEL, "oximetry")), of_nonin
     ),
-    "cuff": Target(lambda: streaming(cuff.CuffStream("fuzz"), (cuff.CHANNEL,)), of_cuff, 24),
-    "contec": Target(lambda: streaming(contec.ContecStream("fuzz"), (port.CHANNEL,)), of_contec),
-    "serial": Target(lambda: streaming(lines.LineStream("fuzz"), (port.CHANNEL,)), of_lines),
+    "cuff": Target(lambda: streaming(cuff.CuffDecoder("fuzz"), (cuff.CHANNEL,)), of_cuff, 24),
+    "contec": Target(lambda: streaming(contec.ContecDecoder("fuzz"), (port.CHANNEL,)), of_contec),
+    "serial": Target(lambda: streaming(lines.LineDecoder("fuzz"), (port.CHANNEL,)), of_lines),
     "emotibit": Target(
-        lambda: streaming(emotibit.EmotiBitStream("fuzz"), (emotibit.CHANNEL,)), of_emotibit, 300
+        lambda: streaming(emotibit.EmotiBitDecoder("fuzz"), (emotibit.CHANNEL,)), of_emotibit, 300
     ),
 }
 

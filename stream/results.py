@@ -1,4 +1,4 @@
-"""What the pipeline gives out: one `Estimate` a beat, one `Waveform` a hop, a `Summary`."""
+"""What the pipeline gives out: one `Beat` a beat, one `Waveform` a hop, a `Summary`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Reason = Literal[
     "uncalibrated",  # only where a run or its model requires a cuff reading
 ]
 CalibrationState = Literal["none", "ok", "stale"]
-Link = Literal["online", "offline", "stale"]
+Presence = Literal["online", "offline", "stale"]
 """Whether a device is there; stale: connected, but silent."""
 
 
@@ -94,7 +94,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Estimate:
+class Beat:
     """One heart beat: its pressures and its reconstructed arterial pressure waveform.
 
     Attributes:
@@ -175,7 +175,7 @@ class Waveform:
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class DeviceInfo:
     """What a subscriber must know about a device to read its messages; published, retained.
 
     Attributes:
@@ -196,7 +196,7 @@ class State:
     """Whether a device is there: ``online``, ``offline`` or ``stale`` (connected, but silent)."""
 
     device: str
-    state: Link
+    state: Presence
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +230,9 @@ class Summary:
     reasons: dict[str, int]
     calibration: CalibrationStatus
     battery: float | None
-    link: Link
+    link: Presence
     model: str
 
 
-Item = Estimate | Waveform | Summary | Birth | State | Event
+Item = Beat | Waveform | Summary | DeviceInfo | State | Event
 """What a sink receives."""

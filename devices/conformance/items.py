@@ -43,7 +43,7 @@ KEPT = 50
 
 
 @dataclass(slots=True)
-class Lane:
+class SignalRules:
     """What has been seen of one signal."""
 
     channels: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Judge:
         self._device = device
         self._clock = clock
         self._faults: list[str] = []
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, SignalRules] = {}
         self._kept: list[tuple[Chunk, bytes]] = []
         self._items = 0
         self._id = ""
@@ -125,7 +125,7 @@ class Judge:
         except (TypeError, ValueError):
             self.fault(f"the detail of a {kind} event is not plain JSON")
         if kind == "gap":
-            lane = self._lanes.setdefault(event.detail.get("signal", "ppg"), Lane())
+            lane = self._lanes.setdefault(event.detail.get("signal", "ppg"), SignalRules())
             lane.gap = event
             if lane.last is not None and event.start != lane.last:
                 self.fault("a gap does not start at the time of the last sample before it")
@@ -137,7 +137,7 @@ class Judge:
             self.fault(f"a {kind} event comes after samples of a later time; it has to be ahead")
 
     def _chunk(self, chunk: Chunk) -> None:
-        lane = self._lanes.setdefault(chunk.signal, Lane())
+        lane = self._lanes.setdefault(chunk.signal, SignalRules())
         if chunk.signal not in get_args(Signal):
             self.fault(f"a chunk of unknown signal {chunk.signal!r}")
         if chunk.times.dtype != np.int64 or chunk.data.dtype != np.float64:
@@ -154,7 +154,7 @@ class Judge:
         if len(chunk):
             self._times(lane, chunk)
 
-    def _times(self, lane: Lane, chunk: Chunk) -> None:
+    def _times(self, lane: SignalRules, chunk: Chunk) -> None:
         times = chunk.times.tolist()
         if self._device.source == "live":
             now = self._clock.now()
@@ -172,7 +172,7 @@ class Judge:
             lane.last = now
         lane.samples += len(times)
 
-    def _step(self, lane: Lane, chunk: Chunk, step: int) -> None:
+    def _step(self, lane: SignalRules, chunk: Chunk, step: int) -> None:
         if step <= 0:
             lane.disordered += 1
         elif step <= HOLE * NS / chunk.rate:

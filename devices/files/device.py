@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, Chunk, Event, HostClock, Refused, Source, Tap
-from innpar.devices.files.recording import Block, Notices, Recording
+from innpar.devices.files.recording import Notices, Recording, RecordingBlock
 from innpar.devices.notices import NoticeCode, notice
 from innpar.devices.timing.pace import LONGEST_WAIT, REAL_TIME, Pace, Pacer
 
@@ -88,13 +88,13 @@ class Replay:
     def _limit(self, seconds: float) -> int:
         return 2**63 - 1 if math.isinf(seconds) else self.recording.start + round(seconds * NS)
 
-    def _within(self, block: Block) -> Block:
+    def _within(self, block: RecordingBlock) -> RecordingBlock:
         low, high = self._limit(self.begin), self._limit(self.end)
         if low <= self.recording.start and high == 2**63 - 1:
             return block
         ppg = (block.times >= low) & (block.times < high)
         abp = (block.reference_times >= low) & (block.reference_times < high)
-        return Block(
+        return RecordingBlock(
             block.times[ppg], block.data[ppg], block.reference_times[abp], block.reference[abp]
         )
 
@@ -118,13 +118,15 @@ class _Cutter:
         self._recording = replay.recording
         seconds = replay.pace.chunk_seconds or 1.0
         self._size = max(1, round(seconds * replay.recording.rate))
-        self._left = Block(np.empty(0, np.int64), np.empty((0, len(replay.recording.channels))))
+        self._left = RecordingBlock(
+            np.empty(0, np.int64), np.empty((0, len(replay.recording.channels)))
+        )
         self.last = replay.recording.start
 
-    def push(self, block: Block) -> Iterator[Chunk]:
+    def push(self, block: RecordingBlock) -> Iterator[Chunk]:
         """Yield the chunks that `block` completes."""
         left = self._left
-        self._left = Block(
+        self._left = RecordingBlock(
             np.concatenate([left.times, block.times]),
             np.concatenate([left.data, block.data]),
             np.concatenate([left.reference_times, block.reference_times]),
@@ -150,7 +152,7 @@ class _Cutter:
         if taken:
             pressure = left.reference[:taken, None]
             yield self._chunk("abp", ("abp",), left.reference_times[:taken], pressure)
-        self._left = Block(
+        self._left = RecordingBlock(
             left.times[size:],
             left.data[size:],
             left.reference_times[taken:],

@@ -14,7 +14,7 @@ from innpar.devices.base import NS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class RecordingBlock:
     """Some seconds of a recording.
 
     Attributes:
@@ -61,7 +61,7 @@ class Recording:
     site: str
     start: int
     duration: float | None
-    read: Callable[[Notices], Iterator[Block]]
+    read: Callable[[Notices], Iterator[RecordingBlock]]
     detail: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from innpar.devices.base import DeviceError, HostClock, Lost, NotFound, OutOfReach, Refused
 from innpar.devices.link.inbox import Arrival, Inbox
-from innpar.devices.link.scanner import Ear, ear_of, scanning
+from innpar.devices.link.scanner import SharedScanner, ear_of, scanning
 
 if TYPE_CHECKING:
     from bleak import BleakClient
@@ -54,7 +54,7 @@ class Radio:
         return given if self.adapter is None else {**given, "bluez": {"adapter": self.adapter}}
 
     @property
-    def ear(self) -> Ear:
+    def ear(self) -> SharedScanner:
         """What listens with it, shared by all who use it; unnamed, it is most often hci0."""
         return ear_of((self.adapter or "hci0", self.scanner))
 
@@ -188,7 +188,7 @@ async def find(
     return found[0]
 
 
-class Link:
+class BleLink:
     """One connection; `connect` makes it. Its notifications wait in one bounded queue."""
 
     def __init__(self, client: BleakClient, clock: HostClock) -> None:
@@ -273,7 +273,7 @@ def taken(address: str) -> bool:
 @asynccontextmanager
 async def connect(
     sighting: Sighting, radio: Radio, clock: HostClock, seconds: float = CONNECT_SECONDS
-) -> AsyncIterator[Link]:
+) -> AsyncIterator[BleLink]:
     """Connect within `seconds` of radio time on entering, disconnect on leaving.
 
     Raises:
@@ -281,7 +281,7 @@ async def connect(
     """
     from bleak import BleakClient
 
-    links: list[Link] = []
+    links: list[BleLink] = []
     _taken.add(sighting.address)
     try:
         client = BleakClient(
@@ -290,7 +290,7 @@ async def connect(
             timeout=seconds,
             **radio.options(radio.client),
         )
-        links.append(Link(client, clock))
+        links.append(BleLink(client, clock))
         try:
             with _remedies():
                 async with radio.ear.silent():

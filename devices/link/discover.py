@@ -9,7 +9,7 @@ from innpar.devices.link.ble import Radio, Sighting, scan, sig
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownService:
     """How a kind of sensor is recognised.
 
     Attributes:
@@ -26,29 +26,33 @@ class Known:
 
 
 KNOWN = (
-    Known(("Polar Sense",), (), "polar-verity", "PPG 28 to 176 Hz, acceleration, pulse intervals"),
-    Known(("Polar OH1",), (), "polar-oh1", "PPG 135 Hz, acceleration, pulse intervals"),
-    Known(
+    KnownService(
+        ("Polar Sense",), (), "polar-verity", "PPG 28 to 176 Hz, acceleration, pulse intervals"
+    ),
+    KnownService(("Polar OH1",), (), "polar-oh1", "PPG 135 Hz, acceleration, pulse intervals"),
+    KnownService(
         ("Polar 360", "Polar Loop", "Polar Vantage", "Polar Grit"),
         (),
         "polar",
         "PPG where its firmware has it (untested; bonds with one host)",
     ),
-    Known(("Muse",), (sig("fe8d"),), "muse", "PPG 64 Hz of the forehead (not the Athena)"),
-    Known(
+    KnownService(("Muse",), (sig("fe8d"),), "muse", "PPG 64 Hz of the forehead (not the Athena)"),
+    KnownService(
         (), ("46a970e0-0d5f-11e2-8b5e-0002a5d5c51b",), "nonin", "PPG 75 Hz (3150; pair it first)"
     ),
-    Known(("Bangle.js",), (), "bangle", "PPG 12 to 100 Hz of the wrist (Bangle.js 2)"),
-    Known(("BerryMed",), (), "berrymed", "PPG 100 Hz of a finger"),
-    Known(("O2Ring", "Checkme O2"), (), "o2ring", "PPG 125 Hz of a finger (not the O2Ring-S)"),
-    Known(("Polar H",), (), "", "heart rate and ECG only: no PPG"),
-    Known((), (sig("1810"),), "cuff", "cuff readings, to calibrate with"),
-    Known((), (sig("180d"),), "", "heart rate only: no PPG that is documented"),
+    KnownService(("Bangle.js",), (), "bangle", "PPG 12 to 100 Hz of the wrist (Bangle.js 2)"),
+    KnownService(("BerryMed",), (), "berrymed", "PPG 100 Hz of a finger"),
+    KnownService(
+        ("O2Ring", "Checkme O2"), (), "o2ring", "PPG 125 Hz of a finger (not the O2Ring-S)"
+    ),
+    KnownService(("Polar H",), (), "", "heart rate and ECG only: no PPG"),
+    KnownService((), (sig("1810"),), "cuff", "cuff readings, to calibrate with"),
+    KnownService((), (sig("180d"),), "", "heart rate only: no PPG that is documented"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DiscoveredSensor:
     """One line of the table: what was heard, and what it is good for."""
 
     sighting: Sighting
@@ -56,14 +60,14 @@ class Found:
     streams: str
 
 
-def recognise(sighting: Sighting) -> Found:
+def recognise(sighting: Sighting) -> DiscoveredSensor:
     """Say what a sighting is."""
     for known in KNOWN:
         named = bool(known.names) and sighting.name.startswith(known.names)
         if named or set(known.services) & set(sighting.services):
             name = known.device and f"{known.device}:{_part(sighting)}"
-            return Found(sighting, name, known.streams)
-    return Found(sighting, "", "")
+            return DiscoveredSensor(sighting, name, known.streams)
+    return DiscoveredSensor(sighting, "", "")
 
 
 def _part(sighting: Sighting) -> str:
@@ -72,7 +76,7 @@ def _part(sighting: Sighting) -> str:
     return last if len(last) == 8 else sighting.address
 
 
-async def survey(seconds: float = 5.0, radio: Radio | None = None) -> list[Found]:
+async def survey(seconds: float = 5.0, radio: Radio | None = None) -> list[DiscoveredSensor]:
     """Listen; return what was heard, what can be streamed first, then by strength.
 
     Raises:
@@ -82,7 +86,7 @@ async def survey(seconds: float = 5.0, radio: Radio | None = None) -> list[Found
     return sorted(found, key=lambda f: (not f.device, not f.streams, -f.sighting.rssi))
 
 
-def table(found: Sequence[Found]) -> str:
+def table(found: Sequence[DiscoveredSensor]) -> str:
     """Return what was heard as a table, or a sentence where there was nothing."""
     if not found:
         return (

@@ -1,6 +1,7 @@
 """One opening of a live sensor: links come and go, the samples' place in time stays.
 
-`Life` tries, retries and reconnects for ever, wakes what has fallen silent, and tells all of it.
+`ReconnectingDevice` tries, retries and reconnects for ever, restarts what has fallen silent, and
+reports all of it as events.
 What is particular (how a link is made, what is said over it) is its subclass's.
 """
 
@@ -33,7 +34,7 @@ from innpar.devices.notices import NoticeCode, notice
 log = logging.getLogger(__name__)
 
 
-class Stream(Protocol):
+class Decoder(Protocol):
     """Turns what one sensor sends into chunks and events; no input or output of its own.
 
     Attributes:
@@ -59,8 +60,8 @@ class Stream(Protocol):
         ...
 
 
-class Decoder(Stream, Protocol):
-    """A `Stream` that can also say when something arrived, for recordings that do not tell."""
+class TimedDecoder(Decoder, Protocol):
+    """A `Decoder` that can also say when something arrived, for recordings that do not tell."""
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return when a notification came, ns, judging by itself and those before it.
@@ -95,7 +96,7 @@ def backoff(attempt: int, *, first: float = 0.5, longest: float = 30.0) -> int:
     return int(NS * min(longest, first * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1.0))
 
 
-class Life(ABC):
+class ReconnectingDevice(ABC):
     """See the module; enter `opened`.
 
     Args:
@@ -150,7 +151,7 @@ class Life(ABC):
 
     @property
     @abstractmethod
-    def _streaming(self) -> Stream:
+    def _streaming(self) -> Decoder:
         """Its decoder, there once a link has been made."""
 
     @abstractmethod

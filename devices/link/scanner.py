@@ -35,7 +35,7 @@ class _Listener:
     failed: Exception | None = None
 
 
-class Ear:
+class SharedScanner:
     """See the module; `ear_of` gives the one of a radio."""
 
     def __init__(self) -> None:
@@ -149,12 +149,12 @@ async def scanning(scanner: BleakScanner) -> AsyncIterator[BleakScanner]:
         await scanner.stop()
 
 
-_ears: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[Hashable, Ear]] = (
-    WeakKeyDictionary()
-)
+_ears: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, WeakValueDictionary[Hashable, SharedScanner]
+] = WeakKeyDictionary()
 
 
-def ear_of(radio: Hashable) -> Ear:
+def ear_of(radio: Hashable) -> SharedScanner:
     """Return the ear of a radio in the running loop."""
     ears = _ears.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
-    return ears.setdefault(radio, Ear())
+    return ears.setdefault(radio, SharedScanner())

@@ -26,7 +26,7 @@ from innpar.devices.base import (
     Tap,
 )
 from innpar.devices.link.inbox import Arrival
-from innpar.devices.link.reconnect import Decoder, Life
+from innpar.devices.link.reconnect import ReconnectingDevice, TimedDecoder
 from innpar.devices.options import slug
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Wire:
 
     name: str
     baud: int
-    stream: Callable[[str], Decoder]
+    stream: Callable[[str], TimedDecoder]
     begin: bytes = b""
     keep: bytes = b""
     every: float = 0.0
@@ -102,11 +102,11 @@ class Wired:
             NotFound: No such port; the message lists those that there are.
             Refused: It may not be opened, or something else has it; or pyserial is not installed.
         """
-        async with _Session(self, clock, tap).opened() as items:
+        async with _SerialConnection(self, clock, tap).opened() as items:
             yield items
 
 
-class _Session(Life):
+class _SerialConnection(ReconnectingDevice):
     """One opening: the cable comes and goes."""
 
     def __init__(self, device: Wired, clock: HostClock, tap: Tap | None) -> None:
@@ -126,7 +126,7 @@ class _Session(Life):
     async def _begin(self) -> None:
         await self._connect()  # a port that is not there will not come by waiting
 
-    async def _make(self, stack: AsyncExitStack) -> _Session:
+    async def _make(self, stack: AsyncExitStack) -> _SerialConnection:
         """Open the port, throw away what has piled up, and speak to the sensor."""
         self._port = port = open_port(self._device.path, self._device.wire.baud)
         stack.callback(port.close)
@@ -134,7 +134,7 @@ class _Session(Life):
         return self
 
     @property
-    def _streaming(self) -> Decoder:
+    def _streaming(self) -> TimedDecoder:
         return self._stream
 
     def _told(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from innpar.devices.base import HostClock, Lost
 from innpar.devices.link.addresses import Addresses
-from innpar.devices.link.ble import Link, Radio, Sighting, connect, find, taken
+from innpar.devices.link.ble import BleLink, Radio, Sighting, connect, find, taken
 from innpar.devices.options import short, slug
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ DIRECT_SECONDS = 6.0
 """For an attempt at the last-known address, before everything that advertises is listened to."""
 
 
-class Sought:
+class Target:
     """A sensor as the user named it, and the one that was found for it.
 
     Args:
@@ -81,7 +81,7 @@ class Sought:
 
     async def reach(
         self, stack: AsyncExitStack, radio: Radio, clock: HostClock, seconds: float, remedy: str
-    ) -> Link:
+    ) -> BleLink:
         """Connect to it: at its last-known address first, else to what is heard.
 
         Args:
@@ -102,7 +102,9 @@ class Sought:
             self.seen = sighting
         return link
 
-    async def _direct(self, stack: AsyncExitStack, radio: Radio, clock: HostClock) -> Link | None:
+    async def _direct(
+        self, stack: AsyncExitStack, radio: Radio, clock: HostClock
+    ) -> BleLink | None:
         if self.seen is not None or self._plain or self.addresses is None:
             return None
         known = await asyncio.to_thread(self.addresses.recall, self._asked)
@@ -141,7 +143,7 @@ class Search:
         wait: Seconds.
     """
 
-    sought: Sought
+    sought: Target
     radio: Radio
     wait: float
 

@@ -17,7 +17,7 @@ from innpar.devices.base import NS, Chunk, Event, EventKind
 from innpar.devices.lsl.bound import Bound
 from innpar.devices.notices import NoticeCode, notice
 from innpar.devices.timing.clock import SensorClock, Steady
-from innpar.devices.timing.dejitter import Even, Run
+from innpar.devices.timing.dejitter import Dejitter, StampRun
 
 CLOCK_EVERY = 60 * NS
 """How often the state of the clock is told."""
@@ -30,7 +30,7 @@ MOVED = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class LslBlock:
     """Samples pulled at once.
 
     Attributes:
@@ -48,7 +48,7 @@ class Block:
     dropped: int = 0
 
 
-class LslStream:
+class LslDecoder:
     """Turns blocks into chunks and events.
 
     Args:
@@ -71,7 +71,7 @@ class LslStream:
         self._clock = SensorClock()
         self._steady = Steady(self._clock)
         self._nominal = nominal
-        self._even = Even(nominal)
+        self._even = Dejitter(nominal)
         self._bound = Bound()
         self._rows = np.empty((0, len(self._columns)))  # pushed, not yet placed
         self._arrivals = np.empty(0, np.int64)  # of them
@@ -101,7 +101,7 @@ class LslStream:
         """Another outlet answers, whose clock need not be the one before."""
         self._foreign = None
 
-    def push(self, block: Block) -> list[Chunk | Event]:
+    def push(self, block: LslBlock) -> list[Chunk | Event]:
         """Take what was pulled."""
         out: list[Chunk | Event] = []
         if block.dropped:
@@ -116,7 +116,7 @@ class LslStream:
         out += self._place(self._even.push(stamps))
         return out + self._remarks()
 
-    def _observe(self, stamp: int, block: Block) -> list[Chunk | Event]:
+    def _observe(self, stamp: int, block: LslBlock) -> list[Chunk | Event]:
         """Let the clock learn; the first block of an outlet tells which clock it is on."""
         out: list[Chunk | Event] = []
         late = block.arrival - stamp - block.correction
@@ -135,7 +135,7 @@ class LslStream:
         self._clock.observe(stamp, block.arrival if self._foreign else stamp + block.correction)
         return out
 
-    def _place(self, runs: Sequence[Run]) -> list[Chunk | Event]:
+    def _place(self, runs: Sequence[StampRun]) -> list[Chunk | Event]:
         out: list[Chunk | Event] = []
         for run in runs:
             n, before = len(run.times), self._bound.last

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from innpar.devices.base import Chunk, Event, EventKind, HostClock, NotFound, Refused, Source, Tap
-from innpar.devices.lsl.decoder import Block, LslStream
-from innpar.devices.lsl.inbox import Gone, Inbox
-from innpar.devices.lsl.library import Found, quoted
+from innpar.devices.lsl.decoder import LslBlock, LslDecoder
+from innpar.devices.lsl.inbox import LslInbox, StreamGone
+from innpar.devices.lsl.library import LslInfo, quoted
 from innpar.devices.lsl.reader import reading
 from innpar.devices.notices import NoticeCode, notice
 from innpar.devices.options import Options, slug
@@ -118,11 +118,11 @@ class Lsl:
                 reading(self.predicate, self._shown, self.wait, clock)
             )
             found = await inbox.next()
-            if not isinstance(found, Found):  # it, or this computer, may have been busy
+            if not isinstance(found, LslInfo):  # it, or this computer, may have been busy
                 with suppress(TimeoutError):
                     async with asyncio.timeout(AGAIN):
                         found = await inbox.next()
-            if not isinstance(found, Found):
+            if not isinstance(found, LslInfo):
                 raise NotFound(
                     f"the LSL stream {self._shown} answers but cannot be opened: let TCP "
                     "16572-16604 through the sending computer's firewall, or start its program anew"
@@ -134,7 +134,7 @@ class Lsl:
             )
 
     async def _items(
-        self, inbox: Inbox, found: Found, columns: list[int], clock: HostClock, tap: Tap | None
+        self, inbox: LslInbox, found: LslInfo, columns: list[int], clock: HostClock, tap: Tap | None
     ) -> AsyncGenerator[Chunk | Event, None]:
         """Yield for ever."""
 
@@ -143,7 +143,7 @@ class Lsl:
             return Event(self.id, kind, now, now, detail)
 
         names = labels(found)
-        stream = LslStream(self.id, [names[k] for k in columns], columns, found.rate)
+        stream = LslDecoder(self.id, [names[k] for k in columns], columns, found.rate)
         yield event("connected", **about(found))
         if found.origin in ("simulated", "replay"):
             text = f"nobody wears this: its sender says {found.origin}"
@@ -151,13 +151,13 @@ class Lsl:
         uid, gone, silent = found.uid, "", False
         while True:
             item = await inbox.next()
-            if isinstance(item, Gone):
+            if isinstance(item, StreamGone):
                 if not gone:
                     for out in stream.interrupted(item.why):
                         yield out
                     yield event("disconnected", why=item.why)
                 gone = item.why
-            elif isinstance(item, Found):
+            elif isinstance(item, LslInfo):
                 found, silent = item, True
                 if item.uid != uid:
                     stream.relinked()
@@ -172,7 +172,7 @@ class Lsl:
                     yield out
 
 
-def _raw(block: Block) -> bytes:
+def _raw(block: LslBlock) -> bytes:
     rows = np.concatenate([block.stamps[:, None], block.data], axis=1)
     return rows.astype("<f8").tobytes()
 
@@ -199,13 +199,13 @@ def predicate(select: str) -> tuple[str, str]:
     return " and ".join(parts), "-".join(names)
 
 
-def labels(found: Found) -> tuple[str, ...]:
+def labels(found: LslInfo) -> tuple[str, ...]:
     """Return one distinct label a channel."""
     given = found.labels or tuple(f"ppg{k}" for k in range(found.channels))
     return tuple(f"{x}-{k}" if given.count(x) > 1 else x for k, x in enumerate(given))
 
 
-def choose(found: Found, channel: str | None) -> list[int]:
+def choose(found: LslInfo, channel: str | None) -> list[int]:
     """Return the columns to use.
 
     Raises:
@@ -223,7 +223,7 @@ def choose(found: Found, channel: str | None) -> list[int]:
     return light or list(range(len(names)))
 
 
-def about(found: Found) -> dict[str, object]:
+def about(found: LslInfo) -> dict[str, object]:
     """Return what a stream is, for its ``connected`` event."""
     return {
         "model": f"{found.manufacturer} {found.name}".strip(),

@@ -7,24 +7,24 @@ import threading
 from collections import deque
 from dataclasses import dataclass, replace
 
-from innpar.devices.lsl.decoder import Block
-from innpar.devices.lsl.library import Found
+from innpar.devices.lsl.decoder import LslBlock
+from innpar.devices.lsl.library import LslInfo
 
 MOST_BLOCKS = 4096
 """Pulls that wait for the loop; half a minute of single samples at the fastest usual rate."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class StreamGone:
     """The stream is gone, or has fallen silent; it is being looked for."""
 
     why: str
 
 
-Told = Found | Block | Gone
+Told = LslInfo | LslBlock | StreamGone
 
 
-class Inbox:
+class LslInbox:
     """Carries what the thread has to tell to the loop. Bounded; the oldest samples go first."""
 
     def __init__(self, most: int = MOST_BLOCKS) -> None:
@@ -47,15 +47,15 @@ class Inbox:
 
     def _drop(self, newest: Told | Exception) -> Told | Exception:
         """Throw the oldest block away and leave its number with the block after it."""
-        blocks = [k for k, item in enumerate(self._items) if isinstance(item, Block)][:2]
+        blocks = [k for k, item in enumerate(self._items) if isinstance(item, LslBlock)][:2]
         if not blocks:
             return newest
         oldest = self._items[blocks[0]]
-        assert isinstance(oldest, Block)
+        assert isinstance(oldest, LslBlock)
         self.dropped += len(oldest.stamps)
         lost = oldest.dropped + len(oldest.stamps)
         heir = self._items[blocks[1]] if len(blocks) > 1 else newest
-        if isinstance(heir, Block):
+        if isinstance(heir, LslBlock):
             heir = replace(heir, dropped=heir.dropped + lost)
             if len(blocks) > 1:
                 self._items[blocks[1]] = heir

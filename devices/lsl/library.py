@@ -13,7 +13,7 @@ CONFIGURATIONS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LslInfo:
     """A stream that has been opened.
 
     Attributes:
@@ -91,7 +91,7 @@ def quoted(value: str) -> str:
     return f"{mark}{value}{mark}"
 
 
-def describe(info: Any) -> Found:
+def describe(info: Any) -> LslInfo:
     """Return what a stream tells of itself; labels only come with an inlet's full info."""
     labels, kinds = [], []
     channel = info.desc().child("channels").child("channel")
@@ -101,7 +101,7 @@ def describe(info: Any) -> Found:
         channel = channel.next_sibling("channel")
     count = info.channel_count()
     complete = len(labels) == count and all(labels)
-    return Found(
+    return LslInfo(
         name=info.name(),
         type=info.type(),
         source_id=info.source_id(),

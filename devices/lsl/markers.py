@@ -34,7 +34,7 @@ LONGEST = 500
 """Characters of a marker that are kept."""
 
 
-class _Stream:
+class _MarkerStream:
     """One stream of markers.
 
     Args:
@@ -130,14 +130,14 @@ class LslMarks:
             await asyncio.to_thread(thread.join)
 
     def _work(self, lsl: Any, resolver: Any, shift: int, hand_over: Any) -> None:
-        streams: dict[str, _Stream] = {}
+        streams: dict[str, _MarkerStream] = {}
         lost = (lsl.util.LostError, lsl.util.TimeoutError)
         while not self._over.wait(POLL):
             for info in resolver.results():
                 if info.uid() in streams or self._over.is_set():
                     continue
                 try:
-                    streams[info.uid()] = _Stream(lsl, info)
+                    streams[info.uid()] = _MarkerStream(lsl, info)
                 except lost as error:
                     log.info("%s: %s", info.name(), error)
             for uid, stream in list(streams.items()):

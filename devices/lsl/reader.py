@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from innpar.devices.base import NS, HostClock, NotFound, Refused
-from innpar.devices.lsl.decoder import Block
-from innpar.devices.lsl.inbox import Gone, Inbox
-from innpar.devices.lsl.library import Found, describe, library
+from innpar.devices.lsl.decoder import LslBlock
+from innpar.devices.lsl.inbox import LslInbox, StreamGone
+from innpar.devices.lsl.library import LslInfo, describe, library
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Reader(threading.Thread):
         predicate: str,
         shown: str,
         wait: float,
-        inbox: Inbox,
+        inbox: LslInbox,
         clock: HostClock,
         ended: Callable[[], None],
     ) -> None:
@@ -86,7 +86,7 @@ class Reader(threading.Thread):
             info = self._first()
             while not self._over.is_set() and info is not None:
                 why, found = self._follow(info)
-                self._inbox.put(Gone(why))
+                self._inbox.put(StreamGone(why))
                 info = self._again(found)
         except Exception as error:
             self._inbox.put(error)
@@ -129,7 +129,7 @@ class Reader(threading.Thread):
         except RuntimeError:
             raise Refused(f"lsl: {predicate!r} is no predicate that LSL understands") from None
 
-    def _again(self, found: Found) -> Any:
+    def _again(self, found: LslInfo) -> Any:
         """Return the stream's newest outlet once there is one; None when stopped."""
         resolver = self._resolver(found.again)
         while not self._over.is_set():
@@ -139,7 +139,7 @@ class Reader(threading.Thread):
             self._over.wait(POLL)
         return None
 
-    def _follow(self, info: Any) -> tuple[str, Found]:
+    def _follow(self, info: Any) -> tuple[str, LslInfo]:
         """Pull until the stream is gone; return why it is, and what it was."""
         found = describe(info)
         inlet = self._lsl.StreamInlet(info, max_buflen=60, recover=False, as_numpy=True)
@@ -189,7 +189,7 @@ class Reader(threading.Thread):
                 heard = now
                 arrival = round(self._lsl.local_clock() * NS) + self._shift
                 moved = round(correction * NS) + self._shift
-                self._inbox.put(Block(stamps, data.astype(np.float64), moved, arrival))
+                self._inbox.put(LslBlock(stamps, data.astype(np.float64), moved, arrival))
             elif now - heard > STALL:
                 return f"nothing came for {STALL:g} s"
         return "closed"
@@ -204,9 +204,9 @@ class Reader(threading.Thread):
 @asynccontextmanager
 async def reading(
     predicate: str, shown: str, wait: float, clock: HostClock
-) -> AsyncIterator[Inbox]:
+) -> AsyncIterator[LslInbox]:
     """Read a stream on a thread, which has ended on leaving."""
-    inbox, ended = Inbox(), asyncio.Event()
+    inbox, ended = LslInbox(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def end() -> None:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event
-from innpar.devices.link.ble import Link
+from innpar.devices.link.ble import BleLink
 from innpar.devices.options import Options
 from innpar.devices.sensors.family import Family
 from innpar.devices.sensors.gatt import KEYS, Gatt, create
-from innpar.devices.timing.dejitter import Even, Run
-from innpar.devices.timing.timeline import Hole, Placed
-from innpar.devices.timing.track import Lane, Rows, stated
+from innpar.devices.timing.dejitter import Dejitter, StampRun
+from innpar.devices.timing.timeline import Hole, PlacedSamples
+from innpar.devices.timing.track import Rows, SignalTrack, stated
 
 if TYPE_CHECKING:
     from innpar.devices.timing.pace import Pace
@@ -81,7 +81,7 @@ def build(number: int, time: int, raw: int, value: int) -> bytes:
     return f"P,{number},{time},{raw},{value},{check}\r\n".encode()
 
 
-class BangleStream:
+class BangleDecoder:
     """Turns what the watch prints into chunks and events; see `life.Decoder`.
 
     Args:
@@ -93,14 +93,14 @@ class BangleStream:
     """
 
     def __init__(self, device: str, rate: float = 50.0) -> None:
-        self._lane = Lane(device, CHANNELS)
+        self._lane = SignalTrack(device, CHANNELS)
         self._nominal = rate
         self._rest = ""
         self._anew()
         self.bad = 0
 
     def _anew(self) -> None:
-        self._even = Even(self._nominal)
+        self._even = Dejitter(self._nominal)
         self._rows: Rows = np.empty((0, len(CHANNELS)))
         self._stamps: list[int] = []
         self._values: list[tuple[float, float]] = []
@@ -179,7 +179,7 @@ class BangleStream:
         self._rows = np.concatenate([self._rows, rows])
         return self._give(self._even.push(stamps))
 
-    def _give(self, runs: list[Run]) -> list[Chunk | Event]:
+    def _give(self, runs: list[StampRun]) -> list[Chunk | Event]:
         out: list[Chunk | Event] = []
         for run in runs:
             rows, self._rows = self._rows[: len(run.times)], self._rows[len(run.times) :]
@@ -188,7 +188,7 @@ class BangleStream:
                 times = times + (self._placed + 1 - times[0])
             hole = Hole(self._placed, lost) if lost and self._placed is not None else None
             self._missing, self._placed = 0, int(times[-1])
-            placed = Placed(times, rows, self._arrival, hole)
+            placed = PlacedSamples(times, rows, self._arrival, hole)
             out += self._lane.give([placed], stated(self._even.rate, (self._nominal,)))
         return out
 
@@ -196,15 +196,15 @@ class BangleStream:
 def family(rate: int = 50) -> Family:
     """Return what is particular to a Bangle.js 2 at a rate of `INTERVALS`."""
 
-    async def say(link: Link, text: bytes) -> None:
+    async def say(link: BleLink, text: bytes) -> None:
         for i in range(0, len(text), PIECE):
             await link.write(WRITE, text[i : i + PIECE])
 
-    async def begin(link: Link) -> None:
+    async def begin(link: BleLink) -> None:
         for text in script(rate):
             await say(link, text)
 
-    async def end(link: Link) -> None:
+    async def end(link: BleLink) -> None:
         await say(link, STOP)
 
     return Family(
@@ -213,7 +213,7 @@ def family(rate: int = 50) -> Family:
         services=(),
         notify={NOTIFY: CHANNEL},
         remedy="wake it, make it connectable, and close the Web IDE and the app loader",
-        stream=lambda device: BangleStream(device, NS / (INTERVALS[rate] * 1e6)),
+        stream=lambda device: BangleDecoder(device, NS / (INTERVALS[rate] * 1e6)),
         site="wrist",
         begin=begin,
         end=end,

@@ -180,7 +180,7 @@ def build(m: Measurement, *, kpa: bool = False) -> bytes:
     return bytes([flags]) + b"".join(parts)
 
 
-class CuffStream:
+class CuffDecoder:
     """Turns a cuff's indications into events: ``cuff`` to calibrate with, ``notice`` for the rest.
 
     Args:
@@ -263,7 +263,7 @@ def _age(m: Measurement, arrival: int) -> float | None:
     return max(ago, 0.0) if abs(ago) <= FRESH else None
 
 
-class Cuff(Gatt):
+class CuffDevice(Gatt):
     """A cuff as a `Device`: it yields no samples.
 
     Args:
@@ -290,7 +290,7 @@ class Cuff(Gatt):
             services=(SERVICE,),
             notify={MEASUREMENT: CHANNEL},
             remedy="take a reading, or have it send its last one",
-            stream=lambda device: CuffStream(device, user),
+            stream=lambda device: CuffDecoder(device, user),
             stall=None,
             sleeps=True,
         )
@@ -312,14 +312,14 @@ CUFF_KEYS: Mapping[str, str] = {
 }
 
 
-def create_cuff(argument: str, options: Mapping[str, str], pace: Pace) -> Cuff:
+def create_cuff(argument: str, options: Mapping[str, str], pace: Pace) -> CuffDevice:
     """Make the device behind ``cuff[:NAME or ADDRESS][?for=polar-verity&user=1]``.
 
     Raises:
         Refused: An option makes no sense.
     """
     given = Options("cuff", options, CUFF_KEYS)
-    return Cuff(
+    return CuffDevice(
         argument,
         wearer=given.text("for"),
         user=given.whole("user", 0, 254),

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from innpar.devices.link.ble import Link
-from innpar.devices.link.reconnect import Decoder
+from innpar.devices.link.ble import BleLink
+from innpar.devices.link.reconnect import TimedDecoder
 
-Talk = Callable[[Link], Awaitable[None]]
+Talk = Callable[[BleLink], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Family:
     services: tuple[str, ...]
     notify: Mapping[str, str]
     remedy: str
-    stream: Callable[[str], Decoder]
+    stream: Callable[[str], TimedDecoder]
     polarity: Literal[-1, 0, 1] = 0
     site: str = "unknown"
     begin: Talk | None = None

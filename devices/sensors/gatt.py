@@ -12,10 +12,10 @@ from typing import Literal
 
 from innpar.devices.base import Chunk, Event, HostClock, Source, Tap
 from innpar.devices.link.ble import Radio
-from innpar.devices.link.target import Search, Sought
+from innpar.devices.link.target import Search, Target
 from innpar.devices.options import Options
 from innpar.devices.sensors.family import Family
-from innpar.devices.sensors.gatt_connection import Session
+from innpar.devices.sensors.gatt_connection import GattConnection
 
 WAIT = 30.0
 """Seconds to look for a sensor before saying that it is not there."""
@@ -45,7 +45,7 @@ class Gatt:
         self.who = who
         self.radio = radio or Radio()
         self.wait = wait
-        self.sought = Sought(
+        self.sought = Target(
             family.name,
             who,
             family.names,
@@ -56,7 +56,7 @@ class Gatt:
 
     @property
     def id(self) -> str:
-        """As of `Sought`."""
+        """As of `Target`."""
         return self.sought.id
 
     @property
@@ -83,7 +83,7 @@ class Gatt:
             Refused: It lacks what its family has.
         """
         search = Search(self.sought, self.radio, self.wait)
-        async with Session(self.family, search, clock, tap).opened() as items:
+        async with GattConnection(self.family, search, clock, tap).opened() as items:
             yield items
 
 

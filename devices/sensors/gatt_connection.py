@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from innpar.devices.base import DeviceError, HostClock, Lost, NotFound, OutOfReach, Refused, Tap
-from innpar.devices.link.ble import Link, sig
+from innpar.devices.link.ble import BleLink, sig
 from innpar.devices.link.inbox import Arrival
-from innpar.devices.link.reconnect import Life, Stream
+from innpar.devices.link.reconnect import Decoder, ReconnectingDevice
 from innpar.devices.link.target import Search
 from innpar.devices.sensors.family import Family
 
@@ -19,7 +19,7 @@ LISTEN = 5.0
 """Seconds of each look for one that sleeps most of the time; others must get at the radio too."""
 
 
-class Session(Life):
+class GattConnection(ReconnectingDevice):
     """See the module; one that sleeps is not waited for on entering."""
 
     def __init__(self, family: Family, search: Search, clock: HostClock, tap: Tap | None) -> None:
@@ -38,15 +38,15 @@ class Session(Life):
             f"{f'{family.name} {search.sought.who}'.strip()} is not to be found: "
             f"{family.remedy}; `innpar-stream scan` lists what can be heard"
         )
-        self._link: Link
-        self._stream: Stream | None = None
+        self._link: BleLink
+        self._stream: Decoder | None = None
         self._about: dict[str, Any] = {}
 
     async def _begin(self) -> None:
         if not self._family.sleeps:
             await super()._begin()
 
-    async def _make(self, stack: AsyncExitStack) -> Link:
+    async def _make(self, stack: AsyncExitStack) -> BleLink:
         """Find, connect, subscribe, begin."""
         family, search = self._family, self._search
         sought = search.sought
@@ -75,14 +75,14 @@ class Session(Life):
         self._stream = self._stream or family.stream(sought.id)
         return link
 
-    async def _goodbye(self, link: Link) -> None:
+    async def _goodbye(self, link: BleLink) -> None:
         # A sensor that cannot be told any more stops by itself when the link is gone.
         if self._family.end is not None and link.up:
             with suppress(DeviceError):
                 await self._family.end(link)
 
     @property
-    def _streaming(self) -> Stream:
+    def _streaming(self) -> Decoder:
         assert self._stream is not None
         return self._stream
 
@@ -111,7 +111,7 @@ class Session(Life):
         )
 
 
-async def about(link: Link) -> dict[str, Any]:
+async def about(link: BleLink) -> dict[str, Any]:
     """Read what the sensor says of itself; one that keeps it to itself is no worse for it."""
     told: dict[str, Any] = {}
     with suppress(Lost):

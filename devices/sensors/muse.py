@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event
-from innpar.devices.link.ble import Link, sig
+from innpar.devices.link.ble import BleLink, sig
 from innpar.devices.options import Options
 from innpar.devices.sensors.family import Family
 from innpar.devices.sensors.gatt import KEYS, Gatt, create
-from innpar.devices.sensors.status import Told
+from innpar.devices.sensors.status import StatusChanges
 from innpar.devices.timing.timeline import Timeline
-from innpar.devices.timing.track import Lane, Rows, stated
+from innpar.devices.timing.track import Rows, SignalTrack, stated
 
 if TYPE_CHECKING:
     from innpar.devices.timing.pace import Pace
@@ -138,7 +138,7 @@ class Optodes:
         return out
 
 
-class Talk:
+class MuseDialogue:
     """What is said to the headband; finds out by itself which preset makes it send light.
 
     Args:
@@ -150,7 +150,7 @@ class Talk:
         self._tried = 0
         self.heard = True
 
-    async def begin(self, link: Link) -> None:
+    async def begin(self, link: BleLink) -> None:
         """Halt, choose, start; with the next preset where nothing was heard."""
         self._tried += not self.heard
         self.heard = False
@@ -158,16 +158,16 @@ class Talk:
         for text in ("h", preset, "d"):
             await link.write(CONTROL, command(text), response=False)
 
-    async def end(self, link: Link) -> None:
+    async def end(self, link: BleLink) -> None:
         """Halt."""
         await link.write(CONTROL, command("h"), response=False)
 
-    async def tick(self, link: Link) -> None:
+    async def tick(self, link: BleLink) -> None:
         """Keep it from falling asleep."""
         await link.write(CONTROL, command("k"), response=False)
 
 
-class MuseStream:
+class MuseDecoder:
     """Turns notifications into chunks and events; see `life.Decoder`.
 
     Args:
@@ -178,13 +178,13 @@ class MuseStream:
         bad: Packets that could not be decoded.
     """
 
-    def __init__(self, device: str, talk: Talk | None = None) -> None:
+    def __init__(self, device: str, talk: MuseDialogue | None = None) -> None:
         self._talk = talk
-        self._lane = Lane(device, CHANNELS)
+        self._lane = SignalTrack(device, CHANNELS)
         self._optodes = Optodes()
         self._timeline: Timeline[Rows] = Timeline((RATE,))
         self._arrival = 0
-        self._told = Told(device)
+        self._told = StatusChanges(device)
         self.bad = 0
 
     @property
@@ -247,7 +247,7 @@ def _stamp(at: int) -> int:
 
 def family(preset: str | None = None) -> Family:
     """Return what is particular to a Muse, with a conversation of its own."""
-    talk = Talk(preset)
+    talk = MuseDialogue(preset)
     return Family(
         name="muse",
         names=("Muse",),
@@ -255,7 +255,7 @@ def family(preset: str | None = None) -> Family:
         notify=OPTODES,
         extras=TELEMETRY,
         remedy="switch it on, put it on, and close the Muse app on every phone near",
-        stream=lambda device: MuseStream(device, talk),
+        stream=lambda device: MuseDecoder(device, talk),
         site="head",
         begin=talk.begin,
         end=talk.end,

@@ -11,7 +11,7 @@ VITALS_EVERY = 5 * NS
 """ns between two heart rates that are told: they change all the time, and nobody counts on them."""
 
 
-class Told:
+class StatusChanges:
     """Remembers what was told last.
 
     Args:

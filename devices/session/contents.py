@@ -51,7 +51,7 @@ def entry_of(
     return None
 
 
-def told_of(file: SessionFile) -> str:
+def damage_of(file: SessionFile) -> str:
     """Return what a person should know of a file's state; empty where it is sound."""
     said = []
     if file.damaged:

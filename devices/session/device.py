@@ -27,17 +27,17 @@ from innpar.devices.options import Options, slug
 from innpar.devices.session.contents import (
     SIMULATED,
     about,
+    damage_of,
     devices_in,
     entry_of,
     extent,
     origin_of,
     running,
-    told_of,
 )
 from innpar.devices.session.items import EVENTS, Frame, Topic
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.redecode import redecoded
-from innpar.devices.session.state_at import Standing, held
+from innpar.devices.session.state_at import StateAt, held
 from innpar.devices.timing.pace import REAL_TIME, Pace, Pacer
 
 OPTIONS = {
@@ -57,7 +57,7 @@ PAUSE = 2 * NS
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class ReplayedSession:
     """One device of a recorded session; see `Device`.
 
     Attributes:
@@ -155,7 +155,7 @@ class Session:
                 items = (i for i in items if not (isinstance(i, Event) and i.kind == "cuff"))
             whole = self.begin <= self.first and self.end == ALWAYS
             yield from items if whole else self._within(items, self._standing(file))
-            if trouble := told_of(file):
+            if trouble := damage_of(file):
                 yield notice(self.recorded, self.last, NoticeCode.RECORDING_INCOMPLETE, trouble)
 
     def _places(self, file: SessionFile) -> list[int] | range:
@@ -167,13 +167,11 @@ class Session:
         told = file.holding(file.numbers(str(Topic(self.recorded, EVENTS))))
         return [*(place for place in told if place < start), *range(start, len(file.blocks))]
 
-    def _standing(self, file: SessionFile) -> Standing:
+    def _standing(self, file: SessionFile) -> StateAt:
         from_before = self.cuffs and self.begin > self.first
-        return Standing(self.begin, held(file, self.recorded, self.begin) if from_before else None)
+        return StateAt(self.begin, held(file, self.recorded, self.begin) if from_before else None)
 
-    def _within(
-        self, items: Iterator[Chunk | Event], standing: Standing
-    ) -> Iterator[Chunk | Event]:
+    def _within(self, items: Iterator[Chunk | Event], standing: StateAt) -> Iterator[Chunk | Event]:
         """Yield what lies between `begin` and `end`, after what was true when that began."""
         for item in items:
             if isinstance(item, Event):
@@ -213,7 +211,7 @@ def _entries(
             yield entry
 
 
-def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME) -> Session:
+def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME) -> ReplayedSession:
     """Look at a session file and return one of its devices.
 
     Args:
@@ -241,7 +239,7 @@ def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME)
     if begin and begin >= lasts:
         raise Refused(f"{path}: it lasts {lasts:.0f} s; from={begin:g} is past its end")
     polarity = noted.get("polarity", 0)
-    return Session(
+    return ReplayedSession(
         path=path,
         recorded=device,
         id=given.identity(device),

@@ -40,7 +40,7 @@ _INDEXED = struct.Struct("<HQ")
 _FOOTER = _RECORD.size + 20 + len(MAGIC)
 
 
-class Block(NamedTuple):
+class FileBlock(NamedTuple):
     """Where a block lies; its times in ns since the Unix epoch, as of its messages."""
 
     offset: int
@@ -88,7 +88,7 @@ class SessionFile:
 
     path: Path
     like: SessionFile | None = field(default=None, repr=False)
-    blocks: list[Block] = field(init=False, default_factory=list)
+    blocks: list[FileBlock] = field(init=False, default_factory=list)
     channels: dict[int, Channel] = field(init=False, default_factory=dict)
     whole: bool = field(init=False, default=False)
     ignored: int = field(init=False, default=0)
@@ -244,7 +244,7 @@ class SessionFile:
                 break
             if opcode == CHUNK:
                 low, high = struct.unpack_from("<QQ", head, _RECORD.size)
-                self.blocks.append(Block(offset, after - offset, low, high, ()))
+                self.blocks.append(FileBlock(offset, after - offset, low, high, ()))
             elif opcode == MESSAGE_INDEX and self.blocks:
                 self._holds(*struct.unpack_from("<H", head, _RECORD.size))
             offset = end = after
@@ -306,11 +306,11 @@ def _places(records: bytes) -> Iterator[tuple[int, int, int]]:
         at += length
 
 
-def _indexed(summary: bytes, at: int) -> Block:
+def _indexed(summary: bytes, at: int) -> FileBlock:
     """Read what the summary says of a block."""
     low, high, offset, size, places = _CHUNK_INDEX.unpack_from(summary, at)
     held = _held(places // _INDEXED.size).unpack_from(summary, at + _CHUNK_INDEX.size)
-    return Block(offset, size, low, high, held[::2])
+    return FileBlock(offset, size, low, high, held[::2])
 
 
 @functools.lru_cache(maxsize=256)

@@ -15,7 +15,7 @@ from innpar.devices.notices import NoticeCode, code_of
 from innpar.devices.session.items import Frame
 
 
-class Again(Protocol):
+class Redecoder(Protocol):
     """Decodes one device's frames in the order in which they came."""
 
     def push(self, frame: Frame) -> list[Chunk | Event]:
@@ -41,7 +41,7 @@ def redecoded(items: Iterable[Chunk | Event | Frame], device: str) -> Iterator[C
     Raises:
         Refused: There are no frames in it, or no decoder for them.
     """
-    again: Again | None = None
+    again: Redecoder | None = None
     ready: deque[Chunk | Event] = deque()
     for item in items:
         if isinstance(item, Event) and item.kind == "connected":
@@ -74,13 +74,13 @@ WHY = {NoticeCode.STALLED_RESTARTED: "stalled", NoticeCode.NOTIFICATIONS_DROPPED
 """Code of a driver's notice → why samples may be missing after it."""
 
 
-class _Polar:
-    """Polar's measurement service; see `Again`."""
+class _PolarRedecoder:
+    """Polar's measurement service; see `Redecoder`."""
 
     def __init__(self, device: str, how: Mapping[str, Any]) -> None:
-        from innpar.devices.sensors.polar.decoder import PolarStream
+        from innpar.devices.sensors.polar.decoder import PolarDecoder
 
-        self._stream = PolarStream(
+        self._stream = PolarDecoder(
             device, how["rates"], acc_rate=how["acc_rate"], acc_factor=how["acc_factor"]
         )
 
@@ -106,11 +106,11 @@ class _Polar:
 
 MADE = ("gap", "battery", "wear", "motion", "vitals", "intervals", "clock")
 
-DECODERS: dict[str, Callable[[str, Mapping[str, Any]], Again]] = {"polar": _Polar}
+DECODERS: dict[str, Callable[[str, Mapping[str, Any]], Redecoder]] = {"polar": _PolarRedecoder}
 """What a device's ``connected`` event calls its decoder → that decoder."""
 
 
-def _decoder(device: str, detail: Mapping[str, Any]) -> Again:
+def _decoder(device: str, detail: Mapping[str, Any]) -> Redecoder:
     how = detail.get("decoder")
     if not isinstance(how, Mapping) or how.get("name") not in DECODERS:
         raise Refused(f"{device}: no raw frames were recorded; leave out redecode")

@@ -12,27 +12,27 @@ from innpar.devices.session.items import LEARNT, Topic, unpack_event
 from innpar.devices.session.reader import SessionFile
 
 
-class Held(NamedTuple):
+class CalibrationAt(NamedTuple):
     """A cuff reading with what was learnt from it, and when that was known (ns since the epoch)."""
 
     at: int
     event: Event
 
 
-def held(file: SessionFile, device: str, begin: int) -> Held | None:
+def held(file: SessionFile, device: str, begin: int) -> CalibrationAt | None:
     """Return the newest reading that had taken effect by `begin`, ns since the Unix epoch.
 
     None where there was none, or the recording is of a version that did not note it.
     """
     numbers = file.numbers(str(Topic(device, LEARNT)))
-    found: Held | None = None
+    found: CalibrationAt | None = None
     for message in file.messages(file.holding(numbers)):
         if message.channel in numbers and message.time <= begin:
-            found = Held(message.time, unpack_event(device, message.data))
+            found = CalibrationAt(message.time, unpack_event(device, message.data))
     return found
 
 
-class Standing:
+class StateAt:
     """Takes a device's events from before a position, and tells those that still hold.
 
     Args:
@@ -40,7 +40,7 @@ class Standing:
         held: As `held` returns it.
     """
 
-    def __init__(self, begin: int, held: Held | None) -> None:
+    def __init__(self, begin: int, held: CalibrationAt | None) -> None:
         self._begin = begin
         self._held = held
         self._untold = held is not None
@@ -56,7 +56,7 @@ class Standing:
             self._state[event.kind] = event
         elif event.kind == "cuff" and "remembered" in event.detail:
             if self._held is None or event.start > self._held.at:
-                self._held, self._untold = Held(event.start, event), True
+                self._held, self._untold = CalibrationAt(event.start, event), True
         elif event.kind == "cuff" and (self._waiting is None or event.start >= self._waiting.start):
             self._waiting = event
         return True
@@ -75,7 +75,7 @@ class Standing:
         yield from readings
 
 
-def _taken(held: Held) -> int:
+def _taken(held: CalibrationAt) -> int:
     return held.event.start - round(float(held.event.detail["remembered"]["age_s"]) * NS)
 
 

@@ -72,7 +72,7 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
+class Span:
     """One block of a circulation.
 
     Attributes:
@@ -87,7 +87,7 @@ class Stretch:
     begun: tuple[tuple[float, str], ...]
 
 
-def circulation(seed: int, *, episodes: bool = True) -> Iterator[Stretch]:
+def circulation(seed: int, *, episodes: bool = True) -> Iterator[Span]:
     """Yield block after block of one person's circulation, for ever.
 
     Args:
@@ -114,7 +114,7 @@ def circulation(seed: int, *, episodes: bool = True) -> Iterator[Stretch]:
         given = start - _AHEAD / RATE  # where what comes out begins
         if given >= 0.0:
             begun = ((e.start, e.kind) for e in current if 0.0 <= e.start - given < BLOCK / RATE)
-            yield Stretch(abp, volume, tuple(begun))
+            yield Span(abp, volume, tuple(begun))
         current = [e for e in current if e.end > given]
         start += BLOCK / RATE
 

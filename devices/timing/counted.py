@@ -14,8 +14,8 @@ import numpy as np
 from innpar.devices.base import NS, Chunk, Event
 from innpar.devices.notices import NoticeCode, notice
 from innpar.devices.timing.clock import COUNT, SensorClock
-from innpar.devices.timing.timeline import Hole, Placed, spread
-from innpar.devices.timing.track import Lane, Rows
+from innpar.devices.timing.timeline import Hole, PlacedSamples, spread
+from innpar.devices.timing.track import Rows, SignalTrack
 
 LATE = 300_000_000
 """ns. Later than this against the usual, samples are held back until it is clear why."""
@@ -65,7 +65,9 @@ class Counted:
         """Return by how much later than usual the sample of that count arrived, ns."""
         return arrival - int(self._clock.host(np.array([self._time(count)]))[0])
 
-    def push(self, rows: Rows, arrival: int, missing: int | None = None) -> list[Placed[Rows]]:
+    def push(
+        self, rows: Rows, arrival: int, missing: int | None = None
+    ) -> list[PlacedSamples[Rows]]:
         """Take samples, at least one, that arrived together; return what can be placed.
 
         Args:
@@ -88,7 +90,7 @@ class Counted:
             return self._release(0)
         return self.flush() if arrival - self._held[0][1] > PATIENCE else []
 
-    def flush(self) -> list[Placed[Rows]]:
+    def flush(self) -> list[PlacedSamples[Rows]]:
         """Place what is held back: by now it is clear that something before it was lost."""
         at, late = self._count, []
         for rows, arrival, missing in self._held:
@@ -96,21 +98,21 @@ class Counted:
             late.append(self._late(at, arrival) * self.rate / NS / self._quantum)
         return self._release(max(round(min(late)), 0) * self._quantum if late else 0)
 
-    def _release(self, lost: int) -> list[Placed[Rows]]:
+    def _release(self, lost: int) -> list[PlacedSamples[Rows]]:
         held, self._held = self._held, []
-        out: list[Placed[Rows]] = []
+        out: list[PlacedSamples[Rows]] = []
         for rows, arrival, missing in held:
             lost += missing
             hole = Hole(self.stamp, lost) if lost else None
             self._count += lost + len(rows)
             times = spread(None, self._time(self._count), len(rows), NS / self._nominal)
-            out.append(Placed(times, rows, arrival, hole))
+            out.append(PlacedSamples(times, rows, arrival, hole))
             lost = 0
         return out
 
 
-class CountedLane(Lane):
-    """A `Lane` whose samples are counted.
+class CountedTrack(SignalTrack):
+    """A `SignalTrack` whose samples are counted.
 
     Args:
         device: Id to put on everything.
@@ -158,7 +160,7 @@ class CountedLane(Lane):
         """Give out what waits for it to become clear whether something was lost."""
         return self._out(self._places.flush())
 
-    def _out(self, placed: list[Placed[Rows]]) -> list[Chunk | Event]:
+    def _out(self, placed: list[PlacedSamples[Rows]]) -> list[Chunk | Event]:
         rate = self._places.rate
         return [*self.give(placed, self._stated, rate), *(self._true_rate(rate) if placed else ())]
 

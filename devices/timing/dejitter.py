@@ -53,7 +53,7 @@ NEAR = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class StampRun:
     """Samples with nothing missing between them.
 
     Attributes:
@@ -65,7 +65,7 @@ class Run:
     lost: int
 
 
-class Even:
+class Dejitter:
     """Places one stream's samples; see the module.
 
     Args:
@@ -97,7 +97,7 @@ class Even:
         """What comes next has nothing to do with what came before, but for the rate."""
         self._next = self._last = None
 
-    def push(self, stamps: npt.NDArray[np.int64]) -> list[Run]:
+    def push(self, stamps: npt.NDArray[np.int64]) -> list[StampRun]:
         """Take (samples,) int64 ns stamps; return what can now be placed."""
         if self.known:
             return self._place(stamps)
@@ -109,7 +109,7 @@ class Even:
         soon = self._nominal > 0 and len(self._held) >= HELD and span >= HELD_SECONDS / 3
         return self.flush() if soon else []
 
-    def flush(self) -> list[Run]:
+    def flush(self) -> list[StampRun]:
         """Place what is held back."""
         held, self._held = np.array(self._held, np.int64), []
         if len(held) > 1:
@@ -154,12 +154,12 @@ class Even:
         self._usual = min(usual, max(float(LONGEST), 4 * self._period))
         self._rate = min(self._rate, 1.5 * NS / (BEYOND * self._usual))
 
-    def _place(self, stamps: npt.NDArray[np.int64]) -> list[Run]:
+    def _place(self, stamps: npt.NDArray[np.int64]) -> list[StampRun]:
         if not len(stamps):
             return []
         if self._believe:
             return self._believed(stamps)
-        runs: list[Run] = []
+        runs: list[StampRun] = []
         times: list[int] = []
         for stamp in stamps.tolist():
             if self._waiting:
@@ -177,7 +177,7 @@ class Even:
                 times.append(self._step(stamp))
         return [*runs, *_run(times)]
 
-    def _believed(self, stamps: npt.NDArray[np.int64]) -> list[Run]:
+    def _believed(self, stamps: npt.NDArray[np.int64]) -> list[StampRun]:
         """Take stamps as they are; what is much longer than the usual step is a hole."""
         first = int(stamps[0]) if self._last is None else self._last
         self._last = int(stamps[-1])
@@ -190,7 +190,7 @@ class Even:
                 self._widen(step)
         lost = [0, *(max(round(steps[i] / self._period) - 1, 1) for i in holes[1:])]
         parts = zip(np.split(stamps, holes[1:]), lost, strict=True)
-        return [Run(part, n) for part, n in parts if len(part)]
+        return [StampRun(part, n) for part, n in parts if len(part)]
 
     def _late(self, stamp: int) -> bool:
         """Whether more lies before a sample than jitter."""
@@ -207,7 +207,7 @@ class Even:
         """Whether a stamp is of the first sample after a backlog that is on time again."""
         return len(self._waiting) > 1 and stamp - self._waiting[-1] < 1.5 * self._period
 
-    def _resolve(self, *, on_time: bool = False) -> list[Run]:
+    def _resolve(self, *, on_time: bool = False) -> list[StampRun]:
         """Place what waits: a backlog ends with its last stamp, and was taken evenly before it.
 
         Args:
@@ -224,7 +224,7 @@ class Even:
         if lost:
             self._next = None
         times = [self._step(start + i * step) for i in range(n)]
-        return [Run(np.array(times, np.int64), lost)]
+        return [StampRun(np.array(times, np.int64), lost)]
 
     def _step(self, stamp: float) -> int:
         """Return the time of a sample, and let the loop learn from its stamp."""
@@ -243,8 +243,8 @@ class Even:
         return round(max(expected - reach, min(stamp, expected + reach)))
 
 
-def _run(times: list[int]) -> list[Run]:
-    return [Run(np.array(times, np.int64), 0)] if times else []
+def _run(times: list[int]) -> list[StampRun]:
+    return [StampRun(np.array(times, np.int64), 0)] if times else []
 
 
 def _even(stamps: npt.NDArray[np.int64]) -> bool:

@@ -52,7 +52,7 @@ class Hole:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed(Generic[T]):
+class PlacedSamples(Generic[T]):
     """A frame with the times of its samples.
 
     Attributes:
@@ -122,7 +122,7 @@ class Timeline(Generic[T]):
         """Whether the rate has been measured."""
         return self._weight > 0
 
-    def push(self, time: int, count: int, frame: T, arrival: int) -> list[Placed[T]]:
+    def push(self, time: int, count: int, frame: T, arrival: int) -> list[PlacedSamples[T]]:
         """Take a frame; return what can now be placed.
 
         Args:
@@ -140,7 +140,7 @@ class Timeline(Generic[T]):
         self._settle()
         return self.flush() if self.settled or len(self._held) >= HELD else []
 
-    def flush(self) -> list[Placed[T]]:
+    def flush(self) -> list[PlacedSamples[T]]:
         """Place what is held back, believing the likeliest rate where none was measured."""
         held, self._held = self._held, []
         return [placed for frame in held for placed in self._place(frame)]
@@ -164,7 +164,7 @@ class Timeline(Generic[T]):
         if known or len(self._held) >= HELD:
             self._period, self._weight = known[-1] if known else min(steps), 1
 
-    def _place(self, frame: _Held[T]) -> list[Placed[T]]:
+    def _place(self, frame: _Held[T]) -> list[PlacedSamples[T]]:
         n = frame.count
         if self._previous is None:
             return [self._keep(frame, spread(None, frame.time, n, self._period), None)]
@@ -212,10 +212,12 @@ class Timeline(Generic[T]):
         self._weight = min(self._weight + 1, 16)
         self._period += (step - self._period) / self._weight
 
-    def _keep(self, frame: _Held[T], times: npt.NDArray[np.int64], hole: Hole | None) -> Placed[T]:
+    def _keep(
+        self, frame: _Held[T], times: npt.NDArray[np.int64], hole: Hole | None
+    ) -> PlacedSamples[T]:
         delay = frame.arrival - frame.time
         anew = self._previous is None or (hole is not None and hole.start is None)
         forgotten = self._prompt + int(frame.count * self._period) // DRIFT
         self._prompt = delay if anew else min(delay, forgotten)
         self._previous, self._fresh = frame.time, False
-        return Placed(times, frame.frame, frame.arrival, hole)
+        return PlacedSamples(times, frame.frame, frame.arrival, hole)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from innpar.devices.base import NS, Chunk, Event, Signal
 from innpar.devices.timing.clock import SensorClock, Steady
-from innpar.devices.timing.timeline import TOLERANCE, Hole, Placed
+from innpar.devices.timing.timeline import TOLERANCE, Hole, PlacedSamples
 
 CLOCK_EVERY = 60 * NS
 """How often the state of the clock is told."""
@@ -18,7 +18,7 @@ Rows = npt.NDArray[np.float64]
 """(samples, channels)."""
 
 
-class Lane:
+class SignalTrack:
     """Gives samples their host times, and says what is missing between them.
 
     Args:
@@ -67,7 +67,7 @@ class Lane:
         self._anew = True
 
     def give(
-        self, placed: Sequence[Placed[Rows]], rate: float, measured: float | None = None
+        self, placed: Sequence[PlacedSamples[Rows]], rate: float, measured: float | None = None
     ) -> list[Chunk | Event]:
         """Return what placed frames amount to.
 
@@ -82,7 +82,7 @@ class Lane:
         now = self._steady.last
         return [*out, *(self._state(now, measured or rate) if placed and now is not None else ())]
 
-    def _of_epoch(self, placed: Sequence[Placed[Rows]], rate: float) -> list[Chunk | Event]:
+    def _of_epoch(self, placed: Sequence[PlacedSamples[Rows]], rate: float) -> list[Chunk | Event]:
         """Return what frames amount to of which only the first may be of a clock that was set."""
         first = placed[0].hole
         if self._anew or (first is not None and first.start is None):
@@ -122,9 +122,9 @@ class Lane:
         return [] if first else [Event(self._device, "clock", now, now, detail)]
 
 
-def _epochs(placed: Sequence[Placed[Rows]]) -> list[list[Placed[Rows]]]:
+def _epochs(placed: Sequence[PlacedSamples[Rows]]) -> list[list[PlacedSamples[Rows]]]:
     """Split frames where the sensor's clock was set."""
-    epochs: list[list[Placed[Rows]]] = []
+    epochs: list[list[PlacedSamples[Rows]]] = []
     for p in placed:
         if not epochs or (p.hole is not None and p.hole.start is None):
             epochs.append([])

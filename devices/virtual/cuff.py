@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 import numpy as np
 
 from innpar.devices.base import NS, Chunk, Event, HostClock, Source, Tap
-from innpar.devices.sensors.cuff import Cuff, Measurement
+from innpar.devices.sensors.cuff import CuffDevice, Measurement
 from innpar.devices.simulated.device import CUFF_SPAN, read_cuff
-from innpar.devices.virtual.device import Air, Worn, called, on_air
+from innpar.devices.virtual.device import Air, VirtualDevice, called, on_air
 from innpar.devices.virtual.sensors.cuff import VirtualCuff
 
 FIRST = 20.0
@@ -24,7 +24,7 @@ EVERY = 180.0
 """Seconds from a reading to the next."""
 
 
-class WornCuff(Cuff):
+class VirtualCuffDevice(CuffDevice):
     """The real driver of a cuff, with a virtual one on a virtual radio.
 
     Args:
@@ -33,7 +33,9 @@ class WornCuff(Cuff):
         air: The radio.
     """
 
-    def __init__(self, cuff: Cuff, wearers: Sequence[Worn], air: Air = "bumble") -> None:
+    def __init__(
+        self, cuff: CuffDevice, wearers: Sequence[VirtualDevice], air: Air = "bumble"
+    ) -> None:
         super().__init__(cuff.who, wearer=cuff.wearer, user=cuff.user, identity=cuff.id)
         self._wearers = tuple(wearers)
         self._air: Air = air

@@ -45,7 +45,7 @@ Air = Literal["bumble", "bluez"]
 """Which radio: controllers in this process, or bleak's own backend on a fake BlueZ."""
 
 
-class Worn:
+class VirtualDevice:
     """A `Device` whose driver is the real one, and whose sensor and radio are not.
 
     Args:
@@ -158,13 +158,13 @@ async def on_air(air: Air, sensor: Sensor, device: Driver) -> AsyncIterator[None
         yield
 
 
-def worn(
+def virtual_device(
     device: Device,
     *,
     wearer: Wearer = simulated,
     air: Air = "bumble",
     faults: Faults | None = None,
-) -> Worn:
+) -> VirtualDevice:
     """Return `device` with a virtual sensor and radio in the place of the real ones.
 
     Raises:
@@ -181,4 +181,4 @@ def worn(
     if faults is not None and faults.mtu and isinstance(device, EmotiBit):
         raise Refused("--fault mtu: an EmotiBit has no Bluetooth")
     assert isinstance(device, Polar | Gatt | EmotiBit)
-    return Worn(device, wearer, air=air, faults=faults)
+    return VirtualDevice(device, wearer, air=air, faults=faults)

@@ -12,7 +12,7 @@ from innpar.devices.base import NS, BadPacket, Chunk, Event
 from innpar.devices.files.device import Replay
 from innpar.devices.registry import parse
 from innpar.devices.replay import create_replay
-from innpar.devices.session.device import Session
+from innpar.devices.session.device import ReplayedSession
 from innpar.devices.timing.pace import LONGEST_WAIT, REAL_TIME
 from innpar.devices.virtual.world.light import LIMIT
 
@@ -48,8 +48,8 @@ def recorded(file: str) -> Wearer:
     """
     _, path, options = parse(f"replay:{file}")
     device = create_replay(path, options, REAL_TIME)
-    assert isinstance(device, Replay | Session)
-    recording: Replay | Session = device
+    assert isinstance(device, Replay | ReplayedSession)
+    recording: Replay | ReplayedSession = device
 
     def rounds() -> Iterator[Chunk]:
         last, shift = 0, 0
@@ -68,7 +68,7 @@ def recorded(file: str) -> Wearer:
     return lambda: _counted(rounds(), recording.polarity)
 
 
-def _chunks(recording: Replay | Session) -> Iterator[Chunk]:
+def _chunks(recording: Replay | ReplayedSession) -> Iterator[Chunk]:
     try:
         for item in recording.items():
             if isinstance(item, Chunk) and item.signal in ("ppg", "abp") and len(item):

@@ -167,7 +167,7 @@ class Affine:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Calibration:
+class CuffCalibration:
     """One cuff reading, and the pulse at that time.
 
     Attributes:
@@ -198,7 +198,7 @@ class Calibration:
         drop: int,
         *,
         any_scale: bool = False,
-    ) -> Calibration:
+    ) -> CuffCalibration:
         """Return this calibration with its maps.
 
         Args:
@@ -235,7 +235,7 @@ class Calibration:
 
 
 def half_widths(
-    tables: Tables, calibration: Calibration | None, now: Floats, seconds: float, level: float
+    tables: Tables, calibration: CuffCalibration | None, now: Floats, seconds: float, level: float
 ) -> Floats:
     """Return the half-widths (3,) of the intervals of SBP, DBP and MAP, mmHg.
 
@@ -274,7 +274,7 @@ def difficulty(change: Floats, seconds: Floats, moved: Floats) -> Floats:
     )
 
 
-class Steadier:
+class Smoother:
     """Averages the level and pulse height of successive windows; forgets at a gap or a reading."""
 
     def __init__(self, seconds: float) -> None:

@@ -37,7 +37,7 @@ _PLATEAU = 6  # samples in a row at a record's extreme: clipped
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """One row of the index. `rate` in Hz; `lag` is how far the PPG lags the pressure, s."""
 
     file: str
@@ -51,7 +51,7 @@ class Entry:
         return self.file.split("/")[0]
 
 
-def read_index(folder: Path) -> list[Entry]:
+def read_index(folder: Path) -> list[IndexEntry]:
     """Return the index of a data folder, its splits checked.
 
     Raises:
@@ -78,7 +78,7 @@ def read_index(folder: Path) -> list[Entry]:
     return entries
 
 
-def _entry(row: dict[str, str], where: str) -> Entry:
+def _entry(row: dict[str, str], where: str) -> IndexEntry:
     for name in sorted(_COLUMNS - {"lag_s"}):
         if not row[name]:
             raise DataError(f"{where} has no {name}")
@@ -88,10 +88,10 @@ def _entry(row: dict[str, str], where: str) -> Entry:
         raise DataError(f"{where}: {error}; fs and lag_s are numbers") from None
     if not 0 < rate < math.inf:
         raise DataError(f"{where}: fs is {rate:g} Hz")
-    return Entry(row["file"], row["subject"], row["split"], rate, lag)
+    return IndexEntry(row["file"], row["subject"], row["split"], rate, lag)
 
 
-def check_splits(entries: Iterable[Entry]) -> None:
+def check_splits(entries: Iterable[IndexEntry]) -> None:
     """Raise DataError where a subject is in two of train, val and test (rejects are exempt)."""
     seen: dict[str, str] = {}
     for entry in entries:
@@ -105,7 +105,7 @@ def check_splits(entries: Iterable[Entry]) -> None:
             )
 
 
-def of_split(entries: Sequence[Entry], split: str) -> list[Entry]:
+def of_split(entries: Sequence[IndexEntry], split: str) -> list[IndexEntry]:
     """Return the entries of one split; an empty split is a DataError."""
     chosen = [entry for entry in entries if entry.split == split]
     if not chosen:
@@ -115,14 +115,14 @@ def of_split(entries: Sequence[Entry], split: str) -> list[Entry]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Recording:
+class TrainingRecord:
     """One record at one rate, the pressure moved onto the PPG's time.
 
     ppg (n,) in the sensor's unit, abp (n,) in mmHg, both NaN where missing; good (n,) says where
     both can be trusted; `beats` are the reference beats, sample indices on the same axis.
     """
 
-    entry: Entry
+    entry: IndexEntry
     ppg: npt.NDArray[np.float64]
     abp: npt.NDArray[np.float64]
     good: npt.NDArray[np.bool_]
@@ -134,7 +134,7 @@ def folder_of(folder: Path) -> Path:
     return folder if (folder / "index.csv").is_file() else folder / "abp"
 
 
-def load(folder: Path, entry: Entry, rate: float, resample: Resample) -> Recording:
+def load(folder: Path, entry: IndexEntry, rate: float, resample: Resample) -> TrainingRecord:
     """Read one record, bring it to `rate`, align its pressure and find its reference beats.
 
     Args:
@@ -163,7 +163,7 @@ def load(folder: Path, entry: Entry, rate: float, resample: Resample) -> Recordi
     aligned = np.where(inside, abp[np.maximum(source, 0)], np.nan)
     good &= inside & good[np.maximum(source, 0)] & np.isfinite(aligned)
     typical = np.nanmedian(beat_rate[verdict]) if verdict.any() else np.nan
-    return Recording(entry, ppg, aligned, good, beats_of(aligned, good, float(typical), rate))
+    return TrainingRecord(entry, ppg, aligned, good, beats_of(aligned, good, float(typical), rate))
 
 
 def _any_in_blocks(flags: npt.NDArray[np.bool_], block: int, count: int) -> npt.NDArray[np.bool_]:
@@ -193,7 +193,7 @@ class Windows:
     sbp: Floats
     dbp: Floats
     map_: Floats
-    entries: tuple[Entry, ...]
+    entries: tuple[IndexEntry, ...]
     subjects: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -205,7 +205,11 @@ class Windows:
 
 
 def windows_of(
-    recordings: Iterable[Recording], buffer: int, hop: int, interior: tuple[int, int], rate: float
+    recordings: Iterable[TrainingRecord],
+    buffer: int,
+    hop: int,
+    interior: tuple[int, int],
+    rate: float,
 ) -> Windows:
     """Cut recordings into windows.
 
@@ -221,7 +225,7 @@ def windows_of(
     """
     columns: list[tuple[npt.NDArray[np.float64], ...]] = []
     signals: list[tuple[Floats, Floats]] = []
-    entries: list[Entry] = []
+    entries: list[IndexEntry] = []
     subjects: list[str] = []
     offset = 0
     for recording in recordings:

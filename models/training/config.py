@@ -32,7 +32,7 @@ Count = Annotated[Whole, Field(ge=1)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Network:
+class NetworkConfig:
     """Arguments of `InnPar`; the context is always `CONTEXT`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = SECTION
@@ -44,7 +44,7 @@ class Network:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Run:
+class RunConfig:
     """Length and pace of a run. Times in optimiser steps.
 
     Attributes:
@@ -78,7 +78,7 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Model:
+class ModelConfig:
     """What the model that comes out is called.
 
     Attributes:
@@ -94,13 +94,13 @@ class Model:
     version: Annotated[str, Field(min_length=1)] = "1"
     index: Annotated[str, Field(pattern=r"^[0-9a-f]*$")] = ""
 
-    def of_index(self, digest: str) -> Model:
+    def of_index(self, digest: str) -> ModelConfig:
         """Return what a model of these records is called."""
-        return self if digest.startswith(self.index) else Model()
+        return self if digest.startswith(self.index) else ModelConfig()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Intervals:
+class IntervalConfig:
     """Of the calibration's tables; the networks do not depend on it.
 
     Attributes:
@@ -116,11 +116,11 @@ class Intervals:
 class TrainConfig:
     """A training configuration, one section each."""
 
-    network: Network = Network()
-    run: Run = Run()
+    network: NetworkConfig = NetworkConfig()
+    run: RunConfig = RunConfig()
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
-    intervals: Intervals = Intervals()
-    model: Model = Model()
+    intervals: IntervalConfig = IntervalConfig()
+    model: ModelConfig = ModelConfig()
 
     def plain(self) -> dict[str, Any]:
         """Return everything that decides about the weights."""
@@ -143,11 +143,11 @@ def read_config(path: Path) -> TrainConfig:
     except ValueError as error:
         raise DataError(f"{path}: not valid TOML: {error}") from None
     sections = {
-        "network": Network,
-        "run": Run,
+        "network": NetworkConfig,
+        "run": RunConfig,
         "sampling": Sampling,
-        "intervals": Intervals,
-        "model": Model,
+        "intervals": IntervalConfig,
+        "model": ModelConfig,
     }
     unknown = set(table) - set(sections)
     if unknown:

@@ -28,8 +28,8 @@ from innpar.models.calibration.calibrate import (
     DIFFICULTY,
     PRESSURES,
     Blend,
-    Calibration,
-    Steadier,
+    CuffCalibration,
+    Smoother,
     Tables,
     difficulty,
 )
@@ -46,7 +46,7 @@ from innpar.models.data.sampling import (
 )
 from innpar.models.network.fold import fold
 from innpar.models.network.innpar import InnPar
-from innpar.models.training.config import Intervals, TrainConfig
+from innpar.models.training.config import IntervalConfig, TrainConfig
 from innpar.models.training.journal import replace
 from innpar.models.training.progress import bar
 from innpar.models.training.subject_folds import FOLDS, deal, left_out
@@ -67,14 +67,14 @@ _FIXED = Tables(
     FADE_SECONDS,
     BLEND,
     SMOOTH_SECONDS,
-    Intervals().level,
+    IntervalConfig().level,
     np.zeros((3, len(DIFFICULTY))),
     np.zeros(3),
 )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Errors:
+class LeftOutErrors:
     """What was published against the truth, mmHg (n, 3), by `subject` (n,).
 
     `hard` is the difficulty (n, len(DIFFICULTY)), empty rows where there was no reading.
@@ -109,8 +109,8 @@ def crossfit(
     """
     torch.set_num_threads(config.run.threads)
     fold_of = deal(windows, folds)
-    known: list[Errors] = []
-    unknown: list[Errors] = []
+    known: list[LeftOutErrors] = []
+    unknown: list[LeftOutErrors] = []
     with bar() as progress:
         networks = left_out(config, windows, fold_of, matrix, out, progress)
         for k, model in enumerate(networks):
@@ -179,7 +179,7 @@ class _Judge:
         time, alone = part.time.astype(np.float64), self._waves(rows, empty_context(len(rows)))
         return _Record(rows, int(part.subject[0]), found, cuffs_of(part, found), truth, time, alone)
 
-    def calibrated(self, record: _Record, every: float, first: float) -> Errors:
+    def calibrated(self, record: _Record, every: float, first: float) -> LeftOutErrors:
         """Judge a record with a reading every so many seconds."""
         cuffs, time = record.cuffs, record.time
         parts: list[tuple[Floats, Floats]] = []
@@ -189,7 +189,7 @@ class _Judge:
             return _empty()
         for reading, until in zip(readings, [*readings[1:], len(time) - 1], strict=True):
             before = np.flatnonzero((time <= time[reading]) & (time > time[reading] - CUFF_SECONDS))
-            calibration = Calibration(
+            calibration = CuffCalibration(
                 float(cuffs.sbp[reading]), float(cuffs.dbp[reading]), cuffs.features[reading]
             )
             told = self._waves(record.rows[before], calibration.context(record.found[before], 0.0))
@@ -201,10 +201,14 @@ class _Judge:
         if not parts:
             return _empty()
         error, hard = (np.concatenate(one) for one in zip(*parts, strict=True))
-        return Errors(error, hard, np.full(len(error), record.subject))
+        return LeftOutErrors(error, hard, np.full(len(error), record.subject))
 
     def _follow(
-        self, calibration: Calibration, record: _Record, since: float, after: npt.NDArray[np.int64]
+        self,
+        calibration: CuffCalibration,
+        record: _Record,
+        since: float,
+        after: npt.NDArray[np.int64],
     ) -> tuple[Floats, Floats]:
         found, time = record.found, record.time
         age = time[after] - since
@@ -212,7 +216,7 @@ class _Judge:
             [calibration.context(found[k : k + 1], a) for k, a in zip(after, age, strict=True)]
         )
         waves = self._waves(record.rows[after], told)
-        steadier, last = Steadier(SMOOTH_SECONDS), time[after[0]]
+        steadier, last = Smoother(SMOOTH_SECONDS), time[after[0]]
         published = np.empty(waves.shape, dtype=np.float64)
         for k, (wave, alone) in enumerate(zip(waves, record.alone[after], strict=True)):
             blended = calibration.blended(wave, alone, float(age[k]), _FIXED)
@@ -229,24 +233,28 @@ class _Judge:
         moved = published.mean(axis=1) - (calibration.level or 0.0)
         return error, difficulty(standardised(pulse - calibration.at_cuff), age, moved)
 
-    def uncalibrated(self, record: _Record) -> Errors:
+    def uncalibrated(self, record: _Record) -> LeftOutErrors:
         """Judge every other window of a record without a reading."""
         inner = record.alone[::2, self._edge : -self._edge].astype(np.float64)
         found = wave_pressures(inner, record.found[::2, _HEART_RATE], RATE)
         none = np.zeros((len(found), len(DIFFICULTY)))
-        return Errors(found - record.truth[::2], none, np.full(len(found), record.subject))
+        return LeftOutErrors(found - record.truth[::2], none, np.full(len(found), record.subject))
 
 
-def _empty() -> Errors:
-    return Errors(np.zeros((0, 3)), np.zeros((0, len(DIFFICULTY))), np.zeros(0, np.int64))
+def _empty() -> LeftOutErrors:
+    return LeftOutErrors(np.zeros((0, 3)), np.zeros((0, len(DIFFICULTY))), np.zeros(0, np.int64))
 
 
-def _joined(parts: Sequence[Errors]) -> Errors:
-    names = [field.name for field in dataclasses.fields(Errors)]
-    return Errors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+def _joined(parts: Sequence[LeftOutErrors]) -> LeftOutErrors:
+    names = [field.name for field in dataclasses.fields(LeftOutErrors)]
+    return LeftOutErrors(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    )
 
 
-def fit(known: Errors, unknown: Errors, subjects: int, level: float) -> dict[str, dict[str, Any]]:
+def fit(
+    known: LeftOutErrors, unknown: LeftOutErrors, subjects: int, level: float
+) -> dict[str, dict[str, Any]]:
     """Return the tables: half-widths that cover `level` of the errors, subjects weighing alike."""
     half = [_half_widths(known, p, level) for p in range(3)]
     alone = [
@@ -279,7 +287,7 @@ def _even(subject: npt.NDArray[np.int64]) -> Floats:
     return np.asarray(1.0 / np.bincount(subject)[subject])
 
 
-def _half_widths(known: Errors, pressure: int, level: float) -> Floats:
+def _half_widths(known: LeftOutErrors, pressure: int, level: float) -> Floats:
     """Fit the mean absolute error by least squares relative to itself, then scale to cover."""
     size, weight = np.abs(known.error[:, pressure]), _even(known.subject)
     expected = np.full(len(size), size.mean())

@@ -22,9 +22,9 @@ from innpar.models.network.fold import fold
 from innpar.models.network.innpar import InnPar
 from innpar.models.predictor import Predictor
 from innpar.models.training.checkpoint import index_digest
-from innpar.models.training.config import Model, TrainConfig
+from innpar.models.training.config import ModelConfig, TrainConfig
 from innpar.models.training.journal import Journal, replace
-from innpar.models.training.validate import Held, held_cuffs
+from innpar.models.training.validate import HeldCuffs, held_cuffs
 
 _REAL_CASES = 64
 USUAL = 95.0
@@ -90,7 +90,7 @@ def release(
     return manifest
 
 
-def _confidence(model: InnPar, called: Model, held: Held) -> dict[str, float]:
+def _confidence(model: InnPar, called: ModelConfig, held: HeldCuffs) -> dict[str, float]:
     """Return what 95 % of the validation windows' contradictions stay below; see `Prediction`."""
     folded = fold(model)
     draft = Manifest(

@@ -29,7 +29,7 @@ from innpar.models.data.sampling import Sampler
 from innpar.models.network.folded_training import folded_forward
 from innpar.models.network.innpar import InnPar, gradient, joint
 from innpar.models.training.checkpoint import NAME, fingerprint, read_checkpoint, written
-from innpar.models.training.config import Run, TrainConfig, read_config
+from innpar.models.training.config import RunConfig, TrainConfig, read_config
 from innpar.models.training.journal import Journal, Stopped, make_folder, replace
 from innpar.models.training.progress import bar
 from innpar.models.training.validate import Validation
@@ -157,7 +157,7 @@ class Trainer:
         self._began = time.monotonic() - state["seconds"]
 
 
-def device_of(run: Run) -> str:
+def device_of(run: RunConfig) -> str:
     """Return where a run computes.
 
     Raises:
@@ -174,14 +174,14 @@ def device_of(run: Run) -> str:
     return run.device
 
 
-def _pace(step: int, run: Run) -> float:
+def _pace(step: int, run: RunConfig) -> float:
     if step < run.warm_up:
         return (step + 1) / run.warm_up
     share = min((step - run.warm_up) / max(run.steps - run.warm_up, 1), 1.0)
     return run.final_share + (1.0 - run.final_share) * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
-def _loss(found: Tensor, abp: Tensor, run: Run) -> Tensor:
+def _loss(found: Tensor, abp: Tensor, run: RunConfig) -> Tensor:
     inside = slice(run.edge, abp.shape[1] - run.edge)
     wave, truth = found[:, 0, inside], abp[:, inside]
     slope = found[:, 1, inside] - gradient(abp)[:, inside]

@@ -33,7 +33,7 @@ PRESSURES = ("sbp", "dbp", "map")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Held:
+class HeldCuffs:
     """The windows of a split, each with the last cuff reading before it (every so often).
 
     ppg (n, window) of unit SD; `now` and `at_cuff` (n, K) features; `seconds` (n,) since the
@@ -56,7 +56,7 @@ class Held:
 
 def held_cuffs(
     windows: Windows, matrix: npt.NDArray[np.float64], every: float, step: int = 1
-) -> Held:
+) -> HeldCuffs:
     """Give every `step`-th window the last of the cuff readings taken every `every` seconds.
 
     The windows at and before a reading are not judged by it; a record's first half minute only
@@ -82,7 +82,7 @@ def held_cuffs(
             for part in np.array_split(windows.start[here], max(len(here) // 512, 1))
         ]
     )
-    return Held(
+    return HeldCuffs(
         ppg,
         found[here],
         cuffs.features[there],
@@ -124,7 +124,7 @@ def network_waves(
 
 def errors(
     forward: Callable[[Tensor, Tensor], Tensor],
-    held: Held,
+    held: HeldCuffs,
     population: npt.NDArray[np.float64],
     edge: int,
     device: str = "cpu",

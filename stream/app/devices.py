@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from innpar.devices import Device
 from innpar.devices.link.addresses import Addresses
-from innpar.devices.link.target import Sought
+from innpar.devices.link.target import Target
 from innpar.devices.options import UnknownOption
 from innpar.devices.registry import create
 from innpar.devices.registry import parse as parts
-from innpar.devices.sensors.cuff import Cuff
+from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import Pace
 from innpar.stream.app.settings import Settings
 from innpar.stream.errors import ConfigError
@@ -43,7 +43,7 @@ def open_devices(settings: Settings) -> list[Device]:
         )
     if settings.remember and not settings.virtual:
         for device in devices:
-            if isinstance(sought := getattr(device, "sought", None), Sought):
+            if isinstance(sought := getattr(device, "sought", None), Target):
                 sought.addresses = Addresses(state_folder())
     ids = [device.id for device in devices]
     for twice in {name for name in ids if ids.count(name) > 1}:
@@ -70,20 +70,22 @@ def open_devices(settings: Settings) -> list[Device]:
 
 def _virtual(settings: Settings, devices: Sequence[Device]) -> list[Device]:
     """Put virtual sensors in the place of the real ones, and cuffs beside them."""
-    from innpar.devices.virtual.cuff import WornCuff
-    from innpar.devices.virtual.device import Worn, worn
+    from innpar.devices.virtual.cuff import VirtualCuffDevice
+    from innpar.devices.virtual.device import VirtualDevice, virtual_device
     from innpar.devices.virtual.subject import recorded, simulated
     from innpar.devices.virtual.world.faults import parse
 
     wearer = simulated if settings.wearer is None else recorded(settings.wearer)
-    dressed: list[Cuff | Worn] = [
+    dressed: list[CuffDevice | VirtualDevice] = [
         device
-        if isinstance(device, Cuff)
-        else worn(device, wearer=wearer, faults=parse(settings.fault))
+        if isinstance(device, CuffDevice)
+        else virtual_device(device, wearer=wearer, faults=parse(settings.fault))
         for device in devices
     ]
-    sensors = [device for device in dressed if isinstance(device, Worn)]
-    return [WornCuff(one, sensors) if isinstance(one, Cuff) else one for one in dressed]
+    sensors = [device for device in dressed if isinstance(device, VirtualDevice)]
+    return [
+        VirtualCuffDevice(one, sensors) if isinstance(one, CuffDevice) else one for one in dressed
+    ]
 
 
 def _created(settings: Settings, pace: Pace) -> list[Device]:

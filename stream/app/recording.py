@@ -15,13 +15,13 @@ from innpar.models.manifest import Manifest
 from innpar.stream.app.settings import Settings
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.session.recorder import Recorder, place
-from innpar.stream.session.recorders import Deck
+from innpar.stream.session.recorders import Recorders
 from innpar.stream.state import state_folder
 
 
 def deck_for(
     settings: Settings, manifest: Manifest, devices: Sequence[str], clock: HostClock
-) -> Deck:
+) -> Recorders:
     """Return what records a run of these devices.
 
     Raises:
@@ -41,7 +41,7 @@ def deck_for(
             tag=tag,
         )
 
-    return Deck(begin)
+    return Recorders(begin)
 
 
 def recordings(path: Path | None) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from innpar.devices import Device
 from innpar.devices.session.contents import running
-from innpar.devices.session.device import Session
+from innpar.devices.session.device import ReplayedSession
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.app.settings import Settings
 
@@ -14,7 +14,7 @@ from innpar.stream.app.settings import Settings
 def other_model(devices: Sequence[Device], model: str) -> Iterator[str]:
     """Yield, of every session that is replayed with another model than its own, that it is."""
     for device in devices:
-        if not isinstance(device, Session):
+        if not isinstance(device, ReplayedSession):
             continue
         with SessionFile(device.path, device.seen) as file:
             told = running(file).get("model")
@@ -27,7 +27,7 @@ def required(settings: Settings, device: Device) -> bool:
     """Return whether a device gives no pressures before a reading: as asked, else as recorded."""
     if settings.require_calibration is not None:
         return settings.require_calibration
-    return isinstance(device, Session) and device.require_calibration
+    return isinstance(device, ReplayedSession) and device.require_calibration
 
 
 def as_recorded(settings: Settings, devices: Sequence[Device]) -> Iterator[str]:

@@ -14,25 +14,25 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from innpar.devices import Device
-from innpar.devices.sensors.cuff import Cuff
+from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import SystemClock
 from innpar.stream.app.devices import open_devices
 from innpar.stream.app.recording import deck_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import Settings
-from innpar.stream.calibration.store import Memory
+from innpar.stream.calibration.store import CalibrationStore
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
-from innpar.stream.mqtt.publisher import Edition
+from innpar.stream.mqtt.publisher import MessageOptions
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
-from innpar.stream.pipeline.sidecars import assign, attend, heed
-from innpar.stream.pipeline.steering import mark_all, obey
-from innpar.stream.pipeline.tally import OutcomeSink, report
+from innpar.stream.pipeline.sidecars import assign, forward_cuff, forward_markers
+from innpar.stream.pipeline.steering import mark_all, run_commands
+from innpar.stream.pipeline.tally import TallySink, report
 from innpar.stream.pipeline.wearer import Wearer, enrol
 from innpar.stream.session.recorder import place
-from innpar.stream.session.recorders import Deck
+from innpar.stream.session.recorders import Recorders
 from innpar.stream.sinks.base import FanOut, Sink
 from innpar.stream.sinks.jsonlines import JsonSink, ReaderGone
 from innpar.stream.sinks.keyboard import listening
@@ -93,11 +93,11 @@ class _Run:
     predictor: Predictor
     engine: Engine
     wearers: Sequence[Wearer]
-    cuffs: Sequence[Cuff]
+    cuffs: Sequence[CuffDevice]
     mqtt: MqttSink
     terminal: TerminalSink
-    outcomes: OutcomeSink
-    deck: Deck
+    outcomes: TallySink
+    deck: Recorders
     out: FanOut
 
 
@@ -117,7 +117,7 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
 
 async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExitStack) -> _Run:
     """Return the parts of a run; what closes them goes on `stack`."""
-    clock, outcomes = SystemClock(), OutcomeSink()
+    clock, outcomes = SystemClock(), TallySink()
     terminal = TerminalSink(quiet=settings.json_)
     address = await stack.enter_async_context(_broker(settings.broker))
     # After the broker has been started: it comes up while torch is being imported.
@@ -127,7 +127,7 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     engine = Engine(predictor)
     sensors, cuffs = assign(devices)
     wearers = [_wearer(settings, device, engine, clock) for device in sensors]
-    edition = Edition(
+    edition = MessageOptions(
         settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
     )
     mqtt = await stack.enter_async_context(
@@ -164,7 +164,7 @@ def _wearer(settings: Settings, device: Device, engine: Engine, clock: SystemClo
         duration=settings.duration,
         cuffs=list(settings.cuff),
         require_calibration=required(settings, device),
-        memory=Memory(state_folder()) if settings.remember else None,
+        memory=CalibrationStore(state_folder()) if settings.remember else None,
         wrist_height=settings.wrist_height,
     )
 
@@ -184,13 +184,20 @@ async def _more_sinks(settings: Settings, clock: SystemClock, stack: AsyncExitSt
 def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
     """Start the tasks beside the streams: commands, markers of other programs, cuffs."""
     wearers, out, clock = parts.wearers, parts.out, parts.clock
-    work = [asyncio.create_task(obey(parts.mqtt, wearers, clock, parts.deck), name="commands")]
+    work = [
+        asyncio.create_task(run_commands(parts.mqtt, wearers, clock, parts.deck), name="commands")
+    ]
     if settings.lsl_markers is not None:
         from innpar.devices.lsl.markers import LslMarks
 
         markers = LslMarks(settings.lsl_markers)
-        work.append(asyncio.create_task(heed(markers, wearers, out, clock), name="markers"))
-    return [*work, *(asyncio.create_task(attend(one, wearers, out, clock)) for one in parts.cuffs)]
+        work.append(
+            asyncio.create_task(forward_markers(markers, wearers, out, clock), name="markers")
+        )
+    return [
+        *work,
+        *(asyncio.create_task(forward_cuff(one, wearers, out, clock)) for one in parts.cuffs),
+    ]
 
 
 async def _stream(parts: _Run) -> None:

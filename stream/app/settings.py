@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from innpar.stream.calibration.types import Cuff
+from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -27,19 +27,21 @@ _CUFF = re.compile(
 )
 
 
-def parse_cuff(text: str | Cuff) -> Cuff:
+def parse_cuff(text: str | PlannedCuff) -> PlannedCuff:
     """Read ``[DEVICE=]SBP/DBP[@SECONDS]``, mmHg and seconds of signal since the start.
 
     Raises:
         ValueError: Not of that form, or no possible pressures.
     """
-    if isinstance(text, Cuff):
+    if isinstance(text, PlannedCuff):
         return text
     match = _CUFF.fullmatch(str(text).strip())
     if match is None:
         raise ValueError(f"{text!r} is not [DEVICE=]SBP/DBP[@SECONDS], such as 128/79")
     at = match["at"]
-    return Cuff(float(match["sbp"]), float(match["dbp"]), match["device"], float(at) if at else 0.0)
+    return PlannedCuff(
+        float(match["sbp"]), float(match["dbp"]), match["device"], float(at) if at else 0.0
+    )
 
 
 def _speed(value: object) -> object:
@@ -69,7 +71,7 @@ class Settings(BaseModel):
     fhir: bool = False
     model: Path | None = None
     compute: Annotated[str, BeforeValidator(_compute)] = "auto"
-    cuff: list[Annotated[Cuff, BeforeValidator(parse_cuff)]] = []
+    cuff: list[Annotated[PlannedCuff, BeforeValidator(parse_cuff)]] = []
     speed: Annotated[float, BeforeValidator(_speed), Field(ge=0.001)] = 1.0
     duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     require_calibration: bool | None = None

@@ -49,7 +49,7 @@ class Reconstruction:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class JoinedWave:
     """The next samples of the continuous waveform.
 
     Attributes:
@@ -96,7 +96,7 @@ class Combiner:
     def __post_init__(self) -> None:
         self._tail = np.empty(0, np.float32)
 
-    def push(self, window: Reconstruction) -> Piece:
+    def push(self, window: Reconstruction) -> JoinedWave:
         """Return the samples that this window adds to those already given out."""
         if window.segment != self._source:
             self._source, self._end = window.segment, window.index
@@ -114,7 +114,7 @@ class Combiner:
         self._reading, self._accepted = reading, window.quality.accepted
         self._tail = window.abp[stop:]
         self._end = window.index + stop
-        return Piece(
+        return JoinedWave(
             self._segment,
             window.index + start,
             abp,

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from innpar.stream.beats.combine import Piece
+from innpar.stream.beats.combine import JoinedWave
 from innpar.stream.results import Reason
 
 RISE_SECONDS = 0.128
@@ -35,7 +35,7 @@ LONGEST_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Beat:
+class DetectedBeat:
     """One beat of a waveform, foot to foot.
 
     Attributes:
@@ -63,8 +63,8 @@ class Beat:
     map_: float
     rr: float
     abp: npt.NDArray[np.float64]
-    piece: Piece
-    oldest: Piece
+    piece: JoinedWave
+    oldest: JoinedWave
     score: float
     reasons: tuple[Reason, ...]
 
@@ -91,7 +91,7 @@ class BeatFinder:
     _decided: int = field(init=False, default=0)
     _y: npt.NDArray[np.float64] = field(init=False)
     _rising: npt.NDArray[np.float64] = field(init=False)
-    _pieces: deque[Piece] = field(init=False, default_factory=deque)
+    _pieces: deque[JoinedWave] = field(init=False, default_factory=deque)
     _rises: deque[float] = field(init=False, default_factory=lambda: deque(maxlen=8))
     _last: _Upstroke | None = field(init=False, default=None)
     _last_rise: int = field(init=False, default=0)
@@ -99,7 +99,7 @@ class BeatFinder:
     def __post_init__(self) -> None:
         self._y = self._rising = np.empty(0)
 
-    def push(self, piece: Piece) -> list[Beat]:
+    def push(self, piece: JoinedWave) -> list[DetectedBeat]:
         """Take the next samples and return the beats that they complete."""
         if piece.segment != self._segment:
             self._begin(piece)
@@ -118,7 +118,7 @@ class BeatFinder:
         left, right = view[:, :rival].max(axis=1), view[:, rival + 1 :].max(axis=1)
         middle = view[:, rival]
         peaks = np.flatnonzero((middle > left) & (middle >= right)) + self._decided
-        beats: list[Beat] = []
+        beats: list[DetectedBeat] = []
         for n in peaks.tolist():
             height = float(heights[n - first])
             if n - self._last_rise > learn:
@@ -135,7 +135,7 @@ class BeatFinder:
         self._forget()
         return beats
 
-    def _begin(self, piece: Piece) -> None:
+    def _begin(self, piece: JoinedWave) -> None:
         rise, rival = round(RISE_SECONDS * self.rate), round(RIVAL_SECONDS * self.rate)
         self._segment, self._start = piece.segment, piece.index
         # The first sample that has a rise and, before it, every rival.
@@ -155,7 +155,7 @@ class BeatFinder:
         lows = np.lib.stride_tricks.sliding_window_view(y, rise + 1).min(axis=1)
         return np.asarray(y[rise:] - lows)
 
-    def _upstroke(self, n: int, known: int) -> list[Beat]:
+    def _upstroke(self, n: int, known: int) -> list[DetectedBeat]:
         """Take the rise that ends at `n`; with the one before it, it makes a beat."""
         y, start = self._y, self._start
         rise = n - round(RISE_SECONDS * self.rate)
@@ -182,7 +182,7 @@ class BeatFinder:
         holder = next(p for p in self._pieces if p.index + len(p.abp) > known)
         reasons = dict.fromkeys(r for p in overlapping for r in p.reasons)
         return [
-            Beat(
+            DetectedBeat(
                 last.foot,
                 last.peak,
                 foot,

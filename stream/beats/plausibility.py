@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from innpar.stream.beats.detector import Beat
+from innpar.stream.beats.detector import DetectedBeat
 
 PRESSURE = (20.0, 300.0)
 MEAN = (30.0, 200.0)
@@ -28,9 +28,9 @@ def _within(value: float, limits: tuple[float, float]) -> bool:
 class Plausibility:
     """Judge beats one after the other, in mmHg and s."""
 
-    _last: Beat | None = field(init=False, default=None)
+    _last: DetectedBeat | None = field(init=False, default=None)
 
-    def push(self, beat: Beat) -> tuple[bool, bool]:
+    def push(self, beat: DetectedBeat) -> tuple[bool, bool]:
         """Return whether pressures and rhythm are plausible, alone and after the beat before."""
         last, self._last = self._last, beat
         pressures = (

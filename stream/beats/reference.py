@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from innpar.devices import NS, Chunk
-from innpar.stream.beats.combine import Piece
-from innpar.stream.beats.detector import Beat, BeatFinder
-from innpar.stream.results import Estimate, Reference
-from innpar.stream.windows.resample import SET_BACK, Resampler, Stretch, period
+from innpar.stream.beats.combine import JoinedWave
+from innpar.stream.beats.detector import BeatFinder, DetectedBeat
+from innpar.stream.results import Beat, Reference
+from innpar.stream.windows.resample import SET_BACK, GridSamples, Resampler, period
 
 MATCH_SECONDS = 0.15
 """Between the systolic peaks of an estimate and its reference."""
@@ -37,19 +37,19 @@ class ReferenceTrack:
     beats: int = 0
     _resampler: Resampler = field(init=False)
     _finder: BeatFinder = field(init=False)
-    _known: deque[Beat] = field(init=False, default_factory=lambda: deque(maxlen=MOST))
-    _held: deque[Estimate] = field(init=False, default_factory=deque)
+    _known: deque[DetectedBeat] = field(init=False, default_factory=lambda: deque(maxlen=MOST))
+    _held: deque[Beat] = field(init=False, default_factory=deque)
     _reached: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self._resampler = Resampler(self.rate)
         self._finder = BeatFinder(self.rate)
 
-    def chunk(self, chunk: Chunk) -> list[Estimate]:
+    def chunk(self, chunk: Chunk) -> list[Beat]:
         """Take true pressure (mmHg, first channel) and return the estimates that are settled."""
         self.expected = True
         for output in self._resampler.push(chunk):
-            if isinstance(output, Stretch):
+            if isinstance(output, GridSamples):
                 self._search(output)
         if len(chunk):
             if int(chunk.times[0]) < self._reached - SET_BACK:
@@ -57,20 +57,20 @@ class ReferenceTrack:
             self._reached = int(chunk.times[-1])
         return self._release()
 
-    def push(self, estimate: Estimate) -> list[Estimate]:
+    def push(self, estimate: Beat) -> list[Beat]:
         """Take an estimate and return those that are settled."""
         self._held.append(estimate)
         return self._release()
 
-    def flush(self) -> list[Estimate]:
+    def flush(self) -> list[Beat]:
         """Settle every estimate that is still held."""
         self._reached = 2**62
         return self._release()
 
-    def _search(self, stretch: Stretch) -> None:
+    def _search(self, stretch: GridSamples) -> None:
         none = np.empty(0, np.float32)
         abp = np.ascontiguousarray(stretch.data[:, 0])
-        piece = Piece(stretch.segment, stretch.index, abp, none, 1.0, (), 0, 0.0)
+        piece = JoinedWave(stretch.segment, stretch.index, abp, none, 1.0, (), 0, 0.0)
         for beat in self._finder.push(piece):
             self.beats += 1
             self._known.append(beat)
@@ -78,8 +78,8 @@ class ReferenceTrack:
     def _time(self, index: int) -> int:
         return index * period(self.rate)
 
-    def _release(self) -> list[Estimate]:
-        released: list[Estimate] = []
+    def _release(self) -> list[Beat]:
+        released: list[Beat] = []
         tolerance, patience = int(MATCH_SECONDS * NS), int(PATIENCE_SECONDS * NS)
         while self._held:
             estimate = self._held[0]

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from innpar.devices import NS, Event
-from innpar.stream.results import NOT_CALIBRATED, Birth, CalibrationStatus, Estimate, Link, Summary
+from innpar.stream.results import (
+    NOT_CALIBRATED,
+    Beat,
+    CalibrationStatus,
+    DeviceInfo,
+    Presence,
+    Summary,
+)
 
 PERIOD = 10 * NS
 """ns of the stream in a summary; each begins at a multiple of it."""
@@ -35,7 +42,7 @@ class Summaries:
     _start: int | None = None
     _last: int = 0
     _closed: bool = False
-    _beats: list[Estimate] = field(default_factory=list)
+    _beats: list[Beat] = field(default_factory=list)
     _told: list[Event] = field(default_factory=list)
     _battery: float | None = None
     _connected: bool = True
@@ -43,7 +50,7 @@ class Summaries:
     _at: int = 0
 
     @property
-    def link(self) -> Link:
+    def link(self) -> Presence:
         """Whether the device is there, by all that it has told; it is while samples come."""
         told = [event.kind for event in self._told if event.kind != "battery"]
         connected = told[-1] == "connected" if told else self._connected
@@ -55,7 +62,7 @@ class Summaries:
             self._start = time // PERIOD * PERIOD
         self._last = max(self._last, time)
 
-    def beat(self, beat: Estimate, birth: Birth) -> list[Summary]:
+    def beat(self, beat: Beat, birth: DeviceInfo) -> list[Summary]:
         """Take a beat, whatever it shows."""
         self.begin(beat.peak)
         done = self._until(beat.peak, birth)
@@ -63,7 +70,7 @@ class Summaries:
         self._calibration, self._at = beat.calibration, beat.peak
         return done
 
-    def told(self, event: Event, birth: Birth) -> list[Summary]:
+    def told(self, event: Event, birth: DeviceInfo) -> list[Summary]:
         """Take what the device tells; it may come ahead of its samples and counts in its time."""
         if event.kind in ("battery", "connected", "disconnected"):
             if self._start is None:
@@ -80,14 +87,14 @@ class Summaries:
         self._last = max(self._last, event.end)
         return self._until(event.end, birth)
 
-    def reached(self, time: int, birth: Birth) -> list[Summary]:
+    def reached(self, time: int, birth: DeviceInfo) -> list[Summary]:
         """Close what no beat can come for any more, at `time`, ns of the stream."""
         if self._start is None:
             return []
         self._last = max(self._last, time)
         return self._until(time - LATE, birth)
 
-    def flush(self, birth: Birth) -> list[Summary]:
+    def flush(self, birth: DeviceInfo) -> list[Summary]:
         """Return what the end of the stream leaves; what is pushed later begins anew."""
         if self._start is None:
             return []
@@ -97,7 +104,7 @@ class Summaries:
         self._start, self._last, self._closed = None, 0, False
         return done
 
-    def _until(self, time: int, birth: Birth) -> list[Summary]:
+    def _until(self, time: int, birth: DeviceInfo) -> list[Summary]:
         """Close every summary that ends before or at `time`."""
         assert self._start is not None
         done: list[Summary] = []
@@ -107,7 +114,7 @@ class Summaries:
                 self._start = time // PERIOD * PERIOD
         return done
 
-    def _close(self, birth: Birth) -> Summary:
+    def _close(self, birth: DeviceInfo) -> Summary:
         assert self._start is not None
         start, end = self._start, self._start + PERIOD
         for event in [one for one in self._told if one.start < end]:

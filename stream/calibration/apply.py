@@ -34,13 +34,13 @@ class Corrector:
         self.level = self._tables.level if self._tables else 0.0
         self._rate, self._drop = manifest.rate, manifest.drop
         self._sees = manifest.context_entries > 0
-        self._calibration: calibrate.Calibration | None = None
-        self._steadier = calibrate.Steadier(self._tables.smooth_seconds if self._tables else 1.0)
+        self._calibration: calibrate.CuffCalibration | None = None
+        self._steadier = calibrate.Smoother(self._tables.smooth_seconds if self._tables else 1.0)
         self._segment = self._index = -1
         self.half_widths: npt.NDArray[np.float64] | None = None
 
     @property
-    def calibration(self) -> calibrate.Calibration | None:
+    def calibration(self) -> calibrate.CuffCalibration | None:
         """The reading in force, with its maps."""
         return self._calibration
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from innpar.devices import NS, Event
-from innpar.stream.results import Estimate
+from innpar.stream.results import Beat
 
 SECONDS = 10
 """Of beats before the reading's time: what a person's own pressure sways by evens out."""
@@ -19,7 +19,7 @@ MEMORY = 512
 
 
 @dataclass(frozen=True, slots=True)
-class _Beat:
+class _PublishedBeat:
     peak: int
     sbp: float
     dbp: float
@@ -29,16 +29,16 @@ class _Beat:
 class Checker:
     """Compares each reading with the calibrated beats before it, and keeps the wearer's score."""
 
-    _beats: deque[_Beat] = field(init=False, default_factory=lambda: deque(maxlen=MEMORY))
+    _beats: deque[_PublishedBeat] = field(init=False, default_factory=lambda: deque(maxlen=MEMORY))
     _checks: int = field(init=False, default=0)
     _sbp: float = field(init=False, default=0.0)
     _dbp: float = field(init=False, default=0.0)
 
-    def push(self, beat: Estimate) -> None:
+    def push(self, beat: Beat) -> None:
         """Take a beat, in order."""
         if beat.sbp is None or beat.dbp is None or beat.calibration.state == "none":
             return
-        self._beats.append(_Beat(beat.peak, beat.sbp, beat.dbp))
+        self._beats.append(_PublishedBeat(beat.peak, beat.sbp, beat.dbp))
 
     def told(self, cuff: Event) -> Event:
         """Return a ``cuff`` event with what it says of us in its detail, where it says anything.
@@ -55,7 +55,7 @@ class Checker:
             detail["check"] = self._check(cuff, beats)
         return replace(cuff, detail=detail)
 
-    def _check(self, cuff: Event, beats: list[_Beat]) -> dict[str, Any]:
+    def _check(self, cuff: Event, beats: list[_PublishedBeat]) -> dict[str, Any]:
         sbp = median(beat.sbp for beat in beats) - float(cuff.detail["sbp"])
         dbp = median(beat.dbp for beat in beats) - float(cuff.detail["dbp"])
         self._checks += 1

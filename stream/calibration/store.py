@@ -20,7 +20,7 @@ from innpar.devices import NS, Event
 from innpar.devices.atomic import write_whole
 from innpar.models.calibration import calibrate
 from innpar.models.calibration.context import FEATURES
-from innpar.stream.calibration.types import Reading
+from innpar.stream.calibration.types import CuffReading
 
 SCHEMA = "innpar-calibration/2"
 LONGEST = 24 * 3600
@@ -28,7 +28,7 @@ LONGEST = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
+class StoredCalibration:
     """A reading in force, and all that following it takes.
 
     Attributes:
@@ -38,8 +38,8 @@ class Kept:
         channel: Label of the sensor's channel at that time; empty where not known.
     """
 
-    reading: Reading
-    calibration: calibrate.Calibration
+    reading: CuffReading
+    calibration: calibrate.CuffCalibration
     height: float = 0.0
     channel: str = ""
 
@@ -58,7 +58,7 @@ class Kept:
         return Event(device, "cuff", at, at, detail)
 
     @classmethod
-    def of(cls, event: Event) -> Kept | None:
+    def of(cls, event: Event) -> StoredCalibration | None:
         """Return what `event` made of it; None from an event of a reading just taken.
 
         Raises:
@@ -80,11 +80,11 @@ class Kept:
         numbers += [number for each in maps for number in dataclasses.astuple(each)]
         if pulse.shape != (len(FEATURES),) or not np.isfinite(numbers).all():
             raise ValueError("no calibration: other numbers")
-        calibration = calibrate.Calibration(sbp, dbp, pulse, maps[0], maps[1], level)
-        return cls(Reading(time, sbp, dbp), calibration, height, channel)
+        calibration = calibrate.CuffCalibration(sbp, dbp, pulse, maps[0], maps[1], level)
+        return cls(CuffReading(time, sbp, dbp), calibration, height, channel)
 
 
-class Memory:
+class CalibrationStore:
     """One file a device.
 
     Args:
@@ -94,7 +94,7 @@ class Memory:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "calibration"
 
-    def keep(self, kept: Kept, device: str, model: str) -> None:
+    def keep(self, kept: StoredCalibration, device: str, model: str) -> None:
         """Write it, whole or not at all.
 
         Raises:
@@ -105,7 +105,7 @@ class Memory:
         text = json.dumps({**told, **event.detail}, indent=1, allow_nan=False)
         write_whole(self._path(device), text)
 
-    def recall(self, device: str, model: str, now: int) -> tuple[Kept | None, str]:
+    def recall(self, device: str, model: str, now: int) -> tuple[StoredCalibration | None, str]:
         """Return what is remembered of a device, and why it is not used where it is not.
 
         Args:
@@ -133,7 +133,7 @@ class Memory:
         return self._folder / f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', device)}.json"
 
 
-def _kept(told: Any, device: str) -> Kept:
+def _kept(told: Any, device: str) -> StoredCalibration:
     """Read a file's content.
 
     Raises:
@@ -144,7 +144,7 @@ def _kept(told: Any, device: str) -> Kept:
     time = told.get("time")
     if isinstance(time, bool) or not isinstance(time, int) or not 0 <= time < 2**63:
         raise ValueError("no time")
-    kept = Kept.of(Event(device, "cuff", time, time, told))
+    kept = StoredCalibration.of(Event(device, "cuff", time, time, told))
     if kept is None:
         raise ValueError("nothing remembered")
     return kept

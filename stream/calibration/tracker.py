@@ -12,7 +12,7 @@ import numpy.typing as npt
 from innpar.devices import NS
 from innpar.models.calibration import calibrate
 from innpar.models.calibration.context import CONTEXT, FEATURES, features
-from innpar.stream.calibration.types import Guidance, Question, Reading
+from innpar.stream.calibration.types import CuffReading, Guidance, Question
 from innpar.stream.results import CalibrationState, CalibrationStatus
 
 _LOG_AMPLITUDE, _HEART_RATE = FEATURES.index("log_amplitude"), FEATURES.index("heart_rate")
@@ -32,7 +32,7 @@ sensor that has moved) that two moments of a training record exceed once in a hu
 
 
 @dataclass(slots=True)
-class Calibration:
+class CalibrationTracker:
     """Follow what has changed since the last cuff reading.
 
     A reading takes effect with the first accepted window after it for which enough windows around
@@ -55,30 +55,30 @@ class Calibration:
     _windows: deque[npt.NDArray[np.float32]] = field(
         init=False, default_factory=lambda: deque(maxlen=MEMORY)
     )
-    _waiting: deque[Reading] = field(init=False, default_factory=lambda: deque(maxlen=16))
+    _waiting: deque[CuffReading] = field(init=False, default_factory=lambda: deque(maxlen=16))
     _segment: int = field(init=False, default=-1)
     _channel: str = field(init=False, default="")
     _channel_at_cuff: str = field(init=False, default="")
-    _reading: Reading | None = field(init=False, default=None)
-    _calibration: calibrate.Calibration | None = field(init=False, default=None)
+    _reading: CuffReading | None = field(init=False, default=None)
+    _calibration: calibrate.CuffCalibration | None = field(init=False, default=None)
     _pulse: npt.NDArray[np.float64] | None = field(init=False, default=None)
     _heights: list[tuple[int, float]] = field(init=False, default_factory=list)
     _height: float = field(init=False, default=0.0)
     _height_at_cuff: float = field(init=False, default=0.0)
 
     @property
-    def waiting(self) -> tuple[Reading, ...]:
+    def waiting(self) -> tuple[CuffReading, ...]:
         """Readings that have not taken effect yet."""
         return tuple(self._waiting)
 
-    def cuff(self, reading: Reading) -> None:
+    def cuff(self, reading: CuffReading) -> None:
         """Take a reading; the pulse around it is what the windows just before and after show."""
         self._waiting.append(reading)
 
     def resume(
         self,
-        reading: Reading,
-        calibration: calibrate.Calibration,
+        reading: CuffReading,
+        calibration: calibrate.CuffCalibration,
         height: float = 0.0,
         channel: str = "",
     ) -> None:
@@ -138,18 +138,18 @@ class Calibration:
         at_cuff = self._height_at_cuff, self._channel_at_cuff
         return Guidance(told, status, self._pulse, calibration, anchor, reading, lift, *at_cuff)
 
-    def _take(self, reading: Reading) -> tuple[Question, ...]:
+    def _take(self, reading: CuffReading) -> tuple[Question, ...]:
         """Let a reading take effect; return windows from before it, with its context."""
         assert self._pulse is not None
         self._reading, self._channel_at_cuff = reading, self._channel
         self._height_at_cuff = self._height
-        self._calibration = calibrate.Calibration(reading.sbp, reading.dbp, self._pulse)
+        self._calibration = calibrate.CuffCalibration(reading.sbp, reading.dbp, self._pulse)
         chosen = np.linspace(0, len(self._windows) - 1, ANCHORS).round().astype(int)
         told = self._told(self._calibration, np.stack(self._recent)[chosen], 0.0)
         return tuple(Question(self._windows[k], told[n]) for n, k in enumerate(chosen.tolist()))
 
     def _told(
-        self, calibration: calibrate.Calibration, now: npt.NDArray[np.float64], age: float
+        self, calibration: calibrate.CuffCalibration, now: npt.NDArray[np.float64], age: float
     ) -> Sequence[npt.NDArray[np.float32] | None]:
         """Return the network's context for each window with features `now` (n, K)."""
         if not self.names:

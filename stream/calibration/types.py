@@ -12,7 +12,7 @@ from innpar.stream.results import CalibrationStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CuffReading:
     """A cuff reading.
 
     Attributes:
@@ -33,7 +33,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Cuff:
+class PlannedCuff:
     """A cuff reading given before the run.
 
     Attributes:
@@ -49,7 +49,7 @@ class Cuff:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        Reading(0, self.sbp, self.dbp)
+        CuffReading(0, self.sbp, self.dbp)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,9 +80,9 @@ class Guidance:
     context: npt.NDArray[np.float32] | None
     status: CalibrationStatus
     pulse: npt.NDArray[np.float64] | None
-    calibration: calibrate.Calibration | None
+    calibration: calibrate.CuffCalibration | None
     anchor: tuple[Question, ...] = ()
-    reading: Reading | None = None
+    reading: CuffReading | None = None
     lift: float = 0.0
     height: float = 0.0
     channel: str = ""

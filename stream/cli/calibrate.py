@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from innpar.devices.notices import NoticeCode, code_in
-from innpar.stream.calibration.types import Cuff
+from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.errors import BrokerError, ConfigError
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.messages.payload import to_json
 from innpar.stream.mqtt.address import Address, check_root
-from innpar.stream.mqtt.connection import Link, Received, connect
+from innpar.stream.mqtt.connection import MqttConnection, Received, connect
 from innpar.stream.sinks.beat_line import printable
 from innpar.stream.sinks.terminal import tell_cuff
 
@@ -29,7 +29,7 @@ ANSWER = 15.0
 
 
 @dataclass(slots=True)
-class Present:
+class OnlineDevices:
     """Which devices are there, told by what brokers retain.
 
     A device whose process crashed still says ``online``; its process's own state does not.
@@ -84,7 +84,7 @@ def calibrate(text: str, *, device: str | None, url: str | None, topic: str | No
     return 1 if refusal else 0
 
 
-def _reading(text: str) -> Cuff:
+def _reading(text: str) -> PlannedCuff:
     from innpar.stream.app.settings import parse_cuff
 
     try:
@@ -99,7 +99,7 @@ def _reading(text: str) -> Cuff:
 
 
 async def _calibrate(
-    address: Address, root: str, device: str | None, cuff: Cuff
+    address: Address, root: str, device: str | None, cuff: PlannedCuff
 ) -> tuple[bool, str]:
     async with connect(address) as link:
         present = await _present(link, address, root)
@@ -107,8 +107,8 @@ async def _calibrate(
         return await _converse(link, address, root, name, cuff)
 
 
-async def _present(link: Link, address: Address, root: str) -> Present:
-    present = Present()
+async def _present(link: MqttConnection, address: Address, root: str) -> OnlineDevices:
+    present = OnlineDevices()
     for topic in ("devices/+/state", "bridge/+/state", "bridge/+/info"):
         await _listen(link, address, f"{root}/{topic}")
     loop = asyncio.get_running_loop()
@@ -141,7 +141,7 @@ def _choose(online: list[str], wanted: str | None, address: Address, root: str) 
 
 
 async def _converse(
-    link: Link, address: Address, root: str, device: str, cuff: Cuff
+    link: MqttConnection, address: Address, root: str, device: str, cuff: PlannedCuff
 ) -> tuple[bool, str]:
     """Send the command and wait for what comes of it; return whether it failed, and a line."""
     answers = f"{root}/reply/{secrets.token_hex(8)}"
@@ -177,7 +177,7 @@ async def _converse(
     )
 
 
-def _news(event: dict[str, Any], cuff: Cuff) -> tuple[bool, str] | None:
+def _news(event: dict[str, Any], cuff: PlannedCuff) -> tuple[bool, str] | None:
     """Return whether an event says that our reading failed, and its words; None if of others."""
     detail = event.get("detail")
     if not isinstance(detail, dict):
@@ -194,7 +194,7 @@ def _news(event: dict[str, Any], cuff: Cuff) -> tuple[bool, str] | None:
     return (True, printable(detail.get("text"))) if refused else None
 
 
-async def _listen(link: Link, address: Address, topic: str) -> None:
+async def _listen(link: MqttConnection, address: Address, topic: str) -> None:
     refusal = await link.listen(topic)
     if refusal is not None:
         raise BrokerError(

@@ -33,7 +33,7 @@ HOP = 1.024
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 
 
-class Amiss(Exception):
+class Problem(Exception):
     """What a check found wrong; the message ends with what to do."""
 
 
@@ -95,7 +95,7 @@ async def _finding(name: str, check: Check) -> Finding:
     try:
         async with asyncio.timeout(PATIENCE):
             return Finding(name, True, await check())
-    except (Amiss, DeviceError, ModelError, BrokerError) as error:
+    except (Problem, DeviceError, ModelError, BrokerError) as error:
         return Finding(name, False, " ".join(str(error).split("\n")))
     except TimeoutError:
         return Finding(name, False, f"no answer within {PATIENCE:g} s; is it hanging? restart it")
@@ -115,7 +115,7 @@ async def _dbus() -> str:
             bus.settimeout(2.0)
             bus.connect(path)
     except OSError as error:
-        raise Amiss(
+        raise Problem(
             f"no system bus at {path} ({error.strerror or error}), so no Bluetooth: start dbus, "
             "or in a container mount /run/dbus"
         ) from None
@@ -147,7 +147,7 @@ def _discover() -> str:
     infos = resolver.results()
     del outlet
     if all(info.source_id() != mine for info in infos):
-        raise Amiss(
+        raise Problem(
             "a stream of our own cannot be found: let UDP 16571-16604 and TCP 16572-16604 through "
             "the firewall, or name the other computers in lsl_api.cfg (KnownPeers)"
         )
@@ -197,7 +197,7 @@ def _time_a_window(path: Path | None) -> str:
         spent.append(time.perf_counter() - start)
     took = float(np.median(spent))
     if took > HOP / 2:
-        raise Amiss(
+        raise Problem(
             f"a window takes {took * 1e3:.0f} ms and {HOP * 1e3:.0f} ms is all there is: stop what "
             "else keeps this computer busy, or use a faster one"
         )
@@ -216,11 +216,11 @@ async def _disk() -> str:
         probe.write_bytes(b"innpar")
         probe.unlink()
     except OSError as error:
-        raise Amiss(
+        raise Problem(
             f"{folder} cannot be written ({error.strerror}): make it this user's, or set "
             "XDG_STATE_HOME to a folder that is"
         ) from None
     free = shutil.disk_usage(folder).free
     if free < ROOM:
-        raise Amiss(f"{free / 1e6:.0f} MB free at {folder}: free {ROOM / 1e6:.0f} MB or more")
+        raise Problem(f"{free / 1e6:.0f} MB free at {folder}: free {ROOM / 1e6:.0f} MB or more")
     return f"{free / 1e9:.1f} GB free at {folder}, which can be written"

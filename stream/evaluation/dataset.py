@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.models.data.recordings import (
-    Entry,
-    Recording,
+    IndexEntry,
+    TrainingRecord,
     Windows,
     load,
     of_split,
@@ -54,7 +54,7 @@ def resample_uniform(
     )
 
 
-def recordings(folder: Path, entries: list[Entry]) -> Iterator[Recording]:
+def recordings(folder: Path, entries: list[IndexEntry]) -> Iterator[TrainingRecord]:
     """Yield the records of `entries`, aligned and at the model's rate."""
     for entry in entries:
         yield load(folder, entry, RATE, resample_uniform)

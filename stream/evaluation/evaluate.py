@@ -9,7 +9,7 @@ from typing import Any
 
 from innpar.devices.session.strict_json import strict_json
 from innpar.models.calibration.calibrate import Tables
-from innpar.models.data.recordings import DataError, Entry, folder_of, of_split, read_index
+from innpar.models.data.recordings import DataError, IndexEntry, folder_of, of_split, read_index
 from innpar.models.errors import ModelError
 from innpar.models.manifest import NAME, Manifest
 from innpar.models.predictor import SHIPPED, Predictor
@@ -91,7 +91,9 @@ def _population(manifest: Manifest) -> list[float] | None:
         raise ModelError(f"{manifest.id}: population_mmhg is not sbp, dbp and map") from None
 
 
-def _inputs(data: Path, entries: list[Entry], model: Path | None, manifest: Manifest) -> list[Path]:
+def _inputs(
+    data: Path, entries: list[IndexEntry], model: Path | None, manifest: Manifest
+) -> list[Path]:
     """Return the files that are read."""
     folder, path = folder_of(data), SHIPPED if model is None else model
     beside = path if path.is_dir() else path.parent

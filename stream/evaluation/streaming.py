@@ -15,12 +15,12 @@ import numpy.typing as npt
 from innpar.devices import NS, Chunk, Event, HostClock, Tap
 from innpar.devices.base import Source
 from innpar.devices.timing.pace import VirtualClock
-from innpar.models.data.recordings import Entry, Recording
+from innpar.models.data.recordings import IndexEntry, TrainingRecord
 from innpar.models.predictor import Predictor
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.wearer import enrol
-from innpar.stream.results import Estimate, Item
+from innpar.stream.results import Beat, Item
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,7 +36,7 @@ PIECE = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DrawnReading:
     """A cuff reading made of the true pressures: seconds of signal, mmHg."""
 
     seconds: float
@@ -45,7 +45,7 @@ class Reading:
     map_: float
 
 
-def readings(recording: Recording, rate: float, every: float | None) -> list[Reading]:
+def readings(recording: TrainingRecord, rate: float, every: float | None) -> list[DrawnReading]:
     """Return the cuff readings of a record: one at its start, then one every `every` seconds.
 
     A reading that falls where no beats are known waits for the next that are. With None there is
@@ -53,7 +53,7 @@ def readings(recording: Recording, rate: float, every: float | None) -> list[Rea
     """
     beats = recording.beats
     time = beats.peak / rate
-    found: list[Reading] = []
+    found: list[DrawnReading] = []
     if every is None or not len(time):
         return found
     due = float(time[0]) + CUFF_SECONDS
@@ -64,7 +64,7 @@ def readings(recording: Recording, rate: float, every: float | None) -> list[Rea
         if recent.stop - recent.start < CUFF_BEATS:
             continue
         values = (np.median(p[recent]) for p in (beats.sbp, beats.dbp, beats.map_))
-        found.append(Reading(float(time[k]), *map(float, values)))
+        found.append(DrawnReading(float(time[k]), *map(float, values)))
         due = max(due + every, float(time[k]) + 1.0)
     return found
 
@@ -73,9 +73,9 @@ def readings(recording: Recording, rate: float, every: float | None) -> list[Rea
 class RecordDevice:
     """A record as a device: its PPG, and the cuff readings where they were taken."""
 
-    recording: Recording
+    recording: TrainingRecord
     rate: float
-    cuffs: tuple[Reading, ...]
+    cuffs: tuple[DrawnReading, ...]
     id: str = "record"
     source: Source = "replay"
     polarity: Literal[-1, 0, 1] = 1
@@ -108,10 +108,10 @@ class RecordDevice:
 class _Beats:
     """A sink that keeps the beats."""
 
-    estimates: list[Estimate] = field(default_factory=list)
+    estimates: list[Beat] = field(default_factory=list)
 
     async def send(self, item: Item) -> None:
-        if isinstance(item, Estimate):
+        if isinstance(item, Beat):
             self.estimates.append(item)
 
     async def ready(self) -> None:
@@ -145,7 +145,7 @@ class Judged:
     example: Floats
 
 
-async def judge(recording: Recording, predictor: Predictor, every: float | None) -> Judged:
+async def judge(recording: TrainingRecord, predictor: Predictor, every: float | None) -> Judged:
     """Stream one record and pair its beats with the true ones."""
     rate = predictor.manifest.rate
     cuffs = tuple(readings(recording, rate, every))
@@ -155,7 +155,7 @@ async def judge(recording: Recording, predictor: Predictor, every: float | None)
 
 
 def _pair(
-    recording: Recording, rate: float, cuffs: tuple[Reading, ...], estimates: list[Estimate]
+    recording: TrainingRecord, rate: float, cuffs: tuple[DrawnReading, ...], estimates: list[Beat]
 ) -> Judged:
     beats = recording.beats
     true_time = beats.peak / rate
@@ -201,14 +201,14 @@ def _columns(rows: list[tuple[float | None, ...]], width: int) -> Floats:
     return np.array(rows, dtype=np.float64).reshape(-1, width)
 
 
-def _bounds(estimate: Estimate) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _bounds(estimate: Beat) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if estimate.interval is None:
         return (np.nan,) * 3, (np.nan,) * 3
     each = (estimate.interval.sbp, estimate.interval.dbp, estimate.interval.map_)
     return tuple(b[0] for b in each), tuple(b[1] for b in each)
 
 
-def _example(estimates: list[Estimate], recording: Recording, rate: float) -> Floats:
+def _example(estimates: list[Beat], recording: TrainingRecord, rate: float) -> Floats:
     """Return the beats in the middle of a record, (3, samples), NaN where one is left out."""
     middle, end = len(estimates) // 2, 0
     parts = [np.empty((3, 0))]
@@ -224,7 +224,7 @@ def _example(estimates: list[Estimate], recording: Recording, rate: float) -> Fl
 
 
 def _wave_errors(
-    estimate: Estimate, recording: Recording, rate: float
+    estimate: Beat, recording: TrainingRecord, rate: float
 ) -> tuple[float, float, float, float]:
     start = round((estimate.abp_start - EPOCH) / NS * rate)
     found = estimate.abp[: PIECE * 2].astype(np.float64)
@@ -239,7 +239,7 @@ def _wave_errors(
 
 
 def stream_records(
-    folder: Path, entries: list[Entry], predictor: Predictor, every: float | None
+    folder: Path, entries: list[IndexEntry], predictor: Predictor, every: float | None
 ) -> list[Judged]:
     """Stream records; those of which a beat could be judged are returned.
 

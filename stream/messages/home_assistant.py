@@ -13,7 +13,7 @@ from typing import Any
 
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.messages.payload import to_json
-from innpar.stream.results import Birth
+from innpar.stream.results import DeviceInfo
 
 PREFIX = "homeassistant"
 """First level of discovery topics, where Home Assistant has not been told another."""
@@ -29,7 +29,7 @@ _PRESSURES = {
 }
 
 
-def discovery(birth: Birth, node: str, root: str, prefix: str = PREFIX) -> Parcel:
+def discovery(birth: DeviceInfo, node: str, root: str, prefix: str = PREFIX) -> Parcel:
     """Return the retained message on ``<prefix>/device/<id>/config``.
 
     Args:
@@ -47,7 +47,7 @@ def discovery(birth: Birth, node: str, root: str, prefix: str = PREFIX) -> Parce
     )
 
 
-def _config(birth: Birth, name: str, node: str, root: str) -> dict[str, Any]:
+def _config(birth: DeviceInfo, name: str, node: str, root: str) -> dict[str, Any]:
     whose = "" if birth.source == "live" else f" ({birth.source})"
     known = {"model": birth.detail.get("model"), "sw_version": birth.detail.get("firmware")}
     return {

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from innpar.devices import Event
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.results import (
-    Birth,
+    Beat,
     CalibrationStatus,
-    Estimate,
+    DeviceInfo,
     Item,
     State,
     Summary,
@@ -79,7 +79,7 @@ def _calibration(status: CalibrationStatus) -> dict[str, Any]:
     }
 
 
-def _latency(beat: Estimate) -> dict[str, int]:
+def _latency(beat: Beat) -> dict[str, int]:
     parts = {
         name: round(getattr(beat.latency, name))
         for name in ("sensor", "guard", "lookahead", "hop", "beat", "compute")
@@ -88,7 +88,7 @@ def _latency(beat: Estimate) -> dict[str, int]:
     return {**parts, "total": sum(parts.values())}
 
 
-def beat_payload(beat: Estimate) -> dict[str, Any]:
+def beat_payload(beat: Beat) -> dict[str, Any]:
     """Return the ``bp-beat/1`` message of a beat, keys in the contract's order."""
     sbp, dbp = _tenth(beat.sbp), _tenth(beat.dbp)
     payload: dict[str, Any] = {
@@ -151,7 +151,7 @@ def _headers(schema: str, **more: object) -> tuple[tuple[str, str], ...]:
     return (("schema", schema), *((name, str(value)) for name, value in more.items()))
 
 
-def _beat(beat: Estimate, root: str) -> Parcel:
+def _beat(beat: Beat, root: str) -> Parcel:
     return Parcel(
         (f"{root}/estimates", f"{root}/devices/{beat.device}/beats"),
         to_json(beat_payload(beat)),
@@ -202,7 +202,7 @@ def _waveform(wave: Waveform, root: str) -> Parcel:
     return waveform_parcel(wave, root, to_json(waveform_payload(wave)), headers)
 
 
-def _birth(birth: Birth, root: str) -> Parcel:
+def _birth(birth: DeviceInfo, root: str) -> Parcel:
     payload = {
         "schema": "bp-meta/1",
         "device": birth.device,
@@ -278,9 +278,9 @@ def _summary(summary: Summary, root: str) -> Parcel:
 
 
 _PARCEL_OF: dict[type, Callable[[Any, str], Parcel]] = {
-    Estimate: _beat,
+    Beat: _beat,
     Waveform: _waveform,
-    Birth: _birth,
+    DeviceInfo: _birth,
     State: _state,
     Event: _event,
     Summary: _summary,

@@ -14,7 +14,7 @@ from typing import Literal
 
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.messages.payload import to_json
-from innpar.stream.results import Link
+from innpar.stream.results import Presence
 
 
 class Bridge:
@@ -33,7 +33,7 @@ class Bridge:
         name = re.sub(r"[^\w.-]", "-", node or platform.node() or "innpar")
         self.node = name if number == 1 else f"{name}-{number}"
         self.root = root
-        self.states: dict[str, Link] = {}
+        self.states: dict[str, Presence] = {}
         self._run = uuid.uuid4().hex[:12]
         self._started = datetime.now(UTC)
         self._since = time.monotonic()

@@ -1,7 +1,7 @@
 """One connection to a broker. The only file that knows aiomqtt.
 
-Publishing is handing over: `Link.send` returns at once, the acknowledgement comes back with its
-reason code. aiomqtt keeps the reason code to itself and takes one task a message, hence the small
+Publishing is handing over: `MqttConnection.send` returns at once, the acknowledgement comes back
+with its reason code. aiomqtt keeps the reason code to itself and takes one task a message, hence the small
 subclass.
 """
 
@@ -77,10 +77,10 @@ _LOST = "the connection to the broker is lost"
 _TAKEN_OVER = 142
 
 Acknowledged = Callable[[int, str | None], None]
-"""Takes the number that `Link.send` returned, and why the broker refused it, if it did."""
+"""Takes the number `MqttConnection.send` returned, and the broker's reason where it refused."""
 
 
-class Link(aiomqtt.Client):
+class MqttConnection(aiomqtt.Client):
     """An open connection; made by `connect`.
 
     Attributes:
@@ -177,7 +177,7 @@ class Link(aiomqtt.Client):
 @asynccontextmanager
 async def connect(
     address: Address, *, client_id: str | None = None, will: Parcel | None = None
-) -> AsyncIterator[Link]:
+) -> AsyncIterator[MqttConnection]:
     """Connect with MQTT 5, or 3.1.1 where the broker knows no better.
 
     Raises:
@@ -196,7 +196,7 @@ async def connect(
 
 async def _greet(
     address: Address, context: ssl.SSLContext | None, client_id: str | None, will: Parcel | None
-) -> Link:
+) -> MqttConnection:
     if not address.embedded:  # of which is known that it speaks 3.1.1 only
         link = _client(address, context, V5, client_id, will)
         try:
@@ -215,8 +215,8 @@ def _client(
     version: aiomqtt.ProtocolVersion,
     client_id: str | None,
     will: Parcel | None,
-) -> Link:
-    link = Link(
+) -> MqttConnection:
+    link = MqttConnection(
         address.host,
         address.port,
         username=address.username,
@@ -236,7 +236,7 @@ def _client(
     return link
 
 
-async def _enter(link: Link, address: Address) -> None:
+async def _enter(link: MqttConnection, address: Address) -> None:
     try:
         with _minding_cancellation():
             await link.__aenter__()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.connection import Link, LinkLost
+from innpar.stream.mqtt.connection import LinkLost, MqttConnection
 from innpar.stream.mqtt.outbox import Outbox, Pending
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Delivery:
         """There is something new in the outbox."""
         self._wake.set()
 
-    async def deliver(self, link: Link) -> None:
+    async def deliver(self, link: MqttConnection) -> None:
         """Send until `LinkLost`."""
         while True:
             self._wake.clear()
@@ -91,7 +91,7 @@ class Delivery:
             except OSError as error:
                 _log.warning("the spool cannot be synced: %s", error)
 
-    async def hand_over(self, link: Link, parcel: Parcel) -> None:
+    async def hand_over(self, link: MqttConnection, parcel: Parcel) -> None:
         """Send one parcel past the queues and return when it is acknowledged.
 
         Raises:
@@ -111,7 +111,7 @@ class Delivery:
         if reason is not None:
             raise BrokerError(f"the broker refuses messages on {topic} ({reason}): allow it there")
 
-    def attach(self, link: Link) -> None:
+    def attach(self, link: MqttConnection) -> None:
         link.on_acknowledged = self._acknowledged
         self._outbox.link_found()
 
@@ -122,7 +122,7 @@ class Delivery:
         self._outbox.link_lost()
         self._moved()
 
-    def _fill(self, link: Link) -> None:
+    def _fill(self, link: MqttConnection) -> None:
         while len(self._durable) < link.in_flight and (pending := self._outbox.take()):
             pending.sent_at = time.monotonic()
             for topic in pending.parcel.topics:

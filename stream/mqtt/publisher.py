@@ -13,11 +13,11 @@ from innpar.stream.messages.payload import parcel
 from innpar.stream.messages.pseudonym import Pseudonyms
 from innpar.stream.messages.raw import raw_parcel
 from innpar.stream.mqtt.bridge import Bridge
-from innpar.stream.results import Birth, Item, Summary, Waveform
+from innpar.stream.results import DeviceInfo, Item, Summary, Waveform
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class MessageOptions:
     """What a run was told of its messages.
 
     Attributes:
@@ -34,18 +34,18 @@ class Edition:
     keep_address: bool = False
 
 
-class Press:
+class Publisher:
     """Makes the messages of one process.
 
     Attributes:
         births: The last of each device, as published.
     """
 
-    def __init__(self, bridge: Bridge, edition: Edition) -> None:
+    def __init__(self, bridge: Bridge, edition: MessageOptions) -> None:
         self.edition = edition
         self._bridge = bridge
         self._pseudonyms = Pseudonyms(keep=edition.keep_address)
-        self.births: dict[str, Birth] = {}
+        self.births: dict[str, DeviceInfo] = {}
 
     def parcels(self, item: Item) -> list[Parcel]:
         """Return the messages of an item, in order."""
@@ -54,7 +54,7 @@ class Press:
             return [raw_parcel(item, root)]
         if isinstance(item, Event):
             return [parcel(replace(item, detail=self._hidden(item.detail)), root)]
-        if isinstance(item, Birth):
+        if isinstance(item, DeviceInfo):
             item = replace(item, detail=dict(self._hidden(item.detail)))
             self.births[item.device] = item
             return self._of(item)
@@ -72,10 +72,10 @@ class Press:
         """Return what tells Home Assistant of the devices, where that was asked for."""
         return [message for birth in self.births.values() for message in self._found(birth)]
 
-    def _of(self, birth: Birth) -> list[Parcel]:
+    def _of(self, birth: DeviceInfo) -> list[Parcel]:
         return [parcel(birth, self._bridge.root), *self._found(birth)]
 
-    def _found(self, birth: Birth) -> list[Parcel]:
+    def _found(self, birth: DeviceInfo) -> list[Parcel]:
         prefix = self.edition.home_assistant
         if prefix is None:
             return []

@@ -16,13 +16,13 @@ from innpar.stream.messages.parcel import Parcel
 from innpar.stream.messages.payload import parcel
 from innpar.stream.mqtt.address import Address, check_root
 from innpar.stream.mqtt.bridge import Bridge
-from innpar.stream.mqtt.connection import V5, Link, LinkLost, connect
+from innpar.stream.mqtt.connection import V5, LinkLost, MqttConnection, connect
 from innpar.stream.mqtt.delivery import Delivery
 from innpar.stream.mqtt.intake import Intake
 from innpar.stream.mqtt.outbox import Outbox
-from innpar.stream.mqtt.publisher import Edition, Press
+from innpar.stream.mqtt.publisher import MessageOptions, Publisher
 from innpar.stream.mqtt.spool import Spool
-from innpar.stream.mqtt.spool_lock import Claim, claim
+from innpar.stream.mqtt.spool_lock import SpoolLock, lock_spool
 from innpar.stream.results import Item, State
 from innpar.stream.state import state_folder
 
@@ -44,16 +44,18 @@ _LONGEST_PAUSE = 30.0
 class MqttSink:
     """Publishes items; made by `open`."""
 
-    def __init__(self, address: Address, bridge: Bridge, outbox: Outbox, edition: Edition) -> None:
+    def __init__(
+        self, address: Address, bridge: Bridge, outbox: Outbox, edition: MessageOptions
+    ) -> None:
         self._address = address
         self._bridge = bridge
         self._outbox = outbox
         self._room = asyncio.Event()
         self._delivery = Delivery(outbox, self._room.set)
-        self._press = Press(bridge, edition)
+        self._press = Publisher(bridge, edition)
         self._intake = Intake(bridge, self._put)
         self._news = asyncio.Event()
-        self._link: Link | None = None
+        self._link: MqttConnection | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     @classmethod
@@ -66,7 +68,7 @@ class MqttSink:
         node: str | None = None,
         state: Path | None = None,
         spool_limit: int = 64 * 1024 * 1024,
-        edition: Edition | None = None,
+        edition: MessageOptions | None = None,
     ) -> AsyncIterator[Self]:
         """Connect on entering; on leaving deliver or spool the rest and say ``offline``.
 
@@ -89,7 +91,7 @@ class MqttSink:
         outbox = Outbox(spool)
         try:
             bridge = Bridge(node, own.number if own else 1, root)
-            sink = cls(address, bridge, outbox, edition or Edition())
+            sink = cls(address, bridge, outbox, edition or MessageOptions())
             await sink._start()
             try:
                 yield sink
@@ -236,7 +238,7 @@ class MqttSink:
                 self._delivery.detach()
         raise lost[0]
 
-    async def _tend(self, link: Link, first: bool) -> None:
+    async def _tend(self, link: MqttConnection, first: bool) -> None:
         """Tell of this process and its devices, and ask for their commands."""
         if not first:
             self._renew()
@@ -274,12 +276,12 @@ class MqttSink:
         prefix = self._press.edition.home_assistant
         return None if prefix is None else f"{prefix}/status"
 
-    async def _ask(self, link: Link, topic: str) -> None:
+    async def _ask(self, link: MqttConnection, topic: str) -> None:
         refusal = await link.listen(topic)
         if refusal is not None:
             _log.warning("the broker refuses us %s (%s): nothing is heard there", topic, refusal)
 
-    async def _listen(self, link: Link) -> None:
+    async def _listen(self, link: MqttConnection) -> None:
         async for message in link.received():
             if message.topic == self._bridge.info_topic:
                 for device in self._bridge.orphans(message.payload):
@@ -321,9 +323,9 @@ class MqttSink:
             keeper.result()
 
 
-def _claim(address: Address, root: str, base: Path) -> Claim | None:
+def _claim(address: Address, root: str, base: Path) -> SpoolLock | None:
     try:
-        return claim(address, root, base)
+        return lock_spool(address, root, base)
     except OSError as error:
         _log.warning("nothing can be kept in %s (%s): beats are lost if we crash", base, error)
         return None

@@ -21,7 +21,7 @@ _MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class SpoolLock:
     """A folder that is this process's until `release`.
 
     Attributes:
@@ -36,7 +36,7 @@ class Claim:
         os.close(self._lock)
 
 
-def claim(address: Address, root: str, base: Path) -> Claim:
+def lock_spool(address: Address, root: str, base: Path) -> SpoolLock:
     """Take the first free folder below `base` for this broker and topic.
 
     Raises:
@@ -54,5 +54,5 @@ def claim(address: Address, root: str, base: Path) -> Claim:
         except BlockingIOError:
             os.close(lock)
         else:
-            return Claim(number, folder, lock)
+            return SpoolLock(number, folder, lock)
     raise OSError(f"{_MOST} processes already publish to {address}")

@@ -27,7 +27,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class Reconstructed:
     """What the network makes of a window.
 
     Attributes:
@@ -59,15 +59,15 @@ class Engine:
         self.calls = 0
         self._entries = predictor.manifest.context_entries
         # Bounded by the wearers: each waits for its answers before it asks again.
-        self._waiting: deque[tuple[Prepared | Question, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[tuple[Prepared | Question, asyncio.Future[Reconstructed]]] = deque()
         self._wake = asyncio.Event()
 
-    async def reconstruct(self, windows: Sequence[Prepared | Question]) -> list[Answer]:
+    async def reconstruct(self, windows: Sequence[Prepared | Question]) -> list[Reconstructed]:
         """Return the reconstruction of each window, in order."""
         loop = asyncio.get_running_loop()
         futures = []
         for window in windows:
-            future: asyncio.Future[Answer] = loop.create_future()
+            future: asyncio.Future[Reconstructed] = loop.create_future()
             self._waiting.append((window, future))
             futures.append(future)
         self._wake.set()
@@ -104,7 +104,7 @@ class Engine:
                 if not future.done():
                     future.set_result(answer)
 
-    def _ask(self, windows: list[Prepared | Question]) -> list[Answer]:
+    def _ask(self, windows: list[Prepared | Question]) -> list[Reconstructed]:
         began = time.perf_counter()
         ppg = np.stack([window.ppg for window in windows])
         context = np.zeros((len(windows), self._entries), np.float32)
@@ -118,7 +118,7 @@ class Engine:
         self.calls += 1
         took = 1e3 * (time.perf_counter() - began)
         return [
-            Answer(row, consistency, reverse, took)
+            Reconstructed(row, consistency, reverse, took)
             for row, consistency, reverse in zip(
                 found.abp, found.consistency.tolist(), found.reverse.tolist(), strict=True
             )

@@ -10,20 +10,20 @@ import numpy.typing as npt
 
 from innpar.devices import Chunk, Event
 from innpar.models.predictor import Manifest
-from innpar.stream.beats.combine import Combiner, Piece, Reconstruction
-from innpar.stream.beats.detector import Beat, BeatFinder
+from innpar.stream.beats.combine import Combiner, JoinedWave, Reconstruction
+from innpar.stream.beats.detector import BeatFinder, DetectedBeat
 from innpar.stream.beats.plausibility import Plausibility
 from innpar.stream.beats.reference import ReferenceTrack
 from innpar.stream.beats.summary import Summaries
 from innpar.stream.calibration.apply import Corrector
 from innpar.stream.calibration.check import Checker
-from innpar.stream.calibration.store import Kept
+from innpar.stream.calibration.store import StoredCalibration
 from innpar.stream.calibration.types import Guidance
-from innpar.stream.pipeline.engine import Answer
+from innpar.stream.pipeline.engine import Reconstructed
 from innpar.stream.pipeline.prepare import Prepared
 from innpar.stream.results import (
-    Birth,
-    Estimate,
+    Beat,
+    DeviceInfo,
     Interval,
     Item,
     Latency,
@@ -51,13 +51,13 @@ class Finisher:
         summaries: Ten seconds in one message each.
     """
 
-    birth: Birth
+    birth: DeviceInfo
     manifest: Manifest
     require_calibration: bool = False
     reference: ReferenceTrack = field(init=False)
     seconds: float = 0.0
     good_seconds: float = 0.0
-    kept: Kept | None = None
+    kept: StoredCalibration | None = None
     summaries: Summaries = field(init=False, default_factory=Summaries)
     _period: int = field(init=False)
     _combiner: Combiner = field(init=False)
@@ -78,9 +78,9 @@ class Finisher:
         self._beats = BeatFinder(self.manifest.rate)
         self._corrector = Corrector(self.manifest)
 
-    def told(self, item: Event | Birth) -> list[Item]:
+    def told(self, item: Event | DeviceInfo) -> list[Item]:
         """Pass on what the device told, and remember what belongs into every beat."""
-        if isinstance(item, Birth):
+        if isinstance(item, DeviceInfo):
             self.birth = item
             self.reference.expected |= bool(item.detail.get("reference"))
         elif item.kind == "clock":
@@ -88,7 +88,7 @@ class Finisher:
             self._error = item.detail.get("error_ms")
         elif item.kind == "cuff":
             return [self._checker.told(item)]
-        if isinstance(item, Birth):
+        if isinstance(item, DeviceInfo):
             return [item]
         return [item, *self.summaries.told(item, self.birth)]
 
@@ -99,7 +99,7 @@ class Finisher:
     def push(
         self,
         prepared: Prepared,
-        answer: Answer,
+        answer: Reconstructed,
         asides: Sequence[npt.NDArray[np.float32]] = (),
     ) -> list[Item]:
         """Take a window and its reconstruction and return what is ready to publish.
@@ -163,12 +163,14 @@ class Finisher:
         if guidance.anchor and guidance.reading is not None:
             calibration = self._corrector.calibration or guidance.calibration
             if calibration is not None:
-                self.kept = Kept(guidance.reading, calibration, guidance.height, guidance.channel)
+                self.kept = StoredCalibration(
+                    guidance.reading, calibration, guidance.height, guidance.channel
+                )
 
     def _time(self, index: int) -> int:
         return index * self._period
 
-    def _waveforms(self, piece: Piece) -> list[Waveform]:
+    def _waveforms(self, piece: JoinedWave) -> list[Waveform]:
         start, born = self._time(piece.index), self.birth
         number, self._hops = self._hops, self._hops + 1
         ppg = Waveform(
@@ -182,10 +184,10 @@ class Finisher:
             ppg,
         ]
 
-    def _without_unit(self, piece: Piece) -> bool:
+    def _without_unit(self, piece: JoinedWave) -> bool:
         return self.manifest.relative and piece.calibration.state == "none"
 
-    def _estimate(self, beat: Beat) -> Estimate:
+    def _estimate(self, beat: DetectedBeat) -> Beat:
         seen = beat.score >= ACCEPT
         reasons: tuple[Reason, ...] = () if seen else beat.reasons
         pressures, rhythm = self._plausibility.push(beat)
@@ -196,7 +198,7 @@ class Finisher:
             reasons = (*reasons, "uncalibrated")
         valid, born = not reasons, self.birth
         seq, self._seq = self._seq, self._seq + 1
-        return Estimate(
+        return Beat(
             device=born.device,
             source=born.source,
             session=born.session,
@@ -221,7 +223,7 @@ class Finisher:
             model=born.model,
         )
 
-    def _latency(self, beat: Beat) -> Latency:
+    def _latency(self, beat: DetectedBeat) -> Latency:
         m, piece = self.manifest, beat.piece
         published = piece.index + len(piece.abp) - 1
         needed = published + m.drop + m.guard
@@ -236,7 +238,7 @@ class Finisher:
         )
 
 
-def _interval(beat: Beat, level: float) -> Interval | None:
+def _interval(beat: DetectedBeat, level: float) -> Interval | None:
     half = beat.oldest.half_widths
     if half is None:
         return None

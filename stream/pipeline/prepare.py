@@ -15,15 +15,15 @@ import numpy.typing as npt
 from innpar.devices import Chunk, Event, NoticeCode, notice
 from innpar.devices.base import Source
 from innpar.models.predictor import Manifest
-from innpar.stream.calibration.store import Kept
-from innpar.stream.calibration.tracker import Calibration
-from innpar.stream.calibration.types import Guidance, Question, Reading
-from innpar.stream.results import Birth, Reason
+from innpar.stream.calibration.store import StoredCalibration
+from innpar.stream.calibration.tracker import CalibrationTracker
+from innpar.stream.calibration.types import CuffReading, Guidance, Question
+from innpar.stream.results import DeviceInfo, Reason
 from innpar.stream.windows.channel import ChannelPicker
 from innpar.stream.windows.conditioning import conditioning_matrix
 from innpar.stream.windows.motion import MotionJudge
 from innpar.stream.windows.quality import Quality
-from innpar.stream.windows.resample import Resampler, Stretch, Tally, period
+from innpar.stream.windows.resample import GridSamples, Resampler, SampleCounts, period
 from innpar.stream.windows.window import Window, Windower
 
 HOP = 128
@@ -81,18 +81,18 @@ class Preparer:
         resumed: The newest reading of before, with which the stream goes on.
     """
 
-    birth: Birth
+    birth: DeviceInfo
     polarity: int
     manifest: Manifest
     check_fit: bool = True
     windows: int = 0
     accepted: int = 0
-    resumed: Kept | None = None
+    resumed: StoredCalibration | None = None
     _period: int = field(init=False)
     _resampler: Resampler = field(init=False)
     _windower: Windower = field(init=False)
     _picker: ChannelPicker = field(init=False)
-    _calibration: Calibration = field(init=False)
+    _calibration: CalibrationTracker = field(init=False)
     _channels: tuple[str, ...] = field(init=False, default=())
     _worn: bool = field(init=False, default=True)
     _moving: bool = field(init=False, default=False)
@@ -107,10 +107,10 @@ class Preparer:
         self._resampler = Resampler(m.rate)
         self._windower = Windower(m.window, m.guard, HOP)
         self._picker = ChannelPicker(self.polarity, m.rate, matrix)
-        self._calibration = Calibration(m.architecture.context)
+        self._calibration = CalibrationTracker(m.architecture.context)
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> SampleCounts:
         """What was wrong with the samples so far."""
         return self._resampler.tally
 
@@ -123,9 +123,9 @@ class Preparer:
             for one in self._calibration.waiting
         ]
 
-    def push(self, item: Chunk | Event) -> list[Prepared | Event | Birth]:
+    def push(self, item: Chunk | Event) -> list[Prepared | Event | DeviceInfo]:
         """Take what the device yields (light, acceleration, an event); return what is ready."""
-        outputs: list[Prepared | Event | Birth] = []
+        outputs: list[Prepared | Event | DeviceInfo] = []
         if isinstance(item, Chunk) and item.signal == "acc":
             self._motion.push(item)
             return []
@@ -142,27 +142,29 @@ class Preparer:
                 outputs += self._windows(output)
         return outputs
 
-    def flush(self) -> list[Prepared | Event | Birth]:
+    def flush(self) -> list[Prepared | Event | DeviceInfo]:
         """Return what the end of the stream completes."""
-        outputs: list[Prepared | Event | Birth] = []
+        outputs: list[Prepared | Event | DeviceInfo] = []
         for output in self._resampler.flush():
-            if isinstance(output, Stretch):
+            if isinstance(output, GridSamples):
                 outputs += self._windows(output)
         cuffs, self._cuffs = self._cuffs, []
         return [*outputs, *cuffs]
 
-    def _told(self, event: Event) -> list[Prepared | Event | Birth]:
+    def _told(self, event: Event) -> list[Prepared | Event | DeviceInfo]:
         if event.kind == "wear":
             self._worn = bool(event.detail["worn"])
         elif event.kind == "motion":
             self._moving = bool(event.detail["moving"])
         elif event.kind == "cuff":
-            kept = Kept.of(event)
+            kept = StoredCalibration.of(event)
             if kept is not None:
                 self.resumed = kept
                 self._calibration.resume(kept.reading, kept.calibration, kept.height, kept.channel)
                 return []
-            reading = Reading(event.start, float(event.detail["sbp"]), float(event.detail["dbp"]))
+            reading = CuffReading(
+                event.start, float(event.detail["sbp"]), float(event.detail["dbp"])
+            )
             self._calibration.cuff(reading)
         elif event.kind == "posture":
             self._calibration.posture(event.start, float(event.detail["wrist_height"]))
@@ -173,16 +175,16 @@ class Preparer:
             return [self._bear(rate=event.detail["rate"])]
         return []
 
-    def _bear(self, **detail: object) -> Birth:
+    def _bear(self, **detail: object) -> DeviceInfo:
         old = self.birth
         source: Source = "simulated" if detail.get("origin") == "simulated" else old.source
-        self.birth = Birth(
+        self.birth = DeviceInfo(
             old.device, source, old.session, old.model, old.rate, {**old.detail, **detail}
         )
         return self.birth
 
-    def _windows(self, stretch: Stretch) -> list[Prepared | Event | Birth]:
-        outputs: list[Prepared | Event | Birth] = []
+    def _windows(self, stretch: GridSamples) -> list[Prepared | Event | DeviceInfo]:
+        outputs: list[Prepared | Event | DeviceInfo] = []
         for window in self._windower.push(stretch):
             outputs += self._due(window)
             before = self._picker.choice

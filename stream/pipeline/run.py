@@ -26,8 +26,8 @@ from innpar.stream.calibration.types import Question
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.prepare import Prepared
 from innpar.stream.pipeline.tape import NO_TAPE, Tape
-from innpar.stream.pipeline.wearer import SILENCE, InVain, Wearer
-from innpar.stream.results import Birth, Item, Link, State
+from innpar.stream.pipeline.wearer import SILENCE, DurationElapsed, Wearer
+from innpar.stream.results import DeviceInfo, Item, Presence, State
 from innpar.stream.sinks.base import Sink
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ async def _follow(
                 await wearer.keep()
                 if (kept := wearer.finisher.kept) is not None:
                     tape.learnt(wearer.device.id, kept, wearer.last)
-    except InVain:
+    except DurationElapsed:
         now = clock.now()
         text = f"{wearer.duration:g} s are over, with {wearer.seconds:.0f} s of signal in them"
         await sink.send(notice(wearer.device.id, now, NoticeCode.DURATION_OVER, text))
@@ -161,7 +161,7 @@ async def advance(wearer: Wearer, item: Chunk | Event, engine: Engine, sink: Sin
 
 async def deliver(
     wearer: Wearer,
-    ready: list[Prepared | Event | Birth],
+    ready: list[Prepared | Event | DeviceInfo],
     engine: Engine,
     sink: Sink,
 ) -> None:
@@ -195,7 +195,7 @@ async def watch_silence(wearers: Sequence[Wearer], sink: Sink, clock: HostClock)
     Summaries go on meanwhile, by the clock; one that is silent at the end of its duration is ended.
     """
     clocked = [wearer for wearer in wearers if by_clock(wearer.device)]
-    links: dict[str, Link] = {}
+    links: dict[str, Presence] = {}
     while True:
         await asyncio.sleep(1)
         for wearer in clocked:

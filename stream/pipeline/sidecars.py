@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from innpar.devices import Device, DeviceError, Event, HostClock, NoticeCode, by_clock, notice
-from innpar.devices.sensors.cuff import Cuff
+from innpar.devices.sensors.cuff import CuffDevice
 from innpar.stream.errors import ConfigError
 from innpar.stream.pipeline.steering import mark_all
 from innpar.stream.pipeline.wearer import Wearer
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def assign(devices: Sequence[Device]) -> tuple[list[Device], list[Cuff]]:
+def assign(devices: Sequence[Device]) -> tuple[list[Device], list[CuffDevice]]:
     """Part the wearers' sensors from the cuffs.
 
     Raises:
         ConfigError: A cuff without a wearer, or for whom it is cannot be told.
     """
-    cuffs = [device for device in devices if isinstance(device, Cuff)]
-    sensors = [device for device in devices if not isinstance(device, Cuff)]
+    cuffs = [device for device in devices if isinstance(device, CuffDevice)]
+    sensors = [device for device in devices if not isinstance(device, CuffDevice)]
     ids = [device.id for device in sensors]
     for cuff in cuffs:
         if cuff.wearer is None and len(ids) != 1:
@@ -46,7 +46,9 @@ def assign(devices: Sequence[Device]) -> tuple[list[Device], list[Cuff]]:
     return sensors, cuffs
 
 
-async def attend(cuff: Cuff, wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
+async def forward_cuff(
+    cuff: CuffDevice, wearers: Sequence[Wearer], sink: Sink, clock: HostClock
+) -> None:
     """Hand on what a cuff tells, for ever; without Bluetooth say so once and let the run go on."""
     try:
         async with cuff.open(clock=clock) as items:
@@ -64,7 +66,9 @@ async def attend(cuff: Cuff, wearers: Sequence[Wearer], sink: Sink, clock: HostC
         await sink.send(notice(cuff.id, clock.now(), code, str(error)))
 
 
-async def heed(marks: LslMarks, wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
+async def forward_markers(
+    marks: LslMarks, wearers: Sequence[Wearer], sink: Sink, clock: HostClock
+) -> None:
     """Put other programs' markers into everybody's stream, for ever."""
     try:
         async with marks.open(clock=clock) as events:

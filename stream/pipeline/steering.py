@@ -36,7 +36,7 @@ class CommandSource(Protocol):
         ...
 
 
-async def obey(
+async def run_commands(
     source: CommandSource, wearers: Sequence[Wearer], clock: HostClock, deck: TapeDeck
 ) -> None:
     """Put each command into the stream that it is meant for, for ever."""

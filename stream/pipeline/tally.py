@@ -14,7 +14,7 @@ import numpy as np
 
 from innpar.devices import Event
 from innpar.stream.pipeline.wearer import Wearer
-from innpar.stream.results import Estimate, Item
+from innpar.stream.results import Beat, Item
 
 PRESSURES = ("sbp", "dbp", "map")
 MOST_BEATS = 200_000
@@ -22,7 +22,7 @@ MOST_BEATS = 200_000
 
 
 @dataclass(slots=True)
-class Errors:
+class ErrorTally:
     """Compared beats in bounded memory: every n-th once there are too many."""
 
     rows: list[tuple[float, ...]] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Errors:
 
 
 @dataclass(slots=True)
-class Outcome:
+class RunTally:
     """Count what one wearer's run gave; a sink among the others."""
 
     beats: int = 0
@@ -48,13 +48,13 @@ class Outcome:
     matched: int = 0
     gaps: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    errors: Errors = field(default_factory=Errors)
+    errors: ErrorTally = field(default_factory=ErrorTally)
 
     def add(self, item: Item) -> None:
         """Take one item of this wearer."""
         if isinstance(item, Event) and item.kind == "gap" and item.of_light:
             self.gaps += 1
-        if not isinstance(item, Estimate):
+        if not isinstance(item, Beat):
             return
         self.beats += 1
         self.valid += item.valid
@@ -68,26 +68,26 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class OutcomeSink:
+class TallySink:
     """A sink that only counts.
 
     Attributes:
         of: One outcome a device id.
     """
 
-    of: dict[str, Outcome] = field(default_factory=dict)
+    of: dict[str, RunTally] = field(default_factory=dict)
 
     async def ready(self) -> None:
         """Return at once: counting needs no room."""
 
     async def send(self, item: Item) -> None:
         """Count."""
-        self.of.setdefault(item.device, Outcome()).add(item)
+        self.of.setdefault(item.device, RunTally()).add(item)
 
 
 def report(
     wearers: Sequence[Wearer],
-    outcomes: Mapping[str, Outcome],
+    outcomes: Mapping[str, RunTally],
     population: Mapping[str, float] | None,
 ) -> list[str]:
     """Return the lines that close a run.
@@ -99,14 +99,14 @@ def report(
     """
     lines: list[str] = []
     for wearer in wearers:
-        outcome = outcomes.get(wearer.device.id, Outcome())
+        outcome = outcomes.get(wearer.device.id, RunTally())
         lines += _signal(wearer, outcome)
         if outcome.errors.rows:
             lines += comparison(np.array(outcome.errors.rows), population)
     return lines
 
 
-def _signal(wearer: Wearer, outcome: Outcome) -> list[str]:
+def _signal(wearer: Wearer, outcome: RunTally) -> list[str]:
     finisher, dropped = wearer.finisher, wearer.preparer.tally
     usable = finisher.good_seconds / finisher.seconds if finisher.seconds else 0.0
     line = (

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 import numpy as np
 
 from innpar.devices import NS, Chunk, Device, Event, HostClock, NoticeCode, notice, shown_source
-from innpar.stream.calibration.store import Kept, Memory
-from innpar.stream.calibration.types import Cuff
+from innpar.stream.calibration.store import CalibrationStore, StoredCalibration
+from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.finish import Finisher
 from innpar.stream.pipeline.prepare import Preparer
-from innpar.stream.results import Birth
+from innpar.stream.results import DeviceInfo
 from innpar.stream.windows.resample import HOLE
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ SILENCE = 5 * NS
 """A connected device that goes by the clock is stale without samples for this long."""
 
 
-class InVain(Exception):
+class DurationElapsed(Exception):
     """The duration of a stream is over, and nothing comes any more."""
 
 
@@ -51,9 +51,9 @@ class Wearer:
     preparer: Preparer
     finisher: Finisher
     duration: float | None = None
-    cuffs: list[Cuff] = field(default_factory=list)
+    cuffs: list[PlannedCuff] = field(default_factory=list)
     orders: asyncio.Queue[Event] = field(default_factory=lambda: asyncio.Queue(maxsize=64))
-    memory: Memory | None = None
+    memory: CalibrationStore | None = None
     wrist_height: float | None = None
     first: int | None = None
     last: int = 0
@@ -62,8 +62,8 @@ class Wearer:
     end: int | None = None
     _opened: int = 0
     _limit: asyncio.Timeout | None = None
-    _recalled: Kept | None = None
-    _kept: Kept | None = None
+    _recalled: StoredCalibration | None = None
+    _kept: StoredCalibration | None = None
 
     @property
     def seconds(self) -> float:
@@ -99,7 +99,7 @@ class Wearer:
         return [*items, item]
 
     @property
-    def in_force(self) -> Kept | None:
+    def in_force(self) -> StoredCalibration | None:
         """The reading that pressures follow now; None before any."""
         known = [kept for kept in (self.preparer.resumed, self.finisher.kept) if kept is not None]
         return max(known, key=lambda kept: kept.reading.time, default=None)
@@ -150,14 +150,14 @@ class Wearer:
 
     @asynccontextmanager
     async def patient(self, now: int) -> AsyncIterator[None]:
-        """Be left with `InVain` once `end_in_vain` has found that there is nothing to wait for."""
+        """Raise `DurationElapsed` once `end_in_vain` finds that there is nothing left to wait for."""
         self._opened = now
         try:
             async with asyncio.timeout(None) as self._limit:
                 yield
         except TimeoutError as error:
             if self._limit is not None and self._limit.expired():
-                raise InVain from error
+                raise DurationElapsed from error
             raise
         finally:
             self._limit = None
@@ -187,15 +187,15 @@ def enrol(
     clock: HostClock,
     *,
     duration: float | None = None,
-    cuffs: Sequence[Cuff] = (),
+    cuffs: Sequence[PlannedCuff] = (),
     require_calibration: bool = False,
-    memory: Memory | None = None,
+    memory: CalibrationStore | None = None,
     wrist_height: float | None = None,
 ) -> Wearer:
     """Give a device its place in the pipeline."""
     predictor = engine.predictor
     manifest = predictor.manifest
-    birth = Birth(
+    birth = DeviceInfo(
         device.id, shown_source(device), new_session(clock), predictor.id, manifest.rate, {}
     )
     mine = sorted(

@@ -25,7 +25,7 @@ from innpar.devices.session.items import (
     to_json,
 )
 from innpar.devices.session.reader import Message, SessionFile
-from innpar.devices.session.state_at import Standing, held
+from innpar.devices.session.state_at import StateAt, held
 from innpar.devices.session.writer import Writer
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.session.index import progress
@@ -48,7 +48,7 @@ LATEST = 1e9
 """Seconds; no session is longer."""
 
 
-class Piece(NamedTuple):
+class SessionPart(NamedTuple):
     """A message on its way into another file; its topic, its content, its time."""
 
     topic: Topic
@@ -56,7 +56,7 @@ class Piece(NamedTuple):
     time: int
 
 
-Edit = Callable[[SessionFile, Message, Piece], list[Piece]]
+Edit = Callable[[SessionFile, Message, SessionPart], list[SessionPart]]
 """What becomes of a message."""
 
 
@@ -87,11 +87,11 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
                 f"{path}: there is nothing after {begin:g} s; choose an earlier part"
             )
         standing = {
-            device: Standing(low, held(file, device, low) if low > spans[device][0] else None)
+            device: StateAt(low, held(file, device, low) if low > spans[device][0] else None)
             for device, (low, _) in windows.items()
         }
 
-        def part(file: SessionFile, message: Message, piece: Piece) -> list[Piece]:
+        def part(file: SessionFile, message: Message, piece: SessionPart) -> list[SessionPart]:
             topic = piece.topic
             if topic.what in (RUN, ABOUT) or topic.device not in windows:
                 return [piece]
@@ -104,12 +104,12 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
                 if not inside.any():
                     return []
                 entry = replace(entry, times=entry.times[inside], data=entry.data[inside])
-                piece = Piece(topic, pack_chunk(entry), int(entry.times[-1]))
+                piece = SessionPart(topic, pack_chunk(entry), int(entry.times[-1]))
             elif not low <= piece.time < high:
                 return []
             events = Topic(topic.device, EVENTS)
             before = standing[topic.device].due()
-            return [*(Piece(events, pack_event(one), one.start) for one in before), piece]
+            return [*(SessionPart(events, pack_event(one), one.start) for one in before), piece]
 
         kept = _write([file], out, part)
     print(f"{out}: {kept} messages")
@@ -155,12 +155,12 @@ def redact(path: Path, out: Path) -> int:
     """
     names: dict[str, str] = {}
 
-    def nameless(file: SessionFile, message: Message, piece: Piece) -> list[Piece]:
+    def nameless(file: SessionFile, message: Message, piece: SessionPart) -> list[SessionPart]:
         topic, data, time = piece
         if topic.what == RUN:
             run = from_json(data)
             run.pop("configuration", None)
-            return [Piece(topic, to_json(run), time)]
+            return [SessionPart(topic, to_json(run), time)]
         name = names.setdefault(topic.device, f"wearer-{len(names) + 1}")
         if topic.what == ABOUT:
             known = from_json(data)
@@ -176,7 +176,7 @@ def redact(path: Path, out: Path) -> int:
         elif topic.what == BEATS:
             data = to_json({**from_json(data), "device": name})
         text = Topic(name, topic.what, topic.rest)
-        return [Piece(text, data, time)]
+        return [SessionPart(text, data, time)]
 
     with SessionFile(path) as file:
         kept = _write([file], out, nameless)
@@ -199,7 +199,7 @@ def _write(files: Sequence[SessionFile], out: Path, edit: Edit) -> int:
                 channel = file.channels.get(message.channel)
                 if channel is None:
                     continue
-                piece = Piece(Topic.of(channel.topic), message.data, message.time)
+                piece = SessionPart(Topic.of(channel.topic), message.data, message.time)
                 for topic, data, time in edit(file, message, piece):
                     # An event that comes along from before has the encoding of all events.
                     about = channel.about if topic.what == piece.topic.what else {}

@@ -14,8 +14,8 @@ from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.windows.channel import ChannelPicker, Choice
 from innpar.stream.windows.conditioning import conditioning_matrix
+from innpar.stream.windows.resample import GridSamples as Run
 from innpar.stream.windows.resample import Resampler
-from innpar.stream.windows.resample import Stretch as Run
 from innpar.stream.windows.window import Windower
 
 BEFORE, AFTER = 15, 15
@@ -31,7 +31,7 @@ RATE = 125.0
 
 
 @dataclass(slots=True)
-class Stretch:
+class Excerpt:
     """What a session holds of one device between two moments, both ns since the Unix epoch.
 
     Attributes:
@@ -59,9 +59,9 @@ class Stretch:
         return times[inside], data[inside]
 
 
-def stretch(file: SessionFile, device: str, low: int, high: int) -> Stretch:
+def stretch(file: SessionFile, device: str, low: int, high: int) -> Excerpt:
     """Read what lies between two moments, ns since the Unix epoch."""
-    found = Stretch(low, high)
+    found = Excerpt(low, high)
     for place, block in enumerate(file.blocks):
         if block.end < low - BEFORE * NS or block.start > high + AFTER * NS:
             continue
@@ -79,7 +79,7 @@ def stretch(file: SessionFile, device: str, low: int, high: int) -> Stretch:
     return found
 
 
-def _keep(found: Stretch, entry: Any) -> None:
+def _keep(found: Excerpt, entry: Any) -> None:
     if isinstance(entry, Event):
         if found.low <= entry.start < found.high:
             found.events.append(entry)
@@ -90,7 +90,7 @@ def _keep(found: Stretch, entry: Any) -> None:
         found.chunks.setdefault(entry.signal, []).append(entry)
 
 
-def _keep_beat(found: Stretch, beat: dict[str, Any]) -> None:
+def _keep_beat(found: Excerpt, beat: dict[str, Any]) -> None:
     told = beat.get("abp") or {}
     start = float(told.get("start") or beat["t"])
     end = start + len(told.get("samples") or ()) / float(told.get("rate") or 1)
@@ -122,7 +122,7 @@ def chosen(
 
 
 def pulse(
-    found: Stretch, polarity: int
+    found: Excerpt, polarity: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
     """Return the best channel upright, without baseline and noise, as the network sees it, about.
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from innpar.devices import NS, BadPacket, Chunk, Event, NoticeCode, code_of
-from innpar.devices.session.contents import entry_of, source_of, together, told_of
+from innpar.devices.session.contents import damage_of, entry_of, source_of, together
 from innpar.devices.session.items import ABOUT, BEATS, RUN, Frame, Topic, from_json
 from innpar.devices.session.reader import Message, SessionFile
 from innpar.stream.session.beat_table import BeatTable
@@ -33,7 +33,7 @@ OFTEN = 500
 
 
 @dataclass(slots=True)
-class Track:
+class SignalIndex:
     """One signal of one device.
 
     Attributes:
@@ -84,7 +84,7 @@ class Track:
 
 
 @dataclass(slots=True)
-class Found:
+class DeviceIndex:
     """What is in a session of one device.
 
     Attributes:
@@ -100,7 +100,7 @@ class Found:
 
     id: str
     about: dict[str, Any] = field(default_factory=dict)
-    tracks: dict[str, Track] = field(default_factory=dict)
+    tracks: dict[str, SignalIndex] = field(default_factory=dict)
     frames: int = 0
     frame_bytes: int = 0
     events: Counter[str] = field(default_factory=Counter)
@@ -124,7 +124,7 @@ class Found:
 
 
 @dataclass(slots=True)
-class Survey:
+class SessionIndex:
     """What is in a session.
 
     Attributes:
@@ -145,7 +145,7 @@ class Survey:
     size: int = 0
     blocks: int = 0
     run: dict[str, Any] = field(default_factory=dict)
-    devices: dict[str, Found] = field(default_factory=dict)
+    devices: dict[str, DeviceIndex] = field(default_factory=dict)
     messages: int = 0
     absent: int = 0
     unknown: int = 0
@@ -173,10 +173,10 @@ class Survey:
         if topic.what == RUN:
             self.run = from_json(message.data)
             return
-        found = self.devices.setdefault(topic.device, Found(topic.device))
+        found = self.devices.setdefault(topic.device, DeviceIndex(topic.device))
         entry = entry_of(file, message)
         if isinstance(entry, Chunk):
-            found.tracks.setdefault(entry.signal, Track()).add(entry)
+            found.tracks.setdefault(entry.signal, SignalIndex()).add(entry)
         elif isinstance(entry, Event):
             found.events[entry.kind] += 1
             found.told.append(entry)
@@ -189,17 +189,17 @@ class Survey:
             found.beats.add(from_json(message.data))
 
 
-def survey(path: Path) -> Survey:
+def index_session(path: Path) -> SessionIndex:
     """Read a session from end to end.
 
     Raises:
         DeviceError: There is no such file, or it is no session.
     """
     with SessionFile(path) as file:
-        found = Survey(path, file.size, len(file.blocks))
+        found = SessionIndex(path, file.size, len(file.blocks))
         for message in progress(file.messages(), len(file.blocks), file):
             found.add(file, message)
-        found.trouble, found.whole = told_of(file), file.whole
+        found.trouble, found.whole = damage_of(file), file.whole
     return found
 
 

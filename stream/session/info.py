@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from innpar.devices import NS
-from innpar.devices.session.contents import told_of
+from innpar.devices.session.contents import damage_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.writer import Writer
 from innpar.stream.messages.payload import iso
 from innpar.stream.session.beat_table import BeatTable
-from innpar.stream.session.index import Found, Survey, Track, shown, survey
+from innpar.stream.session.index import DeviceIndex, SessionIndex, SignalIndex, index_session, shown
 from innpar.stream.session.new_file import fresh
 
 MOST_LINES = 10
@@ -23,14 +23,14 @@ MOST_LINES = 10
 
 def info(path: Path) -> int:
     """Print what is in a session; return the exit status."""
-    for line in describe(survey(path)):
+    for line in describe(index_session(path)):
         print(line)
     return 0
 
 
 def verify(path: Path) -> int:
     """Print what is wrong with a session; return 0 where nothing is, 1 otherwise."""
-    found = survey(path)
+    found = index_session(path)
     faults = [*wrong(found)]
     for fault in faults:
         print(f"{path}: {fault}")
@@ -39,7 +39,7 @@ def verify(path: Path) -> int:
     return 1 if faults else 0
 
 
-def wrong(found: Survey) -> Iterator[str]:
+def wrong(found: SessionIndex) -> Iterator[str]:
     """Yield what is wrong with a session, a line each."""
     if found.trouble:
         remedy = f"`innpar-stream session repair {found.path}` makes a whole one of it"
@@ -58,7 +58,7 @@ def wrong(found: Survey) -> Iterator[str]:
             yield f"{device.id}: beats are missing in {device.beats.breaks} places"
 
 
-def describe(found: Survey) -> Iterator[str]:
+def describe(found: SessionIndex) -> Iterator[str]:
     """Yield what is in a session, line by line."""
     model = found.run.get("model")
     yield f"{found.path}: {found.size / 1e6:.1f} MB, {found.blocks} blocks"
@@ -71,7 +71,7 @@ def describe(found: Survey) -> Iterator[str]:
         yield f"  {found.trouble}"
 
 
-def _device(device: Found) -> Iterator[str]:
+def _device(device: DeviceIndex) -> Iterator[str]:
     about = device.about
     whose = f", of {about['subject']}" if about.get("subject") else ""
     yield f"{device.id}: {device.source}, worn at {about.get('site', '?')}{whose}"
@@ -99,7 +99,7 @@ def _device(device: Found) -> Iterator[str]:
         yield from _beats(device.beats)
 
 
-def _signal(signal: str, track: Track) -> str:
+def _signal(signal: str, track: SignalIndex) -> str:
     text = (
         f"{signal}: {track.samples} samples of {', '.join(track.channels)} at {track.rate:g} Hz, "
         f"{track.seconds:.1f} s from {iso(track.first or 0)}"
@@ -109,7 +109,7 @@ def _signal(signal: str, track: Track) -> str:
     return text
 
 
-def _gaps(device: Found, ppg: Track) -> Iterator[str]:
+def _gaps(device: DeviceIndex, ppg: SignalIndex) -> Iterator[str]:
     if not ppg.holes:
         yield "  no gaps"
         return
@@ -152,7 +152,7 @@ def repair(path: Path, out: Path | None) -> int:
     out = out or path.with_name(f"{path.stem}.repaired{path.suffix}")
     with SessionFile(path) as file:
         kept = _copy(file, out)
-        trouble = told_of(file) or "nothing was wrong with the original"
+        trouble = damage_of(file) or "nothing was wrong with the original"
     print(f"{out}: whole, {kept} messages; {trouble}")
     return 0
 

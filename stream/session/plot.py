@@ -19,8 +19,8 @@ from innpar.devices.session.contents import about, devices_in, extent, source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.messages.payload import iso
-from innpar.stream.session.excerpt import Stretch, pulse, stretch
-from innpar.stream.session.index import Found, survey
+from innpar.stream.session.excerpt import Excerpt, pulse, stretch
+from innpar.stream.session.index import DeviceIndex, index_session
 from innpar.stream.session.new_file import fresh
 
 COLOURS = {"sbp": "#b2182b", "map": "#444444", "dbp": "#2166ac"}
@@ -66,7 +66,7 @@ def plot(path: Path, out: Path | None, at: str | None = None, seconds: float = 1
 
 
 def _overview(path: Path, figure_of: Any) -> tuple[Any, str]:
-    found = survey(path)
+    found = index_session(path)
     devices = [device for device in found.devices.values() if "ppg" in device.tracks]
     if not devices:
         raise SessionError(f"{path}: no PPG was recorded in it; there is nothing to plot")
@@ -137,7 +137,7 @@ def _save(figure: Any, target: io.FileIO, kind: str, title: str) -> None:
         written.write(content)
 
 
-def _draw(figure: Any, device: Found) -> None:
+def _draw(figure: Any, device: DeviceIndex) -> None:
     """Draw one device's course."""
     ppg = device.tracks["ppg"]
     zero = (ppg.first or 0) / NS
@@ -176,7 +176,7 @@ def _draw(figure: Any, device: Found) -> None:
             axis.axvspan((start / NS - zero) / 60, (end / NS - zero) / 60, color=TRUE, lw=0.5)
 
 
-def _draw_detail(figure: Any, device: str, known: dict[str, Any], found: Stretch) -> None:
+def _draw_detail(figure: Any, device: str, known: dict[str, Any], found: Excerpt) -> None:
     """Draw some seconds of one device: pulse, pressure, and where beats were found."""
     zero, length = found.low / NS, (found.high - found.low) / NS
     figure.suptitle(f"{device}  ({source_of(known).upper()})  {length:g} s from {iso(found.low)}")

@@ -39,11 +39,11 @@ from innpar.devices.session.items import (
     to_json,
 )
 from innpar.devices.session.writer import Writer
-from innpar.stream.calibration.store import Kept
+from innpar.stream.calibration.store import StoredCalibration
 from innpar.stream.errors import SessionError
 from innpar.stream.messages.payload import beat_payload
 from innpar.stream.messages.pseudonym import Pseudonyms
-from innpar.stream.results import Estimate, Item
+from innpar.stream.results import Beat, Item
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Recorder:
         self.failed = ""
         self._untold: set[str] = set()
         self._known: set[str] = set()
-        self._learnt: dict[str, Kept] = {}
+        self._learnt: dict[str, StoredCalibration] = {}
         self._since = 0.0
         self._begun = False
         try:
@@ -162,11 +162,11 @@ class Recorder:
 
     async def send(self, item: Item) -> None:
         """Record a beat; see `Sink`."""
-        if isinstance(item, Estimate):
+        if isinstance(item, Beat):
             topic = str(Topic(item.device, BEATS))
             self._put(topic, JSON, item.peak, to_json(beat_payload(item)))
 
-    def learnt(self, device: str, kept: Kept, at: int) -> None:
+    def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
         """Record a reading that has taken effect, for a replay that begins later.
 
         Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from innpar.devices import Chunk, Device, Event, Tap
 from innpar.devices.session.contents import LASTING
-from innpar.stream.calibration.store import Kept
+from innpar.stream.calibration.store import StoredCalibration
 from innpar.stream.errors import SessionError
 from innpar.stream.results import Item
 from innpar.stream.session.recorder import Recorder
@@ -21,7 +21,7 @@ Begin = Callable[[Path | None, str], Recorder]
 """Makes a recorder: of a path, None for where recordings go by default, and a tag for its name."""
 
 
-class Deck:
+class Recorders:
     """Holds the recorders of a run; to the pipeline it is one.
 
     Args:
@@ -113,7 +113,7 @@ class Deck:
             lasting[item.kind] = item
         return [told for recorder in self._of(item.device) for told in recorder.take(item)]
 
-    def learnt(self, device: str, kept: Kept, at: int) -> None:
+    def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
         """Record a reading that has taken effect; see `Recorder`."""
         for recorder in self._of(device):
             recorder.learnt(device, kept, at)

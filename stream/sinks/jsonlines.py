@@ -14,7 +14,7 @@ from typing import IO, Any, TextIO
 
 from innpar.stream.errors import ConfigError
 from innpar.stream.messages.payload import beat_payload, to_json
-from innpar.stream.results import Estimate, Item
+from innpar.stream.results import Beat, Item
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class JsonSink:
         """
         if self._gone:
             raise ReaderGone
-        if not isinstance(item, Estimate):
+        if not isinstance(item, Beat):
             return
         if self._lines.full():
             with contextlib.suppress(queue.Empty):

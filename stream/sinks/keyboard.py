@@ -20,7 +20,7 @@ CUT = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*|O)?$")
 """The beginning of one; the escape key alone, too."""
 
 
-class Typing:
+class KeyPresses:
     """Finds in what a terminal sends the keys that mark; sequences of other keys mark nothing."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def listening(stream: IO[Any], press: Callable[[str], None]) -> Iterator[bool]:
     if before is None:
         yield False
         return
-    loop, typing = asyncio.get_running_loop(), Typing()
+    loop, typing = asyncio.get_running_loop(), KeyPresses()
 
     def read() -> None:
         if not _ours(fd):  # sent to the background: what is typed belongs to somebody else

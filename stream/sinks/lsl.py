@@ -17,7 +17,7 @@ import numpy as np
 
 from innpar.devices import NS, HostClock
 from innpar.devices.lsl.library import library
-from innpar.stream.results import Birth, Estimate, Item, Waveform
+from innpar.stream.results import Beat, DeviceInfo, Item, Waveform
 
 OURS = "innpar"
 """First part of every source id; the ``lsl`` device leaves such streams alone unless asked."""
@@ -33,7 +33,7 @@ LEAVE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class OutletKind:
     """One of the streams of a device.
 
     Attributes:
@@ -48,10 +48,10 @@ class Kind:
     regular: bool
 
 
-KINDS: dict[str, Kind] = {
-    "ppg": Kind("PPG", "PPG", (("PPG", "SD", "PPG"),), True),
-    "abp": Kind("ABP", "ABP", (("ABP", "mmHg", "ABP"),), True),
-    "beats": Kind(
+KINDS: dict[str, OutletKind] = {
+    "ppg": OutletKind("PPG", "PPG", (("PPG", "SD", "PPG"),), True),
+    "abp": OutletKind("ABP", "ABP", (("ABP", "mmHg", "ABP"),), True),
+    "beats": OutletKind(
         "beats",
         "BloodPressure",
         (
@@ -73,7 +73,7 @@ class LslSink:
     def __init__(self, clock: HostClock) -> None:
         self._lsl = library()
         self._clock = clock
-        self._births: dict[str, Birth] = {}
+        self._births: dict[str, DeviceInfo] = {}
         self._outlets: dict[tuple[str, str], Any] = {}
         self._shifts: dict[str, int] = {}
 
@@ -101,19 +101,19 @@ class LslSink:
 
     async def send(self, item: Item) -> None:
         """Publish waveforms and beats."""
-        if isinstance(item, Birth):
+        if isinstance(item, DeviceInfo):
             self._births[item.device] = item
         elif isinstance(item, Waveform):
             end = item.start + round((len(item.samples) - 1) * NS / item.rate)
             outlet = self._outlet(item, item.kind, item.rate)
             rows = np.ascontiguousarray(item.samples[:, None], np.float32)
             outlet.push_chunk(rows, self._stamp(item, end))
-        elif isinstance(item, Estimate):
+        elif isinstance(item, Beat):
             row = (item.sbp, item.dbp, item.map_, item.hr, item.quality, float(item.valid))
             values = [float("nan") if value is None else value for value in row]
             self._outlet(item, "beats", 0.0).push_sample(values, self._stamp(item, item.peak))
 
-    def _stamp(self, item: Waveform | Estimate, time: int) -> float:
+    def _stamp(self, item: Waveform | Beat, time: int) -> float:
         """Return `time`, ns since the epoch, on LSL's clock, s.
 
         A recording's past has no place on that clock: its first sample is sent as of now.
@@ -125,14 +125,14 @@ class LslSink:
             self._shifts[item.device] = round(self._lsl.local_clock() * NS) - now
         return (time + self._shifts[item.device]) / NS
 
-    def _outlet(self, item: Waveform | Estimate, kind: str, rate: float) -> Any:
+    def _outlet(self, item: Waveform | Beat, kind: str, rate: float) -> Any:
         outlet = self._outlets.get((item.device, kind))
         if outlet is None:
             outlet = self._lsl.StreamOutlet(self._info(item, kind, rate), max_buffered=KEPT)
             self._outlets[item.device, kind] = outlet
         return outlet
 
-    def _info(self, item: Waveform | Estimate, kind: str, rate: float) -> Any:
+    def _info(self, item: Waveform | Beat, kind: str, rate: float) -> Any:
         """Return the stream's description, as the XDF metadata conventions have it."""
         what = KINDS[kind]
         info = self._lsl.StreamInfo(

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from innpar.devices import NS, Event
 from innpar.stream.messages.payload import beat_payload
-from innpar.stream.results import Estimate, Item, State
+from innpar.stream.results import Beat, Item, State
 from innpar.stream.sinks.beat_line import beat_line
 from innpar.stream.sinks.jsonlines import ReaderGone, silence
 
@@ -70,7 +70,7 @@ class TerminalSink:
         """
         if self._gone and not self._quiet:
             raise ReaderGone
-        if isinstance(item, Estimate):
+        if isinstance(item, Beat):
             self._beat(item)
         elif isinstance(item, State) and item.state == "stale":
             self.say(f"{item.device}: connected, but silent")
@@ -81,7 +81,7 @@ class TerminalSink:
         """Print a line above the wearers' lines."""
         self._print(Text(text))
 
-    def _beat(self, beat: Estimate) -> None:
+    def _beat(self, beat: Beat) -> None:
         if self._quiet:
             return
         if self._live is not None:

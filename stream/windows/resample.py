@@ -39,7 +39,7 @@ def period(rate: float) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
+class GridSamples:
     """Consecutive grid samples of one segment.
 
     Attributes:
@@ -56,7 +56,7 @@ class Stretch:
 
 
 @dataclass(slots=True)
-class Tally:
+class SampleCounts:
     """What was wrong with the samples so far.
 
     Attributes:
@@ -80,7 +80,7 @@ class Resampler:
     """
 
     rate: float
-    tally: Tally = field(default_factory=Tally)
+    tally: SampleCounts = field(default_factory=SampleCounts)
     _period: int = field(init=False)
     _segment: int = field(init=False, default=-1)
     _next: int = field(init=False, default=0)
@@ -96,7 +96,7 @@ class Resampler:
         self._times = np.empty(0, np.int64)
         self._data = np.empty((0, channels))
 
-    def push(self, item: Chunk | Event) -> list[Stretch | Event]:
+    def push(self, item: Chunk | Event) -> list[GridSamples | Event]:
         """Take a chunk, or an event of the device, and return what is ready, in order."""
         if isinstance(item, Event):
             if item.kind != "gap" or not item.of_light:
@@ -108,7 +108,7 @@ class Resampler:
         finite = (np.abs(item.data) < LARGEST).all(axis=1)
         self.tally.missing += len(item) - int(np.count_nonzero(finite))
         times, data = item.times[finite], item.data[finite]
-        outputs: list[Stretch | Event] = []
+        outputs: list[GridSamples | Event] = []
         if len(self._times) and len(times) and data.shape[1] != self._data.shape[1]:
             why = {"why": "channels changed", "lost": None}
             change = Event(item.device, "gap", int(self._times[-1]), int(times[0]), why)
@@ -122,7 +122,7 @@ class Resampler:
             outputs += self._extend(times[start:stop], data[start:stop])
         return outputs
 
-    def flush(self) -> list[Stretch | Event]:
+    def flush(self) -> list[GridSamples | Event]:
         """End the last segment."""
         outputs = self._advance(closing=True)
         self._clear(0)
@@ -169,7 +169,7 @@ class Resampler:
 
     def _extend(
         self, times: npt.NDArray[np.int64], data: npt.NDArray[np.float64]
-    ) -> list[Stretch | Event]:
+    ) -> list[GridSamples | Event]:
         if not len(times):
             return []
         if not len(self._times):
@@ -180,7 +180,7 @@ class Resampler:
         self._data = np.concatenate([self._data, data])
         return self._advance(closing=False)
 
-    def _advance(self, *, closing: bool) -> list[Stretch | Event]:
+    def _advance(self, *, closing: bool) -> list[GridSamples | Event]:
         """Interpolate every grid point whose four neighbours are known."""
         known = len(self._times) - (1 if closing else 2)
         if known < 1:
@@ -201,7 +201,7 @@ class Resampler:
         values = self._data[left] + u * (
             m0 + u * ((3.0 * rise - 2.0 * m0 - m1) + u * (m0 + m1 - 2.0 * rise))
         )
-        stretch = Stretch(self._segment, self._next, values, int(self._times[-1]))
+        stretch = GridSamples(self._segment, self._next, values, int(self._times[-1]))
         self._next = stop
         # The next interval needs the slope at its left end, which needs one sample more.
         spent = max(0, known - 1)

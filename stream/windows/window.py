@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from innpar.stream.windows.resample import Stretch
+from innpar.stream.windows.resample import GridSamples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -15,10 +15,10 @@ class Window:
     """What the network is to see, with the guard on either side that only the filter sees.
 
     Attributes:
-        segment: As of `Stretch`.
+        segment: As of `GridSamples`.
         index: Grid index of the first sample after the left guard.
         raw: (guard + window + guard, channels) float64 in the sensor's unit.
-        delivered: As of `Stretch`: when the last sample it needed had been delivered, ns.
+        delivered: As of `GridSamples`: when the last sample it needed had been delivered, ns.
     """
 
     segment: int
@@ -56,7 +56,7 @@ class Windower:
         """Samples in a window with its guards."""
         return self.window + 2 * self.guard
 
-    def push(self, stretch: Stretch) -> list[Window]:
+    def push(self, stretch: GridSamples) -> list[Window]:
         """Take grid samples and return the windows that they complete."""
         if stretch.segment != self._segment:
             self._segment, self._index, self._held = stretch.segment, stretch.index, 0

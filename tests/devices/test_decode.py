@@ -13,7 +13,7 @@ from innpar.devices.decode import decode, parse_line
 from innpar.devices.link.ble import Sighting
 from innpar.devices.link.discover import recognise, table
 from innpar.devices.sensors.polar import frames as pmd
-from innpar.devices.sensors.polar.frames import Kind, Pulse
+from innpar.devices.sensors.polar.frames import MeasurementKind, Pulse
 from innpar.devices.session.strict_json import strict_json
 from innpar.devices.virtual.sensors.polar_encoder import encode, encode_pulses
 from innpar.stream.cli.main import main
@@ -29,7 +29,9 @@ def capture(frames: int, skip: tuple[int, ...] = ()) -> list[str]:
     for f in range(frames):
         numbers = np.arange(40 * f, 40 * (f + 1))
         times = SENSOR + np.rint(numbers * NS / 55).astype(np.int64)
-        raw, taken = encode(Kind.PPG, 0x80, times, np.repeat(numbers[:, None], 4, axis=1), 229)
+        raw, taken = encode(
+            MeasurementKind.PPG, 0x80, times, np.repeat(numbers[:, None], 4, axis=1), 229
+        )
         assert taken == 40
         arrival = START + int(times[-1]) - SENSOR
         if f not in skip:

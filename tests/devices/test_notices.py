@@ -17,7 +17,7 @@ from innpar.devices.session.items import EVENTS, Topic, unpack_event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import VirtualClock
 from innpar.stream.cli.main import main
-from innpar.stream.session.index import survey
+from innpar.stream.session.index import index_session
 from innpar.stream.session.recorder import Recorder
 from support.sessions import demo, played, without_codes
 
@@ -147,8 +147,8 @@ def test_what_was_dropped(tmp_path: Path) -> None:
     lost = {"notifications_dropped", "recording_failed"}
     texts = [text for text, code in OLD.items() if code in lost]
     assert len(texts) == 3
-    assert survey(new).devices["demo"].dropped == texts
-    old = survey(without_codes(new, tmp_path / "old.mcap")).devices["demo"].dropped
+    assert index_session(new).devices["demo"].dropped == texts
+    old = index_session(without_codes(new, tmp_path / "old.mcap")).devices["demo"].dropped
     assert old == [*texts, "too slow: 7 notifications dropped"]
 
 

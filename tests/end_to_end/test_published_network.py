@@ -19,11 +19,11 @@ from innpar.models.formats.checkpoint_import import import_checkpoint
 from innpar.models.formats.export import export
 from innpar.models.manifest import Architecture, Manifest
 from innpar.models.predictor import Predictor
-from innpar.stream.calibration.types import Cuff
+from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.cli.main import main
 from innpar.stream.evaluation.evaluate import evaluate
 from innpar.stream.pipeline.wearer import Wearer
-from innpar.stream.results import Estimate, Item, Waveform
+from innpar.stream.results import Beat, Item, Waveform
 from support.harness import estimates, stream_all
 from support.networks import golden_state, network
 from support.training_data import write_index, write_record
@@ -66,7 +66,7 @@ def imported(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     return make
 
 
-def streamed(model: Path, *cuffs: Cuff, seconds: float = 75.0) -> tuple[list[Item], Wearer]:
+def streamed(model: Path, *cuffs: PlannedCuff, seconds: float = 75.0) -> tuple[list[Item], Wearer]:
     start = 1_700_000_000 * NS
     demo = Simulated(
         pace=Pace(math.inf, 2.0),
@@ -80,14 +80,14 @@ def streamed(model: Path, *cuffs: Cuff, seconds: float = 75.0) -> tuple[list[Ite
     return items, wearer
 
 
-def pressures(beats: list[Estimate]) -> tuple[float, float]:
+def pressures(beats: list[Beat]) -> tuple[float, float]:
     sbp, dbp = (np.median([getattr(beat, name) for beat in beats]) for name in ("sbp", "dbp"))
     return float(sbp), float(dbp)
 
 
 @pytest.mark.parametrize("told", [RELATIVE, MMHG])
 def test_a_reading_scales_what_the_network_makes(imported: Make, told: tuple[float, float]) -> None:
-    items, wearer = streamed(imported(told), Cuff(128, 79, seconds=30.0))
+    items, wearer = streamed(imported(told), PlannedCuff(128, 79, seconds=30.0))
     beats = estimates(items)
     after = [beat for beat in beats if beat.calibration.state == "ok"]
     assert len(after) > 30
@@ -112,7 +112,7 @@ def test_a_reading_scales_what_the_network_makes(imported: Make, told: tuple[flo
 
 def test_a_second_reading_is_followed_and_checked_against(imported: Make) -> None:
     model = imported(RELATIVE)
-    cuffs = Cuff(128, 79, seconds=30.0), Cuff(110, 60, seconds=55.0)
+    cuffs = PlannedCuff(128, 79, seconds=30.0), PlannedCuff(110, 60, seconds=55.0)
     items, _ = streamed(model, *cuffs, seconds=90.0)
     second = [beat for beat in estimates(items) if beat.calibration.sbp == 110]
     assert pressures([beat for beat in second if beat.valid]) == pytest.approx((110, 60), abs=5)

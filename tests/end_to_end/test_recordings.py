@@ -13,8 +13,8 @@ import pytest
 from innpar.devices import NS
 from innpar.devices.registry import create
 from innpar.devices.timing.pace import Pace
-from innpar.stream.beats.combine import Piece
-from innpar.stream.beats.detector import Beat, BeatFinder
+from innpar.stream.beats.combine import JoinedWave
+from innpar.stream.beats.detector import BeatFinder, DetectedBeat
 from innpar.stream.results import Waveform
 from support.harness import estimates, need_data, stream_all
 
@@ -113,7 +113,7 @@ def reference_beats(record: Path, begin: float, end: float) -> np.ndarray:
         good = np.repeat(z["win_good"].astype(bool), round(10 * rate))
     stretch = slice(round(begin * rate), round(end * rate))
     abp, good = abp[stretch], good[stretch]
-    finder, beats = BeatFinder(rate), list[Beat]()
+    finder, beats = BeatFinder(rate), list[DetectedBeat]()
     usable = np.isfinite(abp)
     starts = np.flatnonzero(np.diff(usable.astype(int), prepend=0) == 1)
     stops = np.flatnonzero(np.diff(usable.astype(int), append=0) == -1) + 1
@@ -121,7 +121,7 @@ def reference_beats(record: Path, begin: float, end: float) -> np.ndarray:
         none = np.empty(0, np.float32)
         for at in range(a, b, 128):
             block = abp[at : min(at + 128, b)]
-            beats += finder.push(Piece(segment, int(at), block, none, 1.0, (), 0, 0.0))
+            beats += finder.push(JoinedWave(segment, int(at), block, none, 1.0, (), 0, 0.0))
     peaks = np.array([beat.peak for beat in beats if good[beat.foot : beat.end].all()])
     return begin + peaks / rate
 

@@ -17,11 +17,11 @@ from mcap.reader import make_reader
 
 from innpar.devices import NS, Chunk, Event, NotFound, NoticeCode, Refused, code_of
 from innpar.devices.registry import create
-from innpar.devices.session.device import Session, open_session
+from innpar.devices.session.device import ReplayedSession, open_session
 from innpar.devices.session.items import pack_chunk, pack_event, unpack_chunk, unpack_event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import Pace, VirtualClock
-from innpar.devices.virtual.device import worn
+from innpar.devices.virtual.device import virtual_device
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import load
 from innpar.stream.cli.main import main
@@ -58,7 +58,7 @@ def test_the_stream_is_what_it_was(recorded: tuple[Path, list[Item]]) -> None:
 def test_the_beats_are_what_they_were(recorded: tuple[Path, list[Item]]) -> None:
     path, live = recorded
     device = create(f"replay:{path}", pace=MAX)
-    assert isinstance(device, Session)
+    assert isinstance(device, ReplayedSession)
     assert (device.id, device.source, device.polarity, device.site) == (
         "demo",
         "replay",
@@ -98,7 +98,7 @@ def test_a_polar_with_faults_decoded_then_and_decoded_now(tmp_path: Path, rate: 
     """Frames lost, late, swapped and cut short, a link lost and a stream that stalls."""
     pytest.importorskip("bumble")
     tail = "" if rate is None else f"?rate={rate}"
-    device = worn(create(f"polar-verity:DEADBEEF{tail}"))
+    device = virtual_device(create(f"polar-verity:DEADBEEF{tail}"))
     device.faults.drop, device.faults.jitter, device.faults.ppm = 0.02, 0.2, 40.0
     beats = 0
 
@@ -200,7 +200,10 @@ def test_what_still_holds_comes_along(tmp_path: Path) -> None:
     device = demo(20, pace=Pace(float("inf"), 0.4))
     recorder.enrol(device, "s")
     start = VirtualClock().now()
-    told = [Event("demo", "wear", start, start, {"worn": worn}) for worn in (False, True)]
+    told = [
+        Event("demo", "wear", start, start, {"worn": virtual_device})
+        for virtual_device in (False, True)
+    ]
     told.append(Event("demo", "marker", start, start, {"text": "over"}))
     for item in [*told, *device.items(start)]:
         recorder.take(item)

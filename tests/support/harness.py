@@ -17,11 +17,11 @@ import torch
 from innpar.devices import Device, HostClock
 from innpar.devices.timing.pace import VirtualClock
 from innpar.models.predictor import Predictor
-from innpar.stream.calibration.types import Cuff
+from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.wearer import Wearer, enrol
-from innpar.stream.results import Estimate, Item, Latency
+from innpar.stream.results import Beat, Item, Latency
 from support.paths import SHARED
 from support.sensing import uncoded
 
@@ -67,7 +67,7 @@ class Keep:
 def stream_all(
     devices: Sequence[Device],
     *,
-    cuffs: Sequence[Cuff] = (),
+    cuffs: Sequence[PlannedCuff] = (),
     duration: float | None = None,
     clock: HostClock | None = None,
     require_calibration: bool = False,
@@ -91,22 +91,22 @@ def stream_all(
     return keep.items, wearers, engine
 
 
-def estimates(items: Sequence[Item], device: str | None = None) -> list[Estimate]:
-    return [item for item in items if isinstance(item, Estimate) and device in (None, item.device)]
+def estimates(items: Sequence[Item], device: str | None = None) -> list[Beat]:
+    return [item for item in items if isinstance(item, Beat) and device in (None, item.device)]
 
 
 NO_LATENCY = Latency(0, 0, 0, 0, 0, 0)
 
 
-def same(one: Sequence[Estimate], other: Sequence[Estimate]) -> bool:
+def same(one: Sequence[Beat], other: Sequence[Beat]) -> bool:
     """Whether two runs gave the same beats, bit for bit, in all that does not speak of the run."""
 
-    def plain(beat: Estimate) -> Estimate:
+    def plain(beat: Beat) -> Beat:
         # repr of a float names it exactly; the waveform is compared as bytes.
         empty = np.empty(0, np.float32)
         return replace(beat, session="", source="replay", latency=NO_LATENCY, abp=empty)
 
-    def key(beat: Estimate) -> tuple[str, bytes]:
+    def key(beat: Beat) -> tuple[str, bytes]:
         return repr(plain(beat)), beat.abp.tobytes()
 
     return len(one) == len(other) and [key(a) for a in one] == [key(b) for b in other]

@@ -10,9 +10,9 @@ import numpy as np
 from innpar.devices import NS
 from innpar.stream.beats.summary import PERIOD, Summaries
 from innpar.stream.results import (
-    Birth,
+    Beat,
     CalibrationStatus,
-    Estimate,
+    DeviceInfo,
     Interval,
     Latency,
     Summary,
@@ -22,10 +22,10 @@ from innpar.stream.results import (
 START = 1_795_443_580_312_000_000
 
 
-def beat(seq: int = 0, **changes: Any) -> Estimate:
+def beat(seq: int = 0, **changes: Any) -> Beat:
     """Return a valid beat; `seq` moves it on by 0.9 s."""
     peak = START + seq * 900_000_000
-    estimate = Estimate(
+    estimate = Beat(
         device="demo",
         source="simulated",
         session="s1",
@@ -52,7 +52,7 @@ def beat(seq: int = 0, **changes: Any) -> Estimate:
     return dataclasses.replace(estimate, **changes)
 
 
-def rejected(seq: int = 0, **changes: Any) -> Estimate:
+def rejected(seq: int = 0, **changes: Any) -> Beat:
     """Return a beat without pressures."""
     nothing: dict[str, Any] = {"sbp": None, "dbp": None, "map_": None, "interval": None}
     empty = np.empty(0, np.float32)
@@ -65,8 +65,8 @@ def wave(seq: int = 0, kind: Any = "abp") -> Waveform:
     return Waveform("demo", kind, "simulated", "s1", seq, START + seq * NS, 125.0, samples)
 
 
-def birth() -> Birth:
-    return Birth("demo", "simulated", "s1", "innpar@sha256:1f0c", 125.0, {"channel": "ppg0"})
+def birth() -> DeviceInfo:
+    return DeviceInfo("demo", "simulated", "s1", "innpar@sha256:1f0c", 125.0, {"channel": "ppg0"})
 
 
 def summary(**changes: Any) -> Summary:

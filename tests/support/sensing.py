@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import BadPacket, Chunk, Device, Event, HostClock
-from innpar.devices.link.reconnect import Decoder
+from innpar.devices.link.reconnect import TimedDecoder
 from innpar.devices.notices import NoticeCode
 
 FUZZ = 20_000
@@ -51,7 +51,7 @@ class Heard:
         return sum(map(len, self.chunks))
 
 
-def survives(stream: Decoder, channels: tuple[str, ...], longest: int = 64) -> int:
+def survives(stream: TimedDecoder, channels: tuple[str, ...], longest: int = 64) -> int:
     """Push random bytes; return how many notifications were refused, by BadPacket and nothing else.
 
     Times of what comes out never run backward.

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from innpar.models.data.recordings import Windows
-from innpar.models.training.config import Network, Run, TrainConfig
+from innpar.models.training.config import NetworkConfig, RunConfig, TrainConfig
 from innpar.stream.evaluation.dataset import BAND, GUARD, RATE, WINDOW, split_windows
 from innpar.stream.windows.conditioning import conditioning_matrix
 from support.training_data import write_index, write_record
@@ -15,8 +15,8 @@ MATRIX = conditioning_matrix(WINDOW, GUARD, RATE, BAND)
 
 
 CONFIG = TrainConfig(
-    network=Network(blocks=1, features=4),
-    run=Run(
+    network=NetworkConfig(blocks=1, features=4),
+    run=RunConfig(
         steps=8, batch=4, warm_up=2, validate_every=4, save_every=2, cuff_minutes=1, device="cpu"
     ),
 )

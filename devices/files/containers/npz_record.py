@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, Refused
-from innpar.devices.files.recording import NO_DATE, Block, Notices, Recording
+from innpar.devices.files.recording import NO_DATE, Notices, Recording, RecordingBlock
 from innpar.devices.files.tables.rows import opened
 from innpar.devices.options import Options
 
@@ -61,13 +61,13 @@ def open_record(path: Path, options: dict[str, str]) -> Recording:
     if shapes != [(samples,), (samples,), np.int16, np.int16] or not 1 <= rate <= 10_000:
         raise Refused(f"{path}: PPG and pressure do not match, or have no rate; is it damaged?")
 
-    def read(notices: Notices) -> Iterator[Block]:
+    def read(notices: Notices) -> Iterator[RecordingBlock]:
         size = round(_BLOCK_SECONDS * rate)
         for first in range(0, samples, size):
             index = np.arange(first, min(first + size, samples))
             since = index / rate
             lag = np.interp(since, knots, lags)
-            yield Block(
+            yield RecordingBlock(
                 _times(since),
                 _physical(*codes["ppg"], index)[:, None],
                 _times(since + lag),

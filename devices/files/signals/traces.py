@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, Refused
-from innpar.devices.files.recording import Block, Notices, Recording, measured_rate
+from innpar.devices.files.recording import Notices, Recording, RecordingBlock, measured_rate
 from innpar.devices.options import Options
 
 PULSE = re.compile(r"ppg|pleth|bvp|pulse|spo2.?wave|infrared|\bir\b|\bgreen\b|\bred\b", re.I)
@@ -84,7 +84,7 @@ def recording_of(
     truth = _truth(chosen, traces, pulse)
     data = np.stack([traces[n].data for n in pulse], axis=1)
 
-    def read(notices: Notices) -> Iterator[Block]:
+    def read(notices: Notices) -> Iterator[RecordingBlock]:
         if incomplete:
             seconds = (int(times[-1]) - int(times[0])) / NS
             text = f"{path.name}: the file ends early or is damaged; {seconds:.1f} s could be read"
@@ -93,7 +93,7 @@ def recording_of(
         for start in range(0, len(times), BLOCK):
             part = slice(start, start + BLOCK)
             if truth is None:
-                yield Block(times[part], data[part])
+                yield RecordingBlock(times[part], data[part])
                 continue
             last = start + BLOCK >= len(times)
             until = (
@@ -101,7 +101,9 @@ def recording_of(
             )
             pressure = slice(taken, int(until))
             taken = int(until)
-            yield Block(times[part], data[part], truth.times[pressure], truth.data[pressure])
+            yield RecordingBlock(
+                times[part], data[part], truth.times[pressure], truth.data[pressure]
+            )
 
     return Recording(
         format=format_,

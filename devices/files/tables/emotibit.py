@@ -17,9 +17,9 @@ import numpy as np
 from innpar.devices.base import NS, Refused
 from innpar.devices.files.recording import (
     NO_DATE,
-    Block,
     Notices,
     Recording,
+    RecordingBlock,
     iso_time,
     measured_rate,
 )
@@ -58,12 +58,12 @@ def open_emotibit_log(path: Path, head: list[bytes], options: dict[str, str]) ->
         )
     shift = _anchor(head)
 
-    def read(notices: Notices) -> Iterator[Block]:
+    def read(notices: Notices) -> Iterator[RecordingBlock]:
         packets = _Packets(tags)
         with opened(path) as stream:
             for lines in blocks_of_lines(stream):
                 block = packets.push(lines)
-                yield Block(block.times + shift, block.data)
+                yield RecordingBlock(block.times + shift, block.data)
         if packets.bad:
             notices.append(f"{path.name}: {packets.bad} packets could not be read and were skipped")
 
@@ -87,7 +87,7 @@ class _Packets:
         self._waiting: dict[bytes, deque[tuple[float, float]]] = {tag: deque() for tag in tags}
         self.bad = 0
 
-    def push(self, lines: Iterable[bytes]) -> Block:
+    def push(self, lines: Iterable[bytes]) -> RecordingBlock:
         """Return the samples that these lines complete, their times on the device's clock."""
         times: list[int] = []
         rows: list[list[float]] = []
@@ -104,7 +104,7 @@ class _Packets:
             first = stamp - (len(values) - 1) * _PERIOD
             waiting.extend((first + i * _PERIOD, value) for i, value in enumerate(values))
             self._join(times, rows)
-        return Block(
+        return RecordingBlock(
             np.array(times, np.int64),
             np.array(rows, np.float64).reshape(len(rows), len(self._waiting)),
         )

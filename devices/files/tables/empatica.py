@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from innpar.devices.base import NS, Refused
-from innpar.devices.files.recording import Block, Notices, Recording
+from innpar.devices.files.recording import Notices, Recording, RecordingBlock
 from innpar.devices.files.tables.rows import RowParser, blocks_of_lines, opened, skipped
 from innpar.devices.options import Options
 
@@ -41,14 +41,14 @@ def open_empatica(path: Path, head: list[bytes], options: dict[str, str]) -> Rec
         raise Refused(f"{path}: an Empatica export, but not the pulse; choose BVP.csv")
     start = round(float(head[0]) * NS)
 
-    def read(notices: Notices) -> Iterator[Block]:
+    def read(notices: Notices) -> Iterator[RecordingBlock]:
         rows = RowParser(b",", 1, None, int, (0,))
         with opened(path) as stream:
             stream.readline()
             stream.readline()
             for lines in blocks_of_lines(stream):
                 index, data = rows.parse(lines)
-                yield Block(np.rint(index * (NS / rate)).astype(np.int64) + start, data)
+                yield RecordingBlock(np.rint(index * (NS / rate)).astype(np.int64) + start, data)
         notices.extend(skipped(path, rows))
 
     return Recording(

@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from innpar.devices.base import NS, Refused
-from innpar.devices.files.recording import Block, Notices, Recording, iso_time, measured_rate
+from innpar.devices.files.recording import (
+    Notices,
+    Recording,
+    RecordingBlock,
+    iso_time,
+    measured_rate,
+)
 from innpar.devices.files.tables.rows import RowParser, blocks_of_lines, opened, skipped
 from innpar.devices.options import Options
 
@@ -52,13 +58,13 @@ def open_polar_log(path: Path, head: list[bytes], options: dict[str, str]) -> Re
         raise Refused(f"{path}: a Polar log whose sensor time stands still; record again")
     shift = _anchor(head[1:])
 
-    def read(notices: Notices) -> Iterator[Block]:
+    def read(notices: Notices) -> Iterator[RecordingBlock]:
         rows = parser()
         with opened(path) as stream:
             stream.readline()
             for lines in blocks_of_lines(stream):
                 times, data = rows.parse(lines)
-                yield Block(times + shift, data)
+                yield RecordingBlock(times + shift, data)
         notices.extend(skipped(path, rows))
 
     return Recording(

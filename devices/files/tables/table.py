@@ -18,9 +18,9 @@ import numpy.typing as npt
 from innpar.devices.base import NS, Refused
 from innpar.devices.files.recording import (
     NO_DATE,
-    Block,
     Notices,
     Recording,
+    RecordingBlock,
     iso_time,
     measured_rate,
 )
@@ -116,14 +116,14 @@ def _recording(
             " or ns, or ?rate=HZ"
         )
 
-    def read(notices: Notices) -> Iterator[Block]:
+    def read(notices: Notices) -> Iterator[RecordingBlock]:
         rows = layout.parser(time, time_of, values)
         with opened(path) as stream:
             for _ in range(layout.skip):
                 stream.readline()
             for lines in blocks_of_lines(stream):
                 times, data = rows.parse(lines)
-                yield Block(times_of(times), data)
+                yield RecordingBlock(times_of(times), data)
         notices.extend(skipped(path, rows))
 
     return Recording(

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from innpar.devices.base import NS, BadPacket, Chunk, Event, Refused
 from innpar.devices.link.serial_port import Wire, Wired
 from innpar.devices.options import Options
-from innpar.devices.timing.counted import CountedLane
-from innpar.devices.timing.dejitter import Even, Run
-from innpar.devices.timing.timeline import Hole, Placed
-from innpar.devices.timing.track import Lane, Rows, stated
+from innpar.devices.timing.counted import CountedTrack
+from innpar.devices.timing.dejitter import Dejitter, StampRun
+from innpar.devices.timing.timeline import Hole, PlacedSamples
+from innpar.devices.timing.track import Rows, SignalTrack, stated
 
 if TYPE_CHECKING:
     from innpar.devices.timing.pace import Pace
@@ -65,7 +65,7 @@ def parse(text: str) -> Line | None:
     return (tuple(labels), tuple(values)) if values else None
 
 
-class LineStream:
+class LineDecoder:
     """Turns what was read into chunks and events; see `life.Decoder`.
 
     Args:
@@ -97,7 +97,7 @@ class LineStream:
         self._header: tuple[str, ...] = ()
         self._shape: tuple[str, ...] | None = None
         self._seen: tuple[str, ...] | None = None
-        self._table: _Table | None = None
+        self._table: _LineTable | None = None
         self._last = 0
         self.bad = 0
 
@@ -151,7 +151,7 @@ class LineStream:
         if self._shape is None and labels == self._seen:  # once may be a greeting
             self._shape = labels
             named = self._header if len(self._header) == len(labels) else labels
-            self._table = _Table(
+            self._table = _LineTable(
                 self._device, named, self._given, self._time, self._unit, self._keep
             )
         self._seen = labels
@@ -160,7 +160,7 @@ class LineStream:
         return values if labels == self._shape else None
 
 
-class _Table:
+class _LineTable:
     """Rows of one shape: which column is what, and where they lie in time."""
 
     def __init__(
@@ -185,13 +185,13 @@ class _Table:
                 f"ppg{i - (self._time is not None and i > self._time)}" for i in range(len(names))
             ]
         self._device, self._labels = device, [names[c] for c in self._columns]
-        self._lane = Lane(device, self._labels)  # where the sender tells the time
-        self._counted = CountedLane(device, self._labels, rate) if rate else None
+        self._lane = SignalTrack(device, self._labels)  # where the sender tells the time
+        self._counted = CountedTrack(device, self._labels, rate) if rate else None
         self._rate = rate
         self._anew()
 
     def _anew(self) -> None:
-        self._even = Even(self._rate) if self._rate else None
+        self._even = Dejitter(self._rate) if self._rate else None
         self._early: list[int] = []
         self._held: list[tuple[Rows, int]] = []
         self._rows: Rows = np.empty((0, len(self._columns)))
@@ -231,7 +231,7 @@ class _Table:
         out = self._start() if self._held else []
         return out + (self._counted.flush() if self._counted is not None else [])
 
-    def _place(self, stamps: npt.NDArray[np.int64], patience: int = MEASURE) -> list[Run]:
+    def _place(self, stamps: npt.NDArray[np.int64], patience: int = MEASURE) -> list[StampRun]:
         """Place the sender's times; the first ones are kept back until they tell the rate."""
         if self._even is None:
             self._early += stamps.tolist()
@@ -239,7 +239,7 @@ class _Table:
             if span <= 0 or span < patience:
                 return []
             self._rate = stated((len(self._early) - 1) * NS / span, KNOWN)
-            self._even = Even(self._rate)
+            self._even = Dejitter(self._rate)
             stamps, self._early = np.array(self._early, np.int64), []
         return self._even.push(stamps)
 
@@ -260,13 +260,13 @@ class _Table:
             out.append(self._before)
         return np.array(out, np.int64)
 
-    def _give(self, runs: Sequence[Run]) -> list[Chunk | Event]:
+    def _give(self, runs: Sequence[StampRun]) -> list[Chunk | Event]:
         out: list[Chunk | Event] = []
         for run in runs:
             n = len(run.times)
             rows, self._rows = self._rows[:n], self._rows[n:]
             hole = Hole(self._placed, run.lost) if run.lost and self._placed is not None else None
-            placed = Placed(run.times, rows, self._arrival, hole)
+            placed = PlacedSamples(run.times, rows, self._arrival, hole)
             self._placed = int(run.times[-1])
             out += self._lane.give([placed], self._even.rate if self._even else 100.0)
         return out
@@ -278,7 +278,7 @@ class _Table:
         after = sum(len(rows) for rows, _ in held[1:])
         # Less than one a second is no rate, but a line that came alone, long after another.
         self._rate = stated(after / span, KNOWN) if span and after >= span else 100.0
-        self._counted = CountedLane(self._device, self._labels, self._rate, promised=False)
+        self._counted = CountedTrack(self._device, self._labels, self._rate, promised=False)
         out: list[Chunk | Event] = []
         for rows, arrival in held:
             out += self._counted.push(rows, arrival)
@@ -334,7 +334,7 @@ def create_lines(argument: str, options: Mapping[str, str], pace: Pace) -> Wired
     wire = Wire(
         "serial",
         given.whole("baud", 300, 4_000_000) or 115_200,
-        lambda device: LineStream(device, rate, time=time, unit=unit, keep=keep),
+        lambda device: LineDecoder(device, rate, time=time, unit=unit, keep=keep),
         polarity=signs.get(given.choice("polarity", ("1", "0", "-1")), 0),
         site=given.choice("site", ("wrist", "finger", "head")) or "unknown",
     )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from innpar.devices.base import DeviceError, HostClock, Lost, NotFound, OutOfReach, Refused, Tap
-from innpar.devices.link.reconnect import Life, Stream
+from innpar.devices.link.reconnect import Decoder, ReconnectingDevice
 from innpar.devices.options import slug
-from innpar.devices.sensors.emotibit.link import Answer, Link, discover, local_address, resolved
+from innpar.devices.sensors.emotibit.link import Hello, UdpLink, discover, local_address, resolved
 
 WAIT = 15.0
 """Seconds to look for one before saying that it is not there."""
@@ -36,7 +36,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class EmotiBitSearch:
     """Where and for how long to look for an EmotiBit.
 
     Attributes:
@@ -52,7 +52,7 @@ class Search:
     wait: float
 
 
-class Session(Life):
+class EmotiBitConnection(ReconnectingDevice):
     """See the module."""
 
     silent = "no samples came; is it recording, or in its low-power mode?"
@@ -60,8 +60,8 @@ class Session(Life):
     def __init__(
         self,
         identity: Identity,
-        search: Search,
-        stream: Callable[[str], Stream],
+        search: EmotiBitSearch,
+        stream: Callable[[str], Decoder],
         channel: str,
         clock: HostClock,
         tap: Tap | None,
@@ -73,8 +73,8 @@ class Session(Life):
         self._search = search
         self._decoder = stream
         self._channel = channel
-        self._stream: Stream | None = None
-        self._link: Link
+        self._stream: Decoder | None = None
+        self._link: UdpLink
         self._about: dict[str, Any] = {}
         where = f"at {search.host}" if search.host else "in this network"
         self._remedy = (
@@ -83,7 +83,7 @@ class Session(Life):
             "broadcasts do not pass, name its address as in emotibit:192.168.1.20"
         )
 
-    async def _make(self, stack: AsyncExitStack) -> Link:
+    async def _make(self, stack: AsyncExitStack) -> UdpLink:
         """Find it, have it connect, start it."""
         search = self._search
         host = search.host and await resolved(search.host)
@@ -91,7 +91,7 @@ class Session(Life):
             found = await discover(host, search.port, self._wanted, search.wait)
         except OutOfReach as missing:
             raise OutOfReach(self._remedy) from missing.__cause__
-        link = Link(found.host, search.port, self._channel, self._clock)
+        link = UdpLink(found.host, search.port, self._channel, self._clock)
         try:
             local = local_address(found.host, search.port)
         except OSError as error:
@@ -103,12 +103,12 @@ class Session(Life):
         self._stream = self._stream or self._decoder(self._identity.id)
         return link
 
-    def _wanted(self, answer: Answer) -> bool:
+    def _wanted(self, answer: Hello) -> bool:
         wanted = self._identity.seen or self._search.serial
         return answer.serial.lower().endswith(wanted.lower())
 
     @property
-    def _streaming(self) -> Stream:
+    def _streaming(self) -> Decoder:
         assert self._stream is not None
         return self._stream
 

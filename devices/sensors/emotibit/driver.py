@@ -20,7 +20,7 @@ import numpy as np
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event, HostClock, Source, Tap
 from innpar.devices.options import Options, slug
-from innpar.devices.sensors.emotibit.connection import WAIT, Identity, Search, Session
+from innpar.devices.sensors.emotibit.connection import WAIT, EmotiBitConnection, Identity, EmotiBitSearch
 from innpar.devices.sensors.emotibit.link import PORT
 from innpar.devices.sensors.emotibit.packet import (
     NUMBERS,
@@ -31,10 +31,10 @@ from innpar.devices.sensors.emotibit.packet import (
     parse,
     split,
 )
-from innpar.devices.sensors.status import Told
+from innpar.devices.sensors.status import StatusChanges
 from innpar.devices.timing.clock import SensorClock
-from innpar.devices.timing.timeline import Placed, Timeline
-from innpar.devices.timing.track import Lane, Rows, stated
+from innpar.devices.timing.timeline import PlacedSamples, Timeline
+from innpar.devices.timing.track import Rows, SignalTrack, stated
 
 if TYPE_CHECKING:
     from innpar.devices.timing.pace import Pace
@@ -54,7 +54,7 @@ RESET = 1024
 """Lines (6 s). A number this far back has not been overtaken: it was switched off and on."""
 
 
-class Order:
+class PacketOrder:
     """Puts lines into the order of their numbers, each once, each with its own arrival.
 
     Attributes:
@@ -94,16 +94,16 @@ class Order:
         return [held[at] for at in sorted(held)]
 
 
-class _Part:
+class _ReadyPart:
     """One signal: its tags are brought together, placed, and given out."""
 
-    def __init__(self, device: str, tags: Mapping[str, str], lane: Lane) -> None:
+    def __init__(self, device: str, tags: Mapping[str, str], lane: SignalTrack) -> None:
         self._joiner = Joiner(tags)
         self._timeline: Timeline[Rows] = Timeline((RATE,))
         self.lane = lane
 
     def interrupted(self, why: str, relinked: bool) -> None:
-        """As of `EmotiBitStream`."""
+        """As of `EmotiBitDecoder`."""
         self.lane.interrupted(why)
         if relinked:
             self._timeline.restart()
@@ -129,12 +129,12 @@ class _Part:
                 out += self._place(self._timeline.push(at, len(rows), rows, arrival))
         return out
 
-    def _place(self, placed: list[Placed[Rows]]) -> list[Chunk | Event]:
+    def _place(self, placed: list[PlacedSamples[Rows]]) -> list[Chunk | Event]:
         measured = self._timeline.rate
         return self.lane.give(placed, stated(measured, (RATE,)), measured)
 
 
-class EmotiBitStream:
+class EmotiBitDecoder:
     """Turns datagrams into chunks and events; see `life.Stream`.
 
     Args:
@@ -147,13 +147,13 @@ class EmotiBitStream:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._order = Order()
+        self._order = PacketOrder()
         clock = SensorClock()
-        light = Lane(device, tuple(LIGHT.values()), "ppg", clock)
-        motion = Lane(device, tuple(MOTION.values()), "acc", clock)
-        self._light = _Part(device, LIGHT, light)
-        self._motion = _Part(device, MOTION, motion)
-        self._told = Told(device)
+        light = SignalTrack(device, tuple(LIGHT.values()), "ppg", clock)
+        motion = SignalTrack(device, tuple(MOTION.values()), "acc", clock)
+        self._light = _ReadyPart(device, LIGHT, light)
+        self._motion = _ReadyPart(device, MOTION, motion)
+        self._told = StatusChanges(device)
         self._arrival = 0
         self.bad = 0
         self.skipped = 0
@@ -177,7 +177,7 @@ class EmotiBitStream:
         self._light.interrupted(why, relinked)
         self._motion.interrupted(why, relinked)
         if relinked:
-            self._order = Order()
+            self._order = PacketOrder()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Take one datagram.
@@ -274,8 +274,8 @@ class EmotiBit:
             NotFound: None answers, or there is no network.
             Refused: The network may not be used.
         """
-        search = Search(self.host, self.serial, self.port, self.wait)
-        session = Session(self._identity, search, EmotiBitStream, CHANNEL, clock, tap)
+        search = EmotiBitSearch(self.host, self.serial, self.port, self.wait)
+        session = EmotiBitConnection(self._identity, search, EmotiBitDecoder, CHANNEL, clock, tap)
         async with session.opened() as items:
             yield items
 

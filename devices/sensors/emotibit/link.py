@@ -35,7 +35,7 @@ _FREE = "-1"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Hello:
     """What one said to a hello: where it is, its serial number, and whether somebody has it."""
 
     host: str
@@ -109,7 +109,7 @@ def _listening(host: str, port: int, come: Callable[[socket.socket, str], None])
             loop.remove_reader(server)
 
 
-class Link:
+class UdpLink:
     """One connection to an EmotiBit; see `Inlet`.
 
     Args:
@@ -141,7 +141,7 @@ class Link:
         return self._inbox.dropped
 
     @asynccontextmanager
-    async def connected(self, local: str) -> AsyncIterator[Link]:
+    async def connected(self, local: str) -> AsyncIterator[UdpLink]:
         """Have it connect to this computer, whose address it sees as `local`.
 
         Raises:
@@ -266,9 +266,7 @@ async def _set(event: asyncio.Event, seconds: float) -> None:
         waiting.cancel()
 
 
-async def discover(
-    host: str, port: int, wanted: Callable[[Answer], bool], seconds: float
-) -> Answer:
+async def discover(host: str, port: int, wanted: Callable[[Hello], bool], seconds: float) -> Hello:
     """Return the first EmotiBit that answers, is `wanted`, and is nobody's yet.
 
     Args:
@@ -283,7 +281,7 @@ async def discover(
         Lost: One does, but somebody else has it.
         Refused: The network may not be used.
     """
-    answers: dict[str, Answer] = {}
+    answers: dict[str, Hello] = {}
     news = asyncio.Event()
 
     def take(raw: bytes, sender: tuple[str, int]) -> None:
@@ -330,13 +328,13 @@ async def discover(
     raise AssertionError("unreachable")
 
 
-def _answer(raw: bytes, host: str) -> Answer | None:
+def _answer(raw: bytes, host: str) -> Hello | None:
     """Read an answer to a hello; None for anything else."""
     cells = raw.split(b"\n")[0].decode("ascii", "replace").split(",")
     if len(cells) < 6 or cells[3] != "HH":
         return None
     told = dict(zip(cells[6::2], cells[7::2], strict=False))
-    return Answer(host, told.get("DI", "") or host, told.get("DP", _FREE) != _FREE)
+    return Hello(host, told.get("DI", "") or host, told.get("DP", _FREE) != _FREE)
 
 
 def local_address(host: str, port: int) -> str:

@@ -30,7 +30,7 @@ SIZE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class BciReading:
     """One packet.
 
     Attributes:
@@ -54,7 +54,7 @@ class Reading:
     index: int | None = None
 
 
-class Parser:
+class BciParser:
     """Finds packets in a stream of bytes that is cut anyhow.
 
     Attributes:
@@ -73,15 +73,15 @@ class Parser:
         data = self._rest + raw
         return len(data) // (SIZE if self._long or MARK in data else 5)
 
-    def push(self, raw: bytes) -> list[Reading]:
+    def push(self, raw: bytes) -> list[BciReading]:
         """Take bytes; return the packets that they complete."""
         data, self._rest = self._rest + raw, b""
         self._long |= MARK in data
         return self._longs(data, len(raw)) if self._long else self._shorts(data)
 
-    def _longs(self, data: bytes, whole: int) -> list[Reading]:
+    def _longs(self, data: bytes, whole: int) -> list[BciReading]:
         """Read packets of version 1.5 and keep the beginning of one."""
-        found: list[Reading] = []
+        found: list[BciReading] = []
         while (at := data.find(MARK)) >= 0 and len(data) >= at + SIZE:
             self.skipped += at
             packet = data[at : at + SIZE]
@@ -103,9 +103,9 @@ class Parser:
         self._rest = data[keep:]
         return found
 
-    def _shorts(self, data: bytes) -> list[Reading]:
+    def _shorts(self, data: bytes) -> list[BciReading]:
         """Read packets of version 1.2 and keep the beginning of one."""
-        found: list[Reading] = []
+        found: list[BciReading] = []
         at = 0
         while at < len(data):
             packet = data[at : at + 5]
@@ -134,12 +134,12 @@ def _sums(packet: bytes) -> bool:
     return len(packet) == SIZE and sum(packet[:-1]) & 0xFF == packet[-1]
 
 
-def parse_short(packet: bytes) -> Reading:
+def parse_short(packet: bytes) -> BciReading:
     """Read five bytes of version 1.2."""
     state, pleth, bar, low, spo2 = packet
     pulse = (bar & 0x40) << 1 | low & 0x7F
     there = not (state & 0x20 or bar & 0x10)
-    return Reading(
+    return BciReading(
         float(pleth) if 0 < pleth <= 100 and there else math.nan,
         None,
         None,
@@ -149,13 +149,13 @@ def parse_short(packet: bytes) -> Reading:
     )
 
 
-def parse_long(packet: bytes) -> Reading | None:
+def parse_long(packet: bytes) -> BciReading | None:
     """Read twenty bytes of version 1.5; None for those that tell a version."""
     text, _, rest = packet[3:18].partition(b"\0")
     if packet[2:3] in (b"S", b"H") and not any(rest) and all(0x20 <= c < 0x7F for c in text):
         return None
     pleth, adc, _, rate = struct.unpack_from("<BiBB", packet, 12)
-    return Reading(
+    return BciReading(
         float(pleth) if 1 <= pleth <= 100 else math.nan,
         adc,
         rate,

@@ -17,9 +17,9 @@ from innpar.devices.notices import NoticeCode
 from innpar.devices.options import Options
 from innpar.devices.sensors.family import Family
 from innpar.devices.sensors.gatt import KEYS, Gatt, create
-from innpar.devices.sensors.oximeters.bci import INDICES, RATES, Parser, Reading
-from innpar.devices.sensors.status import Told
-from innpar.devices.timing.counted import CountedLane
+from innpar.devices.sensors.oximeters.bci import INDICES, RATES, BciParser, BciReading
+from innpar.devices.sensors.status import StatusChanges
+from innpar.devices.timing.counted import CountedTrack
 from innpar.devices.timing.track import Rows
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class _Numbers:
         return (ahead - 1) % INDICES if self._run >= PROOF else None
 
 
-class BerryMedStream:
+class BerryMedDecoder:
     """Turns notifications into chunks and events.
 
     Args:
@@ -66,10 +66,10 @@ class BerryMedStream:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._parser, self._numbers = Parser(), _Numbers()
-        self._lane: CountedLane | None = None
+        self._parser, self._numbers = BciParser(), _Numbers()
+        self._lane: CountedTrack | None = None
         self._nominal = RATE
-        self._told = Told(device)
+        self._told = StatusChanges(device)
         self._slow = False
         self.bad = 0
 
@@ -84,7 +84,7 @@ class BerryMedStream:
             return
         self._lane.interrupted(why)
         if relinked:
-            self._parser, self._numbers = Parser(), _Numbers()
+            self._parser, self._numbers = BciParser(), _Numbers()
             self._lane.begin()
 
     def flush(self) -> list[Chunk | Event]:
@@ -117,12 +117,12 @@ class BerryMedStream:
         return out
 
     def _samples(
-        self, readings: list[Reading], arrival: int, missing: int | None
+        self, readings: list[BciReading], arrival: int, missing: int | None
     ) -> list[Chunk | Event]:
         version, rate = _kind(readings[0])
         channels = ("adc", "pleth") if version else ("pleth",)
         if self._lane is None or channels != self._lane.channels:
-            self._lane = CountedLane(self._device, channels, rate, numbers=INDICES)
+            self._lane = CountedTrack(self._device, channels, rate, numbers=INDICES)
             self._nominal = rate
         if rate != self._nominal:
             self._nominal = rate
@@ -132,7 +132,7 @@ class BerryMedStream:
         )
         return self._lane.push(rows, arrival, missing)
 
-    def _say(self, reading: Reading, arrival: int) -> list[Event]:
+    def _say(self, reading: BciReading, arrival: int) -> list[Event]:
         told = self._told
         out: list[Event] = []
         if reading.worn is not None:
@@ -147,7 +147,7 @@ class BerryMedStream:
         return out
 
 
-def _kind(reading: Reading) -> tuple[bool, float]:
+def _kind(reading: BciReading) -> tuple[bool, float]:
     """Return whether it is of version 1.5, and the rate."""
     return reading.rate is not None, RATE if reading.rate is None else float(reading.rate)
 
@@ -158,7 +158,7 @@ FAMILY = Family(
     services=(),
     notify={NOTIFY: CHANNEL},
     remedy="put a finger in it, bring it closer, and close every app that may hold it",
-    stream=BerryMedStream,
+    stream=BerryMedDecoder,
     site="finger",
 )
 

@@ -18,8 +18,8 @@ import numpy as np
 from innpar.devices.base import BadPacket, Chunk, Event
 from innpar.devices.link.serial_port import Wire, Wired
 from innpar.devices.options import Options
-from innpar.devices.sensors.status import Told
-from innpar.devices.timing.counted import CountedLane
+from innpar.devices.sensors.status import StatusChanges
+from innpar.devices.timing.counted import CountedTrack
 
 if TYPE_CHECKING:
     from innpar.devices.timing.pace import Pace
@@ -39,7 +39,7 @@ SLOWEST = 25
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ContecReading:
     """One frame.
 
     Attributes:
@@ -55,19 +55,19 @@ class Reading:
     worn: bool = True
 
 
-def parse(frame: bytes) -> Reading:
+def parse(frame: bytes) -> ContecReading:
     """Read nine bytes."""
     pulse, spo2 = frame[5] & 0x7F, frame[6] & 0x7F
     if frame[1] != VALID:
-        return Reading(math.nan, None, None, frame[1] != NOTHING)
-    return Reading(
+        return ContecReading(math.nan, None, None, frame[1] != NOTHING)
+    return ContecReading(
         float(frame[3] & 0x7F),
         pulse if pulse >= SLOWEST else None,
         spo2 if 0 < spo2 <= 100 else None,
     )
 
 
-class Parser:
+class ContecParser:
     """Finds frames in a stream of bytes that is cut anyhow.
 
     Attributes:
@@ -82,10 +82,10 @@ class Parser:
         """Return how many frames these bytes would complete."""
         return (len(self._rest) + len(raw)) // SIZE
 
-    def push(self, raw: bytes) -> list[Reading]:
+    def push(self, raw: bytes) -> list[ContecReading]:
         """Take bytes; return the frames that they complete."""
         data = self._rest + raw
-        found: list[Reading] = []
+        found: list[ContecReading] = []
         at = 0
         while at < len(data):
             frame = data[at : at + SIZE]
@@ -101,7 +101,7 @@ class Parser:
         return found
 
 
-class ContecStream:
+class ContecDecoder:
     """Turns bytes into chunks and events; see `life.Decoder`.
 
     Attributes:
@@ -109,9 +109,9 @@ class ContecStream:
     """
 
     def __init__(self, device: str) -> None:
-        self._lane = CountedLane(device, ("pleth",), RATE)
-        self._parser = Parser()
-        self._told = Told(device)
+        self._lane = CountedTrack(device, ("pleth",), RATE)
+        self._parser = ContecParser()
+        self._told = StatusChanges(device)
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
@@ -122,7 +122,7 @@ class ContecStream:
         """Say why the next hole will be there; plugged in again, counting begins anew."""
         self._lane.interrupted(why)
         if relinked:
-            self._parser = Parser()
+            self._parser = ContecParser()
             self._lane.begin()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
@@ -150,7 +150,7 @@ class ContecStream:
         return self._lane.flush()
 
 
-WIRE = Wire("contec", BAUD, ContecStream, START, KEEP, EVERY, site="finger")
+WIRE = Wire("contec", BAUD, ContecDecoder, START, KEEP, EVERY, site="finger")
 
 
 def create_contec(argument: str, options: Mapping[str, str], pace: Pace) -> Wired:

@@ -21,9 +21,9 @@ from innpar.devices.notices import NoticeCode
 from innpar.devices.options import Options
 from innpar.devices.sensors.family import Family
 from innpar.devices.sensors.gatt import KEYS, Gatt, create
-from innpar.devices.sensors.status import Told
+from innpar.devices.sensors.status import StatusChanges
 from innpar.devices.timing.timeline import Timeline
-from innpar.devices.timing.track import Lane, Rows, stated
+from innpar.devices.timing.track import Rows, SignalTrack, stated
 
 if TYPE_CHECKING:
     from innpar.devices.timing.pace import Pace
@@ -55,7 +55,7 @@ def parse(raw: bytes) -> tuple[int, tuple[int, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class NoninReading:
     """What it tells once a second.
 
     Attributes:
@@ -71,7 +71,7 @@ class Reading:
     low: bool
 
 
-def parse_oximetry(raw: bytes) -> Reading:
+def parse_oximetry(raw: bytes) -> NoninReading:
     """Read length, state, voltage, amplitude (2 bytes), counter (2), SpO2, pulse (2).
 
     Raises:
@@ -80,7 +80,7 @@ def parse_oximetry(raw: bytes) -> Reading:
     if len(raw) < 10 or raw[0] != len(raw):
         raise BadPacket(f"a reading has 10 bytes and says so, not {len(raw)}", raw)
     spo2, pulse = struct.unpack_from(">BH", raw, 7)
-    return Reading(
+    return NoninReading(
         spo2 if 0 < spo2 <= 100 else None,
         pulse if 0 < pulse < 500 else None,
         bool(raw[1] & ON_FINGER),
@@ -93,7 +93,7 @@ def build(counter: int, samples: tuple[int, ...]) -> bytes:
     return struct.pack(f">B{SAMPLES + 1}H", SIZE, *samples, counter % NUMBERS)
 
 
-class NoninStream:
+class NoninDecoder:
     """Turns notifications into chunks and events; see `life.Decoder`.
 
     Attributes:
@@ -101,8 +101,8 @@ class NoninStream:
     """
 
     def __init__(self, device: str) -> None:
-        self._lane = Lane(device, ("pleth",))
-        self._told = Told(device)
+        self._lane = SignalTrack(device, ("pleth",))
+        self._told = StatusChanges(device)
         self._low = False
         self._step: int | None = None
         self._anew()
@@ -164,7 +164,7 @@ class NoninStream:
         placed = self._timeline.push(_stamp(self._at), SAMPLES, rows, arrival)
         return out + self._lane.give(placed, self._rate)
 
-    def _say(self, reading: Reading, arrival: int) -> list[Event]:
+    def _say(self, reading: NoninReading, arrival: int) -> list[Event]:
         out = self._told.changed("wear", arrival, worn=reading.worn)
         out += self._told.vitals(arrival, reading.pulse, reading.spo2)
         if reading.low and not self._low:
@@ -194,7 +194,7 @@ FAMILY = Family(
     notify={LIGHT: CHANNEL},
     extras=OXIMETRY,
     remedy="put a finger in it, and pair it with the system's Bluetooth settings first",
-    stream=NoninStream,
+    stream=NoninDecoder,
     site="finger",
 )
 

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from innpar.devices.base import BadPacket, Chunk, Event
-from innpar.devices.link.ble import Link
+from innpar.devices.link.ble import BleLink
 from innpar.devices.options import Options
 from innpar.devices.sensors.family import Family
 from innpar.devices.sensors.gatt import KEYS, Gatt, create
-from innpar.devices.sensors.status import Told
-from innpar.devices.timing.counted import CountedLane
+from innpar.devices.sensors.status import StatusChanges
+from innpar.devices.timing.counted import CountedTrack
 from innpar.devices.timing.track import Rows
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ ASK = build(WAVE, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class O2RingReading:
     """What an answer to `ASK` tells.
 
     Attributes:
@@ -94,7 +94,7 @@ class Reading:
     samples: bytes
 
 
-def parse(payload: bytes) -> Reading | None:
+def parse(payload: bytes) -> O2RingReading | None:
     """Read the payload of an answer; None where it answers another question.
 
     Raises:
@@ -107,7 +107,7 @@ def parse(payload: bytes) -> Reading | None:
         raise BadPacket(f"{n} samples announced, {len(payload) - 12} there", payload)
     if len(payload) > 12 + n:
         return None
-    return Reading(
+    return O2RingReading(
         spo2 if 0 < spo2 <= 100 else None,
         pulse if 0 < pulse < 500 else None,
         min(battery, 100),
@@ -164,7 +164,7 @@ class Frames:
         return at
 
 
-class Talk:
+class O2RingDialogue:
     """Asks, and waits for the answer before it asks again."""
 
     def __init__(self) -> None:
@@ -174,12 +174,12 @@ class Talk:
         """Hear that an answer has come."""
         self._waiting = 0
 
-    async def begin(self, link: Link) -> None:
+    async def begin(self, link: BleLink) -> None:
         """Ask at once."""
         self._waiting = 1
         await link.write(WRITE, ASK, response=None)
 
-    async def tick(self, link: Link) -> None:
+    async def tick(self, link: BleLink) -> None:
         """Ask unless the last question is still being answered."""
         if not 0 < self._waiting < UNANSWERED:
             await self.begin(link)
@@ -187,7 +187,7 @@ class Talk:
             self._waiting += 1
 
 
-class O2RingStream:
+class O2RingDecoder:
     """Turns notifications into chunks and events; see `life.Decoder`.
 
     Args:
@@ -198,13 +198,13 @@ class O2RingStream:
         bad: Notifications that ended in nothing that could be read.
     """
 
-    def __init__(self, device: str, talk: Talk | None = None) -> None:
+    def __init__(self, device: str, talk: O2RingDialogue | None = None) -> None:
         self._device = device
         self._talk = talk
         self._frames = Frames()
-        self._lane = CountedLane(device, CHANNELS, RATE)
+        self._lane = CountedTrack(device, CHANNELS, RATE)
         self._last: int | None = None
-        self._told = Told(device)
+        self._told = StatusChanges(device)
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
@@ -266,7 +266,7 @@ class O2RingStream:
         good = found[~np.isnan(found)]
         return np.where(np.isnan(found), good[0] if len(good) else 0.0, found)
 
-    def _say(self, reading: Reading, arrival: int) -> list[Event]:
+    def _say(self, reading: O2RingReading, arrival: int) -> list[Event]:
         """Return events for what is not as it was told last."""
         told = self._told
         out = told.changed("wear", arrival, worn=reading.worn)
@@ -276,14 +276,14 @@ class O2RingStream:
 
 def family() -> Family:
     """Return what is particular to an O2Ring, with a conversation of its own."""
-    talk = Talk()
+    talk = O2RingDialogue()
     return Family(
         name="o2ring",
         names=("O2Ring", "Checkme O2"),
         services=(),
         notify={NOTIFY: CHANNEL},
         remedy="put it on, bring it closer, and close the ViHealth app on every phone near",
-        stream=lambda device: O2RingStream(device, talk),
+        stream=lambda device: O2RingDecoder(device, talk),
         site="finger",
         begin=talk.begin,
         tick=talk.tick,

@@ -19,16 +19,16 @@ from innpar.devices.base import (
     Refused,
     Tap,
 )
-from innpar.devices.link.ble import Link, Sighting, sig
+from innpar.devices.link.ble import BleLink, Sighting, sig
 from innpar.devices.link.inbox import Arrival
-from innpar.devices.link.reconnect import Life
+from innpar.devices.link.reconnect import ReconnectingDevice
 from innpar.devices.link.target import Search
 from innpar.devices.notices import NoticeCode
 from innpar.devices.sensors.gatt_connection import about
 from innpar.devices.sensors.polar.control import ControlPoint, Plan, choose, plan, plan_sdk
 from innpar.devices.sensors.polar.control_frames import Setting, parse_stopped
-from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
-from innpar.devices.sensors.polar.frames import Kind
+from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarDecoder
+from innpar.devices.sensors.polar.frames import MeasurementKind
 
 SERVICE = "fb005c80-02e7-f387-1cad-8acd2d8df0c8"
 DATA_UUID = "fb005c82-02e7-f387-1cad-8acd2d8df0c8"
@@ -63,7 +63,7 @@ class Wanted:
     ppi: bool = False
 
 
-class Session(Life):
+class PolarConnection(ReconnectingDevice):
     """See the module."""
 
     silent_code = NoticeCode.STALLED_RESTARTED
@@ -75,14 +75,14 @@ class Session(Life):
         self._wanted = wanted
         self._search = search
         self._remedy = REMEDY.format(who=f"{sought.kind} {sought.who}".strip())
-        self._stream: PolarStream | None = None
-        self._link: Link
+        self._stream: PolarDecoder | None = None
+        self._link: BleLink
         self._control: ControlPoint
         self._plan: Plan
         self._about: dict[str, Any] = {}
         self._decoder: dict[str, Any] = {}
 
-    async def _make(self, stack: AsyncExitStack) -> Link:
+    async def _make(self, stack: AsyncExitStack) -> BleLink:
         """Find, connect, prepare, start."""
         search = self._search
         sought = search.sought
@@ -118,40 +118,40 @@ class Session(Life):
         for uuid, channel in ((BATTERY_UUID, BATTERY), (HEART_RATE_UUID, HEART_RATE)):
             if link.has(uuid):
                 await link.subscribe(uuid, channel)
-        if Kind.PPG not in features:
+        if MeasurementKind.PPG not in features:
             raise Refused(f"{sighting.name} has no raw PPG to give; choose another device")
         await self._control.stop_all(features)
-        self._plan = await self._choose(Kind.SDK_MODE in features)
+        self._plan = await self._choose(MeasurementKind.SDK_MODE in features)
 
     async def _choose(self, has_sdk: bool) -> Plan:
         """Enter the mode that has the wanted rate."""
         wanted = self._wanted.rate
         if has_sdk:
             await self._control.sdk_mode(False)
-        chosen = plan(wanted, await self._control.settings(Kind.PPG), has_sdk)
+        chosen = plan(wanted, await self._control.settings(MeasurementKind.PPG), has_sdk)
         if chosen is None:
             assert wanted is not None
             await self._control.sdk_mode(True)
-            chosen = plan_sdk(wanted, await self._control.settings(Kind.PPG))
+            chosen = plan_sdk(wanted, await self._control.settings(MeasurementKind.PPG))
         return chosen
 
     async def _start(self) -> None:
         """Start what is wanted; the first time, this is when the stream's timeline begins."""
-        await self._control.start(Kind.PPG, self._plan.settings)
+        await self._control.start(MeasurementKind.PPG, self._plan.settings)
         rate, factor = await self._start_acc() if self._wanted.acc else (52.0, 1.0)
         if self._wanted.ppi and not self._plan.sdk:
-            await self._control.start(Kind.PPI)
+            await self._control.start(MeasurementKind.PPI)
         if self._stream is None:
             told = {"rates": list(self._plan.rates), "acc_rate": rate, "acc_factor": factor}
             self._decoder = {"name": "polar", **told}
-            self._stream = PolarStream(
+            self._stream = PolarDecoder(
                 self._search.sought.id, self._plan.rates, acc_rate=rate, acc_factor=factor
             )
 
     async def _start_acc(self) -> tuple[float, float]:
-        offered = await self._control.settings(Kind.ACC)
+        offered = await self._control.settings(MeasurementKind.ACC)
         rate = min((int(r) for r in offered.get(Setting.RATE, (52,))), key=lambda r: abs(r - 52))
-        return float(rate), await self._control.start(Kind.ACC, choose(offered, rate))
+        return float(rate), await self._control.start(MeasurementKind.ACC, choose(offered, rate))
 
     async def _stop(self) -> None:
         # A sensor that cannot be told any more stops by itself when the link is gone.
@@ -161,7 +161,7 @@ class Session(Life):
                     await self._control.leave()
 
     @property
-    def _streaming(self) -> PolarStream:
+    def _streaming(self) -> PolarDecoder:
         assert self._stream is not None
         return self._stream
 
@@ -174,11 +174,11 @@ class Session(Life):
         """Only samples are a sign of life; one that stops by itself is asked again soon."""
         if arrival.channel == DATA:
             super()._heard(arrival)
-        elif arrival.channel == CONTROL and Kind.PPG in parse_stopped(arrival.data):
+        elif arrival.channel == CONTROL and MeasurementKind.PPG in parse_stopped(arrival.data):
             self._due = self._clock.now() + NS
 
     async def _again(self) -> None:
-        await self._control.stop(Kind.PPG)
+        await self._control.stop(MeasurementKind.PPG)
         await self._start()
 
     def _worth_telling(self, error: DeviceError) -> bool:

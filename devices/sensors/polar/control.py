@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from innpar.devices.base import NS, HostClock, Lost, Refused
-from innpar.devices.link.ble import Link
+from innpar.devices.link.ble import BleLink
 from innpar.devices.link.inbox import Arrival
 from innpar.devices.sensors.polar.control_frames import (
     ALREADY,
@@ -27,7 +27,7 @@ from innpar.devices.sensors.polar.control_frames import (
     parse_settings,
 )
 from innpar.devices.sensors.polar.decoder import CONTROL
-from innpar.devices.sensors.polar.frames import Kind
+from innpar.devices.sensors.polar.frames import MeasurementKind
 
 POINT = "fb005c81-02e7-f387-1cad-8acd2d8df0c8"
 
@@ -41,7 +41,7 @@ SDK_PAUSE = 150 * NS // 1000
 class ControlPoint:
     """Asks the sensor one thing at a time; `open` subscribes to its answers."""
 
-    def __init__(self, link: Link, clock: HostClock) -> None:
+    def __init__(self, link: BleLink, clock: HostClock) -> None:
         self._link = link
         self._clock = clock
         self._begun: set[int] = set()
@@ -80,7 +80,7 @@ class ControlPoint:
             if answer.op != op or (kind is not None and answer.kind != kind):
                 continue  # late, to a command given up on
             if answer.error:
-                name = Kind(kind).name if kind is not None else ""
+                name = MeasurementKind(kind).name if kind is not None else ""
                 raise SensorRefused(f"{op.name} {name}".strip(), answer.error)
             params += answer.params
             if not answer.more:
@@ -102,7 +102,7 @@ class ControlPoint:
         """Give the sensor time to change its state."""
         await self._clock.sleep_until(self._clock.now() + ns)
 
-    async def settings(self, kind: Kind) -> dict[Setting, tuple[int | float, ...]]:
+    async def settings(self, kind: MeasurementKind) -> dict[Setting, tuple[int | float, ...]]:
         """Return what `kind` can be started with in the present mode."""
         return parse_settings(await self.ask(Op.SETTINGS, kind))
 
@@ -119,8 +119,14 @@ class ControlPoint:
         try:
             running = parse_running(await self.ask(Op.STATUS))
         except SensorRefused:
-            running = kinds & {Kind.PPG, Kind.ACC, Kind.PPI, Kind.GYRO, Kind.MAG}
-        for kind in sorted(running - {Kind.SDK_MODE}):
+            running = kinds & {
+                MeasurementKind.PPG,
+                MeasurementKind.ACC,
+                MeasurementKind.PPI,
+                MeasurementKind.GYRO,
+                MeasurementKind.MAG,
+            }
+        for kind in sorted(running - {MeasurementKind.SDK_MODE}):
             await self.stop(kind)
 
     async def leave(self) -> None:
@@ -129,7 +135,7 @@ class ControlPoint:
         Raises:
             Lost, BadPacket: No sensible answer.
         """
-        for kind in sorted(self._begun, key=lambda kind: (kind == Kind.SDK_MODE, kind)):
+        for kind in sorted(self._begun, key=lambda kind: (kind == MeasurementKind.SDK_MODE, kind)):
             with suppress(SensorRefused):  # what refuses to be stopped keeps nothing else on
                 await self.stop(kind)
 
@@ -140,15 +146,15 @@ class ControlPoint:
             SensorRefused: It will not.
         """
         if on:
-            self._begun.add(Kind.SDK_MODE)
+            self._begun.add(MeasurementKind.SDK_MODE)
         try:
-            await self.ask(Op.START if on else Op.STOP, Kind.SDK_MODE)
+            await self.ask(Op.START if on else Op.STOP, MeasurementKind.SDK_MODE)
         except SensorRefused as refused:
             if refused.code != ALREADY and (on or refused.code != INVALID_STATE):
                 raise
         await self.pause()
 
-    async def start(self, kind: Kind, settings: Settings | None = None) -> float:
+    async def start(self, kind: MeasurementKind, settings: Settings | None = None) -> float:
         """Start a stream; return the factor that turns its counts into units.
 
         Raises:

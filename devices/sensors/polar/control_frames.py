@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from innpar.devices.base import BadPacket, Refused
-from innpar.devices.sensors.polar.frames import Kind
+from innpar.devices.sensors.polar.frames import MeasurementKind
 
 RESPONSE = 0xF0
 STOPPED = 0x01
@@ -101,7 +101,7 @@ class SensorRefused(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ControlResponse:
     """One indication in answer to a command; `params` is only a piece where `more` is set."""
 
     op: int
@@ -122,7 +122,7 @@ def command(op: Op, kind: int | None = None, settings: Settings | None = None) -
     return head + build_settings(chosen)
 
 
-def parse_answer(raw: bytes) -> Answer:
+def parse_answer(raw: bytes) -> ControlResponse:
     """Parse an indication that begins with `RESPONSE`.
 
     Raises:
@@ -131,7 +131,7 @@ def parse_answer(raw: bytes) -> Answer:
     if len(raw) < 4 or raw[0] != RESPONSE:
         raise BadPacket("not an answer of the control point", raw)
     more = len(raw) > 4 and raw[4] != 0
-    return Answer(raw[1], raw[2], raw[3], more, raw[5:])
+    return ControlResponse(raw[1], raw[2], raw[3], more, raw[5:])
 
 
 def parse_stopped(raw: bytes) -> tuple[int, ...]:
@@ -140,7 +140,7 @@ def parse_stopped(raw: bytes) -> tuple[int, ...]:
 
 
 def parse_features(raw: bytes) -> frozenset[int]:
-    """Parse what reading the control point gives: bit n of the vector is `Kind` n.
+    """Parse what reading the control point gives: bit n of the vector is `MeasurementKind` n.
 
     Raises:
         BadPacket: Not a feature list.
@@ -195,6 +195,6 @@ def build_answer(op: int, kind: int, error: int = 0, params: bytes = b"") -> byt
     return bytes([RESPONSE, op, kind, error, 0]) + params
 
 
-def build_features(kinds: frozenset[Kind]) -> bytes:
+def build_features(kinds: frozenset[MeasurementKind]) -> bytes:
     """Build the 17 bytes that reading the control point gives."""
     return bytes([FEATURES]) + sum(1 << kind for kind in kinds).to_bytes(16, "little")

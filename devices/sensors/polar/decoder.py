@@ -13,20 +13,20 @@ from innpar.devices.base import BadPacket, Chunk, Event, Signal
 from innpar.devices.notices import NoticeCode
 from innpar.devices.sensors.polar import frames as pmd
 from innpar.devices.sensors.polar.control_frames import STOPPED, parse_stopped
-from innpar.devices.sensors.polar.frames import Kind, Pulses, Waveform
-from innpar.devices.sensors.status import VITALS_EVERY, Told
+from innpar.devices.sensors.polar.frames import MeasurementKind, PpgFrame, Pulses
+from innpar.devices.sensors.status import VITALS_EVERY, StatusChanges
 from innpar.devices.timing.clock import SensorClock
-from innpar.devices.timing.timeline import Placed, Timeline
-from innpar.devices.timing.track import Lane, Rows, stated
+from innpar.devices.timing.timeline import PlacedSamples, Timeline
+from innpar.devices.timing.track import Rows, SignalTrack, stated
 
 DATA, CONTROL, HEART_RATE, BATTERY = "pmd", "control", "hr", "battery"
-"""Names of the characteristics, as the tap and `PolarStream.push` know them."""
+"""Names of the characteristics, as the tap and `PolarDecoder.push` know them."""
 
 NOT_LIGHT = ("status",)
 """Last channels that are no light and would mislead whoever chooses among them."""
 
 
-class _Part:
+class _SignalPart:
     """One signal of the sensor: its place in time, and its lane."""
 
     def __init__(
@@ -34,9 +34,9 @@ class _Part:
     ) -> None:
         self.rates = tuple(rates)
         self.timeline: Timeline[Rows] = Timeline(rates)
-        self.lane = Lane(device, (), signal, clock)
+        self.lane = SignalTrack(device, (), signal, clock)
 
-    def push(self, frame: Waveform, factor: float, arrival: int) -> list[Chunk | Event]:
+    def push(self, frame: PpgFrame, factor: float, arrival: int) -> list[Chunk | Event]:
         """Take a frame; return what can be given out."""
         labels = tuple(name for name in frame.channels if name not in NOT_LIGHT)
         out = self.flush() if labels != self.lane.channels else []
@@ -48,12 +48,12 @@ class _Part:
         """Give out what is held back for the rate to become known."""
         return self._give(self.timeline.flush())
 
-    def _give(self, placed: list[Placed[Rows]]) -> list[Chunk | Event]:
+    def _give(self, placed: list[PlacedSamples[Rows]]) -> list[Chunk | Event]:
         measured = self.timeline.rate
         return self.lane.give(placed, stated(measured, self.rates), measured)
 
 
-class PolarStream:
+class PolarDecoder:
     """Turns notifications into chunks and events.
 
     Args:
@@ -77,10 +77,10 @@ class PolarStream:
     ) -> None:
         self._device = device
         clock = SensorClock()
-        self._ppg = _Part(device, "ppg", rates, clock)
-        self._acc = _Part(device, "acc", (acc_rate,), clock)
+        self._ppg = _SignalPart(device, "ppg", rates, clock)
+        self._acc = _SignalPart(device, "acc", (acc_rate,), clock)
         self._acc_factor = acc_factor
-        self._told = Told(device)
+        self._told = StatusChanges(device)
         self._rate_told = False
         self.sends = float(rates[0])
         self.bad = 0
@@ -142,9 +142,9 @@ class PolarStream:
         frame = pmd.decode(raw)
         if isinstance(frame, Pulses):
             return self._pulses(arrival, frame)
-        if not isinstance(frame, Waveform):
+        if not isinstance(frame, PpgFrame):
             return []
-        if frame.kind is not Kind.PPG:
+        if frame.kind is not MeasurementKind.PPG:
             return self._acc.push(frame, self._acc_factor, arrival)
         out = self._ppg.push(frame, 1.0, arrival)
         return out + (self._true_rate(out[-1]) if out else [])
@@ -191,8 +191,11 @@ class PolarStream:
         return [*out]
 
     def _stopped(self, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        kinds = [Kind(n).name if n in set(Kind) else str(n) for n in parse_stopped(raw)]
-        if Kind.PPG in parse_stopped(raw):
+        kinds = [
+            MeasurementKind(n).name if n in set(MeasurementKind) else str(n)
+            for n in parse_stopped(raw)
+        ]
+        if MeasurementKind.PPG in parse_stopped(raw):
             self.interrupted("stopped by the sensor")
         text = f"the sensor stopped sending {', '.join(kinds)} by itself"
         return [self._told.notice(arrival, NoticeCode.STOPPED_BY_SENSOR, text)]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from innpar.devices.base import Chunk, Event, HostClock, Refused, Source, Tap
 from innpar.devices.link.ble import Radio
-from innpar.devices.link.target import Search, Sought
+from innpar.devices.link.target import Search, Target
 from innpar.devices.options import Options
 from innpar.devices.sensors.gatt import KEYS as COMMON
 from innpar.devices.sensors.gatt import WAIT
-from innpar.devices.sensors.polar.connection import Session, Wanted
+from innpar.devices.sensors.polar.connection import PolarConnection, Wanted
 
 if TYPE_CHECKING:
     from innpar.devices.timing.pace import Pace
@@ -67,7 +67,7 @@ class Polar:
         self.ppi = ppi
         self.radio = radio or Radio()
         self.wait = wait
-        self.sought = Sought(model, who, NAMES[model], identity=identity)
+        self.sought = Target(model, who, NAMES[model], identity=identity)
 
     @property
     def id(self) -> str:
@@ -101,7 +101,7 @@ class Polar:
         """
         wanted = Wanted(self.rate, self.acc, self.ppi)
         search = Search(self.sought, self.radio, self.wait)
-        async with Session(wanted, search, clock, tap).opened() as items:
+        async with PolarConnection(wanted, search, clock, tap).opened() as items:
             yield items
 
 

@@ -24,7 +24,7 @@ HEADER = 10
 """Bytes before the body."""
 
 
-class Kind(IntEnum):
+class MeasurementKind(IntEnum):
     """What is measured: the low six bits of a frame's first byte."""
 
     ECG = 0
@@ -43,7 +43,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Waveform:
+class PpgFrame:
     """The samples of one frame.
 
     Attributes:
@@ -54,7 +54,7 @@ class Waveform:
         samples: (samples, channels) int64, as sent: PPG in counts, ACC in the units of `scale`.
     """
 
-    kind: Kind
+    kind: MeasurementKind
     frame_type: int
     time: int
     channels: tuple[str, ...]
@@ -92,13 +92,13 @@ class Pulses:
 class Metadata:
     """A frame about the sensor (gains, operation mode, sport), interleaved with the samples."""
 
-    kind: Kind
+    kind: MeasurementKind
     frame_type: int
     time: int
     values: tuple[int, ...]
 
 
-Frame = Waveform | Pulses | Metadata
+Frame = PpgFrame | Pulses | Metadata
 
 _PPG = ("ppg0", "ppg1", "ppg2", "ambient")
 _XYZ = ("x", "y", "z")
@@ -106,18 +106,18 @@ _COLOURS = tuple(
     f"{colour}{i}" for colour, n in (("red", 8), ("green", 6), ("ir", 6)) for i in range(n)
 )
 
-LAYOUTS: dict[tuple[Kind, int], tuple[tuple[str, ...], int]] = {
-    (Kind.PPG, 0x00): (_PPG, 3),
-    (Kind.PPG, 0x80): (_PPG, 3),
-    (Kind.PPG, 0x87): ((*(f"ppg{i}" for i in range(16)), "status"), 3),
-    (Kind.PPG, 0x88): ((*(f"ppg{i}" for i in range(24)), "status"), 3),
-    (Kind.PPG, 0x8A): ((*_COLOURS, "status"), 3),
-    (Kind.PPG, 0x8D): (("ppg0", "ppg1", "status"), 3),
-    (Kind.ACC, 0x00): (_XYZ, 1),
-    (Kind.ACC, 0x01): (_XYZ, 2),
-    (Kind.ACC, 0x02): (_XYZ, 3),
-    (Kind.ACC, 0x80): (_XYZ, 2),
-    (Kind.ACC, 0x81): (_XYZ, 2),
+LAYOUTS: dict[tuple[MeasurementKind, int], tuple[tuple[str, ...], int]] = {
+    (MeasurementKind.PPG, 0x00): (_PPG, 3),
+    (MeasurementKind.PPG, 0x80): (_PPG, 3),
+    (MeasurementKind.PPG, 0x87): ((*(f"ppg{i}" for i in range(16)), "status"), 3),
+    (MeasurementKind.PPG, 0x88): ((*(f"ppg{i}" for i in range(24)), "status"), 3),
+    (MeasurementKind.PPG, 0x8A): ((*_COLOURS, "status"), 3),
+    (MeasurementKind.PPG, 0x8D): (("ppg0", "ppg1", "status"), 3),
+    (MeasurementKind.ACC, 0x00): (_XYZ, 1),
+    (MeasurementKind.ACC, 0x01): (_XYZ, 2),
+    (MeasurementKind.ACC, 0x02): (_XYZ, 3),
+    (MeasurementKind.ACC, 0x80): (_XYZ, 2),
+    (MeasurementKind.ACC, 0x81): (_XYZ, 2),
 }
 """(kind, frame type) → channel labels and bytes a value."""
 
@@ -144,7 +144,7 @@ def decode(raw: bytes) -> Frame:
     if time >> 62:
         raise BadPacket("a frame stamped in 2146 or later", raw)
     try:
-        kind = Kind(number)
+        kind = MeasurementKind(number)
     except ValueError:
         raise BadPacket(f"frame of an unknown measurement {number}", raw) from None
     if (kind, frame_type) in LAYOUTS:
@@ -153,22 +153,22 @@ def decode(raw: bytes) -> Frame:
         samples = unpack(raw, len(channels), size)
         if channels[-1] == "status":  # a bit field that travels through the same signed deltas
             samples[:, -1] &= 0xFFFFFF
-        return Waveform(kind, frame_type, time, channels, samples)
-    if kind is Kind.PPI and frame_type == 0:
+        return PpgFrame(kind, frame_type, time, channels, samples)
+    if kind is MeasurementKind.PPI and frame_type == 0:
         return Pulses(time, _pulses(raw))
-    if kind is Kind.PPG and frame_type in _METADATA:
+    if kind is MeasurementKind.PPG and frame_type in _METADATA:
         return Metadata(kind, frame_type, time, _metadata(raw))
     raise BadPacket(f"{kind.name} frame of unknown type 0x{frame_type:02X}", raw)
 
 
-def scale(frame: Waveform, factor: float) -> float:
+def scale(frame: PpgFrame, factor: float) -> float:
     """Return what one count of `frame` is: g for ACC, a sensor unit for PPG.
 
     Args:
         frame: Any waveform.
         factor: What the sensor said when the stream was started, 1.0 where it said nothing.
     """
-    if frame.kind is Kind.ACC and frame.frame_type != 0x80:
+    if frame.kind is MeasurementKind.ACC and frame.frame_type != 0x80:
         return factor / 1000  # mg but for the first compressed type
     return factor
 

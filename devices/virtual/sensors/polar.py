@@ -33,9 +33,9 @@ from innpar.devices.sensors.polar.control_frames import (
     build_settings,
     parse_settings,
 )
-from innpar.devices.sensors.polar.frames import Kind
+from innpar.devices.sensors.polar.frames import MeasurementKind
 from innpar.devices.virtual.radio.peripheral import Air, Characteristic, Send
-from innpar.devices.virtual.sensors.polar_stream import Stream
+from innpar.devices.virtual.sensors.polar_stream import VirtualStream
 from innpar.devices.virtual.world.faults import Faults
 from innpar.devices.virtual.world.light import Ints, Light, pulse
 
@@ -45,7 +45,7 @@ BAD_KIND, BAD_PARAMETER, BAD_RATE, BAD_MTU = 2, 5, 8, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class PolarModel:
     """What differs between sensors and firmwares.
 
     Attributes:
@@ -63,9 +63,9 @@ class Model:
     channels: bool
 
 
-VERITY = Model("Polar Sense", "2.2.6", {55: 55.0}, (28, 44, 55, 135, 176), 0x80, True)
-VERITY_OLD = Model("Polar Sense", "1.1.5", {135: 55.0}, (28, 44, 135, 176), 0x80, True)
-OH1 = Model("Polar OH1", "2.1.15", {130: 135.0}, (), 0x00, False)
+VERITY = PolarModel("Polar Sense", "2.2.6", {55: 55.0}, (28, 44, 55, 135, 176), 0x80, True)
+VERITY_OLD = PolarModel("Polar Sense", "1.1.5", {135: 55.0}, (28, 44, 135, 176), 0x80, True)
+OH1 = PolarModel("Polar OH1", "2.1.15", {130: 135.0}, (), 0x00, False)
 
 
 class VirtualPolar:
@@ -96,7 +96,7 @@ class VirtualPolar:
         clock: HostClock,
         light: Light = pulse,
         *,
-        model: Model = VERITY,
+        model: PolarModel = VERITY,
         number: str = "8A3F1B2C",
         mtu: int = 247,
         faults: Faults | None = None,
@@ -116,7 +116,7 @@ class VirtualPolar:
         self._clock, self._light = clock, light
         self._out: deque[tuple[str, bytes]] = deque()
         self._news = asyncio.Event()
-        self._streams: dict[Kind, Stream] = {}
+        self._streams: dict[MeasurementKind, VirtualStream] = {}
         self._sdk = False
         self._mtu: Callable[[], int] = lambda: 23
         self._boot()
@@ -203,7 +203,7 @@ class VirtualPolar:
         self.battery = percent
         self._post(BATTERY_UUID, bytes([percent]))
 
-    def stop_by_itself(self, kind: Kind = Kind.PPG) -> None:
+    def stop_by_itself(self, kind: MeasurementKind = MeasurementKind.PPG) -> None:
         """Stop a stream unasked, as when put into the charger."""
         if self._streams.pop(kind, None) is not None:
             self._post(POINT, UNASKED_STOP + bytes([kind]))
@@ -218,9 +218,9 @@ class VirtualPolar:
     # What it does about commands
 
     @property
-    def _kinds(self) -> frozenset[Kind]:
-        kinds = {Kind.PPG, Kind.ACC, Kind.PPI}
-        return frozenset(kinds | {Kind.SDK_MODE} if self.model.sdk else kinds)
+    def _kinds(self) -> frozenset[MeasurementKind]:
+        kinds = {MeasurementKind.PPG, MeasurementKind.ACC, MeasurementKind.PPI}
+        return frozenset(kinds | {MeasurementKind.SDK_MODE} if self.model.sdk else kinds)
 
     @property
     def _told_hr(self) -> int:
@@ -246,21 +246,21 @@ class VirtualPolar:
             return INVALID_OP, b""
         if number not in self._kinds:
             return BAD_KIND, b""
-        kind = Kind(number)
+        kind = MeasurementKind(number)
         if op in (Op.SETTINGS, Op.SDK_SETTINGS):
             return 0, build_settings(self._settings(kind, self._sdk or op == Op.SDK_SETTINGS))
-        if kind is Kind.SDK_MODE:
+        if kind is MeasurementKind.SDK_MODE:
             return self._switch(op == Op.START), b""
         if op == Op.STOP:
             return (0 if self._streams.pop(kind, None) else ALREADY), b""
         return self._begin(kind, params)
 
-    def _settings(self, kind: Kind, sdk: bool) -> Settings:
-        if kind is Kind.PPG:
+    def _settings(self, kind: MeasurementKind, sdk: bool) -> Settings:
+        if kind is MeasurementKind.PPG:
             rates = self.model.sdk if sdk else tuple(self.model.rates)
             light: Settings = {Setting.RATE: rates, Setting.RESOLUTION: (22,)}
             return {**light, Setting.CHANNELS: (4,)} if self.model.channels else light
-        if kind is Kind.ACC:
+        if kind is MeasurementKind.ACC:
             return {
                 Setting.RATE: (26, 52, 104) if sdk else (52,),
                 Setting.RESOLUTION: (16,),
@@ -278,17 +278,17 @@ class VirtualPolar:
         self._sdk = on
         return 0
 
-    def _begin(self, kind: Kind, params: bytes) -> tuple[int, bytes]:
+    def _begin(self, kind: MeasurementKind, params: bytes) -> tuple[int, bytes]:
         if self.faults.charger:
             return IN_CHARGER, b""
         if self._mtu() < MTU_NEEDED:
             return BAD_MTU, b""
         if kind in self._streams:
             return ALREADY, b""
-        if kind is Kind.PPI and self._sdk:
+        if kind is MeasurementKind.PPI and self._sdk:
             return INVALID_STATE, b""
         rate = 0
-        if kind is not Kind.PPI:
+        if kind is not MeasurementKind.PPI:
             asked = parse_settings(params)
             offered = self._settings(kind, self._sdk)
             if set(asked) != set(offered):
@@ -296,12 +296,14 @@ class VirtualPolar:
             if asked[Setting.RATE][0] not in offered[Setting.RATE]:
                 return BAD_RATE, b""
             rate = int(asked[Setting.RATE][0])
-        self._streams[kind] = Stream(self, kind, self._true_rate(kind, rate), self._clock.now())
+        self._streams[kind] = VirtualStream(
+            self, kind, self._true_rate(kind, rate), self._clock.now()
+        )
         self._news.set()
-        return 0, b"" if kind is Kind.PPI else build_settings({Setting.FACTOR: (1.0,)})
+        return 0, b"" if kind is MeasurementKind.PPI else build_settings({Setting.FACTOR: (1.0,)})
 
-    def _true_rate(self, kind: Kind, rate: int) -> float:
-        if kind is not Kind.PPG:
+    def _true_rate(self, kind: MeasurementKind, rate: int) -> float:
+        if kind is not MeasurementKind.PPG:
             return float(rate)
         true = float(rate) if self._sdk else self.model.rates[rate]
         return true * self.faults.off_rate
@@ -323,9 +325,9 @@ class VirtualPolar:
         """When it was switched on, ns since the Unix epoch."""
         return self._on_at
 
-    def sense(self, kind: Kind, host: Ints) -> Ints:
+    def sense(self, kind: MeasurementKind, host: Ints) -> Ints:
         """Return (samples, channels) counts at these instants."""
-        if kind is Kind.PPG:
+        if kind is MeasurementKind.PPG:
             return self._light(host)
         still = np.array([12, -30, 998], np.int64)
         return np.broadcast_to(still, (len(host), 3)) + (host // 10_000_000 % 3)[:, None]

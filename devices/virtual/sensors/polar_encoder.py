@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
-from innpar.devices.sensors.polar.frames import HEADER, LAYOUTS, PULSE, Kind, Pulse
+from innpar.devices.sensors.polar.frames import HEADER, LAYOUTS, PULSE, MeasurementKind, Pulse
 
 _Ints = npt.NDArray[np.int64]
 
@@ -16,7 +16,7 @@ _BLOCK = 42
 
 
 def encode(
-    kind: Kind, frame_type: int, times: _Ints, samples: _Ints, room: int
+    kind: MeasurementKind, frame_type: int, times: _Ints, samples: _Ints, room: int
 ) -> tuple[bytes, int]:
     """Encode as many samples as fit, the way a sensor fills its notifications.
 
@@ -54,7 +54,7 @@ def encode(
 
 def encode_pulses(time: int, pulses: tuple[Pulse, ...]) -> bytes:
     """Encode a PPI frame."""
-    head = struct.pack("<BQB", Kind.PPI, time, 0)
+    head = struct.pack("<BQB", MeasurementKind.PPI, time, 0)
     return head + b"".join(
         PULSE.pack(p.hr, p.interval, p.error, p.blocker | _contact(p.contact)) for p in pulses
     )

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from innpar.devices.base import NS
-from innpar.devices.sensors.polar.frames import Kind, Pulse
+from innpar.devices.sensors.polar.frames import MeasurementKind, Pulse
 from innpar.devices.virtual.sensors.polar_encoder import encode, encode_pulses
 from innpar.devices.virtual.world.faults import Faults, Mishaps, cut
 from innpar.devices.virtual.world.light import Ints
@@ -16,7 +16,7 @@ AHEAD = 160
 """Samples looked at to fill one frame; more than ever fit."""
 
 PULSES_EVERY = 5 * NS
-FRAME_TYPES = {Kind.ACC: 0x81}
+FRAME_TYPES = {MeasurementKind.ACC: 0x81}
 
 
 class Sensor(Protocol):
@@ -51,7 +51,7 @@ class Sensor(Protocol):
         """When it was switched on, ns since the Unix epoch."""
         ...
 
-    def sense(self, kind: Kind, host: Ints) -> Ints:
+    def sense(self, kind: MeasurementKind, host: Ints) -> Ints:
         """Return (samples, channels) counts at these instants."""
         ...
 
@@ -60,7 +60,7 @@ class Sensor(Protocol):
         ...
 
 
-class Stream:
+class VirtualStream:
     """What a sensor sends between a start and a stop.
 
     Args:
@@ -73,14 +73,14 @@ class Stream:
         due: When the next frame is full, ns on the host's clock.
     """
 
-    def __init__(self, sensor: Sensor, kind: Kind, rate: float, now: int) -> None:
+    def __init__(self, sensor: Sensor, kind: MeasurementKind, rate: float, now: int) -> None:
         self._sensor = sensor
         self._kind = kind
         self._rate = rate
         self._next = 0 if not rate else int((now - sensor.on_at) * rate / NS) + 1
         self._mishaps = Mishaps(sensor.faults, sensor.rng, cut)
         self.due = now + PULSES_EVERY
-        if kind is not Kind.PPI:
+        if kind is not MeasurementKind.PPI:
             self._prepare(now)
 
     def _instants(self, first: int) -> Ints:
@@ -105,12 +105,12 @@ class Stream:
         """Return the frames that go out by `now`."""
         out: list[bytes] = []
         while self.due <= now:
-            if self._kind is Kind.PPI:
+            if self._kind is MeasurementKind.PPI:
                 out.append(self._pulses())
                 self.due += PULSES_EVERY
                 continue
             out += self._mishaps.of(self._frame)
-            if self._kind is Kind.PPG:
+            if self._kind is MeasurementKind.PPG:
                 self._sensor.sent += self._count
             self._next += self._count
             self._prepare(self.due)

@@ -12,7 +12,7 @@ import numpy as np
 from innpar.devices.base import Refused
 from innpar.devices.options import Options
 from innpar.devices.sensors.polar.control_frames import INVALID_STATE, Op
-from innpar.devices.sensors.polar.frames import Kind
+from innpar.devices.sensors.polar.frames import MeasurementKind
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ def parse(written: Sequence[str]) -> Faults:
         deaths=_span(given, "battery", float("inf")),
     )
     if given.choice("sdk", ("refuse",)) is not None:
-        faults.refuse[(Op.START, Kind.SDK_MODE)] = INVALID_STATE
+        faults.refuse[(Op.START, MeasurementKind.SDK_MODE)] = INVALID_STATE
     return faults
 
 

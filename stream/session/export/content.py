@@ -28,7 +28,7 @@ FIRST_SECONDS = 60
 """Within which every signal that begins with the session has begun."""
 
 
-class Beat(NamedTuple):
+class PlacedBeat(NamedTuple):
     """A published beat: the ``bp-beat/1`` message, and the device's id."""
 
     device: str
@@ -116,7 +116,7 @@ class Segments:
         return alike and near and self._held < LONGEST * piece.rate
 
 
-def contents(file: SessionFile) -> Iterator[Chunk | Event | Beat]:
+def contents(file: SessionFile) -> Iterator[Chunk | Event | PlacedBeat]:
     """Yield samples, events and published beats in their order; what is damaged is left out."""
     for message in progress(file.messages(), len(file.blocks), file):
         channel = file.channels.get(message.channel)
@@ -125,7 +125,7 @@ def contents(file: SessionFile) -> Iterator[Chunk | Event | Beat]:
         topic = Topic.of(channel.topic)
         try:
             if topic.what == BEATS:
-                yield Beat(topic.device, from_json(message.data))
+                yield PlacedBeat(topic.device, from_json(message.data))
                 continue
             entry = entry_of(file, message)
         except BadPacket:
@@ -134,7 +134,7 @@ def contents(file: SessionFile) -> Iterator[Chunk | Event | Beat]:
             yield entry
 
 
-def sampled(item: Chunk | Event | Beat) -> tuple[str, Chunk] | None:
+def sampled(item: Chunk | Event | PlacedBeat) -> tuple[str, Chunk] | None:
     """Return the signal's name and the samples of an item; None where it has none."""
     if isinstance(item, Chunk):
         return (item.signal, item) if len(item) else None
@@ -144,7 +144,7 @@ def sampled(item: Chunk | Event | Beat) -> tuple[str, Chunk] | None:
     return None if wave is None else (ESTIMATE, wave)
 
 
-def estimate(beat: Beat) -> Chunk | None:
+def estimate(beat: PlacedBeat) -> Chunk | None:
     """Return the reconstructed pressure of a beat, from its foot to the next; None without one."""
     told = beat.payload.get("abp") or {}
     samples, rate = told.get("samples"), told.get("rate")
@@ -169,7 +169,7 @@ def segments(file: SessionFile) -> Iterator[Segment]:
         yield from left.flush()
 
 
-class Placed(NamedTuple):
+class PlacedSignal(NamedTuple):
     """A segment, and the span of time whose events go with it: gaps belong to what follows."""
 
     segment: Segment
@@ -185,16 +185,16 @@ class Placed(NamedTuple):
         return min(max(time, int(self.segment.times[0])), int(self.segment.times[-1]))
 
 
-def placed(file: SessionFile) -> Iterator[Placed]:
+def placed(file: SessionFile) -> Iterator[PlacedSignal]:
     """Yield the segments; every moment goes with exactly one of each signal."""
-    held: dict[tuple[str, str], Placed] = {}
+    held: dict[tuple[str, str], PlacedSignal] = {}
     for segment in segments(file):
         key = segment.device, segment.signal
         low = 0
         if (before := held.get(key)) is not None:
             low = int(before.segment.times[-1]) + 1
             yield before._replace(high=low - 1)
-        held[key] = Placed(segment, low, 2**63 - 1)
+        held[key] = PlacedSignal(segment, low, 2**63 - 1)
     yield from held.values()
 
 

@@ -22,15 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices import Event
-from innpar.devices.session.device import Session, open_session
+from innpar.devices.session.device import ReplayedSession, open_session
 from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import Pace
 from innpar.stream.session.excerpt import chosen
-from innpar.stream.session.export.content import Beat, estimate
+from innpar.stream.session.export.content import PlacedBeat, estimate
 from innpar.stream.session.export.formats import missing
 from innpar.stream.windows.channel import Choice
-from innpar.stream.windows.resample import Resampler, Stretch, period
+from innpar.stream.windows.resample import GridSamples, Resampler, period
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
@@ -97,15 +97,15 @@ def dataframe(
     return frame
 
 
-def _signals(session: Session, rate: float) -> tuple[Grid, Choice | None, list[Event]]:
+def _signals(session: ReplayedSession, rate: float) -> tuple[Grid, Choice | None, list[Event]]:
     """Return the recorded signals on the grid, the PPG to use, and the events."""
     columns: Grid = {"PPG": []}
     grids = {"ppg": Resampler(rate), "abp": Resampler(rate)}
     labels: tuple[str, ...] = ()
     events: list[Event] = []
-    stretches: list[Stretch] = []
+    stretches: list[GridSamples] = []
 
-    def put(signal: str, outputs: list[Stretch | Event]) -> None:
+    def put(signal: str, outputs: list[GridSamples | Event]) -> None:
         for output in outputs:
             if isinstance(output, Event):
                 continue
@@ -135,7 +135,9 @@ def _signals(session: Session, rate: float) -> tuple[Grid, Choice | None, list[E
     return columns, choice, events
 
 
-def _estimates(session: Session, rate: float) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
+def _estimates(
+    session: ReplayedSession, rate: float
+) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
     """Yield the reconstructed pressure, put on the grid."""
     grid = Resampler(rate)
     low, high = max(session.begin, session.first), min(session.end, session.last + 1)
@@ -144,13 +146,13 @@ def _estimates(session: Session, rate: float) -> Iterator[tuple[int, npt.NDArray
         for message in file.messages(file.holding(numbers)):
             if message.channel not in numbers or not low <= message.time < high:
                 continue
-            wave = estimate(Beat(session.recorded, from_json(message.data)))
+            wave = estimate(PlacedBeat(session.recorded, from_json(message.data)))
             yield from _placed(grid.push(wave) if wave is not None else [])
     yield from _placed(grid.flush())
 
 
 def _placed(outputs: list[Any]) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
-    yield from ((o.index, o.data[:, 0]) for o in outputs if isinstance(o, Stretch))
+    yield from ((o.index, o.data[:, 0]) for o in outputs if isinstance(o, GridSamples))
 
 
 def _column(

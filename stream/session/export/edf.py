@@ -21,7 +21,14 @@ from innpar.devices import NS, Event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
 from innpar.stream.messages.payload import iso
-from innpar.stream.session.export.content import UNITS, Placed, events_of, known_of, placed, plain
+from innpar.stream.session.export.content import (
+    UNITS,
+    PlacedSignal,
+    events_of,
+    known_of,
+    placed,
+    plain,
+)
 from innpar.stream.session.export.formats import missing
 
 if TYPE_CHECKING:
@@ -51,7 +58,7 @@ def to_edf(file: SessionFile, folder: Path) -> int:
     return files
 
 
-def edf(place: Placed, events: Sequence[Event], subject: str = "") -> Edf | Bdf:
+def edf(place: PlacedSignal, events: Sequence[Event], subject: str = "") -> Edf | Bdf:
     """Return a segment as a file to write.
 
     Args:
@@ -159,7 +166,7 @@ def _down(value: float) -> float:
     return math.floor(value * scale) / scale
 
 
-def _notes(place: Placed, events: Sequence[Event], filled: int) -> list[tuple[float, str]]:
+def _notes(place: PlacedSignal, events: Sequence[Event], filled: int) -> list[tuple[float, str]]:
     """Return (seconds since the beginning, text)."""
     segment = place.segment
     start = int(segment.times[0])

@@ -29,7 +29,7 @@ from innpar.stream.messages.fhir import (
 )
 from innpar.stream.messages.payload import PRESSURE_UNIT, iso
 from innpar.stream.session.export.content import (
-    Beat,
+    PlacedBeat,
     Segment,
     Segments,
     contents,
@@ -50,7 +50,7 @@ def to_fhir(file: SessionFile, folder: Path) -> int:
     writers: dict[str, _Bundle] = {}
     try:
         for item in contents(file):
-            if not isinstance(item, (Beat, Event)):
+            if not isinstance(item, (PlacedBeat, Event)):
                 continue
             if item.device not in writers:
                 path = folder / f"{plain(item.device)}.json"
@@ -72,7 +72,7 @@ class _Bundle:
     _out: Any = field(init=False)
     _entries: int = field(init=False, default=0)
     _minute: int = field(init=False, default=0)
-    _beats: list[Beat] = field(init=False, default_factory=list)
+    _beats: list[PlacedBeat] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self._out = self.path.open("x", encoding="utf-8")
@@ -89,7 +89,7 @@ class _Bundle:
             "device",
         )
 
-    def take(self, item: Beat | Event) -> None:
+    def take(self, item: PlacedBeat | Event) -> None:
         if isinstance(item, Event):
             for told in _told(item):
                 self._observe(told, f"{item.kind}-{item.start}")
@@ -144,7 +144,7 @@ class _Bundle:
         self._out.close()
 
 
-def _note(good: Sequence[dict[str, Any]], beats: Sequence[Beat]) -> str:
+def _note(good: Sequence[dict[str, Any]], beats: Sequence[PlacedBeat]) -> str:
     text = f"medians of {len(good)} usable beats of {len(beats)}"
     intervals = [beat["interval"] for beat in good if beat.get("interval")]
     if intervals:
@@ -172,7 +172,7 @@ def _told(event: Event) -> Iterator[Resource]:
         yield {"code": {"text": "marker"}, **at, "valueString": text}
 
 
-def _waves(beats: Sequence[Beat]) -> Iterator[Resource]:
+def _waves(beats: Sequence[PlacedBeat]) -> Iterator[Resource]:
     """Yield the reconstructed pressure of some beats, a stretch without gaps each."""
     joined, found = Segments("abp"), list[Segment]()
     for beat in beats:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from innpar.devices.session.contents import told_of
+from innpar.devices.session.contents import damage_of
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.errors import SessionError
 from innpar.stream.session.new_file import fresh_folder
@@ -36,7 +36,7 @@ def export(path: Path, out: Path | None, format_: str) -> int:
         with fresh_folder(out or path.with_name(f"{path.stem}-{format_}")) as folder:
             files = write(file, folder)
         print(f"{folder}: {files} files")
-        if trouble := told_of(file):
+        if trouble := damage_of(file):
             print(f"{path}: {trouble}")
     return 0
 

@@ -24,14 +24,14 @@ def to_parquet(file: SessionFile, folder: Path) -> int:
         import pyarrow as pa  # type: ignore[import-untyped]  # it ships none
     except ImportError:
         raise missing("Parquet", "pyarrow") from None
-    tables: dict[str, _Table] = {}
+    tables: dict[str, _ParquetTable] = {}
     try:
         for piece in pieces(file):
             name = piece.table
             while name in tables and tables[name].columns != tuple(piece.columns):
                 name += "-more"  # a sensor that came back with other channels
             if name not in tables:
-                tables[name] = _Table(pa, folder / f"{name}.parquet", piece.kinds)
+                tables[name] = _ParquetTable(pa, folder / f"{name}.parquet", piece.kinds)
             tables[name].add(piece.columns)
     finally:
         for table in tables.values():
@@ -39,7 +39,7 @@ def to_parquet(file: SessionFile, folder: Path) -> int:
     return len(tables)
 
 
-class _Table:
+class _ParquetTable:
     """One file that grows row group by row group."""
 
     def __init__(self, pa: Any, path: Path, kinds: Mapping[str, type]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from innpar.devices import NS, Chunk, Event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
-from innpar.stream.session.export.content import ESTIMATE, Beat, contents, estimate
+from innpar.stream.session.export.content import ESTIMATE, PlacedBeat, contents, estimate
 
 TIMES = ("time", "start", "end")
 """Columns of int64, ns since the Unix epoch."""
@@ -42,7 +42,7 @@ EVENT_COLUMNS: Mapping[str, type] = {"start": int, "end": int, "kind": str, "det
 MARKER_COLUMNS: Mapping[str, type] = {"time": int, "text": str}
 
 
-class Piece(NamedTuple):
+class TableRow(NamedTuple):
     """Some rows of one table.
 
     Attributes:
@@ -56,7 +56,7 @@ class Piece(NamedTuple):
     columns: Mapping[str, list[Any]]
 
 
-def pieces(file: SessionFile) -> Iterator[Piece]:
+def pieces(file: SessionFile) -> Iterator[TableRow]:
     """Yield a session as rows of tables."""
     for item in contents(file):
         if isinstance(item, Chunk):
@@ -75,17 +75,17 @@ def pieces(file: SessionFile) -> Iterator[Piece]:
                 yield _samples(f"{item.device}-{ESTIMATE}", wave)
 
 
-def _samples(table: str, chunk: Chunk) -> Piece:
+def _samples(table: str, chunk: Chunk) -> TableRow:
     kinds = {"time": int, **dict.fromkeys(chunk.channels, float)}
     values = dict(zip(chunk.channels, chunk.data.T.tolist(), strict=True))
-    return Piece(table, kinds, {"time": chunk.times.tolist(), **values})
+    return TableRow(table, kinds, {"time": chunk.times.tolist(), **values})
 
 
-def _row(table: str, kinds: Mapping[str, type], values: tuple[Any, ...]) -> Piece:
-    return Piece(table, kinds, {k: [v] for k, v in zip(kinds, values, strict=True)})
+def _row(table: str, kinds: Mapping[str, type], values: tuple[Any, ...]) -> TableRow:
+    return TableRow(table, kinds, {k: [v] for k, v in zip(kinds, values, strict=True)})
 
 
-def beat_row(beat: Beat) -> dict[str, Any]:
+def beat_row(beat: PlacedBeat) -> dict[str, Any]:
     """Return a beat as one row, by column; None where the message holds null."""
     told = beat.payload
     interval, reference = told.get("interval") or {}, told.get("reference") or {}

@@ -22,8 +22,8 @@ from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
 from innpar.stream.session.export.content import (
     UNITS,
-    Beat,
-    Placed,
+    PlacedBeat,
+    PlacedSignal,
     Segment,
     events_of,
     known_of,
@@ -96,7 +96,7 @@ def _marks(file: SessionFile) -> dict[str, Marks]:
     numbers = {n for n, c in file.channels.items() if Topic.of(c.topic).what == BEATS}
     for message in file.messages(file.holding(numbers)):
         if message.channel in numbers:
-            beat = Beat(Topic.of(file.channels[message.channel].topic).device, {})
+            beat = PlacedBeat(Topic.of(file.channels[message.channel].topic).device, {})
             beat = beat._replace(payload=from_json(message.data))
             symbol = "N" if beat.payload.get("valid") else "Q"
             found.setdefault(beat.device, []).append((beat.time, symbol, ""))
@@ -160,7 +160,7 @@ def _digits(column: npt.NDArray[np.float64]) -> _Digits:
     return _Digits(np.rint(column * gain).astype(np.int64) + baseline, gain, baseline, "24")
 
 
-def _annotate(wfdb: Any, folder: Path, name: str, place: Placed, marks: Marks) -> None:
+def _annotate(wfdb: Any, folder: Path, name: str, place: PlacedSignal, marks: Marks) -> None:
     segment = place.segment
     inside = [mark for mark in marks if place.holds(mark[0])]
     if not inside:

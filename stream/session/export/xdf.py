@@ -22,7 +22,7 @@ from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
 from innpar.stream.session.export.content import (
     UNITS,
-    Beat,
+    PlacedBeat,
     beginning,
     contents,
     known_of,
@@ -59,7 +59,7 @@ def to_xdf(file: SessionFile, folder: Path) -> int:
             if isinstance(item, Event):
                 writer.event(item, about)
             else:
-                if isinstance(item, Beat):
+                if isinstance(item, PlacedBeat):
                     writer.beat(item, about)
                 if (named := sampled(item)) is not None:
                     writer.samples(*named, about)
@@ -68,7 +68,7 @@ def to_xdf(file: SessionFile, folder: Path) -> int:
 
 
 @dataclass(slots=True)
-class _Stream:
+class _XdfStream:
     """What a footer tells of a stream."""
 
     number: int
@@ -86,7 +86,7 @@ class _Writer:
     def __init__(self, stream: BinaryIO, zero: int) -> None:
         self._out = stream
         self._zero = zero
-        self._streams: dict[tuple[str, str, tuple[str, ...]], _Stream] = {}
+        self._streams: dict[tuple[str, str, tuple[str, ...]], _XdfStream] = {}
         self._chunks = 0
         began = datetime.fromtimestamp(zero // NS, UTC).replace(microsecond=zero % NS // 1000)
         self._out.write(MAGIC)
@@ -107,7 +107,7 @@ class _Writer:
         stream.gaps += int((steps > HOLE / chunk.rate).sum())
         self._numbers(stream, stamps, chunk.data)
 
-    def beat(self, beat: Beat, about: dict[str, object]) -> None:
+    def beat(self, beat: PlacedBeat, about: dict[str, object]) -> None:
         stream = self._stream(
             *(beat.device, "beats", _BEATS, _BEAT_UNITS),
             ("BloodPressure", 0.0, "double64"),
@@ -131,7 +131,7 @@ class _Writer:
             self._chunk(SAMPLES, struct.pack("<I", stream.number) + _length(1) + row)
 
     def _numbers(
-        self, stream: _Stream, stamps: npt.NDArray[np.float64], data: npt.NDArray[np.float64]
+        self, stream: _XdfStream, stamps: npt.NDArray[np.float64], data: npt.NDArray[np.float64]
     ) -> None:
         layout = [("wide", "u1"), ("stamp", "<f8"), ("values", "<f8", (data.shape[1],))]
         rows = np.empty(len(data), dtype=layout)
@@ -140,7 +140,7 @@ class _Writer:
         head = struct.pack("<I", stream.number) + _length(len(data))
         self._chunk(SAMPLES, head + rows.tobytes())
 
-    def _count(self, stream: _Stream, first: float, last: float, count: int) -> None:
+    def _count(self, stream: _XdfStream, first: float, last: float, count: int) -> None:
         stream.first = stream.first if stream.count else first
         stream.last, stream.count = last, stream.count + count
 
@@ -152,7 +152,7 @@ class _Writer:
         units: Sequence[str],
         what: tuple[str, float, str],
         about: dict[str, object],
-    ) -> _Stream:
+    ) -> _XdfStream:
         key = device, name, channels
         if key not in self._streams:
             kind, rate, format_ = what
@@ -169,7 +169,7 @@ class _Writer:
             written = f"{rate:.10g}".ljust(_RATE_WIDTH)
             body = struct.pack("<I", number) + _xml(content + written + rest)
             at = self._chunk(STREAM, body) + body.index(b"<nominal_srate>") + 15
-            self._streams[key] = _Stream(number, rate, at)
+            self._streams[key] = _XdfStream(number, rate, at)
             self._offset(number, 0.0)
         return self._streams[key]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.errors import SessionError
-from innpar.stream.session.index import survey
+from innpar.stream.session.index import index_session
 from innpar.stream.session.new_file import fresh
 from innpar.stream.session.report.page import page
 
@@ -27,7 +27,7 @@ def report(path: Path, out: Path | None, zone: tzinfo | None = None) -> int:
     """
     out = out or path.with_suffix(".html")
     with fresh(out) as target:
-        found = survey(path)
+        found = index_session(path)
         if not any("ppg" in device.tracks for device in found.devices.values()):
             raise SessionError(f"{path}: no PPG was recorded in it; there is nothing to report")
         with SessionFile(path) as file, io.BufferedWriter(target) as written:

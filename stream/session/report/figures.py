@@ -15,7 +15,7 @@ from innpar.devices import NS
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.session.beat_table import BeatTable
 from innpar.stream.session.excerpt import pulse, stretch
-from innpar.stream.session.index import Found
+from innpar.stream.session.index import DeviceIndex
 from innpar.stream.session.report.findings import RANGES, Trend, in_range
 from innpar.stream.session.report.svg import Chart, around, stacked
 
@@ -62,7 +62,7 @@ class Course:
         return found
 
 
-def trends(device: Found, course: Course, found: Trend) -> str:
+def trends(device: DeviceIndex, course: Course, found: Trend) -> str:
     """Return the charts of pressure, heart rate and quality over the session."""
     x, v = (course.first, course.last), found.values
     cuffs = device.of("cuff")[:MOST]
@@ -93,7 +93,7 @@ def trends(device: Found, course: Course, found: Trend) -> str:
     return "".join(f"<figure>{chart.svg()}</figure>" for chart in (pressure, heart, quality))
 
 
-def _holes(chart: Chart, device: Found, found: Trend) -> None:
+def _holes(chart: Chart, device: DeviceIndex, found: Trend) -> None:
     """Shade where nothing was recorded, and lightly where nothing could be made of it."""
     blind = ~np.isfinite(found.values["sbp"])
     half = found.step / 2
@@ -119,7 +119,7 @@ def ranges(beats: BeatTable) -> str:
     return f"<table class=ranges>{''.join(rows)}</table>" if rows else ""
 
 
-def examples(file: SessionFile, device: Found) -> str:
+def examples(file: SessionFile, device: DeviceIndex) -> str:
     """Return some seconds of pulse and pressure: typical, with the lowest, with the highest."""
     figures = []
     polarity = device.about.get("polarity")

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from innpar.devices import NS
 from innpar.devices.session.reader import SessionFile
-from innpar.stream.session.index import Found, Survey
+from innpar.stream.session.index import DeviceIndex, SessionIndex
 from innpar.stream.session.report.figures import Course, examples, ranges, trends
 from innpar.stream.session.report.findings import percentiles, trend, weights
 from innpar.stream.session.report.sections import (
@@ -39,7 +39,7 @@ SOURCES = {
 }
 
 
-def page(found: Survey, file: SessionFile, zone: tzinfo | None) -> str:
+def page(found: SessionIndex, file: SessionFile, zone: tzinfo | None) -> str:
     """Return the whole page.
 
     Args:
@@ -59,7 +59,9 @@ def page(found: Survey, file: SessionFile, zone: tzinfo | None) -> str:
     )
 
 
-def _device(found: Survey, device: Found, file: SessionFile, zone: tzinfo | None) -> str:
+def _device(
+    found: SessionIndex, device: DeviceIndex, file: SessionFile, zone: tzinfo | None
+) -> str:
     ppg = device.tracks["ppg"]
     course = Course((ppg.first or 0) / NS, ppg.last / NS, zone)
     parts = [_head(device, course), f"<div class=note><b>{escape(NOTE)}</b></div>"]
@@ -80,7 +82,7 @@ def _device(found: Survey, device: Found, file: SessionFile, zone: tzinfo | None
     return f"<section class=device>{''.join(parts)}</section>"
 
 
-def _head(device: Found, course: Course) -> str:
+def _head(device: DeviceIndex, course: Course) -> str:
     shown = SOURCES.get(device.source, "SOURCE UNKNOWN")
     whose = f"{escape(str(device.about['subject']))} · " if device.about.get("subject") else ""
     begins, ends = (datetime.fromtimestamp(t, course.zone) for t in (course.first, course.last))
@@ -94,7 +96,7 @@ def _head(device: Found, course: Course) -> str:
     )
 
 
-def _tiles(device: Found) -> str:
+def _tiles(device: DeviceIndex) -> str:
     beats = device.beats
     tiles = []
     for name, title in (("sbp", "SBP"), ("dbp", "DBP"), ("map", "MAP"), ("hr", "Heart rate")):
@@ -114,7 +116,7 @@ def _tiles(device: Found) -> str:
     )
 
 
-def _foot(found: Survey) -> str:
+def _foot(found: SessionIndex) -> str:
     model = found.run.get("model")
     told = [f"{found.path.name}, {found.size / 1e6:.1f} MB"]
     told.append(f"recorded by {found.run.get('software', 'an unknown version')}")

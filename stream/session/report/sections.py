@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from innpar.devices import NS
-from innpar.stream.session.index import Found, Survey
+from innpar.stream.session.index import DeviceIndex, SessionIndex
 from innpar.stream.session.report.figures import Course
 from innpar.stream.session.report.findings import Extreme, dips, night, sustained, trend, weights
 from innpar.stream.session.report.hrv import variability
@@ -22,7 +22,7 @@ MOST = 12
 Row = Sequence[Any]
 
 
-def key(device: Found) -> str:
+def key(device: DeviceIndex) -> str:
     """Return what the colours of the course mean."""
     level = np.nanmax(device.beats.column("level"), initial=0)
     interval = f", shaded their {level:.0%} intervals" if level > 0 else ""
@@ -33,7 +33,7 @@ def key(device: Found) -> str:
     )
 
 
-def markers(device: Found, course: Course) -> str:
+def markers(device: DeviceIndex, course: Course) -> str:
     """Return the markers, by the numbers of the chart."""
     events = device.of("marker")
     rows = [
@@ -43,7 +43,7 @@ def markers(device: Found, course: Course) -> str:
     return table("Markers", ("", "time", "text"), rows)
 
 
-def lows(device: Found, course: Course) -> str:
+def lows(device: DeviceIndex, course: Course) -> str:
     """Return the lowest and highest minute, the dips, and night beside day."""
     rows: list[Row] = []
     for title, highest in (("lowest minute", False), ("highest minute", True)):
@@ -77,7 +77,7 @@ def _extreme(title: str, found: Extreme, course: Course) -> Row:
     return (title, clock(found.start, course), lasts, *pressures)
 
 
-def share(device: Found) -> str:
+def share(device: DeviceIndex) -> str:
     """Return what the shares of time are shares of."""
     ppg = device.tracks["ppg"]
     covered = float(weights(device.beats)[device.beats.usable].sum()) / max(ppg.seconds, 1e-9)
@@ -87,7 +87,7 @@ def share(device: Found) -> str:
     )
 
 
-def heart(device: Found) -> str:
+def heart(device: DeviceIndex) -> str:
     """Return the pulse's variability, or why there is none."""
     found = variability(device.beats)
     title = "<h2>Pulse rate variability</h2>"
@@ -109,7 +109,7 @@ def _figures(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def calibration(device: Found, course: Course) -> str:
+def calibration(device: DeviceIndex, course: Course) -> str:
     """Return the cuff readings and how far off the pressures were before them."""
     rows: list[Row] = []
     for event in device.of("cuff"):
@@ -131,7 +131,7 @@ def calibration(device: Found, course: Course) -> str:
     return table("Calibration", ("time", "cuff", ""), rows, note)
 
 
-def quality(device: Found, course: Course) -> str:
+def quality(device: DeviceIndex, course: Course) -> str:
     """Return the longest gaps, and why beats have no pressures."""
     ppg = device.tracks["ppg"]
     why = {(event.start, event.end): event for event in device.of("gap") if event.of_light}
@@ -155,7 +155,7 @@ def quality(device: Found, course: Course) -> str:
     return table("Quality and gaps", ("longest gaps", "length", "lost", "why"), rows, f"{note}.")
 
 
-def signals(found: Survey, device: Found) -> str:
+def signals(found: SessionIndex, device: DeviceIndex) -> str:
     """Return what was recorded, and what was lost on the way."""
     rows: list[Row] = [
         (name.upper(), f"{track.rate:g} Hz", ", ".join(track.channels), f"{track.samples}")

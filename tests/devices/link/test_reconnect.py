@@ -8,7 +8,7 @@ from typing import Any
 
 from innpar.devices.base import NS, BadPacket, Chunk, DeviceError, Event, NotFound, Refused
 from innpar.devices.link.inbox import QUEUE, Arrival, Inbox
-from innpar.devices.link.reconnect import Life, Stream
+from innpar.devices.link.reconnect import Decoder, ReconnectingDevice
 from innpar.devices.timing.pace import VirtualClock
 
 
@@ -30,7 +30,7 @@ class Said:
         return []
 
 
-class Short(Life):
+class Short(ReconnectingDevice):
     """Its links hold what is posted to them on the way in; some of their ticks go wrong."""
 
     def __init__(self, clock: VirtualClock, posts: list[int], errors: list[DeviceError]) -> None:
@@ -45,7 +45,7 @@ class Short(Life):
         return inbox
 
     @property
-    def _streaming(self) -> Stream:
+    def _streaming(self) -> Decoder:
         return self.stream
 
     def _told(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Named:
     id = "x"
 
 
-async def heard(life: Life, count: int) -> list[Event]:
+async def heard(life: ReconnectingDevice, count: int) -> list[Event]:
     found: list[Event] = []
     async with life.opened() as items:
         async for item in items:

@@ -19,9 +19,9 @@ from innpar.devices.conformance import faults
 from innpar.devices.decode import decode
 from innpar.devices.link.serial_port import CHANNEL, Wired
 from innpar.devices.registry import create
-from innpar.devices.sensors.boards.serial_lines import LineStream, parse
+from innpar.devices.sensors.boards.serial_lines import LineDecoder, parse
 from innpar.devices.sensors.oximeters import contec
-from innpar.devices.sensors.oximeters.contec import ContecStream
+from innpar.devices.sensors.oximeters.contec import ContecDecoder
 from innpar.devices.timing.pace import SystemClock
 from support.sensing import FUZZ, Heard, survives
 
@@ -50,7 +50,7 @@ def test_what_is_no_line_of_numbers(text: str) -> None:
     assert parse(text) is None
 
 
-def read(stream: LineStream, lines: list[str], every: int = NS // 100, burst: int = 1) -> Heard:
+def read(stream: LineDecoder, lines: list[str], every: int = NS // 100, burst: int = 1) -> Heard:
     """Push lines as a port gives them: cut anyhow, `burst` lines at a time."""
     heard = Heard()
     for k in range(0, len(lines), burst):
@@ -62,7 +62,7 @@ def read(stream: LineStream, lines: list[str], every: int = NS // 100, burst: in
 
 def test_the_rate_is_measured_and_the_first_piece_thrown_away() -> None:
     lines = ["11\n", *(f"{k},{-k}\r\n" for k in range(2000))]
-    heard = read(LineStream("s"), lines, burst=5)
+    heard = read(LineDecoder("s"), lines, burst=5)
     assert {(c.channels, c.rate) for c in heard.chunks} == {(("ppg0", "ppg1"), 100.0)}
     assert heard.data[:, 0].tolist() == list(range(1, 2000))
     assert np.abs(np.diff(heard.times) - NS // 100).max() < 300_000
@@ -71,7 +71,7 @@ def test_the_rate_is_measured_and_the_first_piece_thrown_away() -> None:
 
 def test_a_header_names_the_columns_and_greetings_are_passed_over() -> None:
     lines = ["x\n", "MAX30105 ready\n", "millis,ir,red\n"]
-    stream = LineStream("s")
+    stream = LineDecoder("s")
     with pytest.raises(BadPacket, match="MAX30105 ready"):
         stream.push(CHANNEL, START, "".join(lines[:2]).encode())
     heard = read(stream, [lines[2], *(f"{1000 + 20 * k},{k},5\n" for k in range(400))], NS // 50)
@@ -88,14 +88,14 @@ def test_the_senders_time_tells_a_loss_to_the_sample() -> None:
         for k in range(1000)
         if k not in missing
     ]
-    heard = read(LineStream("s"), lines, burst=3)
+    heard = read(LineDecoder("s"), lines, burst=3)
     assert [e.detail["lost"] for e in heard.told("gap")] == [37, 1]
     assert heard.samples == 1000 - 38 - 1
     assert (np.diff(heard.times) > 0).all()
 
 
 def test_a_sender_that_restarts_is_a_gap_of_unknown_size() -> None:
-    stream, heard = LineStream("s"), Heard()
+    stream, heard = LineDecoder("s"), Heard()
     for k in range(600):
         time = 5_000_000 + 10 * k if k < 300 else 10 * (k - 300)
         raw = f"{time},{k}\n".encode()
@@ -110,7 +110,7 @@ def test_a_sender_that_restarts_is_a_gap_of_unknown_size() -> None:
 
 def test_columns_to_keep() -> None:
     lines = ["\n"] + [f"{k},{2 * k},{3 * k}\n" for k in range(300)]
-    heard = read(LineStream("s", 100, keep=("2",)), lines)
+    heard = read(LineDecoder("s", 100, keep=("2",)), lines)
     assert heard.data[:, 0].tolist() == [3 * k for k in range(1, 300)]
     assert heard.data.shape[1] == 1
 
@@ -118,7 +118,7 @@ def test_columns_to_keep() -> None:
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=20))
 def test_any_cut_of_the_bytes_gives_the_same_samples(cuts: list[int]) -> None:
     raw = b"\n" + b"".join(b"%d,%d\n" % (1000 + k, k) for k in range(50))
-    stream, heard, at, k = LineStream("s", 100), Heard(), 0, 0
+    stream, heard, at, k = LineDecoder("s", 100), Heard(), 0, 0
     while at < len(raw):
         step = cuts[k % len(cuts)]
         heard.take(stream.push(CHANNEL, START + at * NS // 1000, raw[at : at + step]))
@@ -128,12 +128,12 @@ def test_any_cut_of_the_bytes_gives_the_same_samples(cuts: list[int]) -> None:
 
 
 def test_random_bytes() -> None:
-    assert 0 < survives(LineStream("s"), (CHANNEL,)) < FUZZ
-    assert 0 < survives(ContecStream("c"), (CHANNEL,)) < FUZZ
+    assert 0 < survives(LineDecoder("s"), (CHANNEL,)) < FUZZ
+    assert 0 < survives(ContecDecoder("c"), (CHANNEL,)) < FUZZ
 
 
 def test_random_lines() -> None:
-    stream, rng = LineStream("s"), np.random.default_rng(3)
+    stream, rng = LineDecoder("s"), np.random.default_rng(3)
     alphabet = np.frombuffer(b"0123456789,,..--eE:[] \n\nausmil", np.uint8)
     for k in range(FUZZ):
         raw = rng.choice(alphabet, 30).tobytes()
@@ -154,7 +154,7 @@ def frame(pleth: int, state: int = 0xE0, pulse: int = 72, spo2: int = 98) -> byt
 )
 def test_contec_frames_out_of_any_cut(values: list[int], cuts: list[int], missing: int) -> None:
     data = b"".join(map(frame, values))[missing:]
-    parser, found, at, k = contec.Parser(), [], 0, 0
+    parser, found, at, k = contec.ContecParser(), [], 0, 0
     while at < len(data):
         step = cuts[k % len(cuts)]
         found += parser.push(data[at : at + step])
@@ -164,14 +164,14 @@ def test_contec_frames_out_of_any_cut(values: list[int], cuts: list[int], missin
 
 
 def test_contec_without_a_pulse() -> None:
-    parser = contec.Parser()
+    parser = contec.ContecParser()
     assert math.isnan(parser.push(frame(50, 0xE1))[0].pleth)
-    assert parser.push(frame(50)[:5] + frame(60)) == [contec.Reading(60.0, 72, 98)]
+    assert parser.push(frame(50)[:5] + frame(60)) == [contec.ContecReading(60.0, 72, 98)]
     assert parser.skipped == 5
 
 
 def test_contec_tells_of_the_finger_and_its_numbers() -> None:
-    stream, heard = ContecStream("c"), Heard()
+    stream, heard = ContecDecoder("c"), Heard()
     for k in range(1200):
         state = 0xE2 if k < 60 else 0xE1 if k < 120 else 0xE0
         raw = frame(k % 100, state, 70 + k // 600, 97 if k < 1100 else 127)
@@ -184,7 +184,7 @@ def test_contec_tells_of_the_finger_and_its_numbers() -> None:
 
 
 def test_contec_stream_and_decode() -> None:
-    stream, heard = ContecStream("c"), Heard()
+    stream, heard = ContecDecoder("c"), Heard()
     for k in range(600):
         heard.take(stream.push(CHANNEL, START + k * NS // 60, frame(k % 100)))
     assert heard.data[:, 0].tolist() == [k % 100 for k in range(600)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from innpar.devices.base import NS, Chunk, Event
 from innpar.devices.lsl.bound import ERROR, Bound
-from innpar.devices.lsl.decoder import Block, LslStream
+from innpar.devices.lsl.decoder import LslBlock, LslDecoder
 from innpar.stream.windows.resample import Resampler
 
 Numbers = npt.NDArray[np.int64]
@@ -23,7 +23,7 @@ class Fed:
     """A stream that is handed what was sent, every `every` ns; checks every chunk as it comes."""
 
     def __init__(self, nominal: float) -> None:
-        self.stream = LslStream("x", ("n",), (0,), nominal)
+        self.stream = LslDecoder("x", ("n",), (0,), nominal)
         self.grid = Resampler(125.0)
         self.gaps: list[Event] = []
         self.times: list[Numbers] = []
@@ -35,7 +35,9 @@ class Fed:
             own = sent[pulls == pull]
             arrival = START + int(pull) * every
             rows = np.zeros((len(own), 1))
-            self.take(self.stream.push(Block((UP + own) / NS, rows, START - UP, arrival)), arrival)
+            self.take(
+                self.stream.push(LslBlock((UP + own) / NS, rows, START - UP, arrival)), arrival
+            )
         self.take(self.stream.interrupted("over"), 1 << 62)
         return self
 

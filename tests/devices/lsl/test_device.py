@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from innpar.devices import NS, Chunk, Event, NotFound, Refused
-from innpar.devices.lsl.decoder import Block, LslStream
+from innpar.devices.lsl.decoder import LslBlock, LslDecoder
 from innpar.devices.lsl.device import Lsl
-from innpar.devices.lsl.inbox import Inbox
+from innpar.devices.lsl.inbox import LslInbox
 from innpar.devices.registry import create
 from innpar.devices.timing.pace import SystemClock
 from support.loopback import Sender, lsl, numbers
@@ -247,23 +247,23 @@ async def test_closing_at_any_moment_leaves_nothing(delay: float) -> None:
 
 
 async def test_what_nobody_takes_in_time_is_dropped_and_told() -> None:
-    inbox, stream = Inbox(most=50), LslStream("slow", ("x",), (0,), 100.0)
+    inbox, stream = LslInbox(most=50), LslDecoder("slow", ("x",), (0,), 100.0)
     for n in range(400):
         stamps, data = np.array([10 + n / 100]), np.array([[float(n)]])
-        inbox.put(Block(stamps, data, 0, 10 * NS + n * 10**7))
+        inbox.put(LslBlock(stamps, data, 0, 10 * NS + n * 10**7))
     out: list[Item] = []
     for _ in range(50):
         block = await inbox.next()
-        assert isinstance(block, Block)
+        assert isinstance(block, LslBlock)
         out += stream.push(block)
     assert inbox.dropped == 350
     assert not events(out, "gap")  # nothing came before that it could lie after
     for n in range(400, 500):
         stamps, data = np.array([10 + n / 100]), np.array([[float(n)]])
-        inbox.put(Block(stamps, data, 0, 10 * NS + n * 10**7))
+        inbox.put(LslBlock(stamps, data, 0, 10 * NS + n * 10**7))
     for _ in range(50):
         block = await inbox.next()
-        assert isinstance(block, Block)
+        assert isinstance(block, LslBlock)
         out += stream.push(block)
     assert received(out) == [*range(350, 400), *range(450, 500)]
     (gap,) = events(out, "gap")

@@ -18,7 +18,7 @@ from innpar.devices.sensors.bangle import (
     NOTIFY,
     SERVICE,
     WRITE,
-    BangleStream,
+    BangleDecoder,
     build,
     parse,
     script,
@@ -56,8 +56,8 @@ def test_a_line_that_lacks_a_piece_is_no_sample(start: int, length: int) -> None
 
 
 def test_random_bytes() -> None:
-    assert survives(BangleStream("b"), (CHANNEL,)) < FUZZ
-    stream, rng, bad = BangleStream("b"), np.random.default_rng(1), 0
+    assert survives(BangleDecoder("b"), (CHANNEL,)) < FUZZ
+    stream, rng, bad = BangleDecoder("b"), np.random.default_rng(1), 0
     for k in range(FUZZ):
         values = [int(v) for v in rng.integers(-(10**6), 10**13, 4)]
         raw = build(*values) if k % 2 else line(k)
@@ -69,7 +69,7 @@ def test_random_bytes() -> None:
 
 
 def feed(skip: set[int], last: int = 1000, pieces: int = 20) -> Heard:
-    stream, heard, data = BangleStream("b"), Heard(), b""
+    stream, heard, data = BangleDecoder("b"), Heard(), b""
     for k in range(last):
         data += b"" if k in skip else line(k)
         while len(data) >= pieces:
@@ -97,7 +97,7 @@ def test_a_jump_of_the_number_is_a_gap_to_the_sample(skip: set[int]) -> None:
 
 
 def test_a_clock_that_is_set_is_a_gap_of_unknown_size() -> None:
-    stream, heard = BangleStream("b"), Heard()
+    stream, heard = BangleDecoder("b"), Heard()
     for k in range(400):
         shift = 0 if k < 200 else 7_200_000
         raw = build(k, WATCH + 20 * k + shift, k, 0)

@@ -15,8 +15,8 @@ from innpar.devices.decode import decode
 from innpar.devices.registry import create
 from innpar.devices.sensors.cuff import (
     CHANNEL,
-    Cuff,
-    CuffStream,
+    CuffDecoder,
+    CuffDevice,
     Measurement,
     build,
     build_sfloat,
@@ -112,11 +112,11 @@ def test_what_is_built_is_read_and_no_part_of_it_is(reading: Measurement) -> Non
 
 
 def test_random_bytes() -> None:
-    assert 0 < survives(CuffStream("cuff"), (CHANNEL,), 24) < FUZZ
+    assert 0 < survives(CuffDecoder("cuff"), (CHANNEL,), 24) < FUZZ
 
 
 def one(raw: bytes, arrival: int = NOW, user: int | None = None) -> Event:
-    (event,) = CuffStream("cuff", user).push(CHANNEL, arrival, raw)
+    (event,) = CuffDecoder("cuff", user).push(CHANNEL, arrival, raw)
     assert isinstance(event, Event)
     return event
 
@@ -168,7 +168,7 @@ def test_a_fast_pulse_is_no_flaw() -> None:
 
 
 def test_a_reading_sent_again_is_told_once() -> None:
-    stream = CuffStream("cuff")
+    stream = CuffDecoder("cuff")
     assert len(stream.push(CHANNEL, NOW, FULL)) == 1
     stream.interrupted("link lost", relinked=True)
     assert stream.push(CHANNEL, NOW + 60 * NS, FULL) == []
@@ -183,7 +183,7 @@ def test_decode() -> None:
 
 def test_by_name() -> None:
     device = create("cuff:A0B1C2D3E4F5?for=polar-verity&user=2")
-    assert isinstance(device, Cuff)
+    assert isinstance(device, CuffDevice)
     assert (device.id, device.wearer, device.source) == (
         "cuff-11b336",
         "polar-verity",
@@ -202,7 +202,7 @@ async def test_over_the_air_it_comes_and_goes() -> None:
 
     clock = ScaledClock(20)
     cuff = VirtualCuff()
-    device = Cuff()
+    device = CuffDevice()
 
     stages = [Measurement(128, 79, 95), Measurement(118, 69, 85)]
 

@@ -19,7 +19,7 @@ from innpar.devices.sensors.muse import (
     OPTODES,
     SERVICE,
     TELEMETRY,
-    MuseStream,
+    MuseDecoder,
     Optodes,
     build,
     command,
@@ -54,7 +54,7 @@ def test_commands() -> None:
 
 
 def test_the_battery_is_told() -> None:
-    stream, heard = MuseStream("m"), Heard()
+    stream, heard = MuseDecoder("m"), Heard()
     for k, level in enumerate((0xA6B4, 0xA6B0, 0xA400, 0xFFFF)):
         raw = bytes([0, k]) + level.to_bytes(2, "big") + bytes.fromhex("06b0 0fff 001c") + bytes(10)
         heard.take(stream.push("telemetry", START + k * 10 * NS, raw))
@@ -64,7 +64,7 @@ def test_the_battery_is_told() -> None:
 
 
 def test_random_bytes() -> None:
-    stream = MuseStream("m")
+    stream = MuseDecoder("m")
     assert 0 < survives(stream, (*CHANNELS, "telemetry"), 22) < FUZZ
     rng = np.random.default_rng(5)
     for k in range(FUZZ):
@@ -78,7 +78,7 @@ def six(number: int, column: int) -> tuple[int, ...]:
 
 
 def feed(
-    stream: MuseStream,
+    stream: MuseDecoder,
     numbers: list[int],
     columns: tuple[int, ...] = (0, 1, 2),
     skip: set[tuple[int, int]] = frozenset(),  # type: ignore[assignment]
@@ -94,7 +94,7 @@ def feed(
 
 
 def test_three_optodes() -> None:
-    heard = feed(MuseStream("m"), list(range(50)))
+    heard = feed(MuseDecoder("m"), list(range(50)))
     assert {(c.channels, c.rate) for c in heard.chunks} == {(("infrared", "red", "ambient"), 64.0)}
     expected = np.arange(300)[:, None] * 4 + np.arange(3)
     np.testing.assert_array_equal(heard.data, expected)
@@ -103,7 +103,7 @@ def test_three_optodes() -> None:
 
 
 def test_an_optode_that_is_silent() -> None:
-    stream, heard = MuseStream("m"), Heard()
+    stream, heard = MuseDecoder("m"), Heard()
     for n in range(50):
         for column in (0, 2):
             raw = build(n, six(n, column))
@@ -115,7 +115,7 @@ def test_an_optode_that_is_silent() -> None:
 
 
 def test_one_packet_of_one_optode_is_lost() -> None:
-    heard = feed(MuseStream("m"), list(range(50)), skip={(20, 1)})
+    heard = feed(MuseDecoder("m"), list(range(50)), skip={(20, 1)})
     assert heard.samples == 300
     assert np.flatnonzero(np.isnan(heard.data[:, 1])).tolist() == list(range(120, 126))
     assert not np.isnan(heard.data[:, [0, 2]]).any()
@@ -124,7 +124,7 @@ def test_one_packet_of_one_optode_is_lost() -> None:
 @given(st.sets(st.integers(3, 95), max_size=60), st.sampled_from([0, 100, 65_500]))
 def test_a_jump_of_the_numbers_is_a_gap_to_the_sample(missing: set[int], origin: int) -> None:
     numbers = [origin + n for n in range(100) if n not in missing]
-    stream = MuseStream("m")
+    stream = MuseDecoder("m")
     heard = feed(stream, numbers, origin=origin)
     assert heard.samples + sum(e.detail["lost"] for e in heard.told("gap")) == 600
     assert stream.lost == 6 * len(missing)
@@ -135,7 +135,7 @@ def test_a_jump_of_the_numbers_is_a_gap_to_the_sample(missing: set[int], origin:
 
 
 def test_numbers_that_begin_anew_are_a_gap_of_unknown_size() -> None:
-    stream = MuseStream("m")
+    stream = MuseDecoder("m")
     heard = feed(stream, list(range(1000, 1060)), origin=1000)
     for n in range(60):
         for column in range(3):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from innpar.devices.base import NS
 from innpar.devices.timing.clock import SensorClock, Steady
-from innpar.devices.timing.timeline import Placed, Timeline
+from innpar.devices.timing.timeline import PlacedSamples, Timeline
 
 START = 1_790_000_000 * NS
 SENSOR = 799_443_547 * NS
@@ -141,11 +141,13 @@ def frames(rate: float, sizes: list[int], start: int = SENSOR) -> list[tuple[int
     return made
 
 
-def push_all(timeline: Timeline[Ints], sent: list[tuple[int, Ints, int]]) -> list[Placed[Ints]]:
+def push_all(
+    timeline: Timeline[Ints], sent: list[tuple[int, Ints, int]]
+) -> list[PlacedSamples[Ints]]:
     return [p for t, k, a in sent for p in timeline.push(t, len(k), k, a)] + timeline.flush()
 
 
-def account(placed: list[Placed[Ints]]) -> tuple[int, int, list[int | None]]:
+def account(placed: list[PlacedSamples[Ints]]) -> tuple[int, int, list[int | None]]:
     received = sum(len(p.frame) for p in placed)
     holes = [p.hole.lost for p in placed if p.hole]
     return received, sum(lost or 0 for lost in holes), holes

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.devices.base import NS, Chunk, Event
-from innpar.devices.timing.counted import CountedLane
+from innpar.devices.timing.counted import CountedTrack
 from innpar.stream.windows.resample import Resampler
 
 START = 1_790_000_000 * NS
@@ -21,7 +21,7 @@ class Line:
 
     def __init__(self, rate: float, nominal: float = 100.0, jitter: float = 0.02) -> None:
         self.rate, self.jitter = rate, jitter
-        self.lane = CountedLane("x", ("n",), nominal)
+        self.lane = CountedTrack("x", ("n",), nominal)
         self.rng = np.random.default_rng(1)
         self.chunks: list[Chunk] = []
         self.gaps: list[Event] = []
@@ -113,7 +113,7 @@ def test_a_new_time_base_is_a_gap_of_unknown_size() -> None:
 
 
 def batches(
-    lane: CountedLane, rate: float, batch: int, jitter: float, seed: int, seconds: float
+    lane: CountedTrack, rate: float, batch: int, jitter: float, seed: int, seconds: float
 ) -> tuple[list[Chunk | Event], np.ndarray, np.ndarray]:  # type: ignore[type-arg]
     """Return what comes of numbered samples in batches, their host times, and the true ones."""
     rng = np.random.default_rng(seed)
@@ -139,7 +139,7 @@ def test_a_rate_that_is_off_makes_no_gap_and_no_step(
 ) -> None:
     nominal, batch = kind
     rate = nominal * off
-    lane, grid = CountedLane("x", ("n",), nominal), Resampler(125.0)
+    lane, grid = CountedTrack("x", ("n",), nominal), Resampler(125.0)
     items, times, true = batches(lane, rate, batch, jitter, seed, 75)
     for item in items:
         grid.push(item)
@@ -153,7 +153,7 @@ def test_a_rate_that_is_off_makes_no_gap_and_no_step(
 
 @pytest.mark.parametrize("rate", [97.0, 102.5])
 def test_another_rate_is_told_once_and_stated(rate: float) -> None:
-    lane = CountedLane("x", ("n",), 100.0)
+    lane = CountedTrack("x", ("n",), 100.0)
     items, *_ = batches(lane, rate, 4, 0.01, 1, 40)
     (notice,) = [i for i in items if isinstance(i, Event) and i.kind == "notice"]
     says = r"the sensor says 100 Hz and sends (\d+\.\d) Hz"
@@ -165,7 +165,7 @@ def test_another_rate_is_told_once_and_stated(rate: float) -> None:
 
 
 def test_a_rate_that_nobody_promised_is_stated_and_not_told() -> None:
-    lane = CountedLane("x", ("n",), 100.0, promised=False)
+    lane = CountedTrack("x", ("n",), 100.0, promised=False)
     items, *_ = batches(lane, 97.0, 4, 0.01, 1, 20)
     assert [i for i in items if isinstance(i, Event)] == []
     assert items[-1].rate == pytest.approx(97, abs=0.5)  # type: ignore[union-attr]
@@ -178,7 +178,7 @@ def test_a_rate_that_nobody_promised_is_stated_and_not_told() -> None:
 )
 def test_numbered_samples_are_counted_exactly(off: float, losses: list[tuple[int, int]]) -> None:
     """Whatever is lost, whole rounds of the numbers among it."""
-    lane = CountedLane("x", ("n",), 100.0, numbers=256)
+    lane = CountedTrack("x", ("n",), 100.0, numbers=256)
     rng = np.random.default_rng(1)
     number, before, items = 0, -1, list[Chunk | Event]()
     for kept, lost in [(300, 0), *losses, (400, 0)]:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.devices.base import NS
-from innpar.devices.timing.dejitter import REACH, Even, Run
+from innpar.devices.timing.dejitter import REACH, Dejitter, StampRun
 
 
-def place(even: Even, stamps: np.ndarray, cuts: tuple[int, ...] = ()) -> list[Run]:
+def place(even: Dejitter, stamps: np.ndarray, cuts: tuple[int, ...] = ()) -> list[StampRun]:
     runs = [run for part in np.split(stamps, sorted(cuts)) for run in even.push(part)]
     return runs + even.flush()
 
@@ -20,7 +20,7 @@ def grid(n: int, rate: float) -> np.ndarray:
     return 10**15 + np.rint(np.arange(n) * NS / rate).astype(np.int64)
 
 
-def together(runs: list[Run]) -> np.ndarray:
+def together(runs: list[StampRun]) -> np.ndarray:
     return np.concatenate([run.times for run in runs])
 
 
@@ -28,7 +28,7 @@ def together(runs: list[Run]) -> np.ndarray:
 @pytest.mark.parametrize("skew", [0.0, 200e-6, -200e-6])
 def test_exact_stamps_pass_unchanged(nominal: float, skew: float) -> None:
     stamps = grid(2000, 64 * (1 + skew))
-    runs = place(Even(nominal), stamps)
+    runs = place(Dejitter(nominal), stamps)
     assert [run.lost for run in runs if run.lost] == []
     assert (together(runs) == stamps).all()
 
@@ -37,7 +37,7 @@ def test_exact_stamps_pass_unchanged(nominal: float, skew: float) -> None:
 def test_bursts_are_spread(nominal: float) -> None:
     stamps = grid(4096, 64).reshape(-1, 8)
     stamps = np.repeat(stamps[:, -1], 8) + np.tile(np.arange(8) * 20_000, len(stamps))
-    runs = place(Even(nominal), stamps)
+    runs = place(Dejitter(nominal), stamps)
     steps = np.diff(together(runs))
     assert not [run for run in runs if run.lost]
     assert steps.max() < 1.5 * NS / 64
@@ -50,7 +50,7 @@ def test_late_stamps_make_no_hole_and_stay_near(seed: int, rate: float) -> None:
     rng = np.random.default_rng(seed)
     true = grid(1500, rate)
     stamps = np.maximum.accumulate(true + rng.exponential(3e6, len(true)).astype(np.int64))
-    runs = place(Even(rate), stamps)
+    runs = place(Dejitter(rate), stamps)
     assert not [run for run in runs if run.lost]
     assert (np.diff(together(runs)) < 1.5 * NS / rate).all()
     assert (np.diff(together(runs)) > 0).all()
@@ -62,7 +62,7 @@ def test_the_cut_does_not_matter(seed: int, cuts: list[int]) -> None:
     rng = np.random.default_rng(seed)
     stamps = grid(600, 64) + rng.integers(0, 6_000_000, 600)
     stamps[400:] += 10**9
-    whole, cut = place(Even(64), stamps), place(Even(64), stamps, tuple(cuts))
+    whole, cut = place(Dejitter(64), stamps), place(Dejitter(64), stamps, tuple(cuts))
     assert (together(whole) == together(cut)).all()
     assert sum(run.lost for run in whole) == sum(run.lost for run in cut)
 
@@ -70,13 +70,13 @@ def test_the_cut_does_not_matter(seed: int, cuts: list[int]) -> None:
 @pytest.mark.parametrize("missing", [1, 2, 17])
 def test_missing_samples_are_counted(missing: int) -> None:
     stamps = np.delete(grid(1000, 64), range(500, 500 + missing))
-    runs = place(Even(64), stamps)
+    runs = place(Dejitter(64), stamps)
     assert [run.lost for run in runs if run.lost] == [missing]
     assert (together(runs) == stamps).all()
 
 
 def test_a_wrong_rate_is_measured() -> None:
-    even = Even(100.0)
+    even = Dejitter(100.0)
     stamps = grid(1000, 55)
     runs = place(even, stamps)
     assert even.rate == pytest.approx(55)
@@ -85,14 +85,14 @@ def test_a_wrong_rate_is_measured() -> None:
 
 
 def test_a_slow_stream_is_not_kept_back_for_ever() -> None:
-    even = Even(2.0)
+    even = Dejitter(2.0)
     assert sum(len(run.times) for run in place(even, grid(5, 2))) == 5
 
 
 def test_a_drifting_rate_is_followed() -> None:
     rates = np.linspace(64.0, 65.0, 4000)
     stamps = 10**15 + np.rint(np.cumsum(NS / rates)).astype(np.int64)
-    runs = place(Even(64), stamps)
+    runs = place(Dejitter(64), stamps)
     assert not [run for run in runs if run.lost]
     assert (together(runs) == stamps).all()
 
@@ -102,7 +102,7 @@ def fives(stamps: np.ndarray) -> tuple[int, ...]:
     return tuple(range(5, len(stamps), 5))
 
 
-def gaps(even: Even, stamps: np.ndarray) -> int:
+def gaps(even: Dejitter, stamps: np.ndarray) -> int:
     """Return how many gaps a reader finds, who takes 1.5 periods of the stated rate for one."""
     found, last = 0, None
     for part in np.split(stamps, fives(stamps)):
@@ -129,7 +129,7 @@ def test_even_samples_of_no_stated_rate_may_jitter(
         "uniform": rng.uniform(-size, size, n),
         "late": rng.exponential(size, n),
     }[law]
-    even, stamps = Even(0.0), grid(n, rate) + np.rint(noise * NS / rate).astype(np.int64)
+    even, stamps = Dejitter(0.0), grid(n, rate) + np.rint(noise * NS / rate).astype(np.int64)
     if law == "late":
         stamps = np.maximum.accumulate(stamps)
     assert gaps(even, stamps) == 0
@@ -140,7 +140,7 @@ def test_their_missing_samples_are_counted_too() -> None:
     rng = np.random.default_rng(5)
     whole = grid(2000, 64) + rng.normal(0, 3e5, 2000).astype(np.int64)
     stamps = np.delete(whole, [200, 700, *range(1200, 1230)])
-    runs = place(Even(0.0), stamps, fives(stamps))
+    runs = place(Dejitter(0.0), stamps, fives(stamps))
     assert [run.lost for run in runs if run.lost] == [1, 1, 30]
 
 
@@ -158,7 +158,7 @@ def test_truly_irregular_stamps_are_believed(
     steps = rng.uniform(1 - size, 1 + size, n)
     stamps = 10**15 + np.rint(np.cumsum(steps) * NS / rate).astype(np.int64)
     stamps = np.delete(stamps, range(300, 300 + missing))
-    even = Even(0.0)
+    even = Dejitter(0.0)
     runs = place(even, stamps, fives(stamps))
     if not (together(runs) == stamps).all():
         return  # once in a while such a walk looks like jitter
@@ -172,7 +172,7 @@ def test_irregular_stamps_hardly_ever_pass_for_even_ones() -> None:
     passed = 0
     for _ in range(100):
         stamps = 10**15 + np.rint(np.cumsum(rng.uniform(0.5, 1.5, 200)) * NS / 64).astype(np.int64)
-        passed += int((together(place(Even(0.0), stamps)) == stamps).all())
+        passed += int((together(place(Dejitter(0.0), stamps)) == stamps).all())
     assert passed > 90
 
 
@@ -193,6 +193,6 @@ def test_a_backlog_was_taken_evenly_and_its_loss_is_counted(
     stamps[800 : 800 + frozen] = stamps[800 + frozen] - np.arange(frozen, 0, -1) * 20_000
     kept = np.delete(np.arange(1500), range(800, 800 + min(lost, frozen - 1)))
     more = tuple(min(c, len(kept)) for c in cuts)
-    runs = place(Even(64.0), stamps[kept], fives(kept) + more)
+    runs = place(Dejitter(64.0), stamps[kept], fives(kept) + more)
     assert sum(run.lost for run in runs) == 1500 - len(kept)
     assert np.abs(together(runs) - true[kept]).max() < 0.5 * NS / 64

@@ -12,7 +12,7 @@ import pytest
 
 from innpar.devices.base import NS, Chunk, Event, Refused
 from innpar.devices.registry import create
-from innpar.devices.virtual.device import Air, worn
+from innpar.devices.virtual.device import Air, virtual_device
 from innpar.devices.virtual.world.light import FromChunks
 from support.paths import ROOT
 from support.scaled import ScaledClock
@@ -26,7 +26,7 @@ pytest.importorskip("dbus_fast")
 @pytest.mark.parametrize("air", ["bumble", "bluez"])
 async def test_the_real_driver_on_the_simulated_wearer(air: Air) -> None:
     clock = ScaledClock(15)
-    device = worn(create("polar-verity:DEADBEEF?rate=135"), air=air)
+    device = virtual_device(create("polar-verity:DEADBEEF?rate=135"), air=air)
     assert device.id == "polar-verity-deadbeef"
     assert (device.source, device.polarity, device.site) == ("simulated", -1, "wrist")
     chunks: dict[str, list[Chunk]] = {"ppg": [], "abp": []}
@@ -55,7 +55,7 @@ async def test_the_real_driver_on_the_simulated_wearer(air: Air) -> None:
 
 def test_only_polar_sensors_are_made() -> None:
     with pytest.raises(Refused, match="there is no virtual sensor for demo"):
-        worn(create("demo"))
+        virtual_device(create("demo"))
 
 
 def ramp(pieces: list[int]) -> Iterator[Chunk | Event]:

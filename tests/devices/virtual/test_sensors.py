@@ -10,7 +10,7 @@ import pytest
 from innpar.devices.base import NS, Chunk, Event, Refused
 from innpar.devices.conformance import faults
 from innpar.devices.registry import create
-from innpar.devices.virtual.device import Air, worn
+from innpar.devices.virtual.device import Air, virtual_device
 from support.scaled import ScaledClock
 
 pytest.importorskip("bumble")
@@ -35,7 +35,7 @@ async def test_the_real_driver_on_the_simulated_wearer(
     spec: str, identity: str, rate: float, speed: float, air: Air
 ) -> None:
     clock = ScaledClock(speed)
-    device = worn(create(spec), air=air)
+    device = virtual_device(create(spec), air=air)
     assert device.source == "simulated"
     chunks: dict[str, list[Chunk]] = {"ppg": [], "abp": []}
     events: list[Event] = []
@@ -63,9 +63,9 @@ def test_a_cuff_is_not_worn() -> None:
     with pytest.raises(
         Refused, match=r"there is one for polar-verity, .*muse, berrymed, o2ring and emotibit"
     ):
-        worn(create("cuff"))
+        virtual_device(create("cuff"))
 
 
 @pytest.mark.parametrize("spec", ["muse", "berrymed", "o2ring"])
 async def test_they_conform(spec: str) -> None:
-    assert await faults(worn(create(spec)), seconds=3.0) == []
+    assert await faults(virtual_device(create(spec)), seconds=3.0) == []

@@ -11,9 +11,9 @@ import pytest
 
 from innpar.devices.base import NS, Chunk, Event
 from innpar.devices.registry import create
-from innpar.devices.sensors.cuff import Cuff
-from innpar.devices.virtual.cuff import WornCuff
-from innpar.devices.virtual.device import worn
+from innpar.devices.sensors.cuff import CuffDevice
+from innpar.devices.virtual.cuff import VirtualCuffDevice
+from innpar.devices.virtual.device import virtual_device
 from innpar.devices.virtual.subject import BASE, SWING, Wearer, recorded, simulated
 from innpar.devices.virtual.world.light import FromChunks
 from support.scaled import ScaledClock
@@ -63,7 +63,7 @@ def test_counts_stay_as_they_are(tmp_path: Path) -> None:
 async def test_the_real_driver_on_a_recording(tmp_path: Path) -> None:
     wave = np.sin(np.arange(2000) / 8)
     file = table(tmp_path / "walk.csv", wave)
-    device = worn(create("polar-verity?rate=55"), wearer=recorded(f"{file}?polarity=1"))
+    device = virtual_device(create("polar-verity?rate=55"), wearer=recorded(f"{file}?polarity=1"))
     clock = ScaledClock(15)
     times: list[np.ndarray] = []
     seen: list[np.ndarray] = []
@@ -82,10 +82,10 @@ async def test_the_real_driver_on_a_recording(tmp_path: Path) -> None:
 
 async def test_a_cuff_reads_the_wearers_pressure() -> None:
     clock = ScaledClock(15)
-    sensor = worn(create("polar-verity:8A3F1B2C"))
+    sensor = virtual_device(create("polar-verity:8A3F1B2C"))
     asked = create("cuff:4711?for=polar-verity&user=2")
-    assert isinstance(asked, Cuff)
-    cuff = WornCuff(asked, [worn(create("muse")), sensor])
+    assert isinstance(asked, CuffDevice)
+    cuff = VirtualCuffDevice(asked, [virtual_device(create("muse")), sensor])
     assert (cuff.id, cuff.source) == (asked.id, "simulated")
     pressure: list[np.ndarray] = []
     readings: list[Event] = []
@@ -114,8 +114,8 @@ async def test_a_cuff_reads_the_wearers_pressure() -> None:
 
 async def test_a_cuff_on_somebody_whose_pressure_nobody_knows() -> None:
     asked = create("cuff")
-    assert isinstance(asked, Cuff)
-    device = WornCuff(asked, [worn(create("muse"), wearer=simulated)])
+    assert isinstance(asked, CuffDevice)
+    device = VirtualCuffDevice(asked, [virtual_device(create("muse"), wearer=simulated)])
     async with asyncio.timeout(60), device.open(clock=ScaledClock(20)) as items:
         async for item in items:
             if isinstance(item, Event) and item.kind == "notice":

@@ -14,8 +14,8 @@ from innpar.models.calibration.calibrate import (
     PRESSURES,
     Affine,
     Blend,
-    Calibration,
-    Steadier,
+    CuffCalibration,
+    Smoother,
     Tables,
     half_widths,
 )
@@ -32,9 +32,9 @@ WAVE = (70.0 + 40.0 * pulses(np.arange(640) / RATE)).astype(np.float32)
 LIKE = {"difficulty": list(DIFFICULTY), "level": 0.9, "uncalibrated": dict.fromkeys(PRESSURES, 20)}
 
 
-def anchored(sbp: float = 130.0, dbp: float = 85.0) -> Calibration:
+def anchored(sbp: float = 130.0, dbp: float = 85.0) -> CuffCalibration:
     waves = np.stack([WAVE, WAVE + 1, WAVE - 1])
-    return Calibration(sbp, dbp, AT_CUFF).anchored(waves, waves - 10, np.full(3, 75.0), 60)
+    return CuffCalibration(sbp, dbp, AT_CUFF).anchored(waves, waves - 10, np.full(3, 75.0), 60)
 
 
 def test_the_map_makes_the_reconstruction_agree_with_the_reading() -> None:
@@ -59,7 +59,7 @@ def test_the_pull_fades_with_time() -> None:
 
 def test_a_flat_reconstruction_does_not_blow_the_scale_up() -> None:
     flat = np.full((3, 640), 80.0, np.float32)
-    calibration = Calibration(180.0, 80.0, AT_CUFF).anchored(flat, flat, np.full(3, 75.0), 60)
+    calibration = CuffCalibration(180.0, 80.0, AT_CUFF).anchored(flat, flat, np.full(3, 75.0), 60)
     assert calibration.told.scale <= 2.0
     assert np.isfinite(calibration.blended(flat[0], flat[0], 0.0, TABLES)).all()
 
@@ -69,7 +69,7 @@ def test_the_wave_made_without_the_reading_counts_more_as_time_goes() -> None:
     assert blend.at(0.0) == pytest.approx((0.1, 0.0))
     assert blend.at(1e9) == pytest.approx((0.4, 0.2))
     assert blend.at(1800.0) == pytest.approx((0.4 - 0.3 / np.e, 0.2 - 0.2 / np.e))
-    calibration = Calibration(130.0, 85.0, AT_CUFF, Affine(), Affine(1.0, 10.0), 95.0)
+    calibration = CuffCalibration(130.0, 85.0, AT_CUFF, Affine(), Affine(1.0, 10.0), 95.0)
     tables = dataclasses.replace(TABLES, pull=0.0, blend=blend)
     wave = calibration.blended(np.full(4, 100, "f4"), np.full(4, 50, "f4"), 1e9, tables)
     assert wave == pytest.approx(0.4 * 100 + 0.4 * 60 + 0.2 * 50)
@@ -103,7 +103,7 @@ def test_intervals_widen_with_what_has_changed_and_are_fixed_without_a_reading()
 
 
 def test_steadying_keeps_what_is_steady_and_halves_what_is_noise() -> None:
-    steadier, rng = Steadier(10.0), np.random.default_rng(0)
+    steadier, rng = Smoother(10.0), np.random.default_rng(0)
     assert np.allclose(steadier.push(WAVE, 0.0), WAVE, atol=1e-3)
     assert np.allclose(steadier.push(WAVE, 1.0), WAVE, atol=1e-3)
     noise = rng.normal(0.0, 5.0, 200)
@@ -114,7 +114,7 @@ def test_steadying_keeps_what_is_steady_and_halves_what_is_noise() -> None:
 
 
 def test_a_lasting_change_comes_through() -> None:
-    steadier = Steadier(10.0)
+    steadier = Smoother(10.0)
     steadier.push(WAVE, 0.0)
     for _ in range(40):
         last = steadier.push(WAVE * 1.2 + 10, 1.0)

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 
 from innpar.models.calibration.calibrate import DIFFICULTY, Tables
-from innpar.models.training.config import Intervals, Network, Run, TrainConfig
-from innpar.models.training.crossfit import Errors, crossfit, fit
+from innpar.models.training.config import IntervalConfig, NetworkConfig, RunConfig, TrainConfig
+from innpar.models.training.crossfit import LeftOutErrors, crossfit, fit
 from innpar.models.training.subject_folds import deal
 from innpar.stream.evaluation.dataset import BAND, GUARD, RATE, WINDOW, split_windows
 from innpar.stream.windows.conditioning import conditioning_matrix
 from support.training_data import write_index, write_record
 
 
-def drawn(subjects: int, each: int, seed: int) -> Errors:
+def drawn(subjects: int, each: int, seed: int) -> LeftOutErrors:
     """Return errors whose size follows the difficulty, every subject with its own spread."""
     rng = np.random.default_rng(seed)
     subject = np.repeat(np.arange(subjects), each)
     hard = np.abs(rng.normal(1.0, 0.5, (len(subject), len(DIFFICULTY))))
     hard[:, 0] = 1.0
     spread = (2.0 + 4.0 * hard[:, 1]) * np.exp(rng.normal(0.0, 0.2, subjects))[subject]
-    return Errors(rng.normal(0.0, 1.0, (len(subject), 3)) * spread[:, None], hard, subject)
+    return LeftOutErrors(rng.normal(0.0, 1.0, (len(subject), 3)) * spread[:, None], hard, subject)
 
 
 @pytest.mark.parametrize("level", [0.9, 0.75])
@@ -44,7 +44,7 @@ def test_half_widths_cover_new_subjects(level: float) -> None:
 
 def test_a_subject_with_many_windows_does_not_decide() -> None:
     few, many = drawn(20, 50, 0), drawn(1, 5000, 1)
-    quiet = Errors(
+    quiet = LeftOutErrors(
         np.concatenate([few.error, 0.01 * many.error]),
         np.concatenate([few.hard, many.hard]),
         np.concatenate([few.subject, many.subject + 20]),
@@ -64,7 +64,7 @@ def test_tables_come_from_networks_that_never_saw_the_subject(tmp_path: Path) ->
     windows = split_windows(tmp_path, "train")
     assert sorted(deal(windows, 2).tolist()) == [0, 0, 1, 1]
     config = TrainConfig(
-        network=Network(blocks=1, features=4), run=Run(steps=3, batch=4, device="cpu")
+        network=NetworkConfig(blocks=1, features=4), run=RunConfig(steps=3, batch=4, device="cpu")
     )
     matrix = conditioning_matrix(WINDOW, GUARD, RATE, BAND)
     made = crossfit(config, windows, matrix, tmp_path / "out", folds=2)
@@ -75,7 +75,7 @@ def test_tables_come_from_networks_that_never_saw_the_subject(tmp_path: Path) ->
     assert again == made
     # Another level needs no other networks.
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-    narrow = dataclasses.replace(config, intervals=Intervals(0.5))
+    narrow = dataclasses.replace(config, intervals=IntervalConfig(0.5))
     other = crossfit(narrow, windows, matrix, tmp_path / "out", folds=2)["intervals"]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == weights
     assert other["level"] == 0.5

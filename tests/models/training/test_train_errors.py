@@ -13,7 +13,7 @@ import torch
 
 from innpar.models.data.recordings import DataError
 from innpar.models.data.sampling import Sampler
-from innpar.models.training.config import Network, Run, TrainConfig, read_config
+from innpar.models.training.config import NetworkConfig, RunConfig, TrainConfig, read_config
 from innpar.models.training.crossfit import crossfit
 from innpar.models.training.journal import Stopped, replace
 from innpar.models.training.train import Trainer, device_of, train
@@ -140,7 +140,7 @@ def test_what_is_no_text_or_not_there_is_no_configuration(tmp_path: Path) -> Non
 def test_a_gpu_that_is_not_there_is_said() -> None:
     missing = f"cuda:{torch.cuda.device_count() if torch.cuda.is_available() else 0}"
     with pytest.raises(DataError, match=r"there is no such GPU here"):
-        device_of(Run(device=missing))
+        device_of(RunConfig(device=missing))
 
 
 def test_a_training_that_diverges_stops_and_says_so(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def read_weights(folder: Path) -> object:
 
 
 def test_recordings_too_few_or_too_short_for_a_cross_fit_are_said(tmp_path: Path) -> None:
-    config = TrainConfig(Network(1, 4), Run(steps=1, batch=2, device="cpu"))
+    config = TrainConfig(NetworkConfig(1, 4), RunConfig(steps=1, batch=2, device="cpu"))
     windows, _ = made(tmp_path / "one", subjects=1)
     with pytest.raises(DataError, match="one alone to train on; train with --no-tables"):
         crossfit(config, windows, MATRIX, tmp_path / "out")

@@ -10,22 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innpar.stream.beats.combine import Piece
-from innpar.stream.beats.detector import Beat, BeatFinder
+from innpar.stream.beats.combine import JoinedWave
+from innpar.stream.beats.detector import BeatFinder, DetectedBeat
 from support.training_data import pulses
 
 RATE = 125.0
 
 
-def beats_cut_at(abp: np.ndarray, ppg: np.ndarray, cuts: Iterable[int]) -> list[Beat]:
-    finder, beats = BeatFinder(RATE), list[Beat]()
+def beats_cut_at(abp: np.ndarray, ppg: np.ndarray, cuts: Iterable[int]) -> list[DetectedBeat]:
+    finder, beats = BeatFinder(RATE), list[DetectedBeat]()
     for a, b in itertools.pairwise([0, *cuts, len(abp)]):
-        piece = Piece(0, 7 + a, abp[a:b], ppg[a:b].astype(np.float32), 1.0, (), 0, 0.0)
+        piece = JoinedWave(0, 7 + a, abp[a:b], ppg[a:b].astype(np.float32), 1.0, (), 0, 0.0)
         beats += finder.push(piece)
     return beats
 
 
-def found_beats(abp: np.ndarray, ppg: np.ndarray, step: int = 128) -> list[Beat]:
+def found_beats(abp: np.ndarray, ppg: np.ndarray, step: int = 128) -> list[DetectedBeat]:
     return beats_cut_at(abp, ppg, range(step, len(abp), step))
 
 
@@ -87,7 +87,7 @@ def test_any_waveform_has_the_same_beats_however_it_is_cut(
         assert one.end <= other.foot
 
 
-def key(beat: Beat) -> tuple[float, ...]:
+def key(beat: DetectedBeat) -> tuple[float, ...]:
     pressures = beat.sbp, beat.dbp, beat.map_
     return beat.foot, beat.peak, beat.end, beat.confirmed, *pressures, beat.rr
 

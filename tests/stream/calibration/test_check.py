@@ -14,7 +14,7 @@ from innpar.devices import NS, Event
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace
 from innpar.stream.calibration.check import Checker
-from innpar.stream.calibration.types import Cuff
+from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.messages.payload import parcel
 from innpar.stream.results import CalibrationStatus, Item
 from innpar.stream.sinks.terminal import tell
@@ -79,7 +79,9 @@ def streamed(seconds: float) -> list[Item]:
         motion=False,
         dropouts=False,
     )
-    return stream_all([device], cuffs=[Cuff(128, 79, None, 20.0), Cuff(140, 90, None, 60.3)])[0]
+    return stream_all(
+        [device], cuffs=[PlannedCuff(128, 79, None, 20.0), PlannedCuff(140, 90, None, 60.3)]
+    )[0]
 
 
 def test_the_check_is_of_what_was_published_whatever_the_chunks() -> None:
@@ -112,4 +114,4 @@ def test_the_check_is_published_and_shown() -> None:
 
 def test_a_reading_that_meets_no_window_is_told_at_the_end() -> None:
     device = Simulated(pace=Pace(math.inf, 10.0), start=START, duration=4.0, cuff=False)
-    assert len(cuffs(stream_all([device], cuffs=[Cuff(128, 79, None, 1.0)])[0])) == 1
+    assert len(cuffs(stream_all([device], cuffs=[PlannedCuff(128, 79, None, 1.0)])[0])) == 1

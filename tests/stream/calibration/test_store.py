@@ -17,15 +17,15 @@ from innpar.devices import NS, Event, HostClock
 from innpar.devices.registry import create
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, VirtualClock
-from innpar.models.calibration.calibrate import Affine, Calibration
+from innpar.models.calibration.calibrate import Affine, CuffCalibration
 from innpar.models.calibration.context import FEATURES
-from innpar.stream.calibration.store import Kept, Memory
-from innpar.stream.calibration.types import Cuff, Reading
+from innpar.stream.calibration.store import CalibrationStore, StoredCalibration
+from innpar.stream.calibration.types import CuffReading, PlannedCuff
 from innpar.stream.messages.payload import parcel
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.wearer import enrol
-from innpar.stream.results import Estimate, Item
+from innpar.stream.results import Beat, Item
 from innpar.stream.session.recorder import Recorder
 from innpar.stream.sinks.base import FanOut
 from innpar.stream.sinks.terminal import tell
@@ -59,14 +59,14 @@ class Band:
 def streamed(
     folder: Path | None,
     start: int,
-    cuffs: Sequence[Cuff] = (),
+    cuffs: Sequence[PlannedCuff] = (),
     *,
     record: Path | None = None,
     device: Any = None,
 ) -> list[Item]:
     clock: HostClock = VirtualClock(start)
     engine, keep = Engine(shipped()), Keep()
-    memory = None if folder is None else Memory(folder)
+    memory = None if folder is None else CalibrationStore(folder)
     wearer = enrol(device or Band(start), engine, clock, cuffs=cuffs, memory=memory)
 
     async def main() -> None:
@@ -85,7 +85,7 @@ def told(items: list[Item], kind: str) -> list[Event]:
     return [item for item in items if isinstance(item, Event) and item.kind == kind]
 
 
-def late(items: list[Item], start: int) -> list[Estimate]:
+def late(items: list[Item], start: int) -> list[Beat]:
     return [beat for beat in estimates(items) if beat.peak > start + 15 * NS]
 
 
@@ -93,7 +93,7 @@ def late(items: list[Item], start: int) -> list[Estimate]:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run with a reading of 150/95 at 20 s."""
     folder = tmp_path_factory.mktemp("state")
-    items = streamed(folder, START, [Cuff(150, 95, None, 20.0)])
+    items = streamed(folder, START, [PlannedCuff(150, 95, None, 20.0)])
     assert estimates(items)[0].calibration.state == "none"
     assert estimates(items)[-1].calibration.state == "ok"
     return folder
@@ -113,7 +113,7 @@ def test_the_next_run_begins_calibrated(kept: Path) -> None:
     json.loads(parcel(cuff).payload)
     without = late(streamed(None, again), again)
 
-    def level(some: list[Estimate]) -> float:
+    def level(some: list[Beat]) -> float:
         return float(np.median([beat.map_ for beat in some if beat.map_ is not None]))
 
     assert level(late(items, again)) - level(without) > 5  # towards 113 mmHg
@@ -121,10 +121,10 @@ def test_the_next_run_begins_calibrated(kept: Path) -> None:
 
 def test_what_is_remembered_is_what_was_in_force(kept: Path) -> None:
     name = shipped().id
-    found, text = Memory(kept).recall("band", name, START + HOUR)
+    found, text = CalibrationStore(kept).recall("band", name, START + HOUR)
     assert text == ""
     assert found is not None
-    assert found.reading == Reading(START + 20 * NS, 150.0, 95.0)
+    assert found.reading == CuffReading(START + 20 * NS, 150.0, 95.0)
     assert found.calibration.level is not None
     assert found.calibration.level == pytest.approx(113, abs=12)
     assert found.calibration.told.scale != 1.0
@@ -134,7 +134,7 @@ def test_what_is_remembered_is_what_was_in_force(kept: Path) -> None:
 def test_a_replay_of_it_gives_the_same_beats(own: Path, tmp_path: Path) -> None:
     file = tmp_path / "again.mcap"
     again = START + HOUR
-    live = streamed(own, again, [Cuff(140, 90, None, 40.0)], record=file)
+    live = streamed(own, again, [PlannedCuff(140, 90, None, 40.0)], record=file)
     replayed, _, _ = stream_all([create(f"replay:{file}", pace=Pace(float("inf"), 10.0))])
     assert {beat.calibration.sbp for beat in estimates(replayed)} == {150.0, 140.0}
     assert same(estimates(live), estimates(replayed))
@@ -154,7 +154,7 @@ def own(kept: Path, tmp_path: Path) -> Path:
 def test_neither_a_replay_nor_the_demo_remembers(own: Path, source: str) -> None:
     before = (own / "calibration" / "band.json").read_bytes()
     device = Band(START + HOUR, source)
-    items = streamed(own, START + HOUR, [Cuff(120, 80, None, 30.0)], device=device)
+    items = streamed(own, START + HOUR, [PlannedCuff(120, 80, None, 30.0)], device=device)
     assert estimates(items)[0].calibration.state == "none"
     assert (own / "calibration" / "band.json").read_bytes() == before
 
@@ -181,7 +181,7 @@ def test_what_cannot_be_used_is_said_once_and_left(
         file.write_bytes(b"\x00{")
     else:
         file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
-    found, text = Memory(own).recall("band", shipped().id, START + after)
+    found, text = CalibrationStore(own).recall("band", shipped().id, START + after)
     assert found is None
     assert words in text
     assert text.endswith("measure again")
@@ -197,18 +197,18 @@ def test_a_person_hears_why_a_reading_is_not_used(own: Path) -> None:
     assert {beat.calibration.state for beat in estimates(items)} == {"none"}
 
 
-def kept_of(**more: Any) -> Kept:
+def kept_of(**more: Any) -> StoredCalibration:
     pulse = np.linspace(-1, 1, len(FEATURES)) / 3
-    calibration = Calibration(
+    calibration = CuffCalibration(
         128.0, 79.0, pulse, Affine(1.1, -7.0 / 3), Affine(0.9, 11.0 / 7), 95.2
     )
-    return replace(Kept(Reading(START, 128.0, 79.0), calibration), **more)
+    return replace(StoredCalibration(CuffReading(START, 128.0, 79.0), calibration), **more)
 
 
 def test_every_bit_of_it_survives_the_disk(tmp_path: Path) -> None:
     kept = kept_of(height=12.5, channel="green1")
-    Memory(tmp_path).keep(kept, "band", MODEL)
-    found, _ = Memory(tmp_path).recall("band", MODEL, START + 1)
+    CalibrationStore(tmp_path).keep(kept, "band", MODEL)
+    found, _ = CalibrationStore(tmp_path).recall("band", MODEL, START + 1)
     assert found is not None
     assert (found.reading, found.height) == (kept.reading, kept.height)
     assert found.channel == kept.channel
@@ -220,7 +220,7 @@ def test_every_bit_of_it_survives_the_disk(tmp_path: Path) -> None:
 def test_a_disk_that_takes_nothing_leaves_the_earlier_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = Memory(tmp_path)
+    memory = CalibrationStore(tmp_path)
     memory.keep(kept_of(), "band", MODEL)
 
     def full(_: int) -> None:

@@ -14,9 +14,9 @@ from innpar.stream.calibration.tracker import (
     STALE_HEART_RATE,
     STALE_LOG_AMPLITUDE,
     STALE_SECONDS,
-    Calibration,
+    CalibrationTracker,
 )
-from innpar.stream.calibration.types import Guidance, Reading
+from innpar.stream.calibration.types import CuffReading, Guidance
 
 HOP = 1024 * NS // 1000
 
@@ -29,8 +29,8 @@ def pulse(rate: float = 70.0, amplitude: float = 1000.0) -> np.ndarray:
 
 def after_a_reading(later: np.ndarray, *, at: int = 0, channel: str = "green") -> Guidance:
     """Return what is known after a reading and a memory's worth of other windows, from `at` on."""
-    calibration, time = Calibration(), 0
-    calibration.cuff(Reading(0, 128.0, 79.0))
+    calibration, time = CalibrationTracker(), 0
+    calibration.cuff(CuffReading(0, 128.0, 79.0))
     for _ in range(ENOUGH):
         time += HOP
         calibration.push(time, pulse(), True, channel="green")
@@ -42,8 +42,8 @@ def after_a_reading(later: np.ndarray, *, at: int = 0, channel: str = "green") -
 
 
 def test_a_reading_waits_for_enough_windows() -> None:
-    calibration = Calibration()
-    calibration.cuff(Reading(0, 128.0, 79.0))
+    calibration = CalibrationTracker()
+    calibration.cuff(CuffReading(0, 128.0, 79.0))
     states = [calibration.push(k * HOP, pulse(), True).status.state for k in range(1, ENOUGH + 1)]
     assert states == ["none"] * (ENOUGH - 1) + ["ok"]
 
@@ -73,9 +73,9 @@ def test_it_is_stale_once_too_much_has_changed(found: Guidance) -> None:
 
 @pytest.mark.parametrize("names", [("cuff_dbp", "calibrated"), ("now_heart_rate",), CONTEXT])
 def test_the_network_is_told_what_it_asks_for(names: tuple[str, ...]) -> None:
-    whole, some = Calibration(), Calibration(names)
+    whole, some = CalibrationTracker(), CalibrationTracker(names)
     for calibration in (whole, some):
-        calibration.cuff(Reading(0, 128.0, 79.0))
+        calibration.cuff(CuffReading(0, 128.0, 79.0))
         for k in range(1, ENOUGH + 1):
             found = calibration.push(k * HOP, pulse(), True)
         assert all(one.context is not None for one in found.anchor)
@@ -87,8 +87,8 @@ def test_the_network_is_told_what_it_asks_for(names: tuple[str, ...]) -> None:
 
 
 def test_a_network_without_a_context_is_told_nothing() -> None:
-    calibration = Calibration(())
-    calibration.cuff(Reading(0, 128.0, 79.0))
+    calibration = CalibrationTracker(())
+    calibration.cuff(CuffReading(0, 128.0, 79.0))
     for k in range(1, ENOUGH + 1):
         found = calibration.push(k * HOP, pulse(), True)
     assert found.status.state == "ok"

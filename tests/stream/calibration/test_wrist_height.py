@@ -14,14 +14,14 @@ from innpar.devices import NS, Chunk, Event
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.stream.app.settings import load
-from innpar.stream.calibration.store import Kept
+from innpar.stream.calibration.store import StoredCalibration
 from innpar.stream.calibration.tracker import HYDROSTATIC
-from innpar.stream.calibration.types import Cuff
+from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.errors import ConfigError
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.wearer import enrol
-from innpar.stream.results import Estimate, Item, Waveform
+from innpar.stream.results import Beat, Item, Waveform
 from support.harness import Keep, estimates, shipped, stream_all
 
 START = 1_700_000_000 * NS
@@ -68,8 +68,8 @@ def posture(at: float, height: float) -> tuple[float, Event]:
 
 
 async def streamed(
-    device: Moving, height: float | None, cuffs: Sequence[Cuff] = ()
-) -> tuple[list[Item], Kept | None]:
+    device: Moving, height: float | None, cuffs: Sequence[PlannedCuff] = ()
+) -> tuple[list[Item], StoredCalibration | None]:
     clock, engine, keep = VirtualClock(START), Engine(shipped()), Keep()
     one = enrol(device, engine, clock, cuffs=cuffs, wrist_height=height)
     await run([one], engine, keep, clock)
@@ -110,12 +110,12 @@ async def test_the_waveform_and_the_interval_go_with_it() -> None:
             assert one.interval.map_[1] - two.interval.map_[1] == pytest.approx(15.4, abs=1e-3)
 
 
-def after(items: list[Item], seconds: float) -> list[Estimate]:
+def after(items: list[Item], seconds: float) -> list[Beat]:
     return [b for b in estimates(items) if b.peak > START + seconds * NS and b.valid]
 
 
 async def test_after_a_reading_in_the_same_posture_nothing_is_added() -> None:
-    cuffs = [Cuff(128, 79, None, 15.0)]
+    cuffs = [PlannedCuff(128, 79, None, 15.0)]
     plain, _ = await streamed(wearer(), None, cuffs)
     raised, kept = await streamed(wearer(), 20.0, cuffs)
     assert kept is not None
@@ -126,7 +126,7 @@ async def test_after_a_reading_in_the_same_posture_nothing_is_added() -> None:
 
 
 async def test_a_change_since_the_reading_counts_whatever_the_chunks() -> None:
-    cuffs = [Cuff(128, 79, None, 15.0)]
+    cuffs = [PlannedCuff(128, 79, None, 15.0)]
     plain, _ = await streamed(wearer(), None, cuffs)
     lowered = [
         await streamed(wearer(seconds, posture(35.0, -10.0)), 20.0, cuffs) for seconds in (0.3, 7.0)
@@ -141,7 +141,7 @@ async def test_a_change_since_the_reading_counts_whatever_the_chunks() -> None:
 
 
 async def test_a_reading_remembered_from_another_posture_counts_the_difference() -> None:
-    _, kept = await streamed(wearer(), 20.0, [Cuff(128, 79, None, 15.0)])
+    _, kept = await streamed(wearer(), 20.0, [PlannedCuff(128, 79, None, 15.0)])
     assert kept is not None
     remembered = (0.0, kept.event("demo", START))
     same, _ = await streamed(wearer(2.0, remembered), 20.0)

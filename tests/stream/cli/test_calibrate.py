@@ -16,7 +16,7 @@ import pytest
 from conftest import Broker
 
 from innpar.devices import Event
-from innpar.stream.cli.calibrate import Present
+from innpar.stream.cli.calibrate import OnlineDevices
 from innpar.stream.cli.main import main
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.sink import MqttSink
@@ -148,7 +148,7 @@ def test_readings_that_are_none(capfd: pytest.CaptureFixture[str], text: str) ->
 
 
 def test_a_crashed_run_leaves_nobody_online() -> None:
-    present = Present()
+    present = OnlineDevices()
     for levels, payload in (
         ("devices/a/state", b"online"),
         ("devices/b/state", b"online"),

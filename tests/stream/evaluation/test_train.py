@@ -16,7 +16,7 @@ from innpar.models.data.licence import licence_note
 from innpar.models.data.recordings import DataError
 from innpar.models.predictor import Predictor
 from innpar.models.training.checkpoint import index_digest
-from innpar.models.training.config import Model, read_config
+from innpar.models.training.config import ModelConfig, read_config
 from innpar.stream.evaluation.dataset import split_windows
 from innpar.stream.evaluation.train import CONFIG as SHIPPED
 from innpar.stream.evaluation.train import train
@@ -131,8 +131,8 @@ def test_only_the_shipped_recordings_give_the_shipped_name(folder: Path) -> None
     shipped, manifest = read_config(SHIPPED).model, Predictor.load().manifest
     assert shipped.of_index(shipped.index + "0" * 48) == shipped
     assert (shipped.name, shipped.version) == (manifest.name, manifest.version)
-    assert shipped.of_index("f" * 64) == Model()
-    assert Model().name != shipped.name
+    assert shipped.of_index("f" * 64) == ModelConfig()
+    assert ModelConfig().name != shipped.name
     named = CONFIG + '[model]\nname = "mine"\nversion = "7"\n'
     (folder / "train.toml").write_text(named)
     train(folder, folder / "train.toml", folder / "out", tables=False)

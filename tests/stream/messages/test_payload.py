@@ -19,7 +19,7 @@ from innpar.stream.messages.parcel import Parcel
 from innpar.stream.messages.payload import beat_payload, iso, parcel, reply_parcel, seconds
 from innpar.stream.mqtt.bridge import Bridge
 from innpar.stream.mqtt.properties import packed
-from innpar.stream.results import CalibrationState, Estimate, Reason, Reference, State
+from innpar.stream.results import Beat, CalibrationState, Reason, Reference, State
 from support.items import START, beat, birth, rejected, wave
 from support.schemas import schema
 
@@ -320,7 +320,7 @@ def test_packed_properties_are_those_that_paho_reads(
     assert getattr(read, "CorrelationData", None) == correlation
 
 
-def cpu_of(item: Estimate, runs: int = 200) -> float:
+def cpu_of(item: Beat, runs: int = 200) -> float:
     began = time.process_time()
     for _ in range(runs):
         parcel(item)

@@ -31,7 +31,7 @@ from innpar.stream.mqtt.bridge import Bridge
 from innpar.stream.mqtt.broker import broker_for
 from innpar.stream.mqtt.connection import Received
 from innpar.stream.mqtt.properties import packed
-from innpar.stream.mqtt.publisher import Edition, Press
+from innpar.stream.mqtt.publisher import MessageOptions, Publisher
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.results import State
 from support.harness import stream_all
@@ -43,8 +43,8 @@ Listen = Callable[..., Listener]
 ADDRESS, SERIAL = "A0:9E:1A:12:34:56", "C0FFEE42"
 
 
-def press(**told: Any) -> Press:
-    return Press(Bridge("bed4", 1, "bp"), Edition(**told))
+def press(**told: Any) -> Publisher:
+    return Publisher(Bridge("bed4", 1, "bp"), MessageOptions(**told))
 
 
 async def heard(listener: Listener, enough: Callable[[list[Heard]], bool]) -> list[Heard]:
@@ -114,7 +114,7 @@ def watching(url: str, *more: str) -> subprocess.Popen[str]:
 async def test_raw_waveforms_are_shown_to_who_watches(mosquitto: Broker) -> None:
     broker = mosquitto()
     processes = [watching(broker.url), watching(broker.url, "--json")]
-    async with MqttSink.open(Address.parse(broker.url), edition=Edition("raw")) as sink:
+    async with MqttSink.open(Address.parse(broker.url), edition=MessageOptions("raw")) as sink:
         reading = [
             asyncio.create_task(asyncio.to_thread(process.stdout.readline))
             for process in processes
@@ -135,7 +135,7 @@ async def test_raw_waveforms_are_shown_to_who_watches(mosquitto: Broker) -> None
 async def test_raw_waveforms_need_mqtt_5() -> None:
     async with broker_for(None, embedded=True) as own:
         with pytest.raises(BrokerError, match="needs MQTT 5") as caught:
-            async with MqttSink.open(own, edition=Edition("raw")):
+            async with MqttSink.open(own, edition=MessageOptions("raw")):
                 pytest.fail("it opened")
         assert "\n" not in str(caught.value)
         async with MqttSink.open(own) as sink:
@@ -190,7 +190,7 @@ async def test_home_assistant_hears_again_when_it_has_started(
     broker = mosquitto()
     topic = "homeassistant/device/bp-demo/config"
     listener = listen(broker.port, topic)
-    edition = Edition(home_assistant="homeassistant")
+    edition = MessageOptions(home_assistant="homeassistant")
     async with MqttSink.open(Address.parse(broker.url), node="bed4", edition=edition) as sink:
         await sink.send(State("demo", "online"))
         await sink.send(birth())

@@ -28,14 +28,14 @@ from innpar.devices import (
 from innpar.devices.registry import create
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, SystemClock, VirtualClock
-from innpar.devices.virtual.device import Air, worn
+from innpar.devices.virtual.device import Air, virtual_device
 from innpar.stream.beats.summary import Summaries
-from innpar.stream.calibration.types import Cuff
+from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.prepare import Preparer
 from innpar.stream.pipeline.run import run, watch_silence
 from innpar.stream.pipeline.wearer import enrol
-from innpar.stream.results import Birth, Estimate, Item, State, Summary, Waveform
+from innpar.stream.results import Beat, DeviceInfo, Item, State, Summary, Waveform
 from support.harness import Keep, estimates, need_dbus, same, shipped, stream_all
 from support.scaled import ScaledClock
 
@@ -53,36 +53,36 @@ def wearer(
 
 
 @pytest.fixture(scope="module")
-def usual() -> list[Estimate]:
+def usual() -> list[Beat]:
     return estimates(stream_all([wearer()])[0])
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.4, 1.7, 30.0])
-def test_any_cut_gives_the_same_beats(usual: list[Estimate], seconds: float) -> None:
+def test_any_cut_gives_the_same_beats(usual: list[Beat], seconds: float) -> None:
     assert len(usual) > 60
     assert same(usual, estimates(stream_all([wearer(seconds)])[0]))
 
 
 @pytest.mark.parametrize("speed", [1.0, 20.0])
-def test_any_speed_gives_the_same_beats(usual: list[Estimate], speed: float) -> None:
+def test_any_speed_gives_the_same_beats(usual: list[Beat], speed: float) -> None:
     # The clock is virtual: the pace is kept, nobody waits.
     slow = estimates(stream_all([wearer(speed=speed)], clock=VirtualClock())[0])
     assert same(usual, slow)
 
 
-def test_company_changes_nothing(usual: list[Estimate]) -> None:
+def test_company_changes_nothing(usual: list[Beat]) -> None:
     others = [wearer(0.7, seed=3, id="b"), wearer(1.1, seed=4, id="c"), wearer(0.3, seed=5, id="d")]
     items, _, engine = stream_all([wearer(0.4), *others])
     assert same(usual, estimates(items, "demo"))
     assert engine.calls < engine.windows, "windows of different wearers never met in a batch"
 
 
-def test_beats_are_numbered_and_ordered(usual: list[Estimate]) -> None:
+def test_beats_are_numbered_and_ordered(usual: list[Beat]) -> None:
     assert [beat.seq for beat in usual] == list(range(len(usual)))
     assert all(np.diff([beat.peak for beat in usual]) > 0)
 
 
-def test_a_beat_is_what_its_waveform_says(usual: list[Estimate]) -> None:
+def test_a_beat_is_what_its_waveform_says(usual: list[Beat]) -> None:
     for beat in usual:
         if not beat.valid:
             assert beat.reasons
@@ -97,7 +97,7 @@ def test_a_beat_is_what_its_waveform_says(usual: list[Estimate]) -> None:
         assert beat.abp_start < beat.peak < beat.abp_start + len(beat.abp) * 8_000_000
 
 
-def test_latency_adds_up_to_delivery(usual: list[Estimate]) -> None:
+def test_latency_adds_up_to_delivery(usual: list[Beat]) -> None:
     items, _, _ = stream_all([wearer(0.4)])
     manifest = shipped().manifest
     for beat in estimates(items):
@@ -125,14 +125,14 @@ def test_the_waveform_is_continuous_and_holds_the_beats() -> None:
             np.testing.assert_array_equal(joined[at : at + len(beat.abp)], beat.abp)
 
 
-def test_the_demo_carries_its_true_pressure(usual: list[Estimate]) -> None:
+def test_the_demo_carries_its_true_pressure(usual: list[Beat]) -> None:
     known = [beat for beat in usual if beat.reference is not None]
     assert len(known) > 0.9 * len(usual)
     assert all(80 < beat.reference.sbp < 200 for beat in known if beat.reference)
 
 
 def test_a_cuff_reading_takes_effect_at_its_place() -> None:
-    cuffs = [Cuff(140, 90, None, 30.0)]
+    cuffs = [PlannedCuff(140, 90, None, 30.0)]
     device = wearer(cuff=False, motion=False, dropouts=False)
     items, _, _ = stream_all([device], cuffs=cuffs)
     beats = estimates(items)
@@ -144,7 +144,7 @@ def test_a_cuff_reading_takes_effect_at_its_place() -> None:
     plain = estimates(stream_all([device])[0])
     assert same(before, plain[: len(before)])
 
-    def level(beats: list[Estimate]) -> float:
+    def level(beats: list[Beat]) -> float:
         return float(np.median([b.map_ for b in beats if b.map_ is not None]))
 
     # Towards 107 mmHg, and the nearer for it.
@@ -159,7 +159,7 @@ def test_a_cuff_reading_takes_effect_at_its_place() -> None:
 
 
 def test_two_readings_close_together_give_the_same_at_any_cut() -> None:
-    cuffs = [Cuff(128, 79, None, 22.0), Cuff(110, 60, None, 27.0)]
+    cuffs = [PlannedCuff(128, 79, None, 22.0), PlannedCuff(110, 60, None, 27.0)]
     runs = [
         estimates(stream_all([wearer(seconds, cuff=False)], cuffs=cuffs)[0])
         for seconds in (0.4, 1.0, 10.0)
@@ -172,7 +172,7 @@ def test_two_readings_close_together_give_the_same_at_any_cut() -> None:
 def test_no_beat_mixes_two_states_of_calibration() -> None:
     # From one beat to the next the pressure follows the reading; nothing in between is published.
     device = wearer(cuff=False, motion=False, dropouts=False)
-    beats = estimates(stream_all([device], cuffs=[Cuff(170, 110, None, 30.0)])[0])
+    beats = estimates(stream_all([device], cuffs=[PlannedCuff(170, 110, None, 30.0)])[0])
     before = [b.dbp for b in beats if b.dbp is not None and b.calibration.state == "none"]
     after = [b.dbp for b in beats if b.dbp is not None and b.calibration.state == "ok"]
     assert max(before) < min(after)
@@ -200,7 +200,7 @@ def test_true_pressure_of_the_last_seconds_is_taken_at_any_cut() -> None:
 def test_the_real_driver_feeds_the_pipeline_over_both_radios(air: Air) -> None:
     if air == "bluez":
         need_dbus()
-    device = worn(create("polar-verity"), air=air)
+    device = virtual_device(create("polar-verity"), air=air)
     items, (one,), _ = stream_all([device], duration=25.0, clock=ScaledClock(4))
     beats = [beat for beat in estimates(items) if beat.valid]
     assert len(beats) > 15
@@ -246,7 +246,9 @@ def test_pressures_can_be_made_to_wait_for_a_cuff() -> None:
 
 
 def test_a_cuff_for_somebody_else_is_not_taken() -> None:
-    items, _, _ = stream_all([wearer(cuff=False, duration=40.0)], cuffs=[Cuff(140, 90, "other")])
+    items, _, _ = stream_all(
+        [wearer(cuff=False, duration=40.0)], cuffs=[PlannedCuff(140, 90, "other")]
+    )
     assert {beat.calibration.state for beat in estimates(items)} == {"none"}
 
 
@@ -347,7 +349,7 @@ def test_the_demo_says_how_it_fits() -> None:
 
 def test_birth_tells_the_channel_and_state_the_link() -> None:
     items, _, _ = stream_all([wearer()])
-    births = [i for i in items if isinstance(i, Birth)]
+    births = [i for i in items if isinstance(i, DeviceInfo)]
     assert births[-1].detail["channel"].startswith("ppg")  # type: ignore[attr-defined]
     assert births[-1].model == shipped().id
     assert [i.state for i in items if isinstance(i, State)] == ["online", "offline"]
@@ -412,7 +414,7 @@ async def test_what_goes_by_the_clock_never_waits_and_what_can_wait_does() -> No
 
 
 def test_a_virtual_radio_goes_by_the_clock_and_a_recording_does_not(tmp_path: Path) -> None:
-    assert by_clock(worn(create("polar-verity")))
+    assert by_clock(virtual_device(create("polar-verity")))
     assert by_clock(create("polar-verity"))
     (tmp_path / "x.csv").write_text("time,ppg\n" + "".join(f"{k / 50},{k}\n" for k in range(99)))
     assert not by_clock(create(f"replay:{tmp_path / 'x.csv'}"))
@@ -462,7 +464,7 @@ async def test_summaries_go_on_by_the_clock_while_a_device_is_silent() -> None:
 
 
 def test_a_device_that_never_sends_fills_no_memory() -> None:
-    summaries, birth = Summaries(), Birth("x", "live", "s", "m", 125.0, {})
+    summaries, birth = Summaries(), DeviceInfo("x", "live", "s", "m", 125.0, {})
     for time in range(100):
         for kind in ("connected", "disconnected"):
             summaries.told(Event("x", kind, time, time, {}), birth)
@@ -473,9 +475,9 @@ def test_a_device_that_never_sends_fills_no_memory() -> None:
 
 def test_a_rate_that_turns_out_different_is_put_right() -> None:
     manifest = shipped().manifest
-    preparer = Preparer(Birth("x", "live", "s", "m", manifest.rate, {}), -1, manifest)
+    preparer = Preparer(DeviceInfo("x", "live", "s", "m", manifest.rate, {}), -1, manifest)
     told = {"rate": 130.0, "model": "OH1"}, {"text": "it sends 135 Hz", "rate": 135.0}
     connected, notice = Event("x", "connected", 0, 0, told[0]), Event("x", "notice", 0, 0, told[1])
     found = [one for event in (connected, notice) for one in preparer.push(event)]
-    births = [one.detail for one in found if isinstance(one, Birth)]
+    births = [one.detail for one in found if isinstance(one, DeviceInfo)]
     assert births == [told[0], {"rate": 135.0, "model": "OH1"}]

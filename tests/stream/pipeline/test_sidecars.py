@@ -9,15 +9,15 @@ import pytest
 
 from innpar.devices.base import Event
 from innpar.devices.registry import create
-from innpar.devices.sensors.cuff import Cuff, Measurement
+from innpar.devices.sensors.cuff import CuffDevice, Measurement
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, SystemClock
 from innpar.stream.errors import ConfigError
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
-from innpar.stream.pipeline.sidecars import assign, attend
+from innpar.stream.pipeline.sidecars import assign, forward_cuff
 from innpar.stream.pipeline.wearer import enrol
-from innpar.stream.results import Estimate
+from innpar.stream.results import Beat
 from support.harness import Keep, shipped
 
 
@@ -63,9 +63,9 @@ async def test_a_reading_from_the_air_calibrates_its_wearer_only() -> None:
         sensor.tell(Measurement(180, 90, math.nan, status=1))
 
     async with bumble([sensor]) as radio, asyncio.timeout(60):
-        cuff = Cuff(wearer="left", radio=radio)
+        cuff = CuffDevice(wearer="left", radio=radio)
         aside = [
-            asyncio.create_task(attend(cuff, wearers, keep, clock)),
+            asyncio.create_task(forward_cuff(cuff, wearers, keep, clock)),
             asyncio.create_task(measure()),
         ]
         await run(wearers, engine, keep, clock)
@@ -73,7 +73,7 @@ async def test_a_reading_from_the_air_calibrates_its_wearer_only() -> None:
             task.cancel()
         await asyncio.gather(*aside, return_exceptions=True)
     last = {
-        name: [i for i in keep.items if isinstance(i, Estimate) and i.device == name][-1]
+        name: [i for i in keep.items if isinstance(i, Beat) and i.device == name][-1]
         for name in ("left", "right")
     }
     assert (last["left"].calibration.sbp, last["left"].calibration.dbp) == (140, 90)

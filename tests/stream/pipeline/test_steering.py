@@ -31,12 +31,12 @@ from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, SystemClock, VirtualClock
-from innpar.models.calibration.calibrate import Affine, Calibration
+from innpar.models.calibration.calibrate import Affine, CuffCalibration
 from innpar.models.calibration.context import FEATURES
 from innpar.stream.app.recording import named, recordings
 from innpar.stream.app.settings import load
-from innpar.stream.calibration.store import Kept
-from innpar.stream.calibration.types import Reading
+from innpar.stream.calibration.store import StoredCalibration
+from innpar.stream.calibration.types import CuffReading
 from innpar.stream.cli.main import main
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.messages.commands import (
@@ -50,14 +50,14 @@ from innpar.stream.messages.commands import (
 from innpar.stream.messages.payload import beat_payload
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
-from innpar.stream.pipeline.sidecars import heed
+from innpar.stream.pipeline.sidecars import forward_markers
 from innpar.stream.pipeline.steering import FULL, follow, mark, mark_all, put, start, stop
 from innpar.stream.pipeline.wearer import Wearer, enrol
 from innpar.stream.results import Item
 from innpar.stream.session.recorder import Recorder
-from innpar.stream.session.recorders import Deck
+from innpar.stream.session.recorders import Recorders
 from innpar.stream.sinks.base import FanOut
-from innpar.stream.sinks.keyboard import Typing
+from innpar.stream.sinks.keyboard import KeyPresses
 from support.harness import estimates, shipped, stream_all
 from support.listening import Listener
 from support.loopback import lsl
@@ -125,7 +125,7 @@ class OnTerminal:
     ],
 )
 def test_only_letters_digits_and_space_mark(typed: list[bytes], texts: list[str]) -> None:
-    typing = Typing()
+    typing = KeyPresses()
     assert [text for part in typed for text in typing.push(part)] == texts
 
 
@@ -210,7 +210,7 @@ async def test_a_selected_stream_alone_is_heard_and_recorded(tmp_path: Path) -> 
     recorder = Recorder(path, clock, {})
     async with recorder.running():
         out = FanOut([keep, recorder])
-        marks = asyncio.create_task(heed(LslMarks("name=wanted"), [wearer], out, clock))
+        marks = asyncio.create_task(forward_markers(LslMarks("name=wanted"), [wearer], out, clock))
         running = asyncio.create_task(run([wearer], engine, out, clock, recorder))
         await until(lambda: wanted.have_consumers() and wearer.first is not None)
         other.push_sample(["unheard"])
@@ -228,7 +228,7 @@ async def test_a_selection_that_makes_no_sense_is_told_and_the_run_goes_on() -> 
         LslMarks("colour=red")
     engine, keep, clock = Engine(shipped()), Listening(None), VirtualClock()
     wearer = enrol(demo(5), engine, clock)
-    await heed(LslMarks("name='a' and ("), [wearer], keep, clock)
+    await forward_markers(LslMarks("name='a' and ("), [wearer], keep, clock)
     (notice,) = keep.items
     assert isinstance(notice, Event)
     assert "no predicate" in notice.detail["text"]
@@ -242,9 +242,9 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(
     wearer = enrol(demo(120, seed=3, cuff=reading == "taken"), engine, clock)
     if reading == "remembered":
         pulse = np.linspace(-1, 1, len(FEATURES)) / 3
-        calibration = Calibration(128, 79, pulse, Affine(1.1, -7), Affine(0.9, 11), 95.0)
-        wearer._recalled = Kept(Reading(wearer.last, 128, 79), calibration)
-    deck = Deck(lambda path, tag: Recorder(path or tmp_path, clock, {}, tag=tag))
+        calibration = CuffCalibration(128, 79, pulse, Affine(1.1, -7), Affine(0.9, 11), 95.0)
+        wearer._recalled = StoredCalibration(CuffReading(wearer.last, 128, 79), calibration)
+    deck = Recorders(lambda path, tag: Recorder(path or tmp_path, clock, {}, tag=tag))
     doing: list[asyncio.Task[None]] = []
     beats = 0
 
@@ -300,7 +300,7 @@ def main_verify(path: Path) -> int:
 async def test_a_recording_begins_whole_or_not_at_all(tmp_path: Path) -> None:
     clock = VirtualClock()
     wearer = enrol(demo(), Engine(shipped()), clock)
-    deck = Deck(lambda path, tag: Recorder(tmp_path, clock, {}, tag=tag))
+    deck = Recorders(lambda path, tag: Recorder(tmp_path, clock, {}, tag=tag))
     deck.enrol(demo(), "s")
     while wearer.orders.qsize() < wearer.orders.maxsize - 1:
         put(wearer, Event("demo", "marker", 0, 0, {"text": "x"}))
@@ -311,7 +311,7 @@ async def test_a_recording_begins_whole_or_not_at_all(tmp_path: Path) -> None:
 
 async def test_a_run_that_is_recorded_is_not_recorded_twice(tmp_path: Path) -> None:
     clock = VirtualClock()
-    deck = Deck(lambda path, tag: Recorder(path or tmp_path, clock, {}, tag=tag))
+    deck = Recorders(lambda path, tag: Recorder(path or tmp_path, clock, {}, tag=tag))
     async with deck.running(tmp_path / "all.mcap") as recorder:
         assert recorder is not None
         deck.enrol(demo(), "s")
@@ -441,7 +441,7 @@ async def test_a_time_is_of_the_stream_or_refused_saying_why(
 ) -> None:
     clock = VirtualClock(1_700_000_010 * NS)
     wearer = enrol(Simulated(), Engine(shipped()), clock)
-    deck = Deck(lambda path, tag: Recorder(tmp_path / "r.mcap", clock, {}, tag=tag))
+    deck = Recorders(lambda path, tag: Recorder(tmp_path / "r.mcap", clock, {}, tag=tag))
     with pytest.raises(SessionError, match="nothing yet"):
         await follow(command, [wearer], clock, deck)
     wearer.first, wearer.last, wearer.heard = 1_700_000_000 * NS, clock.time, 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from innpar.devices import NS, Event
-from innpar.stream.pipeline.tally import Outcome
+from innpar.stream.pipeline.tally import RunTally
 from innpar.stream.sinks.terminal import tell
 
 
@@ -15,7 +15,7 @@ from innpar.stream.sinks.terminal import tell
 def test_only_a_gap_in_the_light_is_shown_and_counted(signal: dict[str, str], counts: int) -> None:
     """A lost datagram of an EmotiBit tears a hole into its acceleration, too."""
     gap = Event("d", "gap", NS, 3 * NS, {"why": "samples did not arrive", "lost": 49, **signal})
-    outcome = Outcome()
+    outcome = RunTally()
     outcome.add(gap)
     assert outcome.gaps == counts
     assert (tell(gap) is not None) == bool(counts)

@@ -18,7 +18,7 @@ from innpar.devices.timing.pace import Pace, SystemClock
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.wearer import enrol
-from innpar.stream.results import Estimate, Item, Waveform
+from innpar.stream.results import Beat, Item, Waveform
 from innpar.stream.sinks.base import FanOut
 from innpar.stream.sinks.lsl import LslSink
 from support.harness import shipped
@@ -104,7 +104,7 @@ async def test_a_run_is_received_with_labels_units_and_times() -> None:
     assert received["PPG"][0].nominal_srate() == 125
     info, data, stamps = received["BloodPressure"]
     assert info.get_channel_labels() == ["SBP", "DBP", "MAP", "HR", "quality", "valid"]
-    beats = [item for item in gate.heard if isinstance(item, Estimate)]
+    beats = [item for item in gate.heard if isinstance(item, Beat)]
     assert len(beats) > 10
     for row, stamp, beat in zip(data[-len(beats) :], stamps[-len(beats) :], beats, strict=True):
         assert abs(stamp * NS + shift - beat.peak) < 1e6

@@ -18,7 +18,7 @@ from innpar.devices.base import NS, Chunk, Event, HostClock, Source, Tap
 from innpar.devices.replay import open_recording
 from innpar.devices.simulated.device import Simulated
 from innpar.stream.pipeline.prepare import Prepared, Preparer
-from innpar.stream.results import Birth, Estimate
+from innpar.stream.results import Beat, DeviceInfo
 from innpar.stream.windows.motion import KEPT, MOVING, MotionJudge
 from support.harness import estimates, need_data, same, shipped, stream_all
 
@@ -142,7 +142,7 @@ def worn(moving: slice, told: Iterable[Event] = ()) -> list[Chunk | Event]:
     return items
 
 
-def beats(items: list[Chunk | Event]) -> list[Estimate]:
+def beats(items: list[Chunk | Event]) -> list[Beat]:
     return estimates(stream_all([Played(items)])[0])
 
 
@@ -200,7 +200,7 @@ def test_the_limit_on_a_real_wrist() -> None:
     acc = Chunk("x", "acc", ("x", "y", "z"), float(table[1, 0]), times, table[2:] / 64)
     recording = open_recording(folder / "BVP.csv.gz", {}).recording
     manifest = shipped().manifest
-    birth = Birth("x", "replay", "s", "m", manifest.rate, {})
+    birth = DeviceInfo("x", "replay", "s", "m", manifest.rate, {})
     preparer = Preparer(birth, recording.polarity, manifest, check_fit=False)
     usable: dict[bool, list[bool]] = {True: [], False: []}
     done = 0

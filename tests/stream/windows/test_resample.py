@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innpar.devices import NS, Chunk, Event
-from innpar.stream.windows.resample import Resampler, Stretch, period
+from innpar.stream.windows.resample import GridSamples, Resampler, period
 
 START = 1_700_000_000 * NS
 
@@ -23,15 +23,15 @@ def uniform(samples: int, rate: float = 55.0, start: int = START) -> np.ndarray:
     return start + np.round(np.arange(samples) * NS / rate).astype(np.int64)
 
 
-def feed(whole: Chunk, cuts: list[int]) -> list[Stretch | Event]:
+def feed(whole: Chunk, cuts: list[int]) -> list[GridSamples | Event]:
     resampler = Resampler(125.0)
-    outputs: list[Stretch | Event] = []
+    outputs: list[GridSamples | Event] = []
     for start, stop in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         outputs += resampler.push(whole[start:stop])
     return outputs + resampler.flush()
 
 
-def flatten(outputs: list[Stretch | Event]) -> list[object]:
+def flatten(outputs: list[GridSamples | Event]) -> list[object]:
     rows: list[object] = []
     for output in outputs:
         if isinstance(output, Event):
@@ -52,7 +52,7 @@ def test_a_jittered_drifting_clock_is_followed() -> None:
         s = (t - START) / NS
         return np.sin(2 * np.pi * 1.2 * s) + 0.3 * np.sin(2 * np.pi * 3.6 * s)
 
-    stretches = [o for o in feed(chunk(times, wave(times)), []) if isinstance(o, Stretch)]
+    stretches = [o for o in feed(chunk(times, wave(times)), []) if isinstance(o, GridSamples)]
     data = np.concatenate([stretch.data[:, 0] for stretch in stretches])
     grid = (stretches[0].index + np.arange(len(data))) * period(125.0)
     error = data - wave(grid.astype(float))
@@ -65,7 +65,7 @@ def test_samples_on_the_grid_pass_unchanged() -> None:
     times = uniform(500, 125.0)
     data = np.random.default_rng(1).normal(size=500)
     (stretch,) = feed(chunk(times, data, 125.0), [100, 101])[:1]
-    assert isinstance(stretch, Stretch)
+    assert isinstance(stretch, GridSamples)
     assert stretch.index * period(125.0) == times[0]
     np.testing.assert_array_equal(stretch.data[:, 0], data[: len(stretch.data)])
 
@@ -99,7 +99,7 @@ def test_a_hole_is_a_gap_and_starts_a_segment() -> None:
     resampler = Resampler(125.0)
     outputs = resampler.push(chunk(times, np.ones(200))) + resampler.flush()
     (gap,) = [o for o in outputs if isinstance(o, Event)]
-    stretches = [o for o in outputs if isinstance(o, Stretch)]
+    stretches = [o for o in outputs if isinstance(o, GridSamples)]
     first, second = [stretches[k] for k in (outputs.index(gap) - 1, -2)]
     assert (gap.start, gap.end) == (times[99], times[100])
     assert gap.detail == {"why": "samples missing", "lost": 110}

@@ -13,7 +13,7 @@ from innpar.stream.beats.combine import Combiner, Reconstruction
 from innpar.stream.windows.channel import ChannelPicker
 from innpar.stream.windows.conditioning import condition, conditioning_matrix
 from innpar.stream.windows.quality import ACCEPT, DOUBT, Quality, assess, confidence
-from innpar.stream.windows.resample import Stretch
+from innpar.stream.windows.resample import GridSamples
 from innpar.stream.windows.window import Windower
 
 RATE, WINDOW, GUARD, BAND = 125.0, 640, 24, (0.5, 8.0)
@@ -63,7 +63,7 @@ def test_windows_do_not_depend_on_the_cut(cuts: list[int], hop: int) -> None:
     windows = [
         window
         for a, b in itertools.pairwise(bounds)
-        for window in windower.push(Stretch(0, 7 + a, data[a:b], 0))
+        for window in windower.push(GridSamples(0, 7 + a, data[a:b], 0))
     ]
     assert len(windows) == (3000 - SPAN) // hop + 1
     for k, window in enumerate(windows):
@@ -73,9 +73,9 @@ def test_windows_do_not_depend_on_the_cut(cuts: list[int], hop: int) -> None:
 
 def test_no_window_spans_two_segments() -> None:
     windower = Windower(WINDOW, GUARD, 128)
-    assert not windower.push(Stretch(0, 0, np.zeros((SPAN - 1, 1)), 0))
-    assert not windower.push(Stretch(1, 9000, np.ones((SPAN - 1, 1)), 0))
-    (window,) = windower.push(Stretch(1, 9000 + SPAN - 1, np.ones((1, 1)), 0))
+    assert not windower.push(GridSamples(0, 0, np.zeros((SPAN - 1, 1)), 0))
+    assert not windower.push(GridSamples(1, 9000, np.ones((SPAN - 1, 1)), 0))
+    (window,) = windower.push(GridSamples(1, 9000 + SPAN - 1, np.ones((1, 1)), 0))
     assert window.index == 9000 + GUARD
     assert (window.raw == 1).all()
 

@@ -25,12 +25,12 @@ from innpar.devices.sensors.emotibit.driver import (
     REACH,
     RESET,
     EmotiBit,
-    EmotiBitStream,
-    Order,
+    EmotiBitDecoder,
+    PacketOrder,
 )
-from innpar.devices.sensors.emotibit.link import Link
+from innpar.devices.sensors.emotibit.link import UdpLink
 from innpar.devices.sensors.emotibit.packet import NUMBERS, Packet, build, parse, split
-from innpar.devices.virtual.device import worn
+from innpar.devices.virtual.device import virtual_device
 from innpar.devices.virtual.sensors.emotibit import VirtualEmotiBit
 from innpar.devices.virtual.world.faults import Faults
 from innpar.devices.virtual.world.light import Ints
@@ -75,7 +75,7 @@ def test_what_is_no_line(line: bytes) -> None:
 
 
 def test_random_bytes() -> None:
-    assert survives(EmotiBitStream("x"), (CHANNEL,)) > 19_000
+    assert survives(EmotiBitDecoder("x"), (CHANNEL,)) > 19_000
 
 
 def datagrams(batches: int, first: int = 0, number: int = 65_500) -> list[bytes]:
@@ -92,9 +92,9 @@ def datagrams(batches: int, first: int = 0, number: int = 65_500) -> list[bytes]
     return out
 
 
-def fed(sent: list[bytes], stream: EmotiBitStream | None = None) -> tuple[Heard, EmotiBitStream]:
+def fed(sent: list[bytes], stream: EmotiBitDecoder | None = None) -> tuple[Heard, EmotiBitDecoder]:
     """Push datagrams as they would arrive; return what came out."""
-    stream = stream or EmotiBitStream("x")
+    stream = stream or EmotiBitDecoder("x")
     heard = Heard()
     for raw in sent:
         heard.take(stream.push(CHANNEL, START + stream.arrival_of(CHANNEL, raw), raw))
@@ -161,7 +161,7 @@ def test_one_lost_colour_is_not_a_number() -> None:
 
 def test_switched_off_and_on_is_a_gap_of_unknown_size() -> None:
     _, stream = fed(datagrams(200))
-    again = EmotiBitStream("x")
+    again = EmotiBitDecoder("x")
     heard = Heard()
     for k, raw in enumerate([*datagrams(200), *datagrams(40, number=3)]):
         heard.take(again.push(CHANNEL, START + k * 120 * MS, raw))
@@ -177,7 +177,7 @@ def test_switched_off_and_on_is_a_gap_of_unknown_size() -> None:
 @pytest.mark.parametrize("size", range(0, 200, 3))
 def test_a_datagram_that_was_cut_gives_a_prefix(size: int) -> None:
     before, cut = datagrams(20)[:19], datagrams(20)[19][:size]
-    stream = EmotiBitStream("x")
+    stream = EmotiBitDecoder("x")
     heard = Heard()
     for raw in before:
         heard.take(stream.push(CHANNEL, START, raw))
@@ -192,7 +192,7 @@ def test_a_datagram_that_was_cut_gives_a_prefix(size: int) -> None:
 
 
 def test_the_order_holds_a_bounded_number() -> None:
-    order = Order()
+    order = PacketOrder()
 
     def push(number: int) -> list[int]:
         packet = Packet(0, number % NUMBERS, "T1", ())
@@ -366,7 +366,7 @@ async def test_told_again_to_send_it_skips_nothing() -> None:
 
 @pytest.mark.parametrize("turns", range(8))
 async def test_whoever_comes_as_the_link_is_given_up_is_closed_too(turns: int) -> None:
-    link = Link("127.0.0.1", 9, CHANNEL, ScaledClock(SPEED))
+    link = UdpLink("127.0.0.1", 9, CHANNEL, ScaledClock(SPEED))
 
     async def use() -> None:
         async with link.connected("127.0.0.1"):
@@ -453,7 +453,7 @@ async def test_no_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_it_conforms() -> None:
-    assert await flaws(worn(create("emotibit")), seconds=3.0) == []
+    assert await flaws(virtual_device(create("emotibit")), seconds=3.0) == []
 
 
 def test_making_one() -> None:

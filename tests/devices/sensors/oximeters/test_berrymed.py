@@ -14,13 +14,13 @@ from innpar.devices.base import NS, BadPacket
 from innpar.devices.decode import decode
 from innpar.devices.registry import create
 from innpar.devices.sensors.gatt import Gatt
-from innpar.devices.sensors.oximeters.bci import Parser, Reading, parse_long, parse_short
+from innpar.devices.sensors.oximeters.bci import BciParser, BciReading, parse_long, parse_short
 from innpar.devices.sensors.oximeters.berrymed import (
     CHANNEL,
     FAMILY,
     NOTIFY,
     SERVICE,
-    BerryMedStream,
+    BerryMedDecoder,
 )
 from innpar.devices.virtual.radio.peripheral import Characteristic
 from innpar.devices.virtual.sensors.simple import Simple
@@ -42,9 +42,11 @@ def long(
 
 
 def test_short_packets() -> None:
-    assert parse_short(short(55)) == Reading(55, None, None, 98, 72, True)
+    assert parse_short(short(55)) == BciReading(55, None, None, 98, 72, True)
     assert parse_short(short(55, pulse=180)).pulse == 180
-    assert parse_short(short(55, pulse=255, spo2=127)) == Reading(55, None, None, None, None, True)
+    assert parse_short(short(55, pulse=255, spo2=127)) == BciReading(
+        55, None, None, None, None, True
+    )
     assert math.isnan(parse_short(short(0)).pleth)
     assert math.isnan(parse_short(short(55, bar=0x10)).pleth)
     assert parse_short(short(55, bar=0x10)).worn is False
@@ -53,7 +55,7 @@ def test_short_packets() -> None:
 
 def test_long_packets() -> None:
     found = parse_long(long(55, -123_456, 200))
-    assert found == Reading(55, -123_456, 200, 97, 73, True, 87, 0)
+    assert found == BciReading(55, -123_456, 200, 97, 73, True, 87, 0)
     assert parse_long(long(55, 1, state=1)).worn is False  # type: ignore[union-attr]
     assert parse_long(long(55, 1, state=2)).worn is False  # type: ignore[union-attr]
     assert parse_long(long(55, 1, state=0x0C)).worn is True  # type: ignore[union-attr]
@@ -80,7 +82,7 @@ def test_any_cut_gives_the_same_packets(
 ) -> None:
     packets = [long(v, 1000 * v) if new else short(v) for v in values]
     data = b"".join(packets)[missing:]
-    parser, found, at, k = Parser(), [], 0, 0
+    parser, found, at, k = BciParser(), [], 0, 0
     while at < len(data):
         step = cuts[k % len(cuts)] + 10 * new
         found += parser.push(data[at : at + step])
@@ -90,7 +92,7 @@ def test_any_cut_gives_the_same_packets(
 
 
 def test_a_torn_packet_that_sums_rightly_with_the_next_is_none() -> None:
-    parser = Parser()
+    parser = BciParser()
     found = [
         r for v in (1, 77, 2, 3) for r in parser.push(long(v, 1000 * v)[: 13 if v == 77 else 20])
     ]
@@ -104,7 +106,7 @@ def test_a_truncated_notification_gives_no_wrong_sample(
     packets = [long(v, 1000 * v) if new else short(v) for v in values]
     size = len(packets[0])
     cut = data.draw(st.integers(0, size))
-    parser = Parser()
+    parser = BciParser()
     found = parser.push(packets[0])
     found += parser.push(packets[1][:cut])
     for packet in packets[2:]:
@@ -118,7 +120,7 @@ def test_a_truncated_notification_gives_no_wrong_sample(
 
 
 def test_a_device_that_sums_wrongly_is_believed_by_whole_notifications() -> None:
-    parser = Parser()
+    parser = BciParser()
     found = [r for v in (10, 20, 30) for r in parser.push(long(v, v, wrong=3))]
     assert [r.adc for r in found] == [10, 20, 30]
     assert parser.push(long(40, 40)) != []
@@ -126,7 +128,7 @@ def test_a_device_that_sums_wrongly_is_believed_by_whole_notifications() -> None
 
 
 def test_random_bytes() -> None:
-    assert 0 < survives(BerryMedStream("b"), (CHANNEL,), 40) < FUZZ
+    assert 0 < survives(BerryMedDecoder("b"), (CHANNEL,), 40) < FUZZ
 
 
 def notifications(values: list[int]) -> list[bytes]:
@@ -136,7 +138,7 @@ def notifications(values: list[int]) -> list[bytes]:
 
 
 def test_the_stream() -> None:
-    stream, heard = BerryMedStream("b"), Heard()
+    stream, heard = BerryMedDecoder("b"), Heard()
     values = [1 + k % 100 for k in range(4000)]
     for k, raw in enumerate(notifications(values)):
         heard.take(stream.push(CHANNEL, START + k * NS // 25, raw))
@@ -148,7 +150,7 @@ def test_the_stream() -> None:
 
 
 def test_a_long_loss_is_a_gap() -> None:
-    stream, heard = BerryMedStream("b"), Heard()
+    stream, heard = BerryMedDecoder("b"), Heard()
     for k, raw in enumerate(notifications([1 + k % 100 for k in range(4000)])):
         if not 500 <= k < 525:
             heard.take(stream.push(CHANNEL, START + k * NS // 25, raw))
@@ -157,7 +159,7 @@ def test_a_long_loss_is_a_gap() -> None:
 
 
 def test_the_newer_protocol_tells_its_rate() -> None:
-    stream, heard = BerryMedStream("b"), Heard()
+    stream, heard = BerryMedDecoder("b"), Heard()
     for k in range(600):
         heard.take(stream.push(CHANNEL, START + k * NS // 200, long(1 + k % 100, k, 200)))
     assert {(c.channels, c.rate) for c in heard.chunks} == {(("adc", "pleth"), 200.0)}
@@ -168,7 +170,7 @@ def test_the_newer_protocol_tells_its_rate() -> None:
 
 @pytest.mark.parametrize("off", [0.97, 1.0, 1.03])
 def test_what_the_index_skips_is_counted(off: float) -> None:
-    stream, heard, lost = BerryMedStream("b"), Heard(), {*range(900, 907), *range(1500, 2200)}
+    stream, heard, lost = BerryMedDecoder("b"), Heard(), {*range(900, 907), *range(1500, 2200)}
     for k in range(3000):
         if k not in lost:
             arrival = START + round(k * NS / (200 * off))
@@ -180,7 +182,7 @@ def test_what_the_index_skips_is_counted(off: float) -> None:
 
 
 def test_an_index_that_does_not_count_is_not_believed() -> None:
-    stream, heard = BerryMedStream("b"), Heard()
+    stream, heard = BerryMedDecoder("b"), Heard()
     for k in range(2000):
         raw = long(1 + k % 100, k, 200, index=(k // 5) * 3 + (k == 1000))
         heard.take(stream.push(CHANNEL, START + k * NS // 200, raw))
@@ -195,7 +197,7 @@ def test_decode() -> None:
     assert np.diff([r["time"] for r in found if "time" in r]).tolist() == [NS // 100] * 7
     assert found[-1]["error"] == "no packet of a BerryMed"
     with pytest.raises(BadPacket):
-        BerryMedStream("b").push(CHANNEL, START, b"\0\1")
+        BerryMedDecoder("b").push(CHANNEL, START, b"\0\1")
 
 
 async def test_over_the_air_with_a_lost_link() -> None:

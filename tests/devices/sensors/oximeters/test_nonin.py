@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from innpar.devices.base import NS, BadPacket
 from innpar.devices.decode import decode
-from innpar.devices.sensors.oximeters.nonin import CHANNEL, NoninStream, build, parse
+from innpar.devices.sensors.oximeters.nonin import CHANNEL, NoninDecoder, build, parse
 from support.sensing import FUZZ, Heard, survives
 
 START = 1_790_000_000 * NS
@@ -33,8 +33,8 @@ def test_every_truncation_is_refused(size: int) -> None:
 
 
 def test_random_bytes() -> None:
-    assert 0 < survives(NoninStream("n"), (CHANNEL, "oximetry"), 54) <= FUZZ
-    stream, rng = NoninStream("n"), np.random.default_rng(2)
+    assert 0 < survives(NoninDecoder("n"), (CHANNEL, "oximetry"), 54) <= FUZZ
+    stream, rng = NoninDecoder("n"), np.random.default_rng(2)
     for k in range(FUZZ):
         stream.push(CHANNEL, START + k * NS // 3, b"\x35" + rng.bytes(52))
 
@@ -46,7 +46,7 @@ def test_random_bytes() -> None:
 def test_a_jump_of_the_counter_is_a_gap_to_the_sample(
     missing: set[int], counting: tuple[int, int]
 ) -> None:
-    stream, heard = NoninStream("n"), Heard()
+    stream, heard = NoninDecoder("n"), Heard()
     kept = [k for k in range(100) if k not in missing]
     for k in kept:
         heard.take(stream.push(CHANNEL, START + k * NS // 3, packet(k, *counting)))
@@ -58,7 +58,7 @@ def test_a_jump_of_the_counter_is_a_gap_to_the_sample(
 
 
 def test_a_counter_that_begins_anew_is_a_gap_of_unknown_size() -> None:
-    stream, heard = NoninStream("n"), Heard()
+    stream, heard = NoninDecoder("n"), Heard()
     for n, k in enumerate([*range(50), *range(40)]):
         heard.take(stream.push(CHANNEL, START + n * NS // 3, packet(k)))
     heard.take(stream.flush())
@@ -71,7 +71,7 @@ def reading(state: int, spo2: int = 98, pulse: int = 61) -> bytes:
 
 
 def test_what_it_tells_beside_the_light() -> None:
-    stream, heard = NoninStream("n"), Heard()
+    stream, heard = NoninDecoder("n"), Heard()
     for k, raw in enumerate([reading(0x08, 127, 511), reading(0x10), reading(0x30), reading(0x30)]):
         heard.take(stream.push("oximetry", START + 6 * k * NS, raw))
     assert [e.detail["worn"] for e in heard.told("wear")] == [False, True]

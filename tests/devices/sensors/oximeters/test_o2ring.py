@@ -23,8 +23,8 @@ from innpar.devices.sensors.oximeters.o2ring import (
     RATE,
     WAVE,
     Frames,
-    O2RingStream,
-    Reading,
+    O2RingDecoder,
+    O2RingReading,
     build,
     crc8,
     family,
@@ -64,7 +64,7 @@ def test_an_answer() -> None:
     raw = answer(bytes(range(62)))
     assert raw[:7].hex() == "5500ff00004a00"
     (payload,) = Frames().push(raw)
-    assert parse(payload) == Reading(97, 66, 88, True, bytes(range(62)))
+    assert parse(payload) == O2RingReading(97, 66, 88, True, bytes(range(62)))
     assert parse(b'{"SN":"1234567890"}') is None
     assert parse(bytes(13)) is None  # of the parameters
     with pytest.raises(BadPacket, match="62 samples announced, 61 there"):
@@ -104,11 +104,11 @@ def test_an_answer_that_is_a_refusal_gives_nothing() -> None:
 
 
 def test_random_bytes() -> None:
-    assert survives(O2RingStream("x"), (CHANNEL,)) > 0
+    assert survives(O2RingDecoder("x"), (CHANNEL,)) > 0
 
 
 def test_the_stream() -> None:
-    stream, heard = O2RingStream("x"), Heard()
+    stream, heard = O2RingDecoder("x"), Heard()
     for k in range(40):
         samples = bytes((62 * k + i) % 140 for i in range(62))
         heard.take(stream.push(CHANNEL, START + round((k + 1) * 62 / RATE * NS), answer(samples)))
@@ -122,14 +122,14 @@ def test_the_stream() -> None:
 
 
 def test_marks_of_beats_are_no_samples() -> None:
-    stream, heard = O2RingStream("x"), Heard()
+    stream, heard = O2RingDecoder("x"), Heard()
     for k, samples in enumerate([[156, 246, 40, 41], [156, 42, 246], [43, 43]]):
         heard.take(stream.push(CHANNEL, START + k * NS // 40, answer(bytes(samples))))
     assert heard.data[:, 0].tolist() == [40, 40, 40, 41, 41, 42, 42, 43, 43]
 
 
 def test_an_answer_that_never_came_is_a_gap() -> None:
-    stream, heard = O2RingStream("x"), Heard()
+    stream, heard = O2RingDecoder("x"), Heard()
     for k in range(60):
         at = START + round((k + 1) * 62 / RATE * NS)
         if not 20 <= k < 24:

@@ -18,7 +18,7 @@ from innpar.devices.sensors.polar import frames as pmd
 from innpar.devices.sensors.polar.connection import STALL
 from innpar.devices.sensors.polar.control_frames import IN_CHARGER, INVALID_STATE, Op
 from innpar.devices.sensors.polar.driver import Polar
-from innpar.devices.sensors.polar.frames import Kind
+from innpar.devices.sensors.polar.frames import MeasurementKind
 from innpar.devices.virtual.radio.bluez import FakeBluez, bluez
 from innpar.devices.virtual.radio.bumble_radio import bumble
 from innpar.devices.virtual.sensors.polar import OH1, VERITY_OLD, VirtualPolar
@@ -137,7 +137,9 @@ async def test_stream(air: Serve, rate: int | None) -> None:
     times = np.concatenate([c.times for c in heard.chunks[4:]])
     seen = np.concatenate([c.data[:, 0] for c in heard.chunks[4:]]) * TICK + light.zero
     assert 0 < np.median(times - seen) < 0.6 * NS  # at most 30 ms of a busy computer's real time
-    kinds = [Kind.PPG] if rate is None else [Kind.PPG, Kind.SDK_MODE]
+    kinds = (
+        [MeasurementKind.PPG] if rate is None else [MeasurementKind.PPG, MeasurementKind.SDK_MODE]
+    )
     assert sensor.commands[-len(kinds) :] == [bytes([Op.STOP, kind]) for kind in kinds]
 
 
@@ -146,15 +148,21 @@ async def test_all_is_stopped_and_sdk_mode_left_at_the_end(air: Serve) -> None:
     sensor = VirtualPolar(clock)
     async with air([sensor]) as radio:
         await listen(Polar(rate=176, acc=True, radio=radio), clock, lambda h: h.samples > 200)
-        ended = [bytes([Op.STOP, kind]) for kind in (Kind.PPG, Kind.ACC, Kind.SDK_MODE)]
+        ended = [
+            bytes([Op.STOP, kind])
+            for kind in (MeasurementKind.PPG, MeasurementKind.ACC, MeasurementKind.SDK_MODE)
+        ]
         assert sensor.commands[-3:] == ended
         await listen(Polar(acc=True, ppi=True, radio=radio), clock, lambda h: h.samples > 200)
-        ended = [bytes([Op.STOP, kind]) for kind in (Kind.PPG, Kind.ACC, Kind.PPI)]
+        ended = [
+            bytes([Op.STOP, kind])
+            for kind in (MeasurementKind.PPG, MeasurementKind.ACC, MeasurementKind.PPI)
+        ]
         assert sensor.commands[-3:] == ended
         # A rate that there turns out not to be.
         with pytest.raises(Refused, match="no 100 Hz"):
             await listen(Polar(rate=100, radio=radio), clock, lambda h: True)
-        assert sensor.commands[-1] == bytes([Op.STOP, Kind.SDK_MODE])
+        assert sensor.commands[-1] == bytes([Op.STOP, MeasurementKind.SDK_MODE])
 
 
 async def test_a_sensor_that_cannot_be_told_to_stop_is_left() -> None:
@@ -167,12 +175,15 @@ async def test_a_sensor_that_cannot_be_told_to_stop_is_left() -> None:
 
     async with bumble([sensor]) as radio:
         await listen(Polar(rate=176, acc=True, radio=radio), clock, fall_silent)
-        assert sensor.commands[-1] == bytes([Op.STOP, Kind.PPG])
+        assert sensor.commands[-1] == bytes([Op.STOP, MeasurementKind.PPG])
         sensor.faults.mute = False
-        refused = {(Op.STOP, Kind.ACC): 77}
+        refused = {(Op.STOP, MeasurementKind.ACC): 77}
         done = lambda h: sensor.faults.refuse.update(refused) or h.samples > 200  # noqa: E731
         await listen(Polar(acc=True, ppi=True, radio=radio), clock, done)
-        assert sensor.commands[-2:] == [bytes([Op.STOP, Kind.ACC]), bytes([Op.STOP, Kind.PPI])]
+        assert sensor.commands[-2:] == [
+            bytes([Op.STOP, MeasurementKind.ACC]),
+            bytes([Op.STOP, MeasurementKind.PPI]),
+        ]
 
 
 async def test_lost_overtaken_and_cut_frames(air: Serve) -> None:
@@ -289,12 +300,17 @@ async def test_stop_stall_and_charger_are_recovered_from(air: Serve) -> None:
         (Faults(charger=True), 247, 176, ["error 13", "take it off the charger"]),
         (Faults(), 23, 55, ["error 10", "MTU"]),
         (
-            Faults(refuse={(Op.START, Kind.SDK_MODE): INVALID_STATE}),
+            Faults(refuse={(Op.START, MeasurementKind.SDK_MODE): INVALID_STATE}),
             247,
             176,
             ["SDK_MODE", "error 12", "switch it off and on"],
         ),
-        (Faults(refuse={(Op.START, Kind.PPG): 77}), 247, None, ["error 77", "off and on"]),
+        (
+            Faults(refuse={(Op.START, MeasurementKind.PPG): 77}),
+            247,
+            None,
+            ["error 77", "off and on"],
+        ),
     ],
 )
 async def test_refusals_name_the_remedy(
@@ -310,10 +326,12 @@ async def test_refusals_name_the_remedy(
 
 async def test_a_moment_of_invalid_state_is_waited_out() -> None:
     clock = ScaledClock(SPEED)
-    sensor = VirtualPolar(clock, faults=Faults(refuse={(Op.START, Kind.PPG): INVALID_STATE}))
+    sensor = VirtualPolar(
+        clock, faults=Faults(refuse={(Op.START, MeasurementKind.PPG): INVALID_STATE})
+    )
 
     async def relent() -> None:
-        start = bytes([Op.START, Kind.PPG])
+        start = bytes([Op.START, MeasurementKind.PPG])
         while not any(c[:2] == start for c in sensor.commands):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         sensor.faults.refuse.clear()
@@ -353,7 +371,7 @@ async def test_oh1() -> None:
         with pytest.raises(Refused, match=r"no 55 Hz: it offers 130 Hz"):
             await listen(Polar("polar-oh1", rate=55, radio=radio), clock, lambda h: True)
     account(heard, light, 135)
-    assert not any(c[:2] == bytes([Op.START, Kind.SDK_MODE]) for c in sensor.commands)
+    assert not any(c[:2] == bytes([Op.START, MeasurementKind.SDK_MODE]) for c in sensor.commands)
 
 
 async def test_the_rate_that_is_told_is_put_right_once_it_is_measured() -> None:
@@ -426,7 +444,7 @@ async def test_the_tap_gets_every_frame_before_decoding() -> None:
                         break
     frames = [pmd.decode(raw) for channel, _, raw in tapped if channel == "pmd"]
     assert all(b >= a for (_, a, _), (_, b, _) in pairwise(tapped))
-    decoded = [f.samples for f in frames if isinstance(f, pmd.Waveform)]
+    decoded = [f.samples for f in frames if isinstance(f, pmd.PpgFrame)]
     assert (np.concatenate(decoded) == np.concatenate(received)).all()
 
 

@@ -12,23 +12,23 @@ from hypothesis import strategies as st
 from innpar.devices.base import BadPacket, Refused
 from innpar.devices.sensors.polar import control_frames as cp
 from innpar.devices.sensors.polar.control_frames import Op, Setting
-from innpar.devices.sensors.polar.frames import Kind
+from innpar.devices.sensors.polar.frames import MeasurementKind
 
 
 def test_commands() -> None:
-    assert cp.command(Op.SETTINGS, Kind.PPG).hex() == "0101"
-    assert cp.command(Op.SDK_SETTINGS, Kind.PPG).hex() == "0401"
+    assert cp.command(Op.SETTINGS, MeasurementKind.PPG).hex() == "0101"
+    assert cp.command(Op.SDK_SETTINGS, MeasurementKind.PPG).hex() == "0401"
     assert cp.command(Op.STATUS).hex() == "05"
-    assert cp.command(Op.START, Kind.PPI).hex() == "0203"
-    assert cp.command(Op.START, Kind.SDK_MODE).hex() == "0209"
-    assert cp.command(Op.STOP, Kind.PPG).hex() == "0301"
+    assert cp.command(Op.START, MeasurementKind.PPI).hex() == "0203"
+    assert cp.command(Op.START, MeasurementKind.SDK_MODE).hex() == "0209"
+    assert cp.command(Op.STOP, MeasurementKind.PPG).hex() == "0301"
     settings: cp.Settings = {
         Setting.RATE: (55, 135),
         Setting.RESOLUTION: (22,),
         Setting.CHANNELS: (4,),
         Setting.FACTOR: (1.0,),
     }
-    assert cp.command(Op.START, Kind.PPG, settings).hex() == "02010001370001011600040104"
+    assert cp.command(Op.START, MeasurementKind.PPG, settings).hex() == "02010001370001011600040104"
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,28 @@ def test_answers() -> None:
 
 def test_features() -> None:
     verity = bytes.fromhex("0f6e02" + "00" * 14)
-    kinds = frozenset({Kind.PPG, Kind.ACC, Kind.PPI, Kind.GYRO, Kind.MAG, Kind.SDK_MODE})
+    kinds = frozenset(
+        {
+            MeasurementKind.PPG,
+            MeasurementKind.ACC,
+            MeasurementKind.PPI,
+            MeasurementKind.GYRO,
+            MeasurementKind.MAG,
+            MeasurementKind.SDK_MODE,
+        }
+    )
     assert cp.parse_features(verity) == kinds
     assert cp.build_features(kinds) == verity
-    assert cp.parse_features(bytes.fromhex("0f0500")) == {Kind.ECG, Kind.ACC}
+    assert cp.parse_features(bytes.fromhex("0f0500")) == {MeasurementKind.ECG, MeasurementKind.ACC}
     with pytest.raises(BadPacket):
         cp.parse_features(b"\xf0")
 
 
 def test_running() -> None:
-    assert cp.parse_running(bytes.fromhex("00 41 82 c3 05")) == {Kind.PPG, Kind.PPI}
+    assert cp.parse_running(bytes.fromhex("00 41 82 c3 05")) == {
+        MeasurementKind.PPG,
+        MeasurementKind.PPI,
+    }
 
 
 @pytest.mark.parametrize("code", [*range(1, 15), 99])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event
-from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarStream
-from innpar.devices.sensors.polar.frames import PULSE, Kind
+from innpar.devices.sensors.polar.decoder import BATTERY, CONTROL, DATA, HEART_RATE, PolarDecoder
+from innpar.devices.sensors.polar.frames import PULSE, MeasurementKind
 from innpar.devices.timing.pace import VirtualClock
 from innpar.devices.virtual.sensors.polar import VirtualPolar
-from innpar.devices.virtual.sensors.polar_stream import Stream
+from innpar.devices.virtual.sensors.polar_stream import VirtualStream
 from innpar.devices.virtual.world.faults import Faults
 from innpar.devices.virtual.world.light import Ints
 
@@ -36,7 +36,7 @@ def played(
 
     sensor = VirtualPolar(clock, light, faults=faults, seed=seed)
     sensor._mtu = lambda: ROOM + 3
-    stream = Stream(sensor, Kind.PPG, rate, start)
+    stream = VirtualStream(sensor, MeasurementKind.PPG, rate, start)
     rng = np.random.default_rng(seed)
     last = 0
     while stream.due < start + seconds * NS:
@@ -54,7 +54,7 @@ def instants(chunk: Chunk) -> Ints:
 
 @pytest.mark.parametrize(("rate", "ppm"), [(55, 200), (55, -200), (176, 500), (28, -500)])
 def test_host_times_skew_and_accounting(rate: float, ppm: float) -> None:
-    stream = PolarStream("x", (rate,))
+    stream = PolarDecoder("x", (rate,))
     start = VirtualClock().now()
     samples, first, last, lost = 0, 0, 0, 0
     skews: list[float] = []
@@ -84,7 +84,7 @@ def test_host_times_skew_and_accounting(rate: float, ppm: float) -> None:
 
 
 def test_bad_frames_are_counted_and_become_gaps() -> None:
-    stream = PolarStream("x", (55,))
+    stream = PolarDecoder("x", (55,))
     lost, bad, samples = 0, 0, 0
     ends: list[int] = []
     for k, (arrival, frame) in enumerate(played(55, 120, Faults(truncate_next=0))):
@@ -105,13 +105,13 @@ def test_bad_frames_are_counted_and_become_gaps() -> None:
 
 
 def test_an_arm_that_moves_on_through_a_new_link_is_told_of_again() -> None:
-    head = bytes([Kind.PPI, *(8 * [0]), 0])
+    head = bytes([MeasurementKind.PPI, *(8 * [0]), 0])
     moving = head + PULSE.pack(60, 1000, 10, 1)
 
-    def told(stream: PolarStream) -> list[str]:
+    def told(stream: PolarDecoder) -> list[str]:
         return [e.kind for e in stream.push(DATA, NS, moving) if isinstance(e, Event)]
 
-    stream = PolarStream("x", (55,))
+    stream = PolarDecoder("x", (55,))
     assert told(stream) == ["motion", "intervals"]
     assert told(stream) == ["intervals"]
     stream.interrupted("stalled")
@@ -123,7 +123,7 @@ def test_an_arm_that_moves_on_through_a_new_link_is_told_of_again() -> None:
 def test_one_core_decodes_a_thousand_devices() -> None:
     """Frames to chunks in host time, at 176 Hz; the exact figure is the benchmark's to print."""
     frames = list(played(176, 60, Faults()))
-    stream = PolarStream("x", (176,))
+    stream = PolarDecoder("x", (176,))
     before = time.process_time()
     for arrival, frame in frames:
         stream.push(DATA, arrival, frame)
@@ -132,7 +132,7 @@ def test_one_core_decodes_a_thousand_devices() -> None:
 
 def test_random_notifications_give_items_or_a_named_error() -> None:
     rng = np.random.default_rng(20_001)
-    stream = PolarStream("x", (55.0, 135.0))
+    stream = PolarDecoder("x", (55.0, 135.0))
     good = [frame for _, frame in played(55, 120, Faults())]
     channels = (DATA, DATA, DATA, CONTROL, HEART_RATE, BATTERY)
     chunks, bad = 0, 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from innpar.devices.base import NS, BadPacket
 from innpar.devices.sensors.polar import frames as pmd
-from innpar.devices.sensors.polar.frames import Kind, Metadata, Pulses, Waveform
+from innpar.devices.sensors.polar.frames import MeasurementKind, Metadata, PpgFrame, Pulses
 from innpar.devices.timing.timeline import spread
 from innpar.devices.virtual.sensors.polar_encoder import encode, encode_pulses
 from support.paths import SHARED
@@ -34,7 +34,7 @@ def vectors() -> list[dict[str, Any]]:
 
 def test_hand_made_frame() -> None:
     frame = pmd.decode(HAND)
-    assert isinstance(frame, Waveform)
+    assert isinstance(frame, PpgFrame)
     assert frame.time == 0x0AAB6800
     assert frame.channels == ("ppg0", "ppg1", "ppg2", "ambient")
     assert frame.samples.tolist() == [
@@ -62,7 +62,7 @@ def test_captured_frames_decode_exactly() -> None:
                 for p in frame.pulses
             ] == vector["samples"]
             continue
-        assert isinstance(frame, Waveform)
+        assert isinstance(frame, PpgFrame)
         assert frame.frame_type == vector["frame_type"] | vector["compressed"] << 7
         assert frame.samples.tolist() == vector["samples"], vector["name"]
         if "sample_times_ns" in vector:
@@ -80,8 +80,8 @@ def check_truncations(raw: bytes) -> int:
         except BadPacket:
             continue
         valid += 1
-        if isinstance(whole, Waveform):
-            assert isinstance(cut, Waveform)
+        if isinstance(whole, PpgFrame):
+            assert isinstance(cut, PpgFrame)
             assert 0 < len(cut.samples) < len(whole.samples)
             assert (cut.samples == whole.samples[: len(cut.samples)]).all()
         else:
@@ -101,7 +101,7 @@ WAVEFORMS = sorted(pmd.LAYOUTS)
 
 
 @st.composite
-def waveforms(draw: st.DrawFn) -> tuple[Kind, int, np.ndarray[Any, np.dtype[np.int64]]]:
+def waveforms(draw: st.DrawFn) -> tuple[MeasurementKind, int, np.ndarray[Any, np.dtype[np.int64]]]:
     kind, frame_type = draw(st.sampled_from(WAVEFORMS))
     channels, size = pmd.LAYOUTS[kind, frame_type]
     bits = draw(st.integers(1, 8 * size))
@@ -117,14 +117,14 @@ def waveforms(draw: st.DrawFn) -> tuple[Kind, int, np.ndarray[Any, np.dtype[np.i
 @given(waveforms(), st.integers(0, 2**61), st.integers(90, 512))
 @settings(deadline=None)
 def test_what_is_encoded_decodes_and_survives_truncation(
-    frame: tuple[Kind, int, np.ndarray[Any, np.dtype[np.int64]]], time: int, room: int
+    frame: tuple[MeasurementKind, int, np.ndarray[Any, np.dtype[np.int64]]], time: int, room: int
 ) -> None:
     kind, frame_type, samples = frame
     times = time + np.arange(len(samples), dtype=np.uint64)
     raw, taken = encode(kind, frame_type, times, samples, room)
     assert len(raw) <= room
     decoded = pmd.decode(raw)
-    assert isinstance(decoded, Waveform)
+    assert isinstance(decoded, PpgFrame)
     assert (decoded.kind, decoded.frame_type) == (kind, frame_type)
     assert decoded.time == times[taken - 1]
     assert (decoded.samples == samples[:taken]).all()
@@ -133,7 +133,7 @@ def test_what_is_encoded_decodes_and_survives_truncation(
 
 def test_a_frame_is_filled() -> None:
     walk = np.random.default_rng(0).normal(0, 30, (400, 4)).cumsum(axis=0).astype(np.int64)
-    raw, taken = encode(Kind.PPG, 0x80, np.arange(400), walk, 229)
+    raw, taken = encode(MeasurementKind.PPG, 0x80, np.arange(400), walk, 229)
     assert 215 < len(raw) <= 229
     assert 40 < taken < 60
 
@@ -157,7 +157,7 @@ def test_pulses_come_back() -> None:
 def test_metadata(hexed: str, values: tuple[int, ...]) -> None:
     body = bytes.fromhex(hexed)
     frame = pmd.decode(b"\x41" + (9).to_bytes(8, "little") + body)
-    assert frame == Metadata(Kind.PPG, body[0], 9, values)
+    assert frame == Metadata(MeasurementKind.PPG, body[0], 9, values)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from innpar.devices.base import NS, DeviceError, Refused
 from innpar.devices.notices import NoticeCode, code_of
 from innpar.devices.registry import create
 from innpar.devices.sensors.polar.control_frames import INVALID_STATE, Op
-from innpar.devices.sensors.polar.frames import Kind
-from innpar.devices.virtual.device import Air, worn
+from innpar.devices.sensors.polar.frames import MeasurementKind
+from innpar.devices.virtual.device import Air, virtual_device
 from innpar.devices.virtual.world.faults import KEYS, Faults, parse
 from support.scaled import ScaledClock
 from support.sensing import Heard
@@ -29,7 +29,7 @@ def test_what_can_be_said() -> None:
         drop=0.1, swap=0.2, truncate=0.3, jitter=0.02, ppm=-500
     )
     assert parse(["rate=0.9", "mtu=23", "sdk=refuse"]) == Faults(
-        off_rate=0.9, mtu=23, refuse={(Op.START, Kind.SDK_MODE): INVALID_STATE}
+        off_rate=0.9, mtu=23, refuse={(Op.START, MeasurementKind.SDK_MODE): INVALID_STATE}
     )
     timed = parse(["stall=20+5", "loss=30", "battery=60"])
     assert (timed.stalls, timed.losses) == ((20, 5), (30, 1))
@@ -54,9 +54,9 @@ def test_what_makes_no_sense(written: str, said: str) -> None:
 
 def test_what_a_sensor_cannot_have() -> None:
     with pytest.raises(Refused, match="only a Polar has an SDK mode"):
-        worn(create("muse"), faults=parse(["sdk=refuse"]))
+        virtual_device(create("muse"), faults=parse(["sdk=refuse"]))
     with pytest.raises(Refused, match="no Bluetooth"):
-        worn(create("emotibit"), faults=parse(["mtu=23"]))
+        virtual_device(create("emotibit"), faults=parse(["mtu=23"]))
 
 
 async def wear(
@@ -68,7 +68,7 @@ async def wear(
     speed: float = 15,
 ) -> Heard:
     clock = ScaledClock(speed)
-    device = worn(create(spec), air=air, faults=parse(faults))
+    device = virtual_device(create(spec), air=air, faults=parse(faults))
     heard = Heard()
     async with device.open(clock=clock) as items:
         async for item in items:

@@ -15,8 +15,8 @@ from innpar.devices.replay import open_recording
 from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.stream.cli import arguments
 from innpar.stream.cli.main import main
-from innpar.stream.results import Estimate, Item
-from innpar.stream.session.export.content import Placed, Segment
+from innpar.stream.results import Beat, Item
+from innpar.stream.session.export.content import PlacedSignal, Segment
 from innpar.stream.session.export.edf import edf, settle
 from innpar.stream.session.export.fhir import _told
 from innpar.stream.session.export.formats import FORMATS
@@ -237,7 +237,7 @@ def test_edflib_reads_every_edf(tmp_path: Path) -> None:
         at = int(times[chance.integers(900)]) + 7
         note = Event("demo", "marker", at, at, {"text": WORDS})
         path = tmp_path / f"{number}.edf"
-        edf(Placed(segment, 0, 2**63 - 1), [note]).write(path)
+        edf(PlacedSignal(segment, 0, 2**63 - 1), [note]).write(path)
         settle(path, 2)
         with edflib.EdfReader(str(path)) as file:
             assert (file.readSignal(0)[:900] == data[:, 0]).all()
@@ -331,7 +331,7 @@ def test_a_fhir_bundle_is_valid_and_says_what_was_published(
         key = one.code.coding[0].code if one.code.coding else one.code.text
         by.setdefault(key, []).append(one)
     valid = [beat for beat in estimates(live) if beat.valid and beat.sbp is not None]
-    minutes: dict[int, list[Estimate]] = {}
+    minutes: dict[int, list[Beat]] = {}
     for beat in valid:
         minutes.setdefault(round(beat.peak / 1e6) // 60_000, []).append(beat)
     ours = [one for one in by["85354-9"] if "estimated" in one.method.text]

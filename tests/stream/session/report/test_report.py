@@ -22,7 +22,7 @@ from innpar.devices.timing.pace import VirtualClock
 from innpar.stream.cli.main import main
 from innpar.stream.results import Item
 from innpar.stream.session.beat_table import BeatTable
-from innpar.stream.session.index import Found
+from innpar.stream.session.index import DeviceIndex
 from innpar.stream.session.recorder import Recorder
 from innpar.stream.session.report.command import report
 from innpar.stream.session.report.figures import Course
@@ -275,7 +275,7 @@ def test_how_far_off_a_reading_found_the_beats_before_it() -> None:
     assert table.check(109.0, 120, 80) is None
     assert table.check(112.0, 130, 82) == (1.0, -2.0)
     assert table.check(125.5, 130, 82) == (10.5, -2.0)
-    device = Found("x", beats=table)
+    device = DeviceIndex("x", beats=table)
     device.told = [
         Event("x", "cuff", 112 * NS, 112 * NS, {"sbp": 130, "dbp": 82}),
         Event("x", "cuff", 125 * NS, 125 * NS, {"sbp": 130, "dbp": 82, "remembered": {"age_s": 9}}),
@@ -295,10 +295,10 @@ def test_round_numbers_on_axes() -> None:
 
 def test_the_beats_survive_the_way_to_json(session: tuple[Path, list[Item]]) -> None:
     from innpar.stream.messages.payload import beat_payload
-    from innpar.stream.session.index import survey
+    from innpar.stream.session.index import index_session
 
     path, live = session
-    table = survey(path).devices["demo"].beats
+    table = index_session(path).devices["demo"].beats
     told = [json.loads(json.dumps(beat_payload(beat))) for beat in estimates(live)]
     assert table.column("t").tolist() == [beat["t"] for beat in told]
     assert np.abs(table.column("peak") - table.column("t")).max() <= 0.0041
