@@ -22,6 +22,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from innpar import InnparError
+
 Signal = Literal["ppg", "acc", "abp"]
 Source = Literal["live", "replay", "simulated"]
 
@@ -182,7 +184,7 @@ def shown_source(device: Device) -> Source:
     return "simulated" if getattr(device, "origin", "") == "simulated" else device.source
 
 
-class DeviceError(Exception):
+class DeviceError(InnparError):
     """Base of what can go wrong with a device; the message ends with what to do next.
 
     Attributes:

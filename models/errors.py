@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from innpar import InnparError
 
-class ModelError(Exception):
+
+class ModelError(InnparError):
     """A model file or checkpoint that cannot be used; the message says why and what to do."""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from innpar import InnparError
 
-class ConfigError(Exception):
+
+class ConfigError(InnparError):
     """A flag, file or environment variable that makes no sense."""
 
 
-class BrokerError(Exception):
+class BrokerError(InnparError):
     """The MQTT broker cannot be reached, or refuses.
 
     Attributes:
@@ -17,5 +19,5 @@ class BrokerError(Exception):
     after_start = False
 
 
-class SessionError(Exception):
+class SessionError(InnparError):
     """A session file that cannot be written or read."""

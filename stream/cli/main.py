@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from innpar import InnparError
 from innpar.stream.cli.arguments import FLAGS, parser
 
 Command = Callable[[argparse.Namespace], int]
@@ -37,22 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         silence(sys.stdout)
         status = 0
-    except Exception as error:
-        if not _is_ours(error):
-            raise
+    except InnparError as error:
         for line in str(error).splitlines():
             print(f"innpar-stream: {line}", file=sys.stderr)
         status = 1 if getattr(error, "after_start", False) else 2
     return status
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether a person can put it right, so that one line says it all."""
-    from innpar.devices import DeviceError
-    from innpar.models.errors import ModelError
-    from innpar.stream.errors import BrokerError, ConfigError, SessionError
-
-    return isinstance(error, (DeviceError, ModelError, BrokerError, ConfigError, SessionError))
 
 
 def _run(options: argparse.Namespace) -> int:

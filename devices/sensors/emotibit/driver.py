@@ -20,7 +20,12 @@ import numpy as np
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event, HostClock, Source, Tap
 from innpar.devices.options import Options, slug
-from innpar.devices.sensors.emotibit.connection import WAIT, EmotiBitConnection, Identity, EmotiBitSearch
+from innpar.devices.sensors.emotibit.connection import (
+    WAIT,
+    EmotiBitConnection,
+    EmotiBitSearch,
+    Identity,
+)
 from innpar.devices.sensors.emotibit.link import PORT
 from innpar.devices.sensors.emotibit.packet import (
     NUMBERS,
