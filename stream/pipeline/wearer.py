@@ -150,7 +150,7 @@ class Wearer:
 
     @asynccontextmanager
     async def patient(self, now: int) -> AsyncIterator[None]:
-        """Raise `DurationElapsed` once `end_in_vain` finds that there is nothing left to wait for."""
+        """Raise `DurationElapsed` once `end_in_vain` finds nothing left to wait for."""
         self._opened = now
         try:
             async with asyncio.timeout(None) as self._limit:
