@@ -123,7 +123,7 @@ def test_an_unfit_checkpoint_is_refused_by_name() -> None:
         ModelError, match=r"^operations\.0\.G\.main\.3\.bias has shape \[3\], expected \[16\]"
     ):
         from_published({**state, name: shape})
-    with pytest.raises(ModelError, match="not finite"):
+    with pytest.raises(ModelError, match="NaN or infinity"):
         from_published({**state, name: torch.full_like(state[name], torch.nan)})
     none = {**state, "operations.0.F.input_proj.0.weight": torch.zeros(0, 1, 5)}
     with pytest.raises(ModelError, match="1 blocks of 0 features with 5 taps"):

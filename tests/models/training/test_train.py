@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from innpar.models.calibration.context import CONTEXT
-from innpar.models.data.recordings import DataError, Windows
+from innpar.models.data.recordings import Windows
 from innpar.models.data.sampling import Sampler, Sampling
+from innpar.models.errors import DataError
 from innpar.models.training.config import TrainConfig, read_config
 from innpar.models.training.journal import Journal
-from innpar.models.training.train import Trainer, train
+from innpar.models.training.train import train
+from innpar.models.training.trainer import Trainer
 from innpar.models.training.validate import held_cuffs
 from innpar.stream.evaluation.dataset import split_windows
 from support.paths import ROOT
@@ -131,4 +133,4 @@ def test_the_level_of_the_intervals_leaves_the_run_as_it_was(tmp_path: Path) -> 
     path = tmp_path / "train.toml"
     path.write_text("[intervals]\nlevel = 0.75\n")
     assert read_config(path).intervals.level == 0.75
-    assert read_config(path).plain() == TrainConfig().plain()
+    assert read_config(path).as_dict() == TrainConfig().as_dict()
