@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from innpar.models.errors import ModelError
 from innpar.models.formats import torchscript
-from innpar.models.formats.backends import LOADERS, Backend, Network
+from innpar.models.formats.backends import LOADERS, Backend, Network, batch_invariant, check_gpu
 from innpar.models.formats.weights_file import open_model
 from innpar.models.manifest import Architecture, Manifest
 from innpar.models.network.innpar import joint
@@ -140,7 +139,7 @@ class Predictor:
             raise ModelError(f"unknown backend {backend!r}; choose one of {known}")
         if compute == "cpu":
             return cls(manifest, *LOADERS[backend](folder, manifest, compute), backend)
-        _check_gpu(compute, backend)
+        check_gpu(compute, backend)
         try:
             return cls._on_gpu(manifest, folder, backend, compute)
         except (RuntimeError, AssertionError) as error:  # raised by torch
@@ -274,38 +273,12 @@ class Predictor:
         c = self._on_device(rng.standard_normal((MICRO_BATCH, m.context_entries), np.float32))
         context = c if m.context_entries else None
         with torch.inference_mode():
-            if all(_batch_invariant(run, x, context) for run in (self._network, self._inverse)):
+            if all(batch_invariant(run, x, context) for run in (self._network, self._inverse)):
                 return MICRO_BATCH
         log.warning("batches round differently on this processor: one window at a time")
         return 1
 
 
-def _batch_invariant(network: Network, x: Tensor, context: Tensor | None) -> bool:
-    """Return whether a window gives the same bits alone and in any batch."""
-    for _ in range(2):  # a script's first run only records
-        alone = [
-            network(x[i : i + 1], None if context is None else context[i : i + 1])
-            for i in range(len(x))
-        ]
-    each = torch.cat(alone)
-    return all(
-        torch.equal(network(x[:size], None if context is None else context[:size]), each[:size])
-        for size in range(2, len(x) + 1)
-    )
-
-
 def _rms(values: Floats) -> npt.NDArray[np.float64]:
     wide = np.ascontiguousarray(values, dtype=np.float64)
     return np.asarray(np.sqrt(np.square(wide).mean(axis=1)))
-
-
-def _check_gpu(compute: str, backend: str) -> None:
-    if re.fullmatch(r"cuda(:\d+)?", compute) is None:
-        raise ModelError(f"unknown compute device {compute!r}; use auto, cpu, cuda or cuda:N")
-    if backend not in ("torchscript", "eager"):
-        raise ModelError(f"the {backend} backend runs on the CPU only; use --compute cpu")
-    if not torch.cuda.is_available():
-        raise ModelError(
-            "CUDA is not available: install a GPU driver and a torch built for it, or use "
-            "--compute cpu"
-        )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from innpar.models.errors import ModelError
@@ -74,3 +76,44 @@ LOADERS: Mapping[Backend, Loader] = {
     "aot": _aot,
     "onnx": _onnx,
 }
+
+
+def batch_invariant(network: Network, x: Tensor, context: Tensor | None) -> bool:
+    """Return whether a window gives the same bits alone and in any batch.
+
+    Args:
+        network: Forward or inverse.
+        x: (batch, 2, window), the windows to try.
+        context: (batch, entries); None for a network without context.
+    """
+    for _ in range(2):  # a script's first run only records
+        alone = [
+            network(x[i : i + 1], None if context is None else context[i : i + 1])
+            for i in range(len(x))
+        ]
+    each = torch.cat(alone)
+    return all(
+        torch.equal(network(x[:size], None if context is None else context[:size]), each[:size])
+        for size in range(2, len(x) + 1)
+    )
+
+
+def check_gpu(compute: str, backend: str) -> None:
+    """Check that a backend can run on a GPU of this computer.
+
+    Args:
+        compute: ``cuda`` or ``cuda:N``.
+        backend: Name of the backend.
+
+    Raises:
+        ModelError: It cannot.
+    """
+    if re.fullmatch(r"cuda(:\d+)?", compute) is None:
+        raise ModelError(f"unknown compute device {compute!r}; use auto, cpu, cuda or cuda:N")
+    if backend not in ("torchscript", "eager"):
+        raise ModelError(f"the {backend} backend runs on the CPU only; use --compute cpu")
+    if not torch.cuda.is_available():
+        raise ModelError(
+            "CUDA is not available: install a GPU driver and a torch built for it, or use "
+            "--compute cpu"
+        )

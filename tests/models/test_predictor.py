@@ -183,7 +183,7 @@ def test_a_gpu_agrees(folder: Path, predictor: Predictor, backend: Any) -> None:
     np.testing.assert_allclose(found.reverse, expected.reverse, rtol=1e-2)
 
 
-def test_a_gpu_that_cannot_be_had_is_said(
+def test_a_gpu_that_cannot_be_had_is_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -1,4 +1,4 @@
-"""Small training runs."""
+"""Small training runs: configuration, conditioning, windows."""
 
 from __future__ import annotations
 
@@ -33,4 +33,5 @@ def made(folder: Path, lag: float = 0.4, subjects: int = 3) -> tuple[Windows, Wi
 
 
 def run(**changes: object) -> object:
+    """Return `CONFIG` with changes of its section ``[run]``."""
     return dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, **changes))

@@ -71,7 +71,7 @@ def test_a_model_is_exported_again_for_another_runtime(made: Path, tmp_path: Pat
     assert again.architecture == before.architecture
 
 
-def test_an_inverse_that_rounds_too_much_is_said(
+def test_an_inverse_that_rounds_too_much_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     loud = network(1, 4)
@@ -235,8 +235,8 @@ def test_a_checkpoint_is_imported_for_another_runtime(
 ) -> None:
     pytest.importorskip("onnxscript")
     torch.save(renamed(network(1, 4)), tmp_path / "net.pth")
-    asked = ["model", "import", str(tmp_path / "net.pth"), str(tmp_path / "out")]
-    assert main([*asked, "--target", "onnx"]) == 0
+    arguments = ["model", "import", str(tmp_path / "net.pth"), str(tmp_path / "out")]
+    assert main([*arguments, "--target", "onnx"]) == 0
     assert read_manifest(tmp_path / "out" / "manifest.json").file("onnx") is not None
     again = ["model", "export", str(tmp_path / "out"), str(tmp_path / "again")]
     assert main([*again, "--abp-range", "40", "200"]) == 2

@@ -1,4 +1,4 @@
-"""What was interrupted goes on as if it had not been, and never from something else."""
+"""Checkpoints: an interrupted run continues bit for bit, and only from its own checkpoint."""
 
 from __future__ import annotations
 

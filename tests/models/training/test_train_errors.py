@@ -1,4 +1,4 @@
-"""What a person can cause in `train` ends in one line that says what to do."""
+"""Errors that a user can cause in `train`: one line that says what to do."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_what_is_no_text_or_not_there_is_no_configuration(tmp_path: Path) -> Non
         read_config(tmp_path / "train.toml")
 
 
-def test_a_gpu_that_is_not_there_is_said() -> None:
+def test_a_gpu_that_is_not_there_is_reported() -> None:
     missing = f"cuda:{torch.cuda.device_count() if torch.cuda.is_available() else 0}"
     with pytest.raises(DataError, match=r"there is no such GPU"):
         device_of(RunConfig(device=missing))
@@ -164,7 +164,7 @@ def test_a_last_step_that_diverges_is_not_released(tmp_path: Path) -> None:
         train(wild, *splits, MATRIX, tmp_path / "out")
 
 
-def test_an_edge_that_leaves_nothing_and_weights_that_leave_nothing_are_said(
+def test_an_edge_that_leaves_nothing_and_weights_that_leave_nothing_are_reported(
     tmp_path: Path,
 ) -> None:
     splits = made(tmp_path / "data", subjects=1)
@@ -181,7 +181,7 @@ def read_weights(folder: Path) -> object:
     return read_config(path).sampling
 
 
-def test_recordings_too_few_or_too_short_for_a_cross_fit_are_said(tmp_path: Path) -> None:
+def test_recordings_too_few_or_too_short_for_a_cross_fit_are_reported(tmp_path: Path) -> None:
     config = TrainConfig(NetworkConfig(1, 4), RunConfig(steps=1, batch=2, device="cpu"))
     windows, _ = made(tmp_path / "one", subjects=1)
     with pytest.raises(DataError, match="at least two training subjects"):
@@ -196,7 +196,7 @@ def test_recordings_too_few_or_too_short_for_a_cross_fit_are_said(tmp_path: Path
         crossfit(config, split_windows(tmp_path, "train"), MATRIX, tmp_path / "out")
 
 
-def test_validation_records_too_short_for_a_reading_are_said(tmp_path: Path) -> None:
+def test_validation_records_too_short_for_a_reading_are_reported(tmp_path: Path) -> None:
     windows, check = made(tmp_path / "data", subjects=1)
     short = check.of(np.arange(len(check)) < 2)
     with pytest.raises(DataError, match="no validation record has windows after the cuff reading"):
@@ -220,9 +220,9 @@ def test_a_file_in_place_of_the_folder_is_one_line(
 ) -> None:
     (folder / "out").write_text("")
     assert main(command(folder, "--out", str(folder / "out"))) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "out cannot be created (File exists)" in said
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "out cannot be created (File exists)" in printed
     assert main(command(folder, "--out", str(folder / "out" / "in"))) == 2
     assert "Not a directory" in capsys.readouterr().err
 
@@ -237,8 +237,8 @@ def test_a_damaged_recording_is_one_line(
     path.write_bytes(content)
     data = ["--data", str(folder / "data")]
     evaluate = ["evaluate", "--split", "train", *data]
-    asked = evaluate if verb == "evaluate" else command(folder, "--out", str(folder / "out"))
-    assert main(asked) == 2
+    arguments = evaluate if verb == "evaluate" else command(folder, "--out", str(folder / "out"))
+    assert main(arguments) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("innpar-stream: ")
     assert "made/0.npz cannot be read as a record: Bad CRC-32" in last
@@ -247,8 +247,10 @@ def test_a_damaged_recording_is_one_line(
 def test_one_subject_is_too_few_for_tables_and_said_before_the_training(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = [word for word in command(folder, "--out", str(folder / "out")) if "tables" not in word]
-    assert main(asked) == 2
+    arguments = [
+        word for word in command(folder, "--out", str(folder / "out")) if "tables" not in word
+    ]
+    assert main(arguments) == 2
     assert "train with --no-tables" in capsys.readouterr().err.splitlines()[-1]
     assert not list((folder / "out").iterdir())
 

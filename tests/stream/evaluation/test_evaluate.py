@@ -89,9 +89,9 @@ def test_without_readings_only_the_population_is_compared() -> None:
     group = score([never], POPULATION, 0.9)["vitaldb"]
     assert set(group["per_beat"]) == {"model", "population"}
     assert "by_minutes_since_cuff" not in group
-    (said,) = [line for line in notes(group) if line.startswith("SBP 90 % interval")]
-    assert "20.0 mmHg wide" in said
-    assert "held" not in said
+    (line,) = [text for text in notes(group) if text.startswith("SBP 90 % interval")]
+    assert "20.0 mmHg wide" in line
+    assert "held" not in line
 
 
 def test_intervals_are_told_at_their_level_where_some_beats_have_none() -> None:
@@ -174,7 +174,7 @@ def test_an_absent_split_is_named(folder: Path) -> None:
         (["--report", "weights/manifest.json"], "manifest.json is an input of the evaluation"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_streamed(
+def test_what_cannot_work_is_reported_before_anything_is_streamed(
     folder: Path,
     flags: list[str],
     says: str,
@@ -187,8 +187,8 @@ def test_what_cannot_work_is_said_before_anything_is_streamed(
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     split = ["--data", ".", "--split", "val", "--model", "weights"]
     assert main(["evaluate", *split, *flags]) == 2
-    told = capsys.readouterr()
-    assert says in told.err
-    assert told.err.count("\n") == 1
-    assert "streaming" not in told.err + told.out
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert captured.err.count("\n") == 1
+    assert "streaming" not in captured.err + captured.out
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -162,13 +162,20 @@ def test_the_shipped_manifest_agrees_with_its_recordings_and_configuration() -> 
 
 @pytest.mark.slow
 def test_the_weights_do_not_depend_on_the_number_of_cores(folder: Path) -> None:
-    asked = ["train", "--no-tables", "--data", str(folder), "--config", str(folder / "train.toml")]
+    arguments = [
+        "train",
+        "--no-tables",
+        "--data",
+        str(folder),
+        "--config",
+        str(folder / "train.toml"),
+    ]
     found = set()
     for threads in ("1", "2"):
         environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
         out = folder / threads
         subprocess.run(
-            [sys.executable, "-m", "innpar.stream.cli.main", *asked, "--out", str(out)],
+            [sys.executable, "-m", "innpar.stream.cli.main", *arguments, "--out", str(out)],
             env={**environment, "OMP_NUM_THREADS": threads},
             check=True,
             capture_output=True,
