@@ -1,6 +1,7 @@
-"""The network: a window of PPG in, a window of arterial pressure out.
+"""Neural network that reconstructs arterial pressure (ABP) from photoplethysmography (PPG).
 
-What needs torch is imported on first use, so that naming this package costs nothing.
+`Predictor` loads a model folder and maps windows of PPG to windows of pressure. Importing this
+package is cheap: names that need torch are imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can go wrong with a model."""
+"""Errors of model files, checkpoints and training data."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from innpar import InnparError
 
 
 class ModelError(InnparError):
-    """A model file or checkpoint that cannot be used; the message says why and what to do."""
+    """An unusable model file, checkpoint or training run; the message says why and what to do."""
 
 
 class DataError(ModelError):
-    """The recordings cannot be used as they are; the message says what to change."""
+    """Unusable training data or configuration; the message says what to change."""

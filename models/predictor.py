@@ -1,13 +1,12 @@
-"""The exported file as a function of arrays."""
+"""`Predictor`: a loaded model as a function from PPG windows to pressure windows."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,38 +14,43 @@ import torch
 from torch import Tensor
 
 from innpar.models.errors import ModelError
-from innpar.models.formats import torchscript as script
-from innpar.models.formats.weights_file import build_network, open_model
-from innpar.models.manifest import Architecture, Manifest, verified_bytes
-from innpar.models.network.fold import Folded, fold
+from innpar.models.formats import torchscript
+from innpar.models.formats.backends import LOADERS, Backend, Network, batch_invariant, check_gpu
+from innpar.models.formats.weights_file import open_model
+from innpar.models.manifest import Architecture, Manifest
 from innpar.models.network.innpar import joint
 
-__all__ = ["Architecture", "Manifest", "Prediction", "Predictor"]
+__all__ = ["Architecture", "Backend", "Manifest", "Prediction", "Predictor"]
 
 log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
-Backend = Literal["torchscript", "eager", "aot", "onnx"]
-Network = Callable[[Tensor, Tensor | None], Tensor]
 
 SHIPPED = Path(__file__).parent / "weights"
+"""Folder of the model that comes with the package."""
 GPU_TOLERANCE = 1e-4
+"""Largest accepted difference between GPU and CPU, relative to the output's scale."""
 MICRO_BATCH = 8
-"""Windows that go through the network together: more no longer fit in a core's cache."""
+"""Windows that go through the network together; more do not fit in a core's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What the network says of a batch of windows.
+    """Reconstructed pressure of a batch of windows.
+
+    `consistency` and `reverse` increase on corrupted input; they do not reveal a biased pressure.
+    The manifest's `confidence` holds their 95th percentiles on good windows.
 
     Attributes:
-        abp: (batch, window) mmHg.
-        gradient: (batch, window) the network's own account of its output's gradient, mmHg per two
-            samples (as `innpar.gradient` forms it).
-        consistency: (batch,) RMS difference between that and the gradient of `abp`, relative to the
-            latter's RMS, away from the ends. Grows on corrupted input.
-        reverse: (batch,) RMS difference between the input and what the inverse makes of `abp` and
-            its gradient, relative to the input's RMS, away from the ends; 0 where not asked for.
+        abp: (batch, window) arterial pressure, mmHg, at the manifest's `rate`. The first and last
+            `manifest.drop` samples are not exact.
+        gradient: (batch, window) the network's own output for the gradient of `abp`, mmHg per two
+            samples (see `innpar.models.network.innpar.gradient`).
+        consistency: (batch,) RMS difference between `gradient` and the gradient of `abp`, relative
+            to the RMS of the latter, without `manifest.drop` samples at either end.
+        reverse: (batch,) RMS difference between the input and the network's inverse of `abp` and
+            its gradient, relative to the RMS of the input, without `manifest.drop` samples at
+            either end; 0 for windows where it was not requested.
     """
 
     abp: Floats
@@ -56,12 +60,39 @@ class Prediction:
 
 
 class Predictor:
-    """A model file, ready to use; `load` makes one.
+    """A loaded model: windows of PPG in, windows of arterial pressure (ABP) out.
 
-    The result for a window is the same, bit for bit, in any batch and at any place in it. That is
-    checked at loading for this processor; where it does not hold, windows run one by one.
+    Create one with `load`; call it with conditioned windows, as `Manifest` describes them: `window`
+    samples at `rate` Hz, band-passed to `band`, pulse upward.
 
-    Whoever owns the process sets its threads; one a process is best (`torch.set_num_threads(1)`).
+    >>> import numpy as np
+    >>> from innpar.models import Predictor
+    >>> predictor = Predictor.load()
+    >>> time = np.arange(predictor.manifest.window) / predictor.manifest.rate
+    >>> ppg = np.sin(2 * np.pi * np.array([[1.0], [1.2]]) * time)  # two windows: 60, 72 beats/min
+    >>> predictor(ppg).abp.shape
+    (2, 640)
+
+    A window's result is the same, bit for bit, in any batch and at any position in it. Loading
+    checks this on the present processor; where it does not hold, windows run one at a time.
+
+    The network is INN-PAR: S. Kundu et al., INN-PAR: Invertible Neural Network for PPG to ABP
+    Reconstruction, ICASSP 2025, doi 10.1109/ICASSP49660.2025.10888915.
+
+    torch's thread count is left to the caller; one thread per process is the most efficient
+    (`torch.set_num_threads(1)`).
+
+    Args:
+        manifest: Description of the model.
+        network: Forward function, (batch, 2, window) and context → (batch, 2, window).
+        inverse: Its inverse under the same context.
+        backend: Name of the backend, for information.
+        device: Torch device of both functions.
+
+    Attributes:
+        manifest: Description of the model: input, output, provenance, accuracy, licence.
+        backend: Backend in use: ``torchscript``, ``eager``, ``aot`` or ``onnx``.
+        device: Device in use: ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
     def __init__(
@@ -77,70 +108,72 @@ class Predictor:
         self.device = device
         self._network = network
         self._inverse = inverse
-        self._together = self._safe_batch()
+        self._batch = self._exact_batch()
 
     @classmethod
     def load(
         cls, path: Path | None = None, *, backend: Backend | None = None, compute: str = "cpu"
     ) -> Predictor:
-        """Open a model.
+        """Load a model; verify its files against the hashes in its manifest.
 
         Args:
             path: A ``manifest.json`` or its folder; None for the model that comes with the package.
-            backend: ``torchscript``, ``eager`` (the weights and the code of this package), ``aot``
-                (compiled for one kind of processor), ``onnx``. None takes TorchScript where Python
-                has it and the model brings it, else eager.
-            compute: ``cpu``, ``cuda`` or ``cuda:N``, of the first two backends; ``auto`` takes
-                CUDA where it is there and agrees with the CPU, else the CPU.
+            backend: ``torchscript``; ``eager`` (the weights, run by this package's code); ``aot``
+                (compiled for one kind of processor); ``onnx``. None chooses TorchScript if Python
+                supports it and the model has the file, otherwise eager.
+            compute: ``cpu``; ``cuda`` or ``cuda:N`` (backends torchscript and eager only); ``auto``
+                for CUDA if it is available and agrees with the CPU, otherwise the CPU.
 
         Raises:
-            ModelError: A file is missing or differs from its hash in the manifest, the manifest is
-                wrong, the weights do not fit, or the backend or the GPU cannot be had.
+            ModelError: A file is missing or does not match its hash, the manifest is invalid, the
+                weights do not fit the network, or the backend or GPU is not available.
         """
         if compute == "auto":
-            return cls._load_anywhere(path, backend)
+            return cls._load_auto(path, backend)
         folder, manifest = open_model(SHIPPED if path is None else path)
         if backend is None:
-            has_script = manifest.file("torchscript") is not None and script.SUPPORTED
+            has_script = manifest.file("torchscript") is not None and torchscript.SUPPORTED
             backend = "torchscript" if has_script else "eager"
         if backend not in get_args(Backend):
-            raise ModelError(f"unknown backend {backend!r}; it is one of {get_args(Backend)}")
+            known = ", ".join(get_args(Backend))
+            raise ModelError(f"unknown backend {backend!r}; choose one of {known}")
         if compute == "cpu":
-            return cls(manifest, *_BACKENDS[backend](folder, manifest, compute), backend)
-        _check_gpu(compute, backend)
+            return cls(manifest, *LOADERS[backend](folder, manifest, compute), backend)
+        check_gpu(compute, backend)
         try:
             return cls._on_gpu(manifest, folder, backend, compute)
-        except (RuntimeError, AssertionError) as error:  # torch's own kinds
+        except (RuntimeError, AssertionError) as error:  # raised by torch
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{compute} cannot be used ({first}); use --compute cpu") from None
 
     @classmethod
-    def _load_anywhere(cls, path: Path | None, backend: Backend | None) -> Predictor:
+    def _load_auto(cls, path: Path | None, backend: Backend | None) -> Predictor:
         if torch.cuda.is_available() and backend in (None, "torchscript", "eager"):
             try:
                 return cls.load(path, backend=backend, compute="cuda")
             except ModelError as error:
-                log.warning("the GPU is left alone: %s", error)
+                log.warning("the GPU is not used: %s", error)
         return cls.load(path, backend=backend)
 
     @classmethod
     def _on_gpu(cls, manifest: Manifest, folder: Path, backend: Backend, compute: str) -> Predictor:
-        """Load on a GPU and compare with the CPU, on windows of noise."""
-        there = cls(manifest, *_BACKENDS[backend](folder, manifest, compute), backend, compute)
-        here = cls(manifest, *_BACKENDS[backend](folder, manifest, "cpu"), backend)
+        """Load on a GPU; compare with the CPU on windows of noise."""
+        gpu = cls(manifest, *LOADERS[backend](folder, manifest, compute), backend, compute)
+        cpu = cls(manifest, *LOADERS[backend](folder, manifest, "cpu"), backend)
         noise = np.random.default_rng(1).standard_normal((4, manifest.window))
-        found, expected = there(noise).abp, here(noise).abp
-        off = float(np.abs(found - expected).max() / np.abs(expected - manifest.abp_offset).max())
-        if not off <= GPU_TOLERANCE:
+        found, expected = gpu(noise).abp, cpu(noise).abp
+        scale = np.abs(expected - manifest.abp_offset).max()
+        deviation = float(np.abs(found - expected).max() / scale)
+        if not deviation <= GPU_TOLERANCE:
             raise ModelError(
-                f"{compute} differs from the CPU by {off:.1e} of the output's scale, more than "
-                f"{GPU_TOLERANCE:.0e}; use --compute cpu"
+                f"{compute} differs from the CPU by {deviation:.1e} of the output's scale, more "
+                f"than {GPU_TOLERANCE:.0e}; use --compute cpu"
             )
-        return there
+        return gpu
 
     @property
     def id(self) -> str:
-        """Name, version and hash of the model."""
+        """Name, version and hash of the model, e.g. ``innpar-0.2.0@sha256:15dde5dd17f5``."""
         return self.manifest.id
 
     def __call__(
@@ -153,40 +186,45 @@ class Predictor:
         """Reconstruct the arterial pressure of each window.
 
         Args:
-            ppg: (batch, window) conditioned PPG, pulse upward, any unit.
-            context: (batch, entries) as the manifest's architecture names them; None or rows of
-                zeros: not calibrated.
-            reverse: Also compute the projected-reverse residual, which doubles the cost; a mask
-                (batch,) names the windows to compute it of.
+            ppg: (batch, window) conditioned PPG at the manifest's `rate`, pulse upward, any unit:
+                each window is normalised here.
+            context: (batch, entries) as named by ``manifest.architecture.context``, see
+                `innpar.models.calibration.context.context`. None, or a row of zeros: the window is
+                not calibrated.
+            reverse: Also compute `Prediction.reverse`, which doubles the cost; a mask (batch,)
+                selects the windows.
+
+        Returns:
+            The pressures and two measures of consistency.
 
         Raises:
-            ValueError: A shape does not fit, or a value is not finite.
+            ValueError: A shape does not match the manifest, or a value is not finite.
         """
-        x = self._scaled(np.asarray(ppg, dtype=np.float32))
-        c = self._context(context, len(x))
+        x = self._normalised(np.asarray(ppg, dtype=np.float32))
+        c = self._checked_context(context, len(x))
         y = np.empty((len(x), 2, self.manifest.window), np.float32)
-        for rows, told in self._portions(np.arange(len(x)), c):
-            y[rows] = self._network(joint(self._there(x[rows])), told).cpu().numpy()
-        asked = np.flatnonzero(np.broadcast_to(reverse, len(x)))
+        for rows, part in self._batches(np.arange(len(x)), c):
+            y[rows] = self._network(joint(self._on_device(x[rows])), part).cpu().numpy()
+        selected = np.flatnonzero(np.broadcast_to(reverse, len(x)))
         back = x.copy()
-        for rows, told in self._portions(asked, c):
-            found = self._inverse(joint(self._there(y[rows, 0])), told)
+        for rows, part in self._batches(selected, c):
+            found = self._inverse(joint(self._on_device(y[rows, 0])), part)
             back[rows] = found[:, 0].cpu().numpy()
         return self._prediction(x, y, back)
 
-    def _portions(
+    def _batches(
         self, rows: npt.NDArray[np.int64], context: Floats | None
     ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor | None]]:
-        """Yield as many rows as may go together, with their context, in inference mode."""
+        """Yield batches of rows with their context, in inference mode."""
         with torch.inference_mode():
-            for start in range(0, len(rows), self._together):
-                some = rows[start : start + self._together]
-                yield some, None if context is None else self._there(context[some])
+            for start in range(0, len(rows), self._batch):
+                part = rows[start : start + self._batch]
+                yield part, None if context is None else self._on_device(context[part])
 
-    def _there(self, values: Floats) -> Tensor:
+    def _on_device(self, values: Floats) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
-    def _scaled(self, ppg: Floats) -> Floats:
+    def _normalised(self, ppg: Floats) -> Floats:
         m = self.manifest
         if ppg.ndim != 2 or ppg.shape[1] != m.window:
             raise ValueError(f"expected windows of (batch, {m.window}), not {ppg.shape}")
@@ -199,16 +237,16 @@ class Predictor:
         wide /= np.maximum(wide.std(axis=1, keepdims=True), 1e-9)
         return wide.astype(np.float32)
 
-    def _context(self, context: npt.ArrayLike | None, batch: int) -> Floats | None:
+    def _checked_context(self, context: npt.ArrayLike | None, batch: int) -> Floats | None:
         entries = self.manifest.context_entries
         if context is None:
             return np.zeros((batch, entries), np.float32) if entries else None
-        told = np.ascontiguousarray(context, dtype=np.float32)
-        if told.shape != (batch, entries):
-            raise ValueError(f"expected a context of ({batch}, {entries}), not {told.shape}")
-        if not np.isfinite(told).all():
+        values = np.ascontiguousarray(context, dtype=np.float32)
+        if values.shape != (batch, entries):
+            raise ValueError(f"expected a context of ({batch}, {entries}), not {values.shape}")
+        if not np.isfinite(values).all():
             raise ValueError("the context holds NaN or infinity")
-        return told if entries else None
+        return values if entries else None
 
     def _prediction(self, x: Floats, y: Floats, back: Floats) -> Prediction:
         m = self.manifest
@@ -216,10 +254,10 @@ class Predictor:
         inside = slice(m.drop, m.window - m.drop)
         implied = np.zeros_like(y[:, 0])
         implied[:, 1:-1] = y[:, 0, 2:] - y[:, 0, :-2]
-        off = _rms(implied[:, inside] - y[:, 1, inside])
-        consistency = off / np.maximum(_rms(implied[:, inside]), 1e-9)
-        off = _rms(back[:, inside] - x[:, inside])
-        residual = off / np.maximum(_rms(x[:, inside]), 1e-9)
+        difference = _rms(implied[:, inside] - y[:, 1, inside])
+        consistency = difference / np.maximum(_rms(implied[:, inside]), 1e-9)
+        difference = _rms(back[:, inside] - x[:, inside])
+        residual = difference / np.maximum(_rms(x[:, inside]), 1e-9)
         return Prediction(
             abp=y[:, 0] * scale + offset,
             gradient=y[:, 1] * scale,
@@ -227,99 +265,20 @@ class Predictor:
             reverse=residual.astype(np.float32),
         )
 
-    def _safe_batch(self) -> int:
-        """Run every batch size once, there and back; return how many windows may go together."""
+    def _exact_batch(self) -> int:
+        """Run every batch size once, forward and back; return how many windows may run together."""
         m = self.manifest
         rng = np.random.default_rng(0)
-        x = joint(self._there(rng.standard_normal((MICRO_BATCH, m.window), np.float32)))
-        c = self._there(rng.standard_normal((MICRO_BATCH, m.context_entries), np.float32))
-        told = c if m.context_entries else None
+        x = joint(self._on_device(rng.standard_normal((MICRO_BATCH, m.window), np.float32)))
+        c = self._on_device(rng.standard_normal((MICRO_BATCH, m.context_entries), np.float32))
+        context = c if m.context_entries else None
         with torch.inference_mode():
-            if all(_alike(way, x, told) for way in (self._network, self._inverse)):
+            if all(batch_invariant(run, x, context) for run in (self._network, self._inverse)):
                 return MICRO_BATCH
         log.warning("batches round differently on this processor: one window at a time")
         return 1
 
 
-def _alike(way: Network, x: Tensor, told: Tensor | None) -> bool:
-    """Return whether a window gives the same bits alone and with any number of others."""
-    for _ in range(2):  # the first run of a script only records
-        alone = [
-            way(x[i : i + 1], None if told is None else told[i : i + 1]) for i in range(len(x))
-        ]
-    each = torch.cat(alone)
-    return all(
-        torch.equal(way(x[:size], None if told is None else told[:size]), each[:size])
-        for size in range(2, len(x) + 1)
-    )
-
-
 def _rms(values: Floats) -> npt.NDArray[np.float64]:
     wide = np.ascontiguousarray(values, dtype=np.float64)
     return np.asarray(np.sqrt(np.square(wide).mean(axis=1)))
-
-
-def _check_gpu(compute: str, backend: str) -> None:
-    if re.fullmatch(r"cuda(:\d+)?", compute) is None:
-        raise ModelError(f"the network runs on auto, cpu, cuda or cuda:N, not on {compute!r}")
-    if backend not in ("torchscript", "eager"):
-        raise ModelError(f"the {backend} file is made for the CPU; use --compute cpu")
-    if not torch.cuda.is_available():
-        raise ModelError(
-            "there is no CUDA here: install a GPU driver and a torch built for it, or use "
-            "--compute cpu"
-        )
-
-
-def _eager(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    folded = fold(build_network(folder, manifest)).to(device)
-    return folded, folded.inverse
-
-
-def _torchscript(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    if not script.SUPPORTED:
-        raise ModelError("TorchScript has no support on this Python; use the eager backend")
-    content = verified_bytes(folder, manifest, _named(manifest, "torchscript"))
-    module = script.from_bytes(content, device)
-    return module, module.inverse
-
-
-def _aot(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    from innpar.models.formats.aot_file import load_compiled
-
-    network = load_compiled(folder, manifest, _named(manifest, "aot"))
-    return network, _later(folder, manifest)
-
-
-def _onnx(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    from innpar.models.formats.onnx_file import load_onnx
-
-    content = verified_bytes(folder, manifest, _named(manifest, "onnx"))
-    return load_onnx(content), _later(folder, manifest)
-
-
-def _named(manifest: Manifest, kind: Literal["torchscript", "aot", "onnx"]) -> str:
-    if (name := manifest.file(kind)) is None:
-        raise ModelError(f"{manifest.id} brings no {kind} file; export it with one")
-    return name
-
-
-def _later(folder: Path, manifest: Manifest) -> Network:
-    """The inverse for backends that only run forward, folded when first asked for."""
-    folded: list[Folded] = []
-
-    def inverse(y: Tensor, context: Tensor | None) -> Tensor:
-        if not folded:
-            folded.append(fold(build_network(folder, manifest)))
-        back: Tensor = folded[0].inverse(y, context)
-        return back
-
-    return inverse
-
-
-_BACKENDS: dict[str, Callable[[Path, Manifest, str], tuple[Network, Network]]] = {
-    "torchscript": _torchscript,
-    "eager": _eager,
-    "aot": _aot,
-    "onnx": _onnx,
-}

@@ -1,1 +1,1 @@
-"""What a cuff reading tells the network, and what it does to its output."""
+"""Cuff readings: context for the network, corrections and intervals for its output."""

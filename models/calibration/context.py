@@ -1,12 +1,12 @@
-"""What a PPG window says beside its waveform, and how the network is told of a cuff reading.
+"""Features of a PPG window, and the context vector that carries a cuff reading to the network.
 
-The network sees windows scaled to unit SD; pulse amplitude, and whatever changed since the cuff
-reading, would be lost. `features` keeps it, `context` phrases it as one vector a window: the
-reading itself, the change of amplitude, heart rate and pulse shape since, and the time since. The
-zero vector means "not calibrated". Nothing here looks at a later window.
+The network sees windows scaled to unit SD, which discards pulse amplitude and its change since the
+cuff reading. `features` measures amplitude, rhythm and pulse shape; `context` combines the cuff
+reading, the changes since, the present pulse and the time since into one vector per window. The
+zero vector means "not calibrated". Both are causal: they use no later window.
 
-Pulse shape is taken from the first harmonics of the heart rate (a mean pulse over the window),
-which holds up under noise where landmarks on single beats do not; the indices are those reviewed in
+Pulse shape is computed from the first harmonics of the heart rate (a mean pulse over the window),
+which is robust to noise where landmarks of single beats are not. The indices are those reviewed in
 Charlton et al., Am. J. Physiol. Heart 322 (2022) H493, doi 10.1152/ajpheart.00392.2021.
 """
 
@@ -19,8 +19,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
 
-RATE = 125.0  # Hz
-# Centre and spread over the training windows (rounded), so that the context is of order one.
+# Centre and spread over the training windows, rounded: they bring the context to order one.
 _SCALES = {
     "log_amplitude": (0, 0.4),
     "heart_rate": (72, 13),  # per minute
@@ -63,7 +62,7 @@ _HARMONICS = 6
 _PHASES = 96  # points on which the mean pulse is drawn
 _NEXT = (np.arange(_PHASES) + 1) % _PHASES
 _LAST = (np.arange(_PHASES) - 1) % _PHASES
-_RISE = 32  # point at which its steepest rise is put
+_RISE = 32  # point to which its steepest rise is shifted
 
 
 @functools.cache
@@ -75,11 +74,18 @@ def _tables(samples: int) -> tuple[Array, Array, Array]:
     return taper, overlap, drawing
 
 
-def heart_rate(windows: Array) -> tuple[Array, Array]:
-    """Return the heart rate (n,) per minute and the regularity (n,) of windows (n, samples).
+def heart_rate(windows: Array, rate: float) -> tuple[Array, Array]:
+    """Estimate heart rate and regularity from the autocorrelation.
 
-    The lag of the unbiased autocorrelation's first peak within 15 % of its best, refined by a
-    parabola: the best alone may lie two beats away.
+    The period is the lag of the first peak of the unbiased autocorrelation that reaches 85 % of the
+    highest one, refined by a parabola. (The highest peak itself may lie two beats away.)
+
+    Args:
+        windows: (n, samples) conditioned PPG, any unit.
+        rate: Sampling rate, Hz.
+
+    Returns:
+        Heart rate (n,) per minute; regularity (n,), the autocorrelation one beat later, -1 to 1.
     """
     samples = windows.shape[1]
     _, overlap, _ = _tables(samples)
@@ -87,7 +93,7 @@ def heart_rate(windows: Array) -> tuple[Array, Array]:
     power = spectrum.real**2 + spectrum.imag**2
     correlation = np.fft.irfft(power, axis=1)[:, :samples] / overlap
     correlation = correlation / np.maximum(correlation[:, :1], 1e-12)
-    first, last = int(RATE * 60 / _FASTEST), int(RATE * 60 / _SLOWEST)
+    first, last = int(rate * 60 / _FASTEST), int(rate * 60 / _SLOWEST)
     inner = correlation[:, first : last + 1]
     before, after = correlation[:, first - 1 : last], correlation[:, first + 1 : last + 2]
     is_peak = (inner >= before) & (inner >= after)
@@ -99,14 +105,22 @@ def heart_rate(windows: Array) -> tuple[Array, Array]:
     bend = left - 2 * middle + right
     offset = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, 1.0), 0.0)
     period = first + at + np.clip(offset, -0.5, 0.5)
-    return 60.0 * RATE / period, np.clip(middle, -1.0, 1.0)
+    return 60.0 * rate / period, np.clip(middle, -1.0, 1.0)
 
 
-def _mean_pulse(windows: Array, rate: Array) -> tuple[Array, npt.NDArray[np.complexfloating]]:
-    """Return the mean pulse (n, phases), rising steepest at `_RISE`, and its harmonics."""
+def _mean_pulse(
+    windows: Array, beat_rate: Array, rate: float
+) -> tuple[Array, npt.NDArray[np.complexfloating]]:
+    """Return the mean pulse (n, phases), its steepest rise at `_RISE`, and its harmonics.
+
+    Args:
+        windows: (n, samples) of unit SD.
+        beat_rate: (n,) per minute.
+        rate: Hz.
+    """
     samples = windows.shape[1]
     taper, _, drawing = _tables(samples)
-    turn = np.exp(-2j * np.pi * np.outer(rate / 60.0 / RATE, np.arange(samples)))
+    turn = np.exp(-2j * np.pi * np.outer(beat_rate / 60.0 / rate, np.arange(samples)))
     harmonics = np.empty((len(windows), _HARMONICS), dtype=np.complex128)
     tapered, turning = windows * taper, turn.copy()
     for k in range(_HARMONICS):
@@ -121,7 +135,7 @@ def _mean_pulse(windows: Array, rate: Array) -> tuple[Array, npt.NDArray[np.comp
 
 
 def _difference(pulse: Array) -> Array:
-    """Return each phase's next value minus its last one, (n, phases); a beat has no ends."""
+    """Return the central difference (n, phases) of periodic pulses, without the factor ½."""
     return np.asarray(pulse[:, _NEXT] - pulse[:, _LAST])
 
 
@@ -132,11 +146,12 @@ def _skewness(values: Array) -> Array:
     return np.asarray((squared * centred).mean(axis=1) / spread**1.5)
 
 
-def features(windows: Array) -> npt.NDArray[np.float64]:
-    """Return what each window says of amplitude, rhythm and pulse shape.
+def features(windows: Array, rate: float) -> npt.NDArray[np.float64]:
+    """Measure amplitude, rhythm and pulse shape of each window.
 
     Args:
-        windows: (n, samples) conditioned PPG at 125 Hz, pulse upward, in the sensor's unit.
+        windows: (n, samples) conditioned PPG, pulse upward, in the sensor's unit.
+        rate: Sampling rate, Hz.
 
     Returns:
         (n, len(FEATURES)) float64, columns as named by `FEATURES`; finite for any finite window.
@@ -144,20 +159,20 @@ def features(windows: Array) -> npt.NDArray[np.float64]:
     windows = np.asarray(windows, dtype=np.float64)
     spread = np.maximum(windows.std(axis=1), 1e-12)
     windows = windows / spread[:, None]
-    rate, regularity = heart_rate(windows)
-    pulse, harmonics = _mean_pulse(windows, rate)
+    beat_rate, regularity = heart_rate(windows, rate)
+    pulse, harmonics = _mean_pulse(windows, beat_rate, rate)
     strength = np.log(np.maximum(np.abs(harmonics), 1e-9))
     turn = harmonics / np.maximum(np.abs(harmonics), 1e-9)
     second = turn[:, 1] * np.conj(turn[:, 0]) ** 2
     third = turn[:, 2] * np.conj(turn[:, 0]) ** 3
-    a_second = rate / 60.0  # beats a second turns shares of a beat into times
+    beats_per_second = beat_rate / 60.0
     slope = _difference(pulse) * (_PHASES / 2)
     curve = _difference(slope)
     foot, peak = np.argmin(pulse[:, : _RISE + 1], axis=1), np.argmax(pulse[:, _RISE:80], axis=1)
     crest = _RISE + peak - foot
     columns = (
         np.log(spread),
-        rate,
+        beat_rate,
         regularity,
         _skewness(windows),
         _skewness(np.diff(windows, axis=1)),
@@ -166,47 +181,47 @@ def features(windows: Array) -> npt.NDArray[np.float64]:
         second.imag,
         third.real,
         third.imag,
-        crest / _PHASES / a_second,
+        crest / _PHASES / beats_per_second,
         (pulse > 0.25).mean(axis=1),
         (pulse > 0.5).mean(axis=1),
         (pulse > 0.75).mean(axis=1),
         pulse.mean(axis=1),
-        slope.max(axis=1) * a_second,
-        slope.min(axis=1) * a_second,
+        slope.max(axis=1) * beats_per_second,
+        slope.min(axis=1) * beats_per_second,
         np.clip(curve.min(axis=1) / np.maximum(curve.max(axis=1), 1e-9), -4.0, 0.0),
     )
     return np.stack(columns, axis=1)
 
 
 def standardised(change: Array) -> npt.NDArray[np.float64]:
-    """Return a change of features (..., K) in training spreads, cut off at four."""
+    """Divide a change of features (..., K) by the training spreads; clip to ±4."""
     return np.asarray(np.clip(change / _SPREAD, -4.0, 4.0), dtype=np.float64)
 
 
 def context(
     now: Array, at_cuff: Array, sbp: Array | float, dbp: Array | float, seconds: Array | float
 ) -> npt.NDArray[np.float32]:
-    """Return the calibrated network's view of each window.
+    """Return the context vectors of calibrated windows.
 
     Args:
         now: (n, len(FEATURES)) features of the windows.
-        at_cuff: (len(FEATURES),) or (n, len(FEATURES)) features when the cuff was read.
-        sbp: Systolic cuff reading, mmHg, one or (n,).
-        dbp: Diastolic cuff reading, mmHg, one or (n,).
-        seconds: Time since the reading, s, one or (n,).
+        at_cuff: (len(FEATURES),) or (n, len(FEATURES)) features at the cuff reading.
+        sbp: Systolic cuff reading, mmHg, a number or (n,).
+        dbp: Diastolic cuff reading, mmHg, a number or (n,).
+        seconds: Time since the reading, s, a number or (n,).
 
     Returns:
-        (n, len(CONTEXT)) float32 of order one, columns as named by `CONTEXT`; rows of zeros stand
-        for windows that are not calibrated.
+        (n, len(CONTEXT)) float32 of order one, columns as named by `CONTEXT`. (An uncalibrated
+        window has a row of zeros instead.)
     """
     count = len(now)
     kept = [k for k, name in enumerate(FEATURES) if name != "regularity"]
     change = standardised(now - at_cuff)[:, kept]
-    level = standardised(now - _CENTRE)[:, 1:]
+    pulse = standardised(now - _CENTRE)[:, 1:]
     head = (
         np.ones(count),
         np.broadcast_to((np.asarray(sbp) - _CUFF_CENTRE[0]) / _CUFF_SPREAD[0], (count,)),
         np.broadcast_to((np.asarray(dbp) - _CUFF_CENTRE[1]) / _CUFF_SPREAD[1], (count,)),
         np.broadcast_to(np.log1p(np.maximum(seconds, 0.0) / _HOUR * 10.0) - 1.0, (count,)),
     )
-    return np.column_stack((*head, change, level)).astype(np.float32)
+    return np.column_stack((*head, change, pulse)).astype(np.float32)

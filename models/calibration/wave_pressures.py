@@ -1,4 +1,4 @@
-"""Beats and pressures of an arterial wave."""
+"""Beats in an arterial pressure waveform, and their pressures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Floats = npt.NDArray[np.float64]
 
 
 def wave_pressures(waves: Floats, heart_rate: Floats, rate: float) -> Floats:
-    """Return the median SBP, DBP, MAP (n, 3) of the beats within each wave.
+    """Return the median SBP, DBP and MAP of the beats within each wave.
 
     Args:
         waves: (n, samples) pressure, any unit.
-        heart_rate: (n,) per minute, to tell beats from dicrotic waves.
+        heart_rate: (n,) per minute, to distinguish beats from dicrotic waves.
         rate: Hz.
 
     Returns:
-        (n, 3) in the unit of `waves`; highest, lowest and mean of the wave where fewer than two
-        whole beats are found.
+        (n, 3) in the unit of `waves`; maximum, minimum and mean of a wave with fewer than two
+        complete beats.
     """
     found = np.stack((waves.max(axis=1), waves.min(axis=1), waves.mean(axis=1)), axis=1)
     for k, wave in enumerate(waves):
@@ -33,15 +33,16 @@ def wave_pressures(waves: Floats, heart_rate: Floats, rate: float) -> Floats:
 
 
 def beats_within(abp: Floats, apart: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return the whole beats of a stretch without gaps: samples of foot and peak, and pressures.
+    """Find the complete beats of a gap-free segment.
 
     Args:
         abp: (samples,) pressure, any unit.
-        apart: Samples between two peaks, at least.
+        apart: Minimum distance of two peaks, samples.
 
     Returns:
-        (beats, 2) sample indices, and (beats, 3) SBP, DBP, MAP in the unit of `abp`; none where
-        fewer than two beats are whole.
+        (beats, 2) sample indices of foot and peak, and (beats, 3) SBP, DBP, MAP in the unit of
+        `abp`. SBP is the peak, DBP the foot before it, MAP the mean from foot to foot. No rows
+        where fewer than two feet are found.
     """
     height = float(np.percentile(abp, 95) - np.percentile(abp, 5))
     peaks, _ = find_peaks(abp, distance=apart, prominence=0.4 * height)

@@ -1,1 +1,1 @@
-"""Training recordings and how they are read."""
+"""Training data: recordings, reference beats, windows and batches."""

@@ -1,4 +1,4 @@
-"""Where recordings come from, and what follows for the weights that were computed from them."""
+"""Licence note of weights, derived from the licences of their training data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ KNOWN = {
     "mimic3": "MIMIC-III waveforms (ODbL 1.0)",
     "bidmc": "BIDMC (ODC-By 1.0)",
 }
-"""By how a source folder's name begins."""
+"""Data set and licence, by the beginning of the source folder's name."""
 NON_COMMERCIAL = "vitaldb"
 NOTHING_CONTAINED = "No recording, nor a piece of one, is contained."
 
 
 def licence_note(sources: Iterable[str]) -> str:
-    """Return the licence note of weights trained on these source folders."""
+    """Return the licence note of weights trained on the given source folders."""
     folders = sorted(set(sources))
     of_known = [text for name, text in KNOWN.items() if any(f.startswith(name) for f in folders)]
     other = [f for f in folders if not f.startswith(tuple(KNOWN))]

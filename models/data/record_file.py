@@ -1,4 +1,4 @@
-"""One record's file in the shared layout: int16 codes with scales, a verdict per ten seconds."""
+"""Record files (``.npz``): int16 codes with scales, one verdict per ten seconds."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _DAMAGED = (
 
 
 def read_record(path: Path) -> tuple[dict[str, Floats], npt.NDArray[np.bool_], Floats]:
-    """Return what a record holds.
+    """Read a record file.
 
     Returns:
-        ``ppg`` (n,) in the sensor's unit and ``abp`` (n,) in mmHg, NaN where missing; for each ten
-        seconds the verdict and the heart rate a minute.
+        The signals ``ppg`` (n,) in the sensor's unit and ``abp`` (n,) in mmHg, NaN where missing;
+        for each ten seconds the verdict (True: usable), and the heart rate per minute.
 
     Raises:
-        DataError: The file is missing, damaged, or not in the shared layout.
+        DataError: The file is missing, damaged, or has another layout.
     """
     try:
         with path.open("rb") as file, np.load(file) as z:
@@ -41,14 +41,14 @@ def read_record(path: Path) -> tuple[dict[str, Floats], npt.NDArray[np.bool_], F
             verdict = np.asarray(z["win_good"], dtype=bool)
             beat_rate = z["win_hr"]
             if beat_rate.dtype.kind not in "fiu":
-                raise ValueError("win_hr holds no numbers")
+                raise ValueError("win_hr is not numeric")
     except _DAMAGED as error:
-        why = str(error).splitlines() or [type(error).__name__]
-        raise DataError(f"{path} cannot be read as a record: {why[0]}") from None
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise DataError(f"{path} cannot be read as a record: {reason[0]}") from None
     shapes = {array.shape for array in values.values()}, {verdict.shape, beat_rate.shape}
     if any(len(of) != 1 or len(next(iter(of))) != 1 for of in shapes):
         raise DataError(
-            f"{path} cannot be read as a record: ppg and abp are of one length, win_good and "
-            "win_hr have a value for each ten seconds"
+            f"{path} cannot be read as a record: ppg and abp must have the same length, win_good "
+            "and win_hr one value per ten seconds"
         )
     return values, verdict, beat_rate

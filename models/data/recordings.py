@@ -1,26 +1,24 @@
-"""Recordings of PPG with invasive pressure, in the shared layout, as windows to learn from.
+"""Recordings of PPG with invasive arterial pressure, and training windows cut from them.
 
-A folder holds ``index.csv`` (file, subject, split, fs, lag_s, …) and the ``.npz`` it names (int16
-codes with scales, one verdict per ten seconds). Splits are by subject, and a subject on two sides
-of a split is an error, because every figure that followed would be a fiction.
+A data folder contains ``index.csv`` (see `innpar.models.data.index`) and the ``.npz`` files that it
+lists (int16 codes with scales, one verdict per ten seconds).
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import logging
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from innpar.models.data.index import IndexEntry, folder_of
 from innpar.models.data.record_file import read_record
 from innpar.models.data.reference import Beats, beats_of, local_lag, plateaus, window_pressures
-from innpar.models.errors import DataError as DataError
+from innpar.models.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -28,98 +26,22 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Resample = Callable[[npt.NDArray[np.float64], float, float], npt.NDArray[np.float64]]
 
-SPLITS = ("train", "val", "test")
 VERDICT_SECONDS = 10
-_COLUMNS = {"file", "subject", "split", "fs", "lag_s"}
-_WHOLE = ("start", "first", "last", "record", "subject")
+_INTEGER = ("start", "first", "last", "record", "subject")
 _REAL = ("time", "sbp", "dbp", "map_")
-_PLATEAU = 6  # samples in a row at a record's extreme: clipped
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """One row of the index. `rate` in Hz; `lag` is how far the PPG lags the pressure, s."""
-
-    file: str
-    subject: str
-    split: str
-    rate: float
-    lag: float
-
-    @property
-    def source(self) -> str:
-        return self.file.split("/")[0]
-
-
-def read_index(folder: Path) -> list[IndexEntry]:
-    """Return the index of a data folder, its splits checked.
-
-    Raises:
-        DataError: no index, a column or value is missing, or a subject is in two splits.
-    """
-    path = folder / "index.csv"
-    if not path.is_file():
-        nested = folder / "abp" / "index.csv"
-        if not nested.is_file():
-            raise DataError(f"{folder} holds no index.csv; name the folder that does")
-        path = nested
-    try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV in UTF-8: {error}") from None
-    missing = _COLUMNS - set(rows[0] if rows else ())
-    if missing:
-        raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-    entries = [_entry(row, f"{path}, record {k}") for k, row in enumerate(rows, 1)]
-    check_splits(entries)
-    return entries
-
-
-def _entry(row: dict[str, str], where: str) -> IndexEntry:
-    for name in sorted(_COLUMNS - {"lag_s"}):
-        if not row[name]:
-            raise DataError(f"{where} has no {name}")
-    try:
-        rate, lag = float(row["fs"]), float(row["lag_s"] or "nan")
-    except ValueError as error:
-        raise DataError(f"{where}: {error}; fs and lag_s are numbers") from None
-    if not 0 < rate < math.inf:
-        raise DataError(f"{where}: fs is {rate:g} Hz")
-    return IndexEntry(row["file"], row["subject"], row["split"], rate, lag)
-
-
-def check_splits(entries: Iterable[IndexEntry]) -> None:
-    """Raise DataError where a subject is in two of train, val and test (rejects are exempt)."""
-    seen: dict[str, str] = {}
-    for entry in entries:
-        if entry.split not in SPLITS:
-            continue
-        other = seen.setdefault(entry.subject, entry.split)
-        if other != entry.split:
-            raise DataError(
-                f"subject {entry.subject} is in {other} and in {entry.split} ({entry.file}); "
-                "give each subject one split in index.csv"
-            )
-
-
-def of_split(entries: Sequence[IndexEntry], split: str) -> list[IndexEntry]:
-    """Return the entries of one split; an empty split is a DataError."""
-    chosen = [entry for entry in entries if entry.split == split]
-    if not chosen:
-        present = ", ".join(sorted({entry.split for entry in entries}))
-        raise DataError(f"no record in split {split!r}; the index has {present}")
-    return chosen
+_PLATEAU = 6  # consecutive samples at a record's extreme that count as clipping
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """One record at one rate, the pressure moved onto the PPG's time.
+    """One record at one sampling rate, the pressure aligned with the PPG.
 
-    ppg (n,) in the sensor's unit, abp (n,) in mmHg, both NaN where missing; good (n,) says where
-    both can be trusted; `beats` are the reference beats, sample indices on the same axis.
+    Attributes:
+        entry: Row of the index.
+        ppg: (n,) in the sensor's unit, NaN where missing.
+        abp: (n,) mmHg, NaN where missing.
+        good: (n,) True where both signals are usable.
+        beats: Reference beats, as sample indices on the same axis.
     """
 
     entry: IndexEntry
@@ -129,22 +51,17 @@ class TrainingRecord:
     beats: Beats
 
 
-def folder_of(folder: Path) -> Path:
-    """Return the folder that holds index.csv: this one, or its ``abp``."""
-    return folder if (folder / "index.csv").is_file() else folder / "abp"
-
-
 def load(folder: Path, entry: IndexEntry, rate: float, resample: Resample) -> TrainingRecord:
-    """Read one record, bring it to `rate`, align its pressure and find its reference beats.
+    """Read one record, resample it, align its pressure and find its reference beats.
 
     Args:
         folder: The data folder.
         entry: Row of its index.
-        rate: Hz wanted.
-        resample: ``(values, from_rate, to_rate)``; NaN stays NaN.
+        rate: Target sampling rate, Hz.
+        resample: ``(values, from_rate, to_rate)``; keeps NaN.
 
     Raises:
-        DataError: the file is missing or is not in the shared layout.
+        DataError: The file is missing or has another layout.
     """
     values, verdict, beat_rate = read_record(folder_of(folder) / entry.file)
     clipped = plateaus(values["ppg"], _PLATEAU) | plateaus(values["abp"], _PLATEAU)
@@ -167,6 +84,7 @@ def load(folder: Path, entry: IndexEntry, rate: float, resample: Resample) -> Tr
 
 
 def _any_in_blocks(flags: npt.NDArray[np.bool_], block: int, count: int) -> npt.NDArray[np.bool_]:
+    """Return for each of `count` blocks of `block` samples whether any flag is set, (count,)."""
     padded = np.zeros(block * count, dtype=bool)
     padded[: min(len(flags), len(padded))] = flags[: len(padded)]
     return np.asarray(padded.reshape(count, block).any(axis=1))
@@ -174,16 +92,28 @@ def _any_in_blocks(flags: npt.NDArray[np.bool_], block: int, count: int) -> npt.
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Windows:
-    """Every good window of a split: two long signals and where in them windows start.
+    """Every good window of a split: two long signals and the windows' positions in them.
 
-    ppg and abp are the records end to end, float32. The rest is one value a window: `start` of its
-    raw buffer (guards included), `first` and `last` start that stays inside the same good stretch,
-    `record` and `subject` numbers, `time` of its middle in its record (s), and the reference
-    pressures (mmHg; medians over its interior's beats).
+    Attributes:
+        ppg: (samples,) float32, the records one after another, in the sensor's unit.
+        abp: (samples,) float32, likewise, mmHg.
+        rate: Sampling rate, Hz.
+        start: (n,) first sample of each window's raw buffer, guards included.
+        first: (n,) earliest start within the same good segment.
+        last: (n,) latest start within the same good segment.
+        record: (n,) index into `entries`.
+        subject: (n,) index into `subjects`.
+        time: (n,) middle of the window since the start of its record, s.
+        sbp: (n,) mmHg, median over the beats of the window's interior.
+        dbp: (n,) mmHg, likewise.
+        map_: (n,) mmHg, likewise.
+        entries: Rows of the index that have windows.
+        subjects: Names of their subjects.
     """
 
     ppg: Floats
     abp: Floats
+    rate: float
     start: Ints
     first: Ints
     last: Ints
@@ -200,8 +130,8 @@ class Windows:
         return len(self.start)
 
     def of(self, rows: Ints | npt.NDArray[np.bool_]) -> Windows:
-        """Return some of the windows, by number or by a mask."""
-        return dataclasses.replace(self, **{k: getattr(self, k)[rows] for k in _WHOLE + _REAL})
+        """Return the windows selected by indices or by a mask (n,)."""
+        return dataclasses.replace(self, **{k: getattr(self, k)[rows] for k in _INTEGER + _REAL})
 
 
 def windows_of(
@@ -215,13 +145,13 @@ def windows_of(
 
     Args:
         recordings: Aligned records.
-        buffer: Samples of a raw buffer, window and both guards.
-        hop: Samples between starts.
-        interior: First and end sample of the buffer in which reference beats count.
-        rate: Hz.
+        buffer: Length of a raw buffer (window and both guards), samples.
+        hop: Distance between starts, samples.
+        interior: Range [first, end) of the buffer whose reference beats count, samples.
+        rate: Sampling rate of the recordings, Hz.
 
     Raises:
-        DataError: no good window in any record.
+        DataError: No record has a good window.
     """
     columns: list[tuple[npt.NDArray[np.float64], ...]] = []
     signals: list[tuple[Floats, Floats]] = []
@@ -229,7 +159,7 @@ def windows_of(
     subjects: list[str] = []
     offset = 0
     for recording in recordings:
-        first, last = _stretches(recording.good, buffer)
+        first, last = _segments(recording.good, buffer)
         starts = [np.arange(a, b + 1, hop) for a, b in zip(first, last, strict=True)]
         if not starts:
             log.info("%s has no good window", recording.entry.file)
@@ -243,27 +173,33 @@ def windows_of(
             continue
         if recording.entry.subject not in subjects:
             subjects.append(recording.entry.subject)
-        who = subjects.index(recording.entry.subject)
+        subject = subjects.index(recording.entry.subject)
         time = (start + buffer / 2) / rate
-        filled = (np.full(len(start), len(entries)), np.full(len(start), who))
-        rows = (start + offset, bounds[0] + offset, bounds[1] + offset, *filled, time)
+        numbers = (np.full(len(start), len(entries)), np.full(len(start), subject))
+        rows = (start + offset, bounds[0] + offset, bounds[1] + offset, *numbers, time)
         columns.append(tuple(column[keep] for column in (*rows, *pressures.T)))
         signals.append((recording.ppg.astype(np.float32), recording.abp.astype(np.float32)))
         entries.append(recording.entry)
         offset += len(recording.ppg)
     if not columns:
-        raise DataError("no good window in any of the records")
+        raise DataError("no good window in any of the records; add longer or cleaner ones")
     joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
-    whole: list[Any] = [column.astype(np.int64) for column in joined[: len(_WHOLE)]]
-    real: list[Any] = [column.astype(np.float32) for column in joined[len(_WHOLE) :]]
+    integers: list[Any] = [column.astype(np.int64) for column in joined[: len(_INTEGER)]]
+    reals: list[Any] = [column.astype(np.float32) for column in joined[len(_INTEGER) :]]
     ppg, abp = (np.concatenate(parts) for parts in zip(*signals, strict=True))
-    named = zip(_WHOLE + _REAL, whole + real, strict=True)
+    named = zip(_INTEGER + _REAL, integers + reals, strict=True)
     return Windows(
-        ppg=ppg, abp=abp, entries=tuple(entries), subjects=tuple(subjects), **dict(named)
+        ppg=ppg,
+        abp=abp,
+        rate=rate,
+        entries=tuple(entries),
+        subjects=tuple(subjects),
+        **dict(named),
     )
 
 
-def _stretches(good: npt.NDArray[np.bool_], buffer: int) -> tuple[Ints, Ints]:
+def _segments(good: npt.NDArray[np.bool_], buffer: int) -> tuple[Ints, Ints]:
+    """Return the first and the last start of a buffer in each good segment that holds one."""
     edges = np.diff(np.concatenate(([0], good.astype(np.int8), [0])))
     first, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     long = end - first >= buffer

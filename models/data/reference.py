@@ -1,4 +1,4 @@
-"""The reference side of a recording: its pressure on the PPG's time, its beats, its clipping."""
+"""Reference pressures of a recording: alignment with the PPG, beats, clipping."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from innpar.models.calibration.wave_pressures import beats_within
 
 Floats = npt.NDArray[np.float64]
 
-_SEARCH = 0.16  # s around the record's lag; less than half a beat, so never off by one
-_SMOOTH = 24  # ten-second verdicts over which the lag may be taken as constant
+_SEARCH = 0.16  # s around the record's lag; under half a beat, so never off by a whole one
+_SMOOTH = 24  # blocks of ten seconds over which the lag is assumed constant
 _VERDICT_SECONDS = 10
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Beats:
-    """Reference beats of a record: systolic peaks (sample indices, increasing) and mmHg values.
+    """Reference beats of a record, in increasing order; defined as live beats are.
 
-    SBP is the highest value of the beat, DBP the lowest at the foot before it, MAP the mean from
-    foot to foot: the rule that live beats follow.
+    Attributes:
+        foot: (n,) sample index of the foot before the systolic peak.
+        peak: (n,) sample index of the systolic peak.
+        sbp: (n,) mmHg, highest value of the beat.
+        dbp: (n,) mmHg, value at the foot.
+        map_: (n,) mmHg, mean from foot to foot.
     """
 
     foot: npt.NDArray[np.int64]
@@ -33,7 +37,7 @@ class Beats:
 
 
 def plateaus(values: Floats, samples: int) -> npt.NDArray[np.bool_]:
-    """Return where `values` stays at its highest or lowest for `samples` in a row: clipping."""
+    """Mark clipping (n,): runs of at least `samples` values at the minimum or maximum."""
     found = np.zeros(len(values), dtype=bool)
     if not np.isfinite(values).any():
         return found
@@ -49,16 +53,16 @@ def plateaus(values: Floats, samples: int) -> npt.NDArray[np.bool_]:
 def local_lag(
     ppg: Floats, abp: Floats, good: npt.NDArray[np.bool_], lag: float, rate: float
 ) -> npt.NDArray[np.int64]:
-    """Return by how many samples the PPG lags the pressure, at each sample.
+    """Return the delay (n,) of the PPG behind the pressure at each sample, in samples.
 
-    The cross-correlation over each good ten seconds, near the record's own lag, averaged over some
-    minutes: the monitor's delay drifts, and a single window may lock onto the neighbouring beat.
+    Cross-correlation over each good ten seconds, near the record's lag, averaged over some
+    minutes: the monitor's delay drifts, and a single block may match a neighbouring beat.
 
     Args:
         ppg: (n,) any unit, NaN where missing.
         abp: (n,) mmHg, NaN where missing.
         good: One verdict per ten seconds.
-        lag: The record's own value, s; taken as 0.3 when it is not finite.
+        lag: Lag according to the index, s; 0.3 s is assumed where it is not finite.
         rate: Hz.
     """
     block, reach = round(_VERDICT_SECONDS * rate), round(_SEARCH * rate)
@@ -82,6 +86,7 @@ def local_lag(
 
 
 def _detrend(values: Floats) -> Floats:
+    """Remove mean and linear trend; scale to unit SD."""
     along = np.linspace(-1.0, 1.0, len(values))
     centred = values - values.mean()
     centred = centred - along * (centred @ along) / (along @ along)
@@ -89,19 +94,20 @@ def _detrend(values: Floats) -> Floats:
 
 
 def _correlations(x: Floats, y: Floats, lags: npt.NDArray[np.int64]) -> Floats:
+    """Return the covariance (lags,) of `x` delayed by each lag with `y`."""
     longest = int(lags[-1])
     body = len(y) - longest
     return np.array([x[lag : lag + body] @ y[:body] for lag in lags]) / body
 
 
 def beats_of(abp: Floats, good: npt.NDArray[np.bool_], typical_rate: float, rate: float) -> Beats:
-    """Return the beats of an aligned pressure signal within its good stretches.
+    """Find the beats of an aligned pressure signal within its good segments.
 
     Args:
         abp: (n,) mmHg.
-        good: (n,) where to look.
-        typical_rate: The record's usual heart rate, per minute.
-        rate: Hz.
+        good: (n,) True where the signal is usable.
+        typical_rate: Median heart rate of the record, per minute; 75 is assumed if not plausible.
+        rate: Sampling rate, Hz.
     """
     per_minute = typical_rate if np.isfinite(typical_rate) and typical_rate > 20 else 75.0
     apart = max(int(0.5 * 60.0 / per_minute * rate), int(0.27 * rate))
@@ -122,9 +128,9 @@ def beats_of(abp: Floats, good: npt.NDArray[np.bool_], typical_rate: float, rate
 def window_pressures(
     beats: Beats, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
 ) -> Floats:
-    """Return the median SBP, DBP, MAP (n, 3) of the beats whose peak lies in each [start, end).
+    """Return the median SBP, DBP, MAP (n, 3), mmHg, of the beats with peaks in each [start, end).
 
-    NaN where fewer than two beats do.
+    NaN where there are fewer than two beats.
     """
     low, high = np.searchsorted(beats.peak, start), np.searchsorted(beats.peak, end)
     values = np.stack((beats.sbp, beats.dbp, beats.map_), axis=1)

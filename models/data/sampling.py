@@ -1,4 +1,4 @@
-"""Training batches: a window, a cuff reading some time before it, and what noise does to both."""
+"""Training batches: windows, earlier cuff readings, and augmentation of both."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field
 
-from innpar.models.calibration.context import CONTEXT, FEATURES, RATE, context, features
-from innpar.models.data.recordings import DataError, Windows
+from innpar.models.calibration.context import CONTEXT, FEATURES, context, features
+from innpar.models.data.recordings import Windows
+from innpar.models.errors import DataError
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 CENTRE, SPREAD = 90.0, 25.0  # mmHg: the network's output is (mmHg - centre) / spread
-CUFF_SECONDS = 30.0  # a cuff stands for this long before it is read
+CUFF_SECONDS = 30.0  # a cuff reading is the median over this long before it
 _LEAST_NOISE = 0.003
 _LOG_AMPLITUDE = FEATURES.index("log_amplitude")
 _FIRST_NOW = next(k for k, name in enumerate(CONTEXT) if name.startswith("now_"))
@@ -31,26 +32,28 @@ Size = Annotated[Number, Field(ge=0)]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sampling:
-    """How training windows, cuff moments and disturbances are drawn.
+    """Section ``[sampling]``: drawing of training windows, cuff readings and augmentation.
 
     Attributes:
-        temper: Exponent on a subject's number of windows; 0 draws subjects alike, 1 windows alike.
-        weights: Factor by source folder; 1 where a source is not named.
+        temper: Exponent on a subject's number of windows: with 0 every subject, with 1 every window
+            is equally likely.
+        weights: Factor by source folder; 1 for sources not listed.
         uncalibrated: Share of windows without a cuff reading.
         shortest: Shortest time since the reading, s.
         cuff_noise: SD of a reading's error, mmHg.
-        moved: Share of calibrated windows whose pressures are moved together with the reading, so
-            that the network learns to follow the reading and not to recognise the patient.
-        move: SD of that move, mmHg.
-        stretch: SD of the logarithm of the pulse pressure's factor in it.
+        moved: Share of calibrated windows whose pressures are shifted together with the reading, so
+            that the network follows the reading instead of recognising the patient.
+        move: SD of that shift, mmHg.
+        stretch: SD of the log of the accompanying factor on the pulse pressure.
         noise: Largest sensor noise, in SDs of the window.
         wander: Largest baseline wander, in SDs of the window.
-        disturbed: Share of windows that get each of the two.
+        disturbed: Share of windows with noise, and share with wander.
         amplitude_noise: SD of the error in the change of log amplitude.
-        change_noise: SD of the error in what has changed since the reading, in training spreads.
-        pulse_noise: Likewise in what the pulse is now. Few patients are easily told apart by their
-            pulse; seen through a fog, it shows a change but not whose it is.
-        hidden: Share of calibrated windows of which what the pulse is now is left out.
+        change_noise: SD of the noise on the context's changes since the reading, in training
+            spreads.
+        pulse_noise: SD of the noise on the context's present pulse, likewise. With few patients a
+            network recognises each by the pulse; noise hides the identity but not a change.
+        hidden: Share of calibrated windows whose context omits the present pulse.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = SECTION
@@ -74,7 +77,13 @@ class Sampling:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
-    """ppg (n, window) of unit SD, abp (n, window) in network units, context (n, len(CONTEXT))."""
+    """One training batch.
+
+    Attributes:
+        ppg: (n, window) of unit SD.
+        abp: (n, window) network units, ``(mmHg - CENTRE) / SPREAD``.
+        context: (n, len(CONTEXT)).
+    """
 
     ppg: Floats
     abp: Floats
@@ -83,7 +92,13 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cuffs:
-    """What a cuff read at each window would say: (n,) mmHg, and features there (n, K)."""
+    """Simulated cuff readings, one at each window.
+
+    Attributes:
+        sbp: (n,) mmHg.
+        dbp: (n,) mmHg.
+        features: (n, len(FEATURES)) medians over the same time.
+    """
 
     sbp: Floats
     dbp: Floats
@@ -91,22 +106,33 @@ class Cuffs:
 
 
 def raw_buffers(windows: Windows, start: Ints, samples: int) -> Floats:
-    """Return the raw PPG buffers (n, samples) that begin at `start`, each without its mean."""
+    """Return the raw PPG buffers (n, samples) from `start` (n,), each with its mean subtracted."""
     raw = windows.ppg[start[:, None] + np.arange(samples)]
     return np.asarray(raw - raw.mean(axis=1, keepdims=True))
 
 
 def window_features(windows: Windows, matrix: Floats, step: int = 512) -> npt.NDArray[np.float64]:
-    """Return the features (n, K) of every window, as conditioned by `matrix`."""
+    """Return the features (n, len(FEATURES)) of every window.
+
+    Args:
+        windows: Windows.
+        matrix: Conditioning, (buffer, window).
+        step: Windows per batch.
+    """
     found = np.empty((len(windows), len(FEATURES)))
     for k in range(0, len(windows), step):
         raw = raw_buffers(windows, windows.start[k : k + step], matrix.shape[0])
-        found[k : k + step] = features(raw @ matrix)
+        found[k : k + step] = features(raw @ matrix, windows.rate)
     return found
 
 
 def cuffs_of(windows: Windows, found: npt.NDArray[np.float64]) -> Cuffs:
-    """Return the medians over the half minute that ends at each window."""
+    """Return the medians over the half minute that ends at each window.
+
+    Args:
+        windows: Windows.
+        found: (n, K) features of the windows.
+    """
     values = np.column_stack((windows.sbp, windows.dbp, found)).astype(np.float64)
     medians = np.empty_like(values)
     first = 0
@@ -121,10 +147,15 @@ def cuffs_of(windows: Windows, found: npt.NDArray[np.float64]) -> Cuffs:
 
 
 class Sampler:
-    """Draws batches; everything random comes from the generator it is handed.
+    """Source of training batches; all randomness comes from the generator passed to `draw`.
+
+    Args:
+        windows: Training windows.
+        matrix: Conditioning, (buffer, window).
+        sampling: Configuration.
 
     Raises:
-        DataError: The weights leave nothing to draw.
+        DataError: Every window has weight zero.
     """
 
     def __init__(
@@ -153,7 +184,7 @@ class Sampler:
         start = np.clip(start, w.first[at], w.last[at])
         raw = self._disturb(raw_buffers(w, start, self.matrix.shape[0]), at, rng)
         ppg = raw @ self.matrix
-        now = features(ppg)
+        now = features(ppg, w.rate)
         now[:, _LOG_AMPLITUDE] += rng.normal(0.0, s.amplitude_noise, count)
         inside = start[:, None] + self._guard + np.arange(window)
         abp = w.abp[inside]
@@ -161,29 +192,32 @@ class Sampler:
         dbp = self._cuffs.dbp[cuff] + rng.normal(0.0, s.cuff_noise, count)
         known = (seconds >= s.shortest) & (rng.random(count) >= s.uncalibrated)
         abp, sbp, dbp = self._move(abp, sbp, dbp, known, rng)
-        told = context(now, self._cuffs.features[cuff], sbp, dbp, seconds)
-        self._blur(told, rng)
-        told[~known] = 0.0
+        contexts = context(now, self._cuffs.features[cuff], sbp, dbp, seconds)
+        self._blur(contexts, rng)
+        contexts[~known] = 0.0
         scaled = ppg / np.maximum(ppg.std(axis=1, keepdims=True), 1e-9)
         return Batch(
             scaled.astype(np.float32),
             ((abp - CENTRE) / SPREAD).astype(np.float32),
-            told,
+            contexts,
         )
 
-    def _blur(self, told: Floats, rng: np.random.Generator) -> None:
-        """Put noise on what contexts (n, C) say of the pulse."""
-        s, (count, entries) = self.sampling, told.shape
+    def _blur(self, contexts: Floats, rng: np.random.Generator) -> None:
+        """Add noise to the pulse entries of `contexts` (n, len(CONTEXT)), in place."""
+        s, (count, entries) = self.sampling, contexts.shape
         noise = rng.standard_normal((count, entries - _CHANGE.start), dtype=np.float32)
         split = _NOW.start - _CHANGE.start
-        told[:, _CHANGE] += np.float32(s.change_noise) * noise[:, :split]
-        told[:, _NOW] += np.float32(s.pulse_noise) * noise[:, split:]
-        told[rng.random(count) < s.hidden, _NOW] = 0.0
+        contexts[:, _CHANGE] += np.float32(s.change_noise) * noise[:, :split]
+        contexts[:, _NOW] += np.float32(s.pulse_noise) * noise[:, split:]
+        contexts[rng.random(count) < s.hidden, _NOW] = 0.0
 
     def _cuff_moments(
         self, at: Ints, rng: np.random.Generator
     ) -> tuple[Ints, npt.NDArray[np.float64]]:
-        """Draw an earlier window of the same record: half by log time, half by time."""
+        """Draw for each window `at` an earlier one of its record; return it and the time since, s.
+
+        The time is log-uniform for half of the windows and uniform for the others.
+        """
         w, s = self.windows, self.sampling
         first = self._record_first[w.record[at]]
         longest = np.maximum((w.time[at] - w.time[first]).astype(np.float64), s.shortest)
@@ -198,10 +232,10 @@ class Sampler:
         return cuff, (w.time[at] - w.time[cuff]).astype(np.float64)
 
     def _disturb(self, raw: Floats, at: Ints, rng: np.random.Generator) -> Floats:
-        """Add sensor noise and baseline wander before conditioning, as a wrist would.
+        """Add sensor noise and baseline wander to raw buffers (n, buffer), before conditioning.
 
-        The PPG's own gain needs no augmentation: windows are scaled to unit SD and only the change
-        of amplitude since the reading is told, so a gain common to both cancels.
+        The PPG's gain needs no augmentation: windows are scaled to unit SD, and the context holds
+        only the change of amplitude since the reading, in which a common gain cancels.
         """
         s, count = self.sampling, len(raw)
         unit = np.exp(self._features[at, _LOG_AMPLITUDE])[:, None].astype(np.float32)
@@ -209,7 +243,7 @@ class Sampler:
         size *= rng.random((count, 1)) < s.disturbed
         noise = rng.standard_normal(raw.shape, dtype=np.float32) * size.astype(np.float32)
         height = rng.uniform(0.0, s.wander, (count, 1)) * (rng.random((count, 1)) < s.disturbed)
-        turns = rng.uniform(0.05, 0.45, (count, 1)) / RATE * np.arange(raw.shape[1])
+        turns = rng.uniform(0.05, 0.45, (count, 1)) / self.windows.rate * np.arange(raw.shape[1])
         wander = height * np.sin(2 * np.pi * (turns + rng.random((count, 1))))
         return np.asarray(raw + unit * (noise + wander.astype(np.float32)))
 
@@ -221,6 +255,7 @@ class Sampler:
         known: npt.NDArray[np.bool_],
         rng: np.random.Generator,
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Shift and stretch pressures and reading together, mmHg, for a share of the windows."""
         s, count = self.sampling, len(abp)
         chosen = known & (rng.random(count) < s.moved)
         by = np.where(chosen, rng.normal(0.0, s.move, count), 0.0)
@@ -238,5 +273,5 @@ class Sampler:
 
 
 def empty_context(count: int) -> Floats:
-    """Return the context of `count` windows that are not calibrated."""
+    """Return the context (count, len(CONTEXT)) of uncalibrated windows: zeros."""
     return np.zeros((count, len(CONTEXT)), dtype=np.float32)

@@ -1,1 +1,1 @@
-"""Model files: TorchScript, AOTInductor, ONNX, published checkpoints."""
+"""File formats of models: export, import, and the backends that run them."""

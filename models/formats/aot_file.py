@@ -1,6 +1,6 @@
-"""AOTInductor: the folded network compiled for this kind of processor (`.pt2`).
+"""AOTInductor files (``.pt2``): the folded network compiled for one kind of processor.
 
-Making one needs a C++ compiler; running one does not.
+Compiling needs a C++ compiler; running does not.
 """
 
 from __future__ import annotations
@@ -24,14 +24,19 @@ Network = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def processor() -> str:
-    """What a compiled file is bound to: torch, system, architecture, vector instructions."""
+    """Return what a compiled file depends on: torch, system, architecture, vector instructions."""
     capability = torch.backends.cpu.get_cpu_capability()
     version = torch.__version__.partition("+")[0]
     return f"torch {version} {platform.system()} {platform.machine()} {capability}"
 
 
 def compiled(folded: Folded, x: Tensor, context: Tensor | None) -> bytes:
-    """Compile for windows of x's length and any batch; return the file's content.
+    """Compile for any batch of windows as long as those of `x`; return the file's content.
+
+    Args:
+        folded: Folded with ``portable=True``.
+        x: (batch, 2, window), at least two windows, as an example.
+        context: (batch, entries); None for a network without context.
 
     Raises:
         ModelError: There is no compiler, or it failed.
@@ -42,23 +47,23 @@ def compiled(folded: Folded, x: Tensor, context: Tensor | None) -> bytes:
     arguments = (x[:2].clone(), None if context is None else context[:2].clone())
     shapes = ({0: batch}, None if context is None else {0: batch})
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the compiler's, about itself
+        warnings.simplefilter("ignore")  # from the compiler, about its own code
         target = str(Path(folder) / "model.pt2")
         try:
             program = torch.export.export(folded, arguments, dynamic_shapes=shapes)
             made = aoti_compile_and_package(
                 program, package_path=target, inductor_configs={"freezing": True}
             )
-        except Exception as error:  # the compiler's own many kinds
+        except Exception as error:  # the compiler raises many types
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(
-                f"could not compile ({first}); is a C++ compiler installed?"
+                f"compilation failed ({first}); is a C++ compiler installed?"
             ) from error
         return Path(made).read_bytes()
 
 
 def run_compiled(content: bytes) -> Network:
-    """Load a compiled network, which runs its code: only from a file whose hash was checked."""
+    """Load a compiled network. It is native code: pass only the content of a verified file."""
     from torch._inductor import aoti_load_package
 
     with tempfile.TemporaryDirectory() as folder:
@@ -77,8 +82,10 @@ def load_compiled(folder: Path, manifest: Manifest, name: str) -> Network:
     """Load a model's compiled file.
 
     Raises:
-        ModelError: It differs from its hash, or was built for another kind of processor.
+        ModelError: The file does not match its hash, or was compiled for another processor.
     """
     if (built := manifest.built_for.get(name)) != processor():
-        raise ModelError(f"{name} was built for {built}, this is {processor()}; export it here")
+        raise ModelError(
+            f"{name} was compiled for {built}, this is {processor()}; export the model here"
+        )
     return run_compiled(verified_bytes(folder, manifest, name))

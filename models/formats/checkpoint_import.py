@@ -1,4 +1,4 @@
-"""Checkpoints of the authors' own code, name by name."""
+"""Import of checkpoints of the original INN-PAR code, parameter by parameter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ _NAME = re.compile(
 )
 
 
-def _ours(name: str) -> str | None:
+def _own_name(name: str) -> str | None:
+    """Return our name of a parameter of the original code; None if there is none."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -39,28 +40,28 @@ def _ours(name: str) -> str | None:
     return f"blocks.{block}.{module.lower()}.{_CONVOLUTIONS[convolution]}.{kind}"
 
 
-def _theirs(name: str) -> str:
-    """Undo `_ours`."""
+def _original_name(name: str) -> str:
+    """Return the original code's name of one of our parameters."""
     _, block, module, *rest = name.split(".")
     if module == "mixing":
         return f"operations.{block}.invconv.{rest[0]}"
     convolution, kind = rest
-    theirs = {ours: theirs for theirs, ours in _CONVOLUTIONS.items()}[convolution]
-    return f"operations.{block}.{module.upper()}.{theirs}.{kind}"
+    original = {own: original for original, own in _CONVOLUTIONS.items()}[convolution]
+    return f"operations.{block}.{module.upper()}.{original}.{kind}"
 
 
 def from_published(state: Mapping[str, Tensor]) -> InnPar:
-    """Build the network from a state dict in the authors' names, strictly.
+    """Build the network from a state dict of the original code.
 
     Args:
-        state: ``operations.{i}.{F|G|H}.…`` and ``operations.{i}.invconv.…``. The number of blocks,
-            features and taps are read from it.
+        state: Parameters ``operations.{i}.{F|G|H}.…`` and ``operations.{i}.invconv.…``, which
+            determine the numbers of blocks, features and taps.
 
     Raises:
         ModelError: A name is unknown or missing, or a shape does not fit.
     """
-    names = {theirs: _ours(theirs) for theirs in state}
-    if unknown := sorted(theirs for theirs, ours in names.items() if ours is None):
+    names = {original: _own_name(original) for original in state}
+    if unknown := sorted(original for original, own in names.items() if own is None):
         raise ModelError(
             f"not a published checkpoint: unknown {listed(unknown)}; expected names like "
             "operations.0.F.input_proj.0.weight"
@@ -72,14 +73,14 @@ def from_published(state: Mapping[str, Tensor]) -> InnPar:
             + ("missing" if first is None else f"of shape {list(first.shape)}")
         )
     features, _, kernel = first.shape
-    blocks = 1 + max(int(theirs.split(".")[1]) for theirs in state)
+    blocks = 1 + max(int(original.split(".")[1]) for original in state)
     if kernel % 2 == 0 or features < 1 or blocks > 64:
         raise ModelError(
             f"not a published checkpoint: {blocks} blocks of {features} features with {kernel} taps"
         )
     model = InnPar(blocks, features, kernel)
-    ours = {str(names[theirs]): value for theirs, value in state.items()}
-    return load_strictly(model, ours, called=_theirs)
+    own = {str(names[original]): value for original, value in state.items()}
+    return load_strictly(model, own, display_name=_original_name)
 
 
 def import_checkpoint(
@@ -89,22 +90,22 @@ def import_checkpoint(
     pressures: tuple[float, float] = (0.0, 1.0),
     targets: Sequence[Target] = (),
 ) -> Manifest:
-    """Make a model folder of a checkpoint of the original code.
+    """Convert a checkpoint of the original code to a model folder.
 
     Args:
-        path: Written by ``torch.save``: a state dict, or a dict that holds one.
-        out: Folder of the model.
-        pressures: mmHg that the network's 0 and 1 stand for (it was trained on pressures scaled
-            by the minimum and maximum of their data set, which a checkpoint does not tell). As
-            they are by default, the model gives these relative units.
-        targets: What to export it for beside TorchScript.
+        path: File written by ``torch.save``: a state dict, or a dict that contains one.
+        out: Model folder to write.
+        pressures: Pressures of the network's 0 and 1, mmHg. (The original is trained on pressures
+            scaled by the minimum and maximum of the data set, which a checkpoint does not
+            contain.) With the default the output is relative until a cuff reading scales it.
+        targets: Formats to export to beside TorchScript.
 
     Raises:
-        ModelError: The file cannot be read, is no such checkpoint, or `out` cannot be written.
+        ModelError: The file cannot be read or is not such a checkpoint, or `out` cannot be written.
     """
     low, high = pressures
     if not low < high:
-        raise ModelError(f"the pressures of 0 and 1 go up, not from {low} to {high}")
+        raise ModelError(f"the pressures of 0 and 1 must increase, not go from {low} to {high}")
     known = (low, high) != (0.0, 1.0)
     model = from_published(_state(path))
     fields = {
@@ -112,7 +113,7 @@ def import_checkpoint(
         "version": "1",
         "abp_offset": low,
         "abp_scale": high - low,
-        # 625 samples and 3 of padding in the original; a window in a stream has neighbours instead
+        # 625 samples and 3 of padding in the original; a stream has neighbouring samples
         "window": 628,
         "normalisation": "zscore",
         "training": {
@@ -120,7 +121,7 @@ def import_checkpoint(
             "reference": "Kundu et al., ICASSP 2025, doi 10.1109/ICASSP49660.2025.10888915",
         },
         "licence": "as the checkpoint's",
-        # `output` is what version 0.1 reads
+        # version 0.1 reads `output`
         "calibration": {
             "unit": "mmHg" if known else None,
             "output": "mmHg" if known else RELATIVE_IN_0_1,
@@ -138,5 +139,5 @@ def _state(path: Path) -> Mapping[str, Tensor]:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise ModelError(f"{path} holds no state dict of tensors")
+        raise ModelError(f"{path} contains no state dict; save the network's state_dict()")
     return {str(name).removeprefix("module."): value for name, value in loaded.items()}

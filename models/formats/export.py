@@ -1,6 +1,6 @@
-"""A trained network → a model folder: weights, the folded network in TorchScript, a manifest.
+"""Export of a trained network to a model folder: weights, folded network, manifest.
 
-The weights are the source of truth; everything else is made from them and checked against them.
+The weights are the source; every other file is generated from them and verified against them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from innpar.models.atomic import write_whole
 from innpar.models.errors import ModelError
-from innpar.models.formats import torchscript as script
+from innpar.models.formats import torchscript
 from innpar.models.formats.aot_file import processor
 from innpar.models.formats.weights_file import load_network
 from innpar.models.manifest import NAME, SUFFIXES, Architecture, Kind, Manifest, read_manifest
@@ -47,61 +47,64 @@ def export(
     windows: npt.NDArray[np.float32] | None = None,
     targets: Sequence[Target] = ("torchscript",),
 ) -> Manifest:
-    """Write a model folder, or leave what was there before.
+    """Write a model folder; on failure the previous model stays intact.
 
     Args:
         model: The network.
-        directory: Made if need be; other files in it stay.
-        fields: Of `Manifest`: at least name, version, abp_offset and abp_scale.
+        directory: Model folder; created if missing. Files of other names are kept.
+        fields: Attributes of `Manifest`: at least name, version, abp_offset and abp_scale.
         context: Names of the context's entries.
-        windows: (n, window) real windows, normalised, to verify on beside random ones.
-        targets: What to make of the weights. ``aot`` runs on this kind of processor only.
+        windows: (n, window) normalised real windows for the verification, beside random ones.
+        targets: Formats to export to. ``aot`` runs on this kind of processor only.
+
+    Returns:
+        The manifest written.
 
     Raises:
-        ModelError: The folded network is off by more than 1e-4 of the output's scale, an exported
-            one by more than 1e-5 of the folded one, or a file cannot be written.
+        ModelError: The folded network deviates by more than 1e-4 of the output's scale, an
+            exported one by more than 1e-5 from the folded one, or a file cannot be written.
     """
     architecture = Architecture(
         len(model.blocks), model.features, model.kernel, model.clamp, tuple(context)
     )
     if len(architecture.context) != model.context:
         raise ModelError(
-            f"the network takes {model.context} context entries, {len(context)} are named"
+            f"the network takes {model.context} context entries, but {len(context)} names are given"
         )
     draft = Manifest(
         **{"code_version": importlib.metadata.version("innpar-stream"), **fields},
         architecture=architecture,
     )
-    contents, verified = _made(model.eval(), draft, windows, targets)
+    contents, verified = _contents(model.eval(), draft, windows, targets)
     stem = f"{draft.name}-{hashlib.sha256(contents['weights']).hexdigest()[:12]}"
-    named = {stem + SUFFIXES[kind]: content for kind, content in contents.items()}
+    files = {stem + SUFFIXES[kind]: content for kind, content in contents.items()}
     manifest = dataclasses.replace(
         draft,
-        files={name: hashlib.sha256(content).hexdigest() for name, content in named.items()},
+        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         verified=verified,
         built_for={stem + SUFFIXES["aot"]: processor()} if "aot" in contents else {},
     )
-    _write(directory, manifest, named)
+    _write(directory, manifest, files)
     return manifest
 
 
 def export_again(model: Path, directory: Path, targets: Sequence[Target]) -> Manifest:
-    """Export a model once more, for `targets` beside TorchScript.
+    """Export an existing model to TorchScript and `targets`.
 
     Args:
-        model: A manifest or its folder.
-        directory: As of `export`.
-        targets: Likewise.
+        model: A ``manifest.json`` or its folder.
+        directory: Model folder to write, as in `export`.
+        targets: Further formats.
 
     Raises:
-        ModelError: `model` cannot be used, or as of `export`.
+        ModelError: `model` is unusable, or one of the errors of `export`.
     """
     network, manifest = load_network(model)
-    made = {"architecture", "files", "verified", "built_for", "code_version"}
+    regenerated = {"architecture", "files", "verified", "built_for", "code_version"}
     fields = {
         field.name: getattr(manifest, field.name)
         for field in dataclasses.fields(manifest)
-        if field.name not in made
+        if field.name not in regenerated
     }
     return export(
         network,
@@ -112,36 +115,36 @@ def export_again(model: Path, directory: Path, targets: Sequence[Target]) -> Man
     )
 
 
-def _made(
+def _contents(
     model: InnPar,
     draft: Manifest,
     windows: npt.NDArray[np.float32] | None,
     targets: Sequence[Target],
 ) -> tuple[dict[Kind, bytes], dict[str, float]]:
-    """Return each file's content and the deviations found."""
+    """Return each file's content, and the deviations relative to the output's scale."""
     state = {
         k: v.detach().to("cpu", torch.float32).contiguous() for k, v in model.state_dict().items()
     }
     reference = load_strictly(InnPar(*_arguments(model)), state)
     folded = fold(reference)
-    x, told = _cases(draft, windows)
+    x, context = _test_inputs(draft, windows)
     contents: dict[Kind, bytes] = {"weights": safetensors_bytes(state)}
     with torch.inference_mode():
-        y = reference(x, told)
+        y = reference(x, context)
         verified = {
-            "inverse": _off(reference.inverse(y, told), x),
-            "folded": _within(FOLD_TOLERANCE, "the folded network", folded(x, told), y),
+            "inverse": _deviation(reference.inverse(y, context), x),
+            "folded": _check_deviation("the folded network", folded(x, context), y, FOLD_TOLERANCE),
         }
         if verified["inverse"] > INVERSE_TOLERANCE:
             log.warning(
-                "the inverse returns random windows only to %.1e of their scale; its gain of "
-                "noise grows with training",
+                "the inverse reproduces random windows only to %.1e of their scale; its noise gain "
+                "increases with training",
                 verified["inverse"],
             )
-        y = folded(x, told)
+        y = folded(x, context)
         for target in targets:
-            contents[target], found = _TARGETS[target](reference, x, told)
-            verified[target] = _within(SCRIPT_TOLERANCE, f"the {target} export", found, y)
+            contents[target], found = _TARGETS[target](reference, x, context)
+            verified[target] = _check_deviation(f"the {target} export", found, y, SCRIPT_TOLERANCE)
     return contents, verified
 
 
@@ -149,10 +152,10 @@ def _arguments(model: InnPar) -> tuple[int, int, int, float, int]:
     return len(model.blocks), model.features, model.kernel, model.clamp, model.context
 
 
-def _cases(
+def _test_inputs(
     draft: Manifest, windows: npt.NDArray[np.float32] | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Random windows, rough and smooth, then the given ones; with random contexts."""
+    """Return random windows (noise, random walks) and the given ones, with random contexts."""
     rng = np.random.default_rng(0)
     rough = rng.standard_normal((4, draft.window), dtype=np.float32)
     smooth = np.cumsum(rng.standard_normal((4, draft.window), dtype=np.float32), axis=1)
@@ -165,61 +168,63 @@ def _cases(
     x = joint(torch.from_numpy(np.concatenate(parts)))
     if not draft.context_entries:
         return x, None
-    told = rng.standard_normal((len(x), draft.context_entries), dtype=np.float32)
-    told[::3] = 0.0
-    return x, torch.from_numpy(told)
+    context = rng.standard_normal((len(x), draft.context_entries), dtype=np.float32)
+    context[::3] = 0.0
+    return x, torch.from_numpy(context)
 
 
-def _off(found: Tensor, expected: Tensor) -> float:
+def _deviation(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
 
 
-def _within(tolerance: float, what: str, found: Tensor, expected: Tensor) -> float:
-    off = _off(found, expected)
-    if not off <= tolerance:
+def _check_deviation(name: str, found: Tensor, expected: Tensor, tolerance: float) -> float:
+    deviation = _deviation(found, expected)
+    if not deviation <= tolerance:
         raise ModelError(
-            f"{what} is off by {off:.1e} of the output's scale, more than {tolerance:.0e}; "
+            f"{name} is off by {deviation:.1e} of the output's scale, more than {tolerance:.0e}; "
             "nothing was written"
         )
-    return off
+    return deviation
 
 
-Made = tuple[bytes, Tensor]
+Exported = tuple[bytes, Tensor]
+"""Content of a file, and its network's output on the test inputs."""
 
 
-def _script(model: InnPar, x: Tensor, told: Tensor | None) -> Made:
-    content = script.to_bytes(script.scripted(fold(model)))
-    found: Tensor = script.from_bytes(content)(x, told)
+def _torchscript(model: InnPar, x: Tensor, context: Tensor | None) -> Exported:
+    content = torchscript.to_bytes(torchscript.scripted(fold(model)))
+    found: Tensor = torchscript.from_bytes(content)(x, context)
     return content, found
 
 
-def _aot(model: InnPar, x: Tensor, told: Tensor | None) -> Made:
+def _aot(model: InnPar, x: Tensor, context: Tensor | None) -> Exported:
     from innpar.models.formats.aot_file import compiled, run_compiled
 
-    content = compiled(fold(model, portable=True), x, told)
-    return content, run_compiled(content)(x, told)
+    content = compiled(fold(model, portable=True), x, context)
+    return content, run_compiled(content)(x, context)
 
 
-def _onnx(model: InnPar, x: Tensor, told: Tensor | None) -> Made:
+def _onnx(model: InnPar, x: Tensor, context: Tensor | None) -> Exported:
     from innpar.models.formats.onnx_file import load_onnx, to_onnx
 
-    content = to_onnx(fold(model, portable=True), x, told)
-    return content, load_onnx(content)(x, told)
+    content = to_onnx(fold(model, portable=True), x, context)
+    return content, load_onnx(content)(x, context)
 
 
-_TARGETS: dict[Target, Callable[[InnPar, Tensor, Tensor | None], Made]] = {
-    "torchscript": _script,
+_TARGETS: dict[Target, Callable[[InnPar, Tensor, Tensor | None], Exported]] = {
+    "torchscript": _torchscript,
     "aot": _aot,
     "onnx": _onnx,
 }
 
 
 def _write(directory: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
-    """Write the files under names of their own, the manifest last, then drop what it replaces.
+    """Write the files, then the manifest, then delete the files of the previous manifest.
 
-    The old manifest and everything it names stay whole until the new one takes its place.
+    File names contain the hash of the weights, so the previous model stays usable until the new
+    manifest replaces the old one.
     """
-    before = _before(directory)
+    before = _previous_files(directory)
     written: list[Path] = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -232,13 +237,13 @@ def _write(directory: Path, manifest: Manifest, contents: Mapping[str, bytes]) -
         for path in written:
             path.unlink(missing_ok=True)
         raise ModelError(
-            f"{directory} could not be written ({error.strerror}); what was there is intact"
+            f"{directory} could not be written ({error.strerror}); the previous model is intact"
         ) from None
     for name in before - manifest.files.keys():
         (directory / name).unlink(missing_ok=True)
 
 
-def _before(directory: Path) -> set[str]:
+def _previous_files(directory: Path) -> set[str]:
     try:
         return set(read_manifest(directory / NAME).files)
     except ModelError:

@@ -1,4 +1,4 @@
-"""ONNX: the folded network for other runtimes (`.onnx`); needs the extra ``onnx``."""
+"""ONNX files (``.onnx``): the folded network for other runtimes; needs the extra ``onnx``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ Network = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def to_onnx(folded: Folded, x: Tensor, context: Tensor | None) -> bytes:
-    """Export for windows of x's length and any batch; return the file's content.
+    """Export for any batch of windows as long as those of `x`; return the file's content.
+
+    Args:
+        folded: Folded with ``portable=True``.
+        x: (batch, 2, window), at least two windows, as an example.
+        context: (batch, entries); None for a network without context.
 
     Raises:
-        ModelError: The extra is not installed, or the export failed.
+        ModelError: The extra ``onnx`` is not installed, or the export failed.
     """
     batch = torch.export.Dim("batch", min=1, max=4096)
     arguments = (x[:2].clone(),) if context is None else (x[:2].clone(), context[:2].clone())
@@ -46,15 +51,15 @@ def to_onnx(folded: Folded, x: Tensor, context: Tensor | None) -> bytes:
         except ImportError as error:
             raise _missing(error) from None
         except torch.onnx.errors.OnnxExporterError as error:
-            raise ModelError(f"could not export to ONNX: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"the export to ONNX failed: {str(error).splitlines()[0]}") from error
         return target.read_bytes()
 
 
 def load_onnx(content: bytes) -> Network:
-    """Load an ONNX network on one CPU thread.
+    """Load an ONNX network; it runs on one CPU thread.
 
     Raises:
-        ModelError: The extra is not installed, or the file is not ONNX.
+        ModelError: The extra ``onnx`` is not installed.
     """
     try:
         import onnxruntime  # type: ignore[import-untyped]

@@ -1,4 +1,4 @@
-"""Files of ``torch.save``, read without running what is in them."""
+"""Files written by ``torch.save``, read without executing pickled code."""
 
 from __future__ import annotations
 
@@ -15,31 +15,35 @@ _FOREIGN = re.compile(r"[Uu]nsupported (?:global: GLOBAL|GLOBAL|class) ([\w.]+)"
 
 
 def read_pickled(path: Path, device: str = "cpu") -> Any:
-    """Return what ``torch.save`` put into a file, tensors and plain containers only.
+    """Read a file written by ``torch.save`` that contains only tensors and plain containers.
+
+    Args:
+        path: The file.
+        device: Torch device for the tensors.
 
     Raises:
-        FileNotFoundError: There is none.
-        ModelError: It is damaged, no such file, or holds other objects; the message is one line.
+        FileNotFoundError: The file does not exist.
+        ModelError: The file is damaged, of another kind, or contains other objects.
     """
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise
     except (OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError) as error:
-        why = f"it is damaged or another kind of file ({_brief(error)})"
+        reason = f"it is damaged or another kind of file ({_brief(error)})"
     except pickle.UnpicklingError as error:
         foreign = _FOREIGN.search(str(error))
-        why = "it is damaged or another kind of file"
+        reason = "it is damaged or another kind of file"
         if foreign:
-            why = (
-                f"it holds a pickled {foreign[1]}, which would run code; "
+            reason = (
+                f"it contains a pickled {foreign[1]}, which would execute code; "
                 "save the network's state_dict() alone"
             )
-    raise ModelError(f"{path} cannot be read as a PyTorch checkpoint: {why}") from None
+    raise ModelError(f"{path} cannot be read as a PyTorch checkpoint: {reason}") from None
 
 
 def _brief(error: Exception) -> str:
-    """Return the first sentence of an error, or its kind."""
+    """Return the first sentence of an error, or its type."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).splitlines()

@@ -1,6 +1,6 @@
-"""TorchScript: the one place that makes, writes and reads it.
+"""TorchScript: compile, write and read.
 
-Deprecated upstream since torch 2.11 and unsupported on Python 3.14, where `SUPPORTED` is False.
+Deprecated since torch 2.11 and not available on Python 3.14, where `SUPPORTED` is False.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SUPPORTED = sys.version_info < (3, 14)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _no_deprecation_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message=r"`?torch\.jit\.\w+`? is", category=DeprecationWarning
@@ -27,8 +27,8 @@ def _quiet() -> Iterator[None]:
 
 
 def scripted(model: nn.Module) -> torch.jit.ScriptModule:
-    """Script and freeze a module in evaluation mode, `inverse` kept."""
-    with _quiet():
+    """Script and freeze a module in evaluation mode; keep its method `inverse`."""
+    with _no_deprecation_warnings():
         result: torch.jit.ScriptModule = torch.jit.freeze(
             torch.jit.script(model.eval()), preserved_attrs=["inverse"]
         )
@@ -36,16 +36,16 @@ def scripted(model: nn.Module) -> torch.jit.ScriptModule:
 
 
 def to_bytes(module: torch.jit.ScriptModule) -> bytes:
-    """Return the module as a file's content."""
+    """Return the content of a ``.pt`` file."""
     buffer = io.BytesIO()
-    with _quiet():
+    with _no_deprecation_warnings():
         torch.jit.save(module, buffer)
     return buffer.getvalue()
 
 
 def from_bytes(content: bytes, device: str = "cpu") -> torch.jit.ScriptModule:
-    """Load a module, which can run code: only from a file whose hash has been checked."""
-    with _quiet():
+    """Load a module. It can execute code: pass only the content of a verified file."""
+    with _no_deprecation_warnings():
         module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]  # torch has no types here
             io.BytesIO(content), map_location=device
         )

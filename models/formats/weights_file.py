@@ -1,4 +1,4 @@
-"""A model folder as it was opened: its manifest, its files verified, its weights as a network."""
+"""Reading a model folder: manifest, verified files, weights (``.safetensors``)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,21 @@ def load_network(path: Path) -> tuple[InnPar, Manifest]:
         path: A ``manifest.json`` or its folder.
 
     Raises:
-        ModelError: Anything about it is not as it should be.
+        ModelError: A file is missing, invalid, or does not match its hash.
     """
     folder, manifest = open_model(path)
     return build_network(folder, manifest), manifest
 
 
 def open_model(path: Path) -> tuple[Path, Manifest]:
-    """Return a model's folder and manifest, every file that it names being the one it names."""
+    """Return a model's folder and manifest, after verifying the hash of every file.
+
+    Args:
+        path: A ``manifest.json`` or its folder.
+
+    Raises:
+        ModelError: The manifest is invalid, or a file is missing or does not match its hash.
+    """
     file = path / NAME if path.is_dir() else path
     folder, manifest = file.parent, read_manifest(file)
     for name in manifest.files:
@@ -36,20 +43,22 @@ def open_model(path: Path) -> tuple[Path, Manifest]:
 
 
 def build_network(folder: Path, manifest: Manifest) -> InnPar:
-    """Build the network that the manifest describes, with the weights that it names.
+    """Build the unfolded network that a manifest describes, with its weights.
 
     Raises:
-        ModelError: They cannot be read or do not fit.
+        ModelError: The weights cannot be read or do not fit.
     """
     name = manifest.file("weights") or ""
     content = verified_bytes(folder, manifest, name)
     try:
         state = load_safetensors(content)
     except SafetensorError as error:
-        raise ModelError(f"{folder / name} cannot be read: {error}") from None
+        raise ModelError(f"{folder / name} cannot be read: {error}; get the model again") from None
     a = manifest.architecture
     try:
         model = InnPar(a.blocks, a.features, a.kernel, a.clamp, len(a.context))
     except ValueError as error:
-        raise ModelError(f"the manifest in {folder} describes no network: {error}") from None
+        raise ModelError(
+            f"the manifest in {folder} describes an impossible network: {error}"
+        ) from None
     return load_strictly(model, state)

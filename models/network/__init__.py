@@ -1,1 +1,1 @@
-"""INN-PAR and its exact fold."""
+"""The INN-PAR network and its exact fold."""

@@ -1,14 +1,14 @@
-"""The algebra of the fold: every module's affine part as one short convolution.
+"""Algebra of the fold: the affine part of every module as one short convolution.
 
-After its one ReLU a multi-scale module is affine and commutes with shifts by 4 samples. Written in
-frames of 4 samples, each of its convolutions is a matrix-valued polynomial in the frame shift;
-their product is a single convolution from 64 to 4 channels with 11 taps (at the published sizes).
-Zero padding cuts off what the *intermediate* signals would have beyond the ends of the window, so
-the first and last 4 frames get a small correction, also a product of the same convolutions.
+After its only ReLU a multi-scale module is affine and equivariant to shifts by 4 samples. In frames
+of 4 samples each of its convolutions is a matrix-valued polynomial in the frame shift; their
+product is a single convolution from 64 to 4 channels with 11 taps (at the published sizes). Zero
+padding truncates the *intermediate* signals at the ends of the window, so the first and last 4
+frames need a small correction, which is also a product of the same convolutions.
 
-All of it is differentiable, so training can run through the fold.
+Everything is differentiable, so training can run through the fold.
 
-Hidden channels are ordered as two `squeeze` leave them; sample frames run in time order.
+Hidden channels are in the order that two `squeeze` produce; samples of a frame are in time order.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from innpar.models.network.innpar import Block, InnPar, MultiScale
 
 
 class Collapsed(NamedTuple):
-    """Three modules (F, G, H) a block, stacked as m = 3·blocks; C = 4·features hidden channels.
+    """Collapsed network: the modules F, G, H of each block, stacked as m = 3·blocks.
+
+    C = 4·features is the number of hidden channels.
 
     Attributes:
         mixing: (blocks, 2, 2).
-        entry: (m, columns, C); from `columns` consecutive samples, the first `margin` of which lie
-            before the frame, to its hidden channels.
+        entry: (m, columns, C); from `columns` consecutive samples, the first `margin` of which
+            precede the frame, to its hidden channels.
         entry_bias: (m, C).
-        kernel: (m, C, taps·4); tap k of a frame adds to the output frame ``reach - k`` later.
+        kernel: (m, C, taps·4); tap k of a frame contributes to the frame ``reach - k`` later.
         bias: (m, 4).
-        left: (m, edge·C, edge·4), added to what the first `edge` frames give each other.
+        left: (m, edge·C, edge·4), correction of the first `edge` frames.
         left_bias: (m, edge·4).
-        right: The same for the last `edge` frames.
+        right: (m, edge·C, edge·4), correction of the last `edge` frames.
         right_bias: (m, edge·4).
     """
 
@@ -50,7 +52,7 @@ class Collapsed(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """How far, for a kernel size: `margin`, `columns` in samples, `taps`, `edge` in frames."""
+    """Sizes of a fold: `margin` and `columns` in samples, `taps` and `edge` in frames."""
 
     margin: int
     columns: int
@@ -59,7 +61,7 @@ class Reach(NamedTuple):
 
 
 def reach(kernel: int) -> Reach:
-    """Return the sizes that follow from the taps of the original convolutions."""
+    """Return the sizes of the fold of convolutions with `kernel` taps."""
     margin = kernel // 2
     half = (margin + 1) // 2
     frames = margin + 2 * half + (half + 1) // 2
@@ -68,7 +70,7 @@ def reach(kernel: int) -> Reach:
 
 
 def _polyphase(weight: Tensor) -> Tensor:
-    """Rewrite kernels (m, out, in, taps) for signals squeezed once more: (m, 2·out, 2·in, …)."""
+    """Rewrite kernels (m, out, in, taps) for once-squeezed signals: (m, 2·out, 2·in, …)."""
     m, outputs, inputs, taps = weight.shape
     half = taps // 2
     wide = (half + 1) // 2
@@ -84,12 +86,12 @@ def _polyphase(weight: Tensor) -> Tensor:
 
 
 def _compose(a: Tensor, b: Tensor) -> Tensor:
-    """Apply b, then a: (m, o, i, s) and (m, i, j, t) → (m, o, j, s + t - 1)."""
+    """Compose kernels, b first: (m, o, i, s) and (m, i, j, t) → (m, o, j, s + t - 1)."""
     m, o, i, s = a.shape
     j, t = b.shape[2:]
     product = torch.bmm(a.transpose(2, 3).reshape(m, o * s, i), b.reshape(m, i, j * t))
     rows = product.view(m, o, s, j, t).transpose(2, 3)
-    # One row a tap of a, each shifted by one: padding by s and re-cutting lines the sums up.
+    # One row per tap of a, each shifted by one: padding by s and reshaping aligns the sums.
     skewed = F.pad(rows, [0, s]).reshape(m, o, j, s * (s + t))[..., : s * (s + t - 1)]
     return skewed.reshape(m, o, j, s, s + t - 1).sum(3)
 
@@ -100,7 +102,7 @@ class _Stage(NamedTuple):
 
 
 def _stages(modules: list[MultiScale]) -> list[_Stage]:
-    """The four convolutions after the ReLU, last first, all at frame rate."""
+    """Return the four convolutions after the ReLU, last first, all at frame rate."""
 
     def stacked(name: str, squeezes: int) -> _Stage:
         convolutions = [getattr(module, name) for module in modules]
@@ -122,7 +124,7 @@ def _stages(modules: list[MultiScale]) -> list[_Stage]:
 
 
 def _interior(stages: list[_Stage]) -> tuple[Tensor, Tensor]:
-    """Kernel (m, 4, C, taps) and bias (m, 4) far from the ends."""
+    """Return the kernel (m, 4, C, taps) and bias (m, 4) away from the ends."""
     kernel, bias = stages[0]
     for stage in stages[1:]:
         bias = bias + torch.bmm(kernel.sum(3), stage.bias.unsqueeze(2)).squeeze(2)
@@ -133,14 +135,14 @@ def _interior(stages: list[_Stage]) -> tuple[Tensor, Tensor]:
 def _edge(
     stages: list[_Stage], interior: tuple[Tensor, Tensor], edge: int
 ) -> tuple[Tensor, Tensor]:
-    """What the first `edge` frames need beside the interior's kernel: (m, edge·C, edge·4), bias."""
+    """Return the correction of the first `edge` frames: (m, edge·C, edge·4), (m, edge·4)."""
     kernel, bias = interior
     m, outputs, channels, taps = kernel.shape
     rows = edge * outputs
     if not edge:
         return kernel.new_zeros(m, 0, 0), kernel.new_zeros(m, 0)
     state = torch.eye(rows, dtype=kernel.dtype, device=kernel.device)
-    # rows are (frame, phase); as "taps" go the frames seen, negative ones cut off at every stage
+    # rows are (frame, phase); the "taps" are input frames, negative ones cut off at every stage
     state = state.view(1, rows, edge, outputs).transpose(2, 3).expand(m, -1, -1, -1)
     total = torch.zeros(m, rows, dtype=kernel.dtype, device=kernel.device)
     for stage in stages:
@@ -162,7 +164,7 @@ def _reversed_frames(stages: list[_Stage]) -> list[_Stage]:
 def _right_edge(
     stages: list[_Stage], interior: tuple[Tensor, Tensor], edge: int
 ) -> tuple[Tensor, Tensor]:
-    """The last `edge` frames: the left edge of everything seen backwards in frames."""
+    """Return the correction of the last `edge` frames: the left one of the time-reversed frames."""
     kernel, bias = interior
     matrix, excess = _edge(_reversed_frames(stages), (kernel.flip(3), bias), edge)
     if not edge:
@@ -175,7 +177,7 @@ def _right_edge(
 def _entries(modules: list[MultiScale], sizes: Reach) -> tuple[Tensor, Tensor]:
     weight = torch.stack([module.entry.weight for module in modules])  # (m, features, 1, kernel)
     biases: list[Tensor] = [_bias(module.entry) for module in modules]
-    twice = _polyphase(_polyphase(weight))  # (m, C, 4, frames) with inputs ordered as squeezed
+    twice = _polyphase(_polyphase(weight))  # (m, C, 4, frames), inputs in squeezed order
     m, channels, _, frames = twice.shape
     samples = twice.view(m, channels, 2, 2, frames).permute(0, 4, 3, 2, 1).reshape(m, -1, channels)
     start = 4 * (frames // 2) - sizes.margin
@@ -186,26 +188,27 @@ def _entries(modules: list[MultiScale], sizes: Reach) -> tuple[Tensor, Tensor]:
 
 def _bias(convolution: nn.Conv1d) -> Tensor:
     if convolution.bias is None:
-        raise TypeError("the network's convolutions carry a bias")
+        raise TypeError("the network's convolutions have a bias")
     return convolution.bias
 
 
 def coupling_blocks(model: InnPar) -> list[Block]:
-    """Return the blocks with their type."""
+    """Return the network's blocks, typed."""
     return [block for block in model.blocks if isinstance(block, Block)]
 
 
 def modules_of(model: InnPar) -> list[MultiScale]:
-    """Return F, G, H of every block in order."""
+    """Return F, G, H of every block, in order."""
     return [m for block in coupling_blocks(model) for m in (block.f, block.g, block.h)]
 
 
 def collapse(model: InnPar, *, edge: int | None = None) -> Collapsed:
-    """Collapse a network's modules, in its own precision and differentiably.
+    """Collapse a network's modules, differentiably and in the network's precision.
 
     Args:
-        edge: Frames corrected at either end; None for as many as need it, more do no harm. With 0
-            up to 60 samples at either end of the output are off.
+        model: The network.
+        edge: Frames to correct at either end; None for as many as needed, more do no harm. With 0
+            up to 60 samples at either end of the output are inexact.
     """
     modules = modules_of(model)
     sizes = reach(model.kernel)
@@ -216,7 +219,7 @@ def collapse(model: InnPar, *, edge: int | None = None) -> Collapsed:
     left, left_bias = _edge(stages, interior, edge)
     right, right_bias = _right_edge(stages, interior, edge)
     entry, entry_bias = _entries(modules, sizes)
-    # tap k reads frame n + k - reach, so what a frame adds to the frame `reach - k` later is tap k
+    # tap k reads frame n + k - reach: a frame contributes through it to the frame reach - k later
     by_tap = kernel.permute(0, 2, 3, 1).reshape(m, channels, taps * 4)
     mixing = torch.stack([block.mixing.weight() for block in coupling_blocks(model)])
     return Collapsed(mixing, entry, entry_bias, by_tap, bias, left, left_bias, right, right_bias)

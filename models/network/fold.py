@@ -1,4 +1,4 @@
-"""The network folded for inference: forward and inverse, exact up to float32 rounding."""
+"""Folded network for inference: forward and inverse, exact up to float32 rounding."""
 
 import copy
 from typing import Final
@@ -13,7 +13,7 @@ from innpar.models.network.innpar import InnPar
 
 
 class FoldedBlock(nn.Module):
-    """Mixing and coupling on the two channels held apart, (B, L) each."""
+    """`Block` on the two channels as separate tensors, (B, L) each."""
 
     def __init__(
         self, parts: Collapsed, index: int, margin: int, clamp: float, portable: bool
@@ -46,14 +46,14 @@ class FoldedBlock(nn.Module):
 
 
 def _split(shift: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """(B, 1, 3, C) for a block → for F and for G with H."""
+    """Split a block's bias shifts (B, 1, 3, C) into those of F and those of G and H."""
     if shift is None:
         return None, None
     return shift[:, :, :1], shift[:, :, 1:]
 
 
 class Encoder(nn.Module):
-    """The context's way to every module's bias, window by window: (B, context) → (B, 1, m, C)."""
+    """Shift of every module's bias by the context: (B, context) → (B, 1, modules, C)."""
 
     def __init__(self, model: InnPar, channels: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
 
 def _linear(module: nn.Module | None) -> nn.Linear:
     if not isinstance(module, nn.Linear):
-        raise TypeError(f"the context goes through linear layers, not {type(module).__name__}")
+        raise TypeError(f"the context encoder has linear layers, not {type(module).__name__}")
     return module
 
 
@@ -88,7 +88,12 @@ def _layers(model: InnPar) -> tuple[nn.Linear, nn.Linear]:
 
 
 class Folded(nn.Module):
-    """`InnPar` for inference: the same function, `forward` and `inverse`, float32."""
+    """`InnPar` for inference: the same `forward` and `inverse` in float32, a ninth of the work.
+
+    Args:
+        model: The network.
+        portable: See `fold`.
+    """
 
     context: Final[int]
     shortest: Final[int]
@@ -120,14 +125,14 @@ class Folded(nn.Module):
 
     @torch.jit.export
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Undo `forward` under the same context."""
+        """Invert `forward` under the same context: (batch, 2, length) → (batch, 2, length)."""
         shift = self._shift(y, context)
         a, b = y[:, 0], y[:, 1]
         i = len(self.blocks)
         for block in self.blocks[::-1]:
             i -= 1
             own = None if shift is None else shift[:, :, 3 * i : 3 * i + 3]
-            # a ModuleList does not know what it holds
+            # the elements of a ModuleList are untyped
             a, b = block.inverse(a, b, own)  # type: ignore[operator]
         return torch.stack([a, b], dim=1)
 
@@ -146,7 +151,7 @@ class Folded(nn.Module):
 
 
 def _halved_scale(parts: Collapsed) -> Collapsed:
-    """0.8·(2σ(v) - 1) is 0.8·tanh(v/2); the half goes into H's outgoing matrices."""
+    """Halve the output of H, as clamp·(2σ(v) - 1) = clamp·tanh(v/2)."""
     half = torch.ones(parts.kernel.shape[0], dtype=parts.kernel.dtype)
     half[2::3] = 0.5
     matrix, vector = half.view(-1, 1, 1), half.view(-1, 1)
@@ -161,9 +166,10 @@ def _halved_scale(parts: Collapsed) -> Collapsed:
 
 
 def fold(model: InnPar, *, portable: bool = False) -> Folded:
-    """Fold a network for inference, exactly up to float32 rounding and with its ends.
+    """Fold a network for inference, exact up to float32 rounding, ends included.
 
     Args:
-        portable: For compilers and other runtimes than TorchScript.
+        model: The network, left unchanged.
+        portable: Use operations that suit compilers and other runtimes than TorchScript.
     """
     return Folded(model, portable).eval()

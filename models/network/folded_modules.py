@@ -1,10 +1,10 @@
-"""Folded modules at work: two matrix products and an overlapping sum.
+"""Execution of folded modules: two matrix products and an overlap-add.
 
-`collapse` gives, for frames of 4 samples, one matrix into the hidden channels and one short
-convolution out of them. Two frames go together here, and a convolution runs as one product followed
-by an overlapping sum: few-channel convolutions reach a tenth of a core's speed, such products two
-thirds. What has as many rows as the batch has windows runs window by window, because a library
-chooses its rounding by the number of rows and results must not depend on who else is in a batch.
+`collapse` yields, for frames of 4 samples, one matrix into the hidden channels and one short
+convolution out of them. Frames are processed in pairs, and a convolution runs as one matrix product
+followed by an overlap-add: convolutions of few channels reach a tenth of a core's peak, such
+products two thirds. Products with one row per window run window by window, because the rounding of
+BLAS depends on the number of rows and results must not depend on the other windows of a batch.
 """
 
 from typing import Final
@@ -17,10 +17,16 @@ from innpar.models.network.collapse import Collapsed
 
 
 class Modules(nn.Module):
-    """Folded modules that share their input: (B, L) → (modules, B, L).
+    """Folded modules with a common input: (B, L) → (modules, B, L).
 
-    `portable` chooses operations that compilers and other runtimes are good at; the others are the
-    fastest in TorchScript. Hidden channels lie as [pair of frames][module][frame in pair][channel].
+    Hidden channels are ordered [pair of frames][module][frame in pair][channel].
+
+    Args:
+        parts: The collapsed network.
+        which: The modules.
+        margin: Half the taps of the original convolutions, samples.
+        portable: Use operations that suit compilers and other runtimes; the others are the fastest
+            in TorchScript.
     """
 
     count: Final[int]
@@ -77,7 +83,7 @@ class Modules(nn.Module):
         columns = self.entry.shape[1]
         after = columns - 8 - self.margin
         padded = F.pad(x, [self.margin, after + 4 if odd else after])
-        if self.portable:  # other runtimes cut by gathering
+        if self.portable:  # unfold would be a gather in other runtimes
             frames = _cut(padded, columns)
         else:
             frames = padded.unfold(1, columns, 8).contiguous()
@@ -91,7 +97,7 @@ class Modules(nn.Module):
         return hidden
 
     def _overlap_add(self, each: Tensor) -> Tensor:
-        """Sum what the pairs give the pairs around them: (R, pairs, spans·8) → (R, …)."""
+        """Add each pair's contributions to the pairs around it: (R, pairs, spans·8) → (R, …)."""
         rows, pairs, width = each.shape
         spans = self.spans
         steps = pairs + spans - 1
@@ -102,7 +108,7 @@ class Modules(nn.Module):
                 total = total + padded[:, k : k + steps, width - 8 * k - 8 : width - 8 * k]
             return total
         row = (steps + spans - 1) * width
-        # one pair further and one span less is the same pair of output frames
+        # the next pair with one span less contributes to the same pair of output frames
         return padded.as_strided(
             [rows, steps, spans, 8], [row, width, width - 8, 1], width - 8
         ).sum(2)
@@ -120,7 +126,7 @@ class Modules(nn.Module):
         first = first.view(batch, count, samples).transpose(0, 1)
         last = last.view(batch, count, samples).transpose(0, 1)
         rest = length - samples
-        if self.portable:  # other runtimes write into a slice by scattering
+        if self.portable:  # writing into a slice would be a scatter in other runtimes
             return y + F.pad(first, [0, rest]) + F.pad(last, [rest, 0])
         y.narrow(2, 0, samples).add_(first)
         y.narrow(2, rest, samples).add_(last)
@@ -128,13 +134,14 @@ class Modules(nn.Module):
 
 
 def weights_of(value: Tensor) -> nn.Parameter:
+    """Return a float32 parameter without gradient."""
     return nn.Parameter(value.detach().to(torch.float32).contiguous(), requires_grad=False)
 
 
 def _both(matrix: Tensor, before: int, after: int) -> Tensor:
-    """Edge matrices (modules, edge·C, edge·4) as one for the layout of `Modules`.
+    """Join edge matrices (modules, edge·C, edge·4) into one in the channel order of `Modules`.
 
-    `before` and `after` are frames that take no part, for an end that splits a pair.
+    `before` and `after` are unused frames, for an end in the middle of a pair.
     """
     count, _, samples = matrix.shape
     edge = samples // 4
@@ -148,7 +155,7 @@ def _both(matrix: Tensor, before: int, after: int) -> Tensor:
 
 
 def _cut(padded: Tensor, columns: int) -> Tensor:
-    """Overlapping runs of `columns` samples, 8 apart: (B, L) → (B, runs, columns)."""
+    """Cut overlapping runs of `columns` samples, 8 apart: (B, L) → (B, runs, columns)."""
     batch, runs = padded.shape[0], (padded.shape[1] - columns) // 8 + 1
     longer = F.pad(padded, [0, 8])
     pieces = []

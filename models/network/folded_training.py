@@ -1,7 +1,7 @@
-"""Training through the fold: the network's forward pass on kernels collapsed anew at every step.
+"""Training through the fold: forward and backward pass on kernels collapsed at every step.
 
-Eleven times fewer multiplications than the convolutions; gradients flow through `collapse` to the
-original parameters, so what is trained is the published network.
+Eleven times fewer multiplications than the convolutions. Gradients pass through `collapse` to the
+original parameters, so it is the published network that is trained.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from innpar.models.network.collapse import collapse, modules_of, reach
 from innpar.models.network.innpar import InnPar
 
 MICRO_BATCH = 16
-"""Windows whose hidden frames are alive at one time: few enough to stay in a core's cache."""
+"""Windows whose hidden frames are in memory at a time: few enough for a core's cache."""
 
 GPU_BATCH = 1024
-"""The same on a GPU, which wants few large steps and has the memory."""
+"""The same on a GPU, which has more memory and prefers few large steps."""
 
 
 class _Sizes(NamedTuple):
@@ -29,10 +29,10 @@ class _Sizes(NamedTuple):
 
 
 class _Modules(torch.autograd.Function):
-    """Modules that share their input: (B, L) samples → (modules, B, N, 4), without output bias.
+    """Modules with a common input: (B, L) samples → (modules, B, N, 4), without output bias.
 
-    The hidden frames are many times larger than everything else, so they are computed again on
-    the way back and never leave the cache.
+    The hidden frames are many times larger than all other tensors, so the backward pass computes
+    them again instead of storing them.
     """
 
     @staticmethod
@@ -102,7 +102,7 @@ def _own(bias: Tensor, rows: slice) -> Tensor:
 
 
 def _hidden(x: Tensor, entry: Tensor, bias: Tensor, sizes: _Sizes) -> tuple[Tensor, Tensor]:
-    """Hidden frames after the ReLU, (B·N, modules·C), and the samples each saw, (B·N, columns)."""
+    """Return hidden frames after the ReLU, (B·N, modules·C), and their input, (B·N, columns)."""
     columns = entry.shape[0]
     padded = F.pad(x, [sizes.margin, columns - 4 - sizes.margin])
     frames = padded.unfold(1, columns, 4).reshape(-1, columns)
@@ -114,17 +114,17 @@ def _hidden(x: Tensor, entry: Tensor, bias: Tensor, sizes: _Sizes) -> tuple[Tens
 
 
 def _overlap_add(each: Tensor, frames: int) -> Tensor:
-    """Sum what the frames give the frames around them: (B·N, taps·4) → (B, N, 4)."""
+    """Add each frame's contributions to the frames around it: (B·N, taps·4) → (B, N, 4)."""
     width = each.shape[1]
     half = width // 8
     padded = F.pad(each.view(-1, frames, width), [0, 0, half, half])
     size = (padded.shape[0], frames, width // 4, 4)
-    # one row further and one tap further is the same output frame
+    # the next row with the next tap contributes to the same output frame
     return padded.as_strided(size, (padded.stride(0), width, width + 4, 1)).sum(2)
 
 
 def _around(dy: Tensor, width: int) -> Tensor:
-    """The outputs each frame reaches, last tap first: (B, N, 4) → (B·N, taps·4)."""
+    """Gather the outputs of each frame, last tap first: (B, N, 4) → (B·N, taps·4)."""
     half = width // 8
     padded = F.pad(dy, [0, 0, half, half])
     size = (dy.shape[0], dy.shape[1], width)
@@ -148,7 +148,7 @@ def _per_bias(slope: Tensor, bias: Tensor, frames: int) -> Tensor:
 
 
 def _spread(d_frames: Tensor, sizes: _Sizes) -> Tensor:
-    """Undo the overlapping cut into frames: (B·N, columns) → (B, L)."""
+    """Add overlapping frames back to samples: (B·N, columns) → (B, L)."""
     blocks = d_frames.shape[1] // 4
     each = d_frames.view(-1, sizes.frames, blocks, 4)
     padded = each.new_zeros(each.shape[0], sizes.frames + blocks - 1, 4)
@@ -158,12 +158,12 @@ def _spread(d_frames: Tensor, sizes: _Sizes) -> Tensor:
 
 
 class Collapse:
-    """A network's kernels, collapsed once for a step; runs both ways, differentiably.
+    """A network's kernels, collapsed for one training step; forward and inverse, differentiable.
 
     Args:
-        model: The network; gradients flow to its parameters.
-        edges: False saves a third of the time and is exact but for the 60 samples at either end
-            (2e-4 of the output's SD from there on); leave those out of the loss.
+        model: The network; gradients reach its parameters.
+        edges: False saves a third of the time and is exact except for the 60 samples at either end
+            (2e-4 of the output's SD from there on); exclude those from the loss.
     """
 
     def __init__(self, model: InnPar, *, edges: bool = True) -> None:
@@ -198,7 +198,7 @@ class Collapse:
         return torch.stack([first, second], dim=1)
 
     def _biases(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Every module's entry bias, the context's share included: (1 or batch, 3·blocks, C)."""
+        """Return the entry biases, the context's shift included: (1 or batch, 3·blocks, C)."""
         bias = self.parts.entry_bias.unsqueeze(0)
         embedding = self.model.embed(x, context)
         return bias if embedding is None else bias + shifts(self.model, embedding)
@@ -212,7 +212,7 @@ class Collapse:
         return g, self.model.clamp * torch.tanh(0.5 * h)
 
     def _run(self, x: Tensor, which: slice, bias: Tensor) -> list[Tensor]:
-        """Run the modules `which`, which share their input (B, L); return (B, L) each."""
+        """Run the modules `which` on their common input (B, L); return (B, L) each."""
         parts, (batch, length) = self.parts, x.shape
         sizes = _Sizes(self._margin, parts.left_bias.shape[1] // 4, length // 4)
         count, columns, channels = parts.entry[which].shape
@@ -234,7 +234,7 @@ class Collapse:
 
 
 def shifts(model: InnPar, embedding: Tensor) -> Tensor:
-    """Every module's context bias: (batch, 32) → (batch, 3·blocks, C)."""
+    """Return every module's bias shift by the context: (batch, 32) → (batch, 3·blocks, C)."""
     weights = [m.shift.weight for m in modules_of(model) if m.shift is not None]
     return torch.einsum("be,mfe->bmf", embedding, torch.stack(weights)).repeat_interleave(4, dim=2)
 
@@ -242,5 +242,5 @@ def shifts(model: InnPar, embedding: Tensor) -> Tensor:
 def folded_forward(
     model: InnPar, x: Tensor, context: Tensor | None = None, *, edges: bool = True
 ) -> Tensor:
-    """Compute ``model(x, context)`` by the fold, differentiably; see `Collapse`."""
+    """Compute ``model(x, context)`` through the fold, differentiably; see `Collapse`."""
     return Collapse(model, edges=edges).forward(x, context)

@@ -1,10 +1,10 @@
-"""The published network, top to bottom: an invertible map between (PPG, ∇PPG) and (ABP, ∇ABP).
+"""The published network: an invertible map between (PPG, ∇PPG) and (ABP, ∇ABP).
 
 S. Kundu et al., INN-PAR: Invertible Neural Network for PPG to ABP Reconstruction, ICASSP 2025,
 doi 10.1109/ICASSP49660.2025.10888915.
 
-Length (samples) is a multiple of 4 throughout; channel 0 is the signal, channel 1 its gradient.
-Every class scripts under `torch.jit.script`, with `inverse` exported beside `forward`.
+The length in samples is a multiple of 4 throughout; channel 0 is the signal, channel 1 its
+gradient. Every class can be compiled by `torch.jit.script`, including `inverse`.
 """
 
 from typing import Final
@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 EMBEDDING = 32
-"""Width of the encoded context."""
+"""Length of the encoded context."""
 
 
 def gradient(signal: Tensor) -> Tensor:
-    """Correlate with [-1, 0, 1], zeros beyond the ends, no factor ½.
+    """Correlate with [-1, 0, 1], with zeros beyond the ends and without the factor ½.
 
     Args:
         signal: (..., length), any unit.
@@ -36,7 +36,10 @@ def joint(signal: Tensor) -> Tensor:
 
 
 def squeeze(x: Tensor) -> Tensor:
-    """Halve the length, double the channels: channel c, phase p goes to channel 2c + p."""
+    """Move every second sample to a channel of its own: (B, C, L) → (B, 2C, L/2).
+
+    Sample 2n + p of channel c becomes sample n of channel 2c + p.
+    """
     batch, channels, length = x.shape
     return (
         x.view(batch, channels, length // 2, 2)
@@ -46,7 +49,7 @@ def squeeze(x: Tensor) -> Tensor:
 
 
 def unsqueeze(x: Tensor) -> Tensor:
-    """Undo `squeeze`."""
+    """Invert `squeeze`: (B, 2C, L/2) → (B, C, L)."""
     batch, channels, length = x.shape
     return (
         x.view(batch, channels // 2, 2, length)
@@ -66,9 +69,9 @@ def _same(inputs: int, outputs: int, kernel: int) -> nn.Conv1d:
 class MultiScale(nn.Module):
     """Multi-scale convolutions from one channel to one, with a single ReLU after the first.
 
-    With a context, each of the first convolution's channels gets one more bias for the whole
-    window, a linear function of the embedding that starts at zero. It stays a bias in front of
-    the only non-linearity, so neither invertibility nor the exact fold is touched.
+    With a context, each channel of the first convolution receives a further bias, constant over
+    the window: a linear function of the embedding, initially zero. As it acts before the only
+    non-linearity, the network stays invertible and the fold exact.
     """
 
     def __init__(self, features: int, kernel: int, context: int) -> None:
@@ -90,7 +93,7 @@ class MultiScale(nn.Module):
         return self.affine(F.relu(h))
 
     def affine(self, h: Tensor) -> Tensor:
-        """Everything after the ReLU: affine, and commuting with shifts by 4 but for the ends."""
+        """Apply the layers after the ReLU: affine, equivariant to shifts by 4 but for the ends."""
         h = self.half_in(squeeze(h))  # (B, 16, L) → (B, 32, L/2)
         h = self.quarter(squeeze(h))  # → (B, 64, L/4)
         h = self.half_out(unsqueeze(h))  # → (B, 32, L/2)
@@ -133,7 +136,7 @@ class Mixing(nn.Module):
 
 
 class Block(nn.Module):
-    """Mix the two channels, then couple them: each is moved by a function of the other."""
+    """Invertible block: mixing of the two channels, then affine coupling of each to the other."""
 
     clamp: Final[float]
 
@@ -164,16 +167,22 @@ class Block(nn.Module):
 
 
 class InnPar(nn.Module):
-    """(PPG, ∇PPG) ↔ (ABP, ∇ABP).
+    """INN-PAR network, (PPG, ∇PPG) ↔ (ABP, ∇ABP).
+
+    S. Kundu et al., INN-PAR: Invertible Neural Network for PPG to ABP Reconstruction, ICASSP 2025,
+    doi 10.1109/ICASSP49660.2025.10888915.
 
     Args:
-        blocks: Invertible blocks. Float32 inverts well up to about 16.
+        blocks: Number of invertible blocks. The inverse is accurate in float32 up to about 16.
         features: Channels after each module's first convolution.
         kernel: Taps of every convolution, odd.
         clamp: Bound of the log scale in each coupling.
-        context: Length of the context vector each window brings along (cuff reading, heart rate
-            and amplitude at that time, …, normalised; all zero means not calibrated). With 0 this
-            is the published network, parameter for parameter.
+        context: Length of each window's context vector (cuff reading, changes since, …, see
+            `innpar.models.calibration.context`; all zero: not calibrated). With 0 this is the
+            published network, parameter for parameter.
+
+    Raises:
+        ValueError: An argument is out of range.
     """
 
     features: Final[int]
@@ -205,7 +214,7 @@ class InnPar(nn.Module):
             )
 
     def embed(self, x: Tensor, context: Tensor | None = None) -> Tensor | None:
-        """Check a call's shapes and encode its context, (batch, context) → (batch, 32)."""
+        """Check the shapes of a call and encode its context, (batch, context) → (batch, 32)."""
         if x.dim() != 3 or x.shape[1] != 2 or x.shape[2] % 4 != 0 or x.shape[2] == 0:
             raise ValueError(
                 f"expected (batch, 2, length) with a length that is a multiple of 4, "
@@ -225,11 +234,17 @@ class InnPar(nn.Module):
         return embedding
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Map (batch, 2, length) PPG and gradient to ABP and gradient, network units.
+        """Map PPG and its gradient to ABP and its gradient.
 
         Args:
-            x: From `joint`, each window normalised.
-            context: (batch, context), None for not calibrated.
+            x: (batch, 2, length) from `joint`, each window normalised.
+            context: (batch, context); None for uncalibrated windows.
+
+        Returns:
+            (batch, 2, length) in network units, see `Manifest.abp_scale`.
+
+        Raises:
+            ValueError: A shape does not fit.
         """
         embedding = self.embed(x, context)
         for block in self.blocks:
@@ -238,9 +253,9 @@ class InnPar(nn.Module):
 
     @torch.jit.export
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Undo `forward` under the same context."""
+        """Invert `forward` under the same context: (batch, 2, length) → (batch, 2, length)."""
         embedding = self.embed(y, context)
         for block in self.blocks[::-1]:
-            # a ModuleList does not know what it holds
+            # the elements of a ModuleList are untyped
             y = block.inverse(y, embedding)  # type: ignore[operator]
         return y

@@ -1,1 +1,1 @@
-"""The training run."""
+"""Training, cross-fit of the calibration tables, release of a model."""

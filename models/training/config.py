@@ -1,4 +1,4 @@
-"""What a training run can be told."""
+"""Configuration of a training run: a TOML file with one section per class here."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from innpar.models.data.recordings import DataError
 from innpar.models.data.sampling import SECTION, Number, Sampling, Share, Size
+from innpar.models.errors import DataError
+from innpar.models.manifest import DROP
 
 
 def _odd(taps: int) -> int:
@@ -33,7 +34,7 @@ Count = Annotated[Whole, Field(ge=1)]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Arguments of `InnPar`; the context is always `CONTEXT`."""
+    """Section ``[network]``: arguments of `InnPar`; the context is always `CONTEXT`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = SECTION
 
@@ -45,15 +46,27 @@ class NetworkConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunConfig:
-    """Length and pace of a run. Times in optimiser steps.
+    """Section ``[run]``: length and schedule of a run.
 
     Attributes:
-        level_weight: Weight of the error of each window's highest, lowest and mean pressure beside
-            the L1 on both channels.
-        average: Decay of the averaged weights.
-        edge: Samples at either end outside the loss: zero-padded gradients spoil them.
-        cuff_minutes: Time between validation's cuff readings.
-        threads: CPU threads of the training step.
+        seed: Seed of the initial weights and of the batches.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads.
+        steps: Optimiser steps.
+        batch: Windows per step.
+        learning_rate: Highest learning rate of AdamW.
+        final_share: Learning rate at the end, as a share of the highest.
+        warm_up: Steps of linear warm-up, before a cosine decay.
+        weight_decay: Weight decay of AdamW.
+        clip: Largest norm of the gradient.
+        average: Decay per step of the running mean of the weights.
+        level_weight: Weight of the L1 error of each window's highest, lowest and mean pressure,
+            relative to the L1 error of both channels.
+        edge: Samples excluded from the loss at either end, where zero padding distorts gradients.
+        validate_every: Steps between validations.
+        save_every: Steps between checkpoints.
+        cuff_minutes: Time between the cuff readings of validation, min.
+        validate_step: Validate with every so many-th window.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = SECTION
@@ -70,7 +83,7 @@ class RunConfig:
     clip: Positive = 1.0
     average: Annotated[Number, Field(ge=0, lt=1)] = 0.999
     level_weight: Size = 0.3
-    edge: Count = 60
+    edge: Count = DROP
     validate_every: Count = 1000
     save_every: Count = 500
     cuff_minutes: Positive = 30.0
@@ -79,13 +92,13 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What the model that comes out is called.
+    """Section ``[model]``: name of the resulting model.
 
     Attributes:
-        name: Lower case.
-        version: Of the model.
-        index: If given, the beginning of the `index_digest` of the training and validation records
-            that name and version stand for; a model of others is called as one without a name.
+        name: Name, lower case.
+        version: Version.
+        index: First digits of the `index_digest` of the training and validation records for which
+            name and version are reserved; a model of other records gets the defaults. Empty: any.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = SECTION
@@ -95,16 +108,16 @@ class ModelConfig:
     index: Annotated[str, Field(pattern=r"^[0-9a-f]*$")] = ""
 
     def of_index(self, digest: str) -> ModelConfig:
-        """Return what a model of these records is called."""
+        """Return name and version of a model trained on records with this `index_digest`."""
         return self if digest.startswith(self.index) else ModelConfig()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class IntervalConfig:
-    """Of the calibration's tables; the networks do not depend on it.
+    """Section ``[intervals]``: prediction intervals; the networks do not depend on it.
 
     Attributes:
-        level: Share of an unseen subject's beats that the intervals are to cover.
+        level: Target coverage: share of an unseen subject's beats within the interval.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = SECTION
@@ -114,7 +127,7 @@ class IntervalConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """A training configuration, one section each."""
+    """Training configuration; each attribute is a section of the file."""
 
     network: NetworkConfig = NetworkConfig()
     run: RunConfig = RunConfig()
@@ -122,8 +135,8 @@ class TrainConfig:
     intervals: IntervalConfig = IntervalConfig()
     model: ModelConfig = ModelConfig()
 
-    def plain(self) -> dict[str, Any]:
-        """Return everything that decides about the weights."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the sections that determine the weights."""
         sections = dataclasses.asdict(self)
         del sections["intervals"]
         del sections["model"]
@@ -134,7 +147,7 @@ def read_config(path: Path) -> TrainConfig:
     """Read a TOML configuration.
 
     Raises:
-        DataError: not TOML, a key that does not exist, or a value that cannot be.
+        DataError: The file is not TOML, or has an unknown section, key or an invalid value.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -152,24 +165,24 @@ def read_config(path: Path) -> TrainConfig:
     unknown = set(table) - set(sections)
     if unknown:
         raise DataError(
-            f"{path}: no section {sorted(unknown)[0]!r}; there are {', '.join(sections)}"
+            f"{path}: unknown section {sorted(unknown)[0]!r}; known are {', '.join(sections)}"
         )
-    made: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, kind in sections.items():
         try:
-            made[name] = TypeAdapter(kind).validate_python(table.get(name, {}))
+            values[name] = TypeAdapter(kind).validate_python(table.get(name, {}))
         except ValidationError as error:
-            raise DataError(f"{path}: {_said(name, kind, error)}") from None
-    return TrainConfig(**made)
+            raise DataError(f"{path}: {_first_fault(name, kind, error)}") from None
+    return TrainConfig(**values)
 
 
-def _said(section: str, kind: type, error: ValidationError) -> str:
-    """Return the first fault as a line."""
+def _first_fault(section: str, kind: type, error: ValidationError) -> str:
+    """Return the first fault of a section in one line."""
     fault = error.errors()[0]
     key = ".".join(map(str, fault["loc"]))
     if fault["type"] == "unexpected_keyword_argument":
         known = sorted(field.name for field in dataclasses.fields(kind))
-        return f"[{section}] has no {key}; it has {', '.join(known)}"
+        return f"[{section}] has no {key}; known are {', '.join(known)}"
     if not key:
         return f"{section} is {fault['input']!r}, not a section: [{section}]"
     reason = (

@@ -1,4 +1,4 @@
-"""What a training run leaves behind: its log, its curves, files written whole or not at all."""
+"""Output of a training run: log, curves, atomic writes."""
 
 from __future__ import annotations
 
@@ -9,53 +9,59 @@ import math
 from pathlib import Path
 
 from innpar.models.atomic import write_whole
-from innpar.models.data.recordings import DataError
+from innpar.models.errors import DataError
 
 log = logging.getLogger(__name__)
 
 
-class Stopped(DataError):
-    """A training run that had begun cannot go on."""
+class TrainingStopped(DataError):
+    """A running training cannot continue; the message says why and what to do."""
 
     after_start = True
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder where there is none.
+    """Create a folder if it does not exist.
 
     Raises:
-        DataError: There cannot be one.
+        DataError: It cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{path} cannot be a folder for the run ({error.strerror})") from None
+        raise DataError(
+            f"folder {path} cannot be created ({error.strerror}); use another --out"
+        ) from None
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file atomically.
 
     Raises:
-        Stopped: It cannot be written; an earlier one is as it was.
+        TrainingStopped: It cannot be written; an earlier file is intact.
     """
     try:
         write_whole(path, content)
     except OSError as error:
-        raise Stopped(
-            f"{path} could not be written ({error.strerror}); the earlier one is intact: make "
-            "room and go on with --resume"
+        raise TrainingStopped(
+            f"{path} could not be written ({error.strerror}); the earlier one is intact; free "
+            "space and continue with --resume"
         ) from None
 
 
 class Journal:
-    """The training log: one CSV row a validation, and curves drawn from it.
+    """Training log: a CSV file with one row per validation, and its curves.
 
     Args:
-        path: The CSV file; rows that are there already are kept.
-        until: Last step of a row that is kept; a resumed run writes those after it again.
+        path: The CSV file; existing rows are kept.
+        until: Last step whose row is kept; a resumed run writes the later ones again.
+
+    Attributes:
+        path: The CSV file.
+        rows: Columns by name, one dict per validation.
 
     Raises:
-        DataError: The file that is there is no such log.
+        DataError: The existing file is not such a log.
     """
 
     def __init__(self, path: Path, *, until: float = math.inf) -> None:
@@ -68,14 +74,17 @@ class Journal:
                 rows = [{name: float(row[name]) for name in read[0]} for row in read]
                 self.rows = [row for row in rows if row["step"] <= until]
             except (OSError, ValueError, TypeError, KeyError, csv.Error):
-                raise DataError(f"{path} is no training log; delete it") from None
+                raise DataError(
+                    f"{path} is not a training log; delete it or use another --out"
+                ) from None
 
     @property
     def last_step(self) -> int:
-        """Step of the last row, 0 without any."""
+        """Step of the last row; 0 if there are no rows."""
         return int(self.rows[-1]["step"]) if self.rows else 0
 
     def add(self, row: dict[str, float]) -> None:
+        """Append a row and write the file."""
         self.rows.append(row)
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(row))
@@ -86,11 +95,11 @@ class Journal:
         replace(self.path, text.getvalue().encode())
 
     def draw(self, path: Path) -> None:
-        """Draw loss and errors against steps, beside the trivial baselines."""
+        """Plot loss and errors over steps, with both baselines, as PNG."""
         try:
             from matplotlib.figure import Figure
         except ImportError:
-            log.warning("no curves drawn: scripts/setup train")
+            log.warning("no curves: matplotlib is not installed: scripts/setup train")
             return
         steps = [row["step"] for row in self.rows]
         figure = Figure(figsize=(11, 3.2), layout="constrained")

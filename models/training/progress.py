@@ -1,4 +1,4 @@
-"""Progress with the time that is left, on standard error."""
+"""Progress bar with the remaining time, on standard error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
-def bar() -> Progress:
-    """Return a progress display, to be entered; nothing is drawn where there is no terminal."""
+def progress_bar() -> Progress:
+    """Return a progress display, a context manager; it draws nothing without a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

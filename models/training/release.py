@@ -1,4 +1,4 @@
-"""From a training run's folder to a model folder that says where it comes from."""
+"""Release of a training run as a model folder, with its provenance."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from innpar.models.calibration.context import CONTEXT
 from innpar.models.data.licence import licence_note
-from innpar.models.data.recordings import DataError, Windows
+from innpar.models.data.recordings import Windows
 from innpar.models.data.sampling import CENTRE, SPREAD, raw_buffers
+from innpar.models.errors import DataError
 from innpar.models.formats.export import export
 from innpar.models.manifest import Architecture, Manifest
 from innpar.models.network.fold import fold
@@ -28,7 +29,7 @@ from innpar.models.training.validate import HeldCuffs, held_cuffs
 
 _REAL_CASES = 64
 USUAL = 95.0
-"""Percentile of good windows below which a contradiction says nothing."""
+"""Percentile of good windows up to which a measure of consistency is normal."""
 
 
 def release(
@@ -43,18 +44,21 @@ def release(
     intervals: Mapping[str, Any] | None = None,
     note: str = "",
 ) -> Manifest:
-    """Export a run's averaged weights with their provenance, and keep its training log beside them.
+    """Export a run's averaged weights with their provenance, and copy its training log.
 
     Args:
         run: Folder that `train` wrote.
-        directory: The model folder.
-        config: What was trained.
-        windows: What it was trained on.
-        check: What it was validated on.
-        matrix: Conditioning, to verify the export on real windows.
-        calibration: Tables of `calibrate`, None without.
-        intervals: Likewise.
-        note: What else must be known about the run.
+        directory: Model folder to write.
+        config: Configuration of the run.
+        windows: Training windows.
+        check: Validation windows.
+        matrix: Conditioning, (buffer, window), to verify the export on real windows.
+        calibration: Table of `crossfit`; None without.
+        intervals: Table of `crossfit`; None without.
+        note: Remark on the run, for the manifest.
+
+    Returns:
+        The manifest of the model.
 
     Raises:
         DataError: The run has no weights or no log yet.
@@ -69,10 +73,10 @@ def release(
     some = np.linspace(0, len(check) - 1, min(_REAL_CASES, len(check))).astype(np.int64)
     ppg = raw_buffers(check, check.start[some], matrix.shape[0]) @ matrix.astype(np.float32)
     last = rows[-1]
-    called = config.model.of_index(index_digest(windows, check))
+    identity = config.model.of_index(index_digest(windows, check))
     fields = {
-        "name": called.name,
-        "version": called.version,
+        "name": identity.name,
+        "version": identity.version,
         "abp_offset": CENTRE,
         "abp_scale": SPREAD,
         "licence": licence_note(entry.source for entry in windows.entries),
@@ -82,7 +86,7 @@ def release(
         "intervals": dict(intervals or {}),
     }
     scaled = ppg / np.maximum(ppg.std(axis=1, keepdims=True), 1e-9)
-    fields["confidence"] = _confidence(model, called, held_cuffs(check, matrix, 1800.0, step=4))
+    fields["confidence"] = _confidence(model, identity, held_cuffs(check, matrix, 1800.0, step=4))
     manifest = export(model, directory, fields, context=CONTEXT, windows=scaled)
     for name in ("training.csv", "training.png"):
         if (run / name).is_file():
@@ -90,12 +94,12 @@ def release(
     return manifest
 
 
-def _confidence(model: InnPar, called: ModelConfig, held: HeldCuffs) -> dict[str, float]:
-    """Return what 95 % of the validation windows' contradictions stay below; see `Prediction`."""
+def _confidence(model: InnPar, identity: ModelConfig, held: HeldCuffs) -> dict[str, float]:
+    """Return the 95th percentiles of `Prediction.consistency` and `.reverse` over `held`."""
     folded = fold(model)
     draft = Manifest(
-        name=called.name,
-        version=called.version,
+        name=identity.name,
+        version=identity.version,
         architecture=Architecture(
             len(model.blocks), model.features, model.kernel, model.clamp, CONTEXT
         ),
@@ -124,12 +128,12 @@ def _provenance(config: TrainConfig, windows: Windows, step: int) -> dict[str, A
         "windows_by_source": dict(sorted(sources.items())),
         "steps": step,
         "batch": config.run.batch,
-        "config": config.plain(),
+        "config": config.as_dict(),
     }
 
 
 def _metrics(config: TrainConfig, check: Windows, row: Mapping[str, float]) -> dict[str, Any]:
-    """MAE a window on validation, mmHg, the network alone, beside the trivial baselines."""
+    """Return the MAE per validation window, mmHg, of the network alone and of the baselines."""
     states = ("calibrated", "held", "uncalibrated", "population")
     pressures = ("sbp", "dbp", "map")
     return {

@@ -1,4 +1,4 @@
-"""Networks trained without some of the subjects, each going on where it was interrupted."""
+"""Cross-fit networks, each trained without some of the subjects; resumable."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.models.calibration.context import CONTEXT
-from innpar.models.data.recordings import DataError, Windows
+from innpar.models.data.recordings import Windows
 from innpar.models.data.sampling import Sampler
+from innpar.models.errors import DataError
 from innpar.models.network.innpar import InnPar
 from innpar.models.training.checkpoint import fingerprint, read_checkpoint
 from innpar.models.training.config import TrainConfig
 from innpar.models.training.journal import make_folder
-from innpar.models.training.train import Trainer, device_of
+from innpar.models.training.trainer import Trainer, device_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -30,14 +31,17 @@ FIRST_SEED = 10
 
 
 def deal(windows: Windows, folds: int) -> npt.NDArray[np.int64]:
-    """Return each subject's fold: dealt back and forth by kind of source and size.
+    """Assign each subject a fold, balanced by data source and number of windows.
+
+    Returns:
+        (subjects,) fold numbers.
 
     Raises:
-        DataError: There are fewer subjects than two.
+        DataError: There are fewer than two subjects.
     """
     if len(windows.subjects) < 2:
         raise DataError(
-            "the cross-fit leaves subjects out, and there is one alone to train on; train with "
+            "the cross-fit needs at least two training subjects; add recordings or train with "
             "--no-tables"
         )
     folds = min(folds, len(windows.subjects))
@@ -59,48 +63,50 @@ def left_out(
     out: Path,
     progress: Progress,
 ) -> Iterator[InnPar]:
-    """Yield for each fold the network that was trained without its subjects.
+    """Yield for each fold the network trained without its subjects.
 
     Args:
-        config: Of every network but for the seed.
-        windows: Of all subjects.
-        fold_of: Each subject's fold.
+        config: Configuration of every network, except for the seed.
+        windows: Windows of all subjects.
+        fold_of: (subjects,) fold of each subject.
         matrix: Conditioning, (buffer, window).
-        out: Folder; a fold of the same configuration and recordings goes on where its checkpoint
-            there ends.
-        progress: Where to show the steps of all folds together.
+        out: Folder; a fold with the same configuration and recordings continues from its
+            checkpoint there.
+        progress: Display for the steps of all folds.
 
     Raises:
-        ModelError: A file cannot be written, there is no such device, or a training diverged.
+        ModelError: A file cannot be written, the device is not available, or a training diverged.
     """
     folds, steps = int(fold_of.max()) + 1, config.run.steps
     task = progress.add_task("cross-fit", total=folds * steps)
     for k in range(folds):
-        kept = fold_of[windows.subject] != k
+        included = fold_of[windows.subject] != k
         own = dataclasses.replace(config, run=dataclasses.replace(config.run, seed=FIRST_SEED + k))
-        fold = _Fold(own, windows.of(kept), matrix, out / f"fold{k}")
+        fold = _Fold(own, windows.of(included), matrix, out / f"fold{k}")
         progress.update(task, description=f"cross-fit, fold {k + 1} of {folds}")
         if fold.step:
-            log.info("fold %d of %d goes on after step %d", k + 1, folds, fold.step)
-            progress.reset(task, completed=k * steps + fold.step)  # not as if just done
+            log.info("fold %d of %d continues after step %d", k + 1, folds, fold.step)
+            progress.reset(
+                task, completed=k * steps + fold.step
+            )  # excludes earlier steps from the speed
         else:
-            log.info("fold %d of %d begins", k + 1, folds)
+            log.info("fold %d of %d starts", k + 1, folds)
         for step in fold.steps():
             progress.update(task, completed=k * steps + step)
         yield fold.network()
 
 
 class _Fold:
-    """One network's training, or what is left of it.
+    """Training of one fold's network, resumed from its checkpoint.
 
     Args:
-        config: Seed included.
-        windows: Without the subjects that are left out.
-        matrix: As of `left_out`.
-        folder: For checkpoints.
+        config: Configuration, seed included.
+        windows: Windows of the fold's training subjects.
+        matrix: Conditioning, (buffer, window).
+        folder: Folder for checkpoints.
 
     Attributes:
-        step: That is done already.
+        step: Steps taken according to the checkpoint.
     """
 
     def __init__(
@@ -119,12 +125,12 @@ class _Fold:
         except FileNotFoundError:
             self._state = {}
         except DataError as error:
-            log.info("begun anew: %s", error)
+            log.info("started again: %s", error)
             self._state = {}
         self.step = int(self._state.get("step", 0))
 
     def steps(self) -> Iterator[int]:
-        """Take the steps that are left, and yield each one's number."""
+        """Take the remaining steps; yield the number of each."""
         if self.step == self._config.run.steps:
             return
         sampler = Sampler(self._windows, self._matrix, self._config.sampling)
@@ -137,7 +143,7 @@ class _Fold:
         self._state = {"average": trainer.average.state_dict()}
 
     def network(self) -> InnPar:
-        """Return the network, on the CPU, once no step is left."""
+        """Return the averaged network on the CPU; call it after the last of `steps`."""
         model = InnPar(**dataclasses.asdict(self._config.network), context=len(CONTEXT))
         model.load_state_dict(self._state["average"])
         return model.eval()

@@ -1,4 +1,4 @@
-"""How far a network is from the truth on a split, beside the two trivial baselines."""
+"""Errors of a network on a split, compared with two trivial baselines."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from innpar.models.calibration.context import FEATURES, RATE, context
+from innpar.models.calibration.context import FEATURES, context
 from innpar.models.calibration.wave_pressures import wave_pressures
-from innpar.models.data.recordings import DataError, Windows
+from innpar.models.data.recordings import Windows
 from innpar.models.data.sampling import (
     CENTRE,
     SPREAD,
@@ -22,6 +22,7 @@ from innpar.models.data.sampling import (
     raw_buffers,
     window_features,
 )
+from innpar.models.errors import DataError
 from innpar.models.network.folded_training import folded_forward
 from innpar.models.network.innpar import InnPar, joint
 from innpar.models.training.config import TrainConfig
@@ -34,13 +35,22 @@ PRESSURES = ("sbp", "dbp", "map")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HeldCuffs:
-    """The windows of a split, each with the last cuff reading before it (every so often).
+    """Windows of a split, each with the last cuff reading before it.
 
-    ppg (n, window) of unit SD; `now` and `at_cuff` (n, K) features; `seconds` (n,) since the
-    reading; `truth` and `cuff` (n, 3) SBP, DBP, MAP in mmHg; `record`, `subject` (n,) numbers.
+    Attributes:
+        ppg: (n, window) of unit SD.
+        rate: Sampling rate, Hz.
+        now: (n, len(FEATURES)) features of the window.
+        at_cuff: (n, len(FEATURES)) features at the reading.
+        seconds: (n,) time since the reading, s.
+        truth: (n, 3) reference SBP, DBP, MAP, mmHg.
+        cuff: (n, 3) SBP, DBP, MAP of the reading, mmHg.
+        record: (n,) index into `Windows.entries`.
+        subject: (n,) index into `Windows.subjects`.
     """
 
     ppg: Floats
+    rate: float
     now: npt.NDArray[np.float64]
     at_cuff: npt.NDArray[np.float64]
     seconds: npt.NDArray[np.float64]
@@ -50,17 +60,23 @@ class HeldCuffs:
     subject: npt.NDArray[np.int64]
 
     def contexts(self) -> Floats:
-        """Return the calibrated contexts (n, C)."""
+        """Return the contexts of the calibrated windows, (n, len(CONTEXT))."""
         return context(self.now, self.at_cuff, self.cuff[:, 0], self.cuff[:, 1], self.seconds)
 
 
 def held_cuffs(
     windows: Windows, matrix: npt.NDArray[np.float64], every: float, step: int = 1
 ) -> HeldCuffs:
-    """Give every `step`-th window the last of the cuff readings taken every `every` seconds.
+    """Pair every `step`-th window with the last of the readings taken every `every` seconds.
 
-    The windows at and before a reading are not judged by it; a record's first half minute only
-    serves its first reading.
+    A window is paired with a reading strictly before it; the first half minute of a record serves
+    only its first reading.
+
+    Args:
+        windows: Windows of the split.
+        matrix: Conditioning, (buffer, window).
+        every: Time between readings, s.
+        step: Use every so many-th window.
     """
     narrow = matrix.astype(np.float32)
     found = window_features(windows, narrow)
@@ -72,9 +88,9 @@ def held_cuffs(
         time = windows.time[rows]
         reading = np.searchsorted(time, np.arange(time[0] + 30.0, time[-1], every))
         last = np.searchsorted(time[reading], time, side="left") - 1
-        judged = np.flatnonzero(last >= 0)[::step]
-        at.append(rows[judged])
-        cuff.append(rows[reading[last[judged]]])
+        paired = np.flatnonzero(last >= 0)[::step]
+        at.append(rows[paired])
+        cuff.append(rows[reading[last[paired]]])
     here, there = np.concatenate(at), np.concatenate(cuff)
     ppg = np.concatenate(
         [
@@ -84,6 +100,7 @@ def held_cuffs(
     )
     return HeldCuffs(
         ppg,
+        windows.rate,
         found[here],
         cuffs.features[there],
         (windows.time[here] - windows.time[there]).astype(np.float64),
@@ -99,6 +116,7 @@ def _scaled(ppg: Floats) -> Floats:
 
 
 def _trailing_map(windows: Windows) -> Floats:
+    """Return the MAP (n,) of a cuff reading at each window, mmHg."""
     filler = np.zeros((len(windows), 1))
     swapped = dataclasses.replace(windows, sbp=windows.map_)
     both: Cuffs = cuffs_of(swapped, filler)
@@ -112,7 +130,15 @@ def network_waves(
     device: str = "cpu",
     step: int = 64,
 ) -> Floats:
-    """Return the reconstructed pressure (n, window) in mmHg, in batches of `step`."""
+    """Return the reconstructed pressures (n, window), mmHg.
+
+    Args:
+        forward: Network, (n, 2, window) and context to (n, 2, window).
+        ppg: (n, window) of unit SD.
+        contexts: (n, len(CONTEXT)).
+        device: Torch device of `forward`.
+        step: Windows per batch.
+    """
     waves = np.empty(ppg.shape, dtype=np.float32)
     with torch.no_grad():
         for k in range(0, len(ppg), step):
@@ -129,28 +155,28 @@ def errors(
     edge: int,
     device: str = "cpu",
 ) -> dict[str, float]:
-    """Return MAE in mmHg by state and pressure, subjects weighing by their windows.
+    """Return the MAE over all windows, mmHg, under ``STATE_PRESSURE``.
 
     Args:
         forward: Network, (n, 2, window) and context to (n, 2, window).
         held: Windows with their readings.
-        population: (3,) mean SBP, DBP, MAP over the training subjects.
-        edge: Samples left out at either end.
-        device: Where `forward` lives.
+        population: (3,) mean SBP, DBP, MAP of the training subjects, mmHg.
+        edge: Samples excluded at either end.
+        device: Torch device of `forward`.
     """
     rate = held.now[:, FEATURES.index("heart_rate")]
     result: dict[str, float] = {}
     states = {"calibrated": held.contexts(), "uncalibrated": empty_context(len(held.ppg))}
-    for state, told in states.items():
-        waves = network_waves(forward, held.ppg, told, device)
-        found = wave_pressures(waves[:, edge:-edge].astype(np.float64), rate, RATE)
-        _note(result, state, found - held.truth)
-    _note(result, "held", held.cuff - held.truth)
-    _note(result, "population", population - held.truth)
+    for state, contexts in states.items():
+        waves = network_waves(forward, held.ppg, contexts, device)
+        found = wave_pressures(waves[:, edge:-edge].astype(np.float64), rate, held.rate)
+        _add_mae(result, state, found - held.truth)
+    _add_mae(result, "held", held.cuff - held.truth)
+    _add_mae(result, "population", population - held.truth)
     return result
 
 
-def _note(result: dict[str, float], name: str, error: npt.NDArray[np.float64]) -> None:
+def _add_mae(result: dict[str, float], name: str, error: npt.NDArray[np.float64]) -> None:
     for pressure, value in zip(PRESSURES, np.abs(error).mean(axis=0), strict=True):
         result[f"{name}_{pressure}"] = float(value)
 
@@ -168,7 +194,14 @@ def inversion(model: InnPar, ppg: Floats, contexts: Floats, device: str) -> tupl
 
 
 class Validation:
-    """Measures weights on the validation windows, as a row of the training log.
+    """Validation of a network; each call returns a row of the training log.
+
+    Args:
+        config: Configuration.
+        windows: Training windows, for the population baseline.
+        check: Validation windows.
+        matrix: Conditioning, (buffer, window).
+        device: Torch device of the networks.
 
     Raises:
         DataError: No validation record is long enough.
@@ -188,8 +221,8 @@ class Validation:
         )
         if not len(self._held.ppg):
             raise DataError(
-                "no validation record has windows after its first half minute, in which the cuff "
-                "is read; put longer ones into split val"
+                "no validation record has windows after the cuff reading in its first half minute; "
+                "put longer ones into split val"
             )
         each = np.bincount(windows.subject)
         pressures = np.stack((windows.sbp, windows.dbp, windows.map_), axis=1)
@@ -202,6 +235,6 @@ class Validation:
 
         row = errors(forward, self._held, self._population, self._edge, self._device)
         some = slice(None, None, max(len(self._held.ppg) // 64, 1))
-        told = self._held.contexts()[some]
-        error, gain = inversion(model, self._held.ppg[some], told, self._device)
+        contexts = self._held.contexts()[some]
+        error, gain = inversion(model, self._held.ppg[some], contexts, self._device)
         return row | {"inverse_error": error, "inverse_noise_gain": gain}

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from innpar.models.calibration import calibrate
 from innpar.models.calibration.context import FEATURES
+from innpar.models.calibration.tables import Tables
 from innpar.models.predictor import Manifest
 from innpar.stream.calibration.types import Guidance
 
@@ -30,7 +31,7 @@ class Corrector:
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        self._tables = calibrate.Tables.of(manifest.calibration, manifest.intervals)
+        self._tables = Tables.of(manifest.calibration, manifest.intervals)
         self.level = self._tables.level if self._tables else 0.0
         self._rate, self._drop = manifest.rate, manifest.drop
         self._sees = manifest.context_entries > 0
@@ -73,12 +74,12 @@ class Corrector:
             alone = np.stack(asides[-anchor:])
             told = np.stack(asides[1 : 1 + anchor]) if self._sees else alone
             self._calibration = guidance.calibration.anchored(
-                told, alone, rate, self._drop, any_scale=not self._sees
+                told, alone, rate, drop=self._drop, rate=self._rate, any_scale=not self._sees
             )
         elif guidance.calibration is not None and guidance.calibration.level is not None:
             self._calibration = guidance.calibration  # of an earlier run, anchored then
         if tables is None or not self._sees:
-            return abp if self._calibration is None else self._calibration.alone(abp)
+            return abp if self._calibration is None else self._calibration.uncalibrated_map(abp)
         if anchor or segment != self._segment:
             self._steadier.forget()
             self._segment, self._index = segment, index

@@ -48,8 +48,8 @@ class StoredCalibration:
         remembered = {
             "age_s": round((at - self.reading.time) / NS, 3),
             "pulse": self.calibration.at_cuff.tolist(),
-            "told": list(dataclasses.astuple(self.calibration.told)),
-            "alone": list(dataclasses.astuple(self.calibration.alone)),
+            "told": list(dataclasses.astuple(self.calibration.calibrated_map)),
+            "alone": list(dataclasses.astuple(self.calibration.uncalibrated_map)),
             "level": self.calibration.level,
             "wrist_height": self.height,
             "channel": self.channel,

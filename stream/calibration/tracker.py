@@ -12,6 +12,7 @@ import numpy.typing as npt
 from innpar.devices import NS
 from innpar.models.calibration import calibrate
 from innpar.models.calibration.context import CONTEXT, FEATURES, features
+from innpar.models.manifest import RATE
 from innpar.stream.calibration.types import CuffReading, Guidance, Question
 from innpar.stream.results import CalibrationState, CalibrationStatus
 
@@ -46,9 +47,11 @@ class CalibrationTracker:
 
     Attributes:
         names: Entries of the context that the network takes, in its order; see `CONTEXT`.
+        rate: Of the windows, Hz.
     """
 
     names: Sequence[str] = CONTEXT
+    rate: float = RATE
     _recent: deque[npt.NDArray[np.float64]] = field(
         init=False, default_factory=lambda: deque(maxlen=MEMORY)
     )
@@ -114,7 +117,7 @@ class CalibrationTracker:
         self._channel = channel
         while self._heights and self._heights[0][0] <= time:
             _, self._height = self._heights.pop(0)
-        now = features(conditioned[None])
+        now = features(conditioned[None], self.rate)
         if accepted:
             self._recent.append(now[0])
             self._windows.append(conditioned)

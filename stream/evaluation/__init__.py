@@ -1,1 +1,1 @@
-"""Training data, accuracy and speed, through the stages that streaming uses."""
+"""Training, accuracy and speed of a model, through the stages of streaming."""

@@ -1,9 +1,9 @@
-"""``innpar-stream bench --model``: how fast the network is here, as ratios measured in one run.
+"""``innpar-stream bench --model``: speed of the network on this computer, as ratios.
 
-Other work on the computer changes from second to second, so the variants take turns, each turn is
-compared with the published network's in the same round, and medians over the rounds are printed.
-Time is this process's CPU time on one thread; the core's own limit is measured by a large matrix
-product in the same rounds.
+The load of a computer varies from second to second. The variants therefore take turns, each turn is
+compared with the published network's turn in the same round, and medians over the rounds are
+printed. Time is the CPU time of this process on one thread; the peak of the core is measured with a
+large matrix product in the same rounds.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ BATCHES = (1, 16)
 ROUNDS = 25
 TURN_S = 0.02
 PEAK = 512
-"""Side of the square matrices whose product shows the core's limit."""
+"""Size of the square matrices whose product measures the peak of the core."""
 
 Call = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way of running the network at one batch size.
+    """Speed of one variant of the network at one batch size.
 
     Attributes:
-        name: What it is.
-        batch: Windows a call.
-        windows: A second of CPU time, median over the rounds.
-        ratio: Windows relative to the published network run eagerly, median of the rounds' ratios.
-        share: Of the matrix products' peak, counting the multiplications this form needs.
+        name: Name of the variant.
+        batch: Windows per call.
+        windows: Windows per second of CPU time, median over the rounds.
+        ratio: Speed relative to the published network run eagerly, median over the rounds.
+        share: Share of the peak of matrix products, counting the variant's own multiplications.
     """
 
     name: str
@@ -67,10 +67,10 @@ def bench_model(path: Path | None = None) -> int:
     """Measure a model and print the table.
 
     Args:
-        path: The model; None for the one that comes with the package.
+        path: A ``manifest.json`` or its folder; None for the model that comes with the package.
 
     Raises:
-        ModelError: It cannot be loaded.
+        ModelError: The model cannot be loaded.
     """
     torch.set_num_threads(1)
     network, _ = load_network(SHIPPED if path is None else path)
@@ -98,15 +98,15 @@ def measure(
     rounds: int | None = None,
     turn_s: float = TURN_S,
 ) -> tuple[list[Row], float]:
-    """Return one row a variant and batch size, and the core's peak in FLOP/s.
+    """Return one row per variant and batch size, and the peak of the core in FLOP/s.
 
     Args:
         network: The unfolded network.
         predictor: The same network as a model file.
-        compiled_network: The folded network through AOTInductor, None to leave it out.
-        batches: Windows a call.
-        rounds: Turns of each variant, default `ROUNDS`.
-        turn_s: CPU seconds a turn, about.
+        compiled_network: The folded network compiled by AOTInductor; None to omit it.
+        batches: Windows per call.
+        rounds: Number of rounds; None for `ROUNDS`.
+        turn_s: Approximate CPU time of a turn, s.
     """
     variants = [v for b in batches for v in _variants(network, predictor, compiled_network, b)]
     left, right = torch.randn(PEAK, PEAK), torch.randn(PEAK, PEAK)
@@ -132,21 +132,21 @@ def _variants(
     window = predictor.manifest.window
     ppg = torch.randn(batch, window, generator=torch.Generator().manual_seed(0))
     x, samples = joint(ppg), ppg.numpy()
-    told = torch.zeros(batch, network.context) if network.context else None
+    context = torch.zeros(batch, network.context) if network.context else None
     slow, fast = (2.0 * f(network, window) for f in (published_products, folded_products))
-    found = [_Variant(EAGER, batch, slow, lambda: network(x, told))]
+    found = [_Variant(EAGER, batch, slow, lambda: network(x, context))]
     if SUPPORTED:
         unfolded, folded = scripted(network), scripted(fold(network))
         found += [
-            _Variant("published, TorchScript", batch, slow, lambda: unfolded(x, told)),
-            _Variant("folded, TorchScript", batch, fast, lambda: folded(x, told)),
+            _Variant("published, TorchScript", batch, slow, lambda: unfolded(x, context)),
+            _Variant("folded, TorchScript", batch, fast, lambda: folded(x, context)),
         ]
     if compiled_network is not None:
         found.append(
-            _Variant("folded, AOTInductor", batch, fast, lambda: compiled_network(x, told))
+            _Variant("folded, AOTInductor", batch, fast, lambda: compiled_network(x, context))
         )
-    everything = f"predictor ({predictor.backend}), in mmHg"
-    found.append(_Variant(everything, batch, fast, lambda: predictor(samples)))
+    name = f"predictor ({predictor.backend}), in mmHg"
+    found.append(_Variant(name, batch, fast, lambda: predictor(samples)))
     return found
 
 
@@ -154,20 +154,20 @@ def _compiled(
     network: InnPar, predictor: Predictor
 ) -> Callable[[Tensor, Tensor | None], Tensor] | None:
     if shutil.which("g++") is None:
-        print("no C++ compiler: AOTInductor is left out")
+        print("no C++ compiler: AOTInductor is omitted")
         return None
     print("compiling for AOTInductor; this takes a minute …", flush=True)
     x = torch.randn(2, 2, predictor.manifest.window)
-    told = torch.zeros(2, network.context) if network.context else None
+    context = torch.zeros(2, network.context) if network.context else None
     try:
-        return run_compiled(compiled(fold(network, portable=True), x, told))
+        return run_compiled(compiled(fold(network, portable=True), x, context))
     except ModelError as error:
-        print(f"AOTInductor is left out: {error}")
+        print(f"AOTInductor is omitted: {error}")
         return None
 
 
 def _interleaved(calls: list[Call], rounds: int, turn_s: float) -> list[list[float]]:
-    """Return for each call its CPU seconds in every round."""
+    """Return the CPU time of each call in every round, s."""
     repeats = []
     for call in calls:
         for _ in range(3):
@@ -200,15 +200,15 @@ def _row(variant: _Variant, times: list[float], published: list[float], peak: fl
 
 
 def published_products(network: InnPar, window: int) -> float:
-    """Multiplications a window in the published form: its convolutions."""
+    """Return the multiplications per window of the published network's convolutions."""
     f, k = network.features, network.kernel
-    a_sample = k * (2 * f + 2 * (2 * f) ** 2 / 2 + (4 * f) ** 2 / 4)
-    return 3 * len(network.blocks) * window * a_sample
+    per_sample = k * (2 * f + 2 * (2 * f) ** 2 / 2 + (4 * f) ** 2 / 4)
+    return 3 * len(network.blocks) * window * per_sample
 
 
 def folded_products(network: InnPar, window: int) -> float:
-    """Multiplications a window in the folded form, ends included."""
+    """Return the multiplications per window of the folded network, ends included."""
     sizes, channels = reach(network.kernel), 4 * network.features
-    a_frame = channels * ((4 + 2 * sizes.margin) + 4 * sizes.taps)
+    per_frame = channels * ((4 + 2 * sizes.margin) + 4 * sizes.taps)
     ends = 2 * sizes.edge * channels * 4 * sizes.edge
-    return 3 * len(network.blocks) * (window / 4 * a_frame + ends)
+    return 3 * len(network.blocks) * (window / 4 * per_frame + ends)

@@ -1,6 +1,6 @@
-"""Recordings made into windows by the very stages that streaming uses.
+"""Training windows, made by the same stages as streaming.
 
-`models` knows nothing of filters; it is handed the conditioning matrix and the resampler here.
+`innpar.models` has no filter and no resampler of its own; they are passed to it here.
 """
 
 from __future__ import annotations
@@ -12,34 +12,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from innpar.models.data.recordings import (
-    IndexEntry,
-    TrainingRecord,
-    Windows,
-    load,
-    of_split,
-    read_index,
-    windows_of,
-)
+from innpar.models.data.index import IndexEntry, of_split, read_index
+from innpar.models.data.recordings import TrainingRecord, Windows, load, windows_of
+from innpar.models.manifest import BAND, DROP, GUARD, RATE, WINDOW
+from innpar.stream.windows.conditioning import conditioning_matrix
 
 log = logging.getLogger(__name__)
-
-RATE = 125.0  # Hz
-WINDOW = 640  # samples the network sees
-GUARD = 24  # samples before and after that only the filter sees
-BAND = (0.5, 8.0)  # Hz
-EDGE = 60  # samples at either end of a window that are never published
 
 
 def resample_uniform(
     values: npt.NDArray[np.float64], rate: float, wanted: float
 ) -> npt.NDArray[np.float64]:
-    """Return evenly sampled values at another rate, by the cubic Hermite that live streams use.
+    """Resample evenly sampled values by the cubic Hermite interpolation of live streams.
 
     Args:
         values: (n,) any unit; NaN spreads to the three samples whose tangents it enters.
-        rate: Hz of `values`.
-        wanted: Hz wanted.
+        rate: Sampling rate of `values`, Hz.
+        wanted: Target sampling rate, Hz.
     """
     count = int((len(values) - 1) * wanted / rate) + 1
     at = np.arange(count) * (rate / wanted)
@@ -54,15 +43,34 @@ def resample_uniform(
     )
 
 
-def recordings(folder: Path, entries: list[IndexEntry]) -> Iterator[TrainingRecord]:
-    """Yield the records of `entries`, aligned and at the model's rate."""
+def recordings(folder: Path, entries: list[IndexEntry], rate: float) -> Iterator[TrainingRecord]:
+    """Yield the records of `entries`, aligned and at `rate` (Hz)."""
     for entry in entries:
-        yield load(folder, entry, RATE, resample_uniform)
+        yield load(folder, entry, rate, resample_uniform)
 
 
 def split_windows(folder: Path, split: str, hop: int = WINDOW) -> Windows:
-    """Return every good window of a split. Raises DataError where the data cannot be used."""
+    """Return every good window of a split, laid out as the networks of this package need it.
+
+    Args:
+        folder: The data folder.
+        split: train, val, test or rejects.
+        hop: Distance between the starts of two windows, samples.
+
+    Raises:
+        DataError: The data cannot be used.
+    """
     entries = of_split(read_index(folder), split)
     log.info("reading %d records of split %s", len(entries), split)
-    interior = (GUARD + EDGE, GUARD + WINDOW - EDGE)
-    return windows_of(recordings(folder, entries), WINDOW + 2 * GUARD, hop, interior, RATE)
+    return training_windows(folder, entries, hop)
+
+
+def training_windows(folder: Path, entries: list[IndexEntry], hop: int = WINDOW) -> Windows:
+    """Return every good window of some records of a data folder; see `split_windows`."""
+    interior = (GUARD + DROP, GUARD + WINDOW - DROP)
+    return windows_of(recordings(folder, entries, RATE), WINDOW + 2 * GUARD, hop, interior, RATE)
+
+
+def training_matrix() -> npt.NDArray[np.float64]:
+    """Return the conditioning of those windows, (buffer, window)."""
+    return conditioning_matrix(WINDOW, GUARD, RATE, BAND)

@@ -1,4 +1,4 @@
-"""Evaluation through the live pipeline: stream, judge, print, and write a report."""
+"""``innpar-stream evaluate``: accuracy of a model through the live pipeline."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from innpar.devices.session.strict_json import strict_json
-from innpar.models.calibration.calibrate import Tables
-from innpar.models.data.recordings import DataError, IndexEntry, folder_of, of_split, read_index
-from innpar.models.errors import ModelError
+from innpar.models.calibration.tables import Tables
+from innpar.models.data.index import IndexEntry, folder_of, of_split, read_index
+from innpar.models.errors import DataError, ModelError
 from innpar.models.manifest import NAME, Manifest
 from innpar.models.predictor import SHIPPED, Predictor
 from innpar.stream.errors import ConfigError
 from innpar.stream.evaluation.html import check_report, write_report
 from innpar.stream.evaluation.score import PRESSURES, score
-from innpar.stream.evaluation.streaming import Judged, stream_records
+from innpar.stream.evaluation.streaming import EvaluatedRecord, stream_records
 from innpar.stream.evaluation.tables import show
 
 
@@ -35,18 +35,19 @@ def evaluate(
     Args:
         data: The data folder.
         split: train, val, test or rejects.
-        model: A manifest or its folder; None for the shipped one.
-        cuff_minutes: Between cuff readings; None without any, infinity for one at the start.
-        thin: Stream every so many-th record only.
-        report: HTML to write; a file of the data or the model is never overwritten.
+        model: A ``manifest.json`` or its folder; None for the model that comes with the package.
+        cuff_minutes: Time between cuff readings, min; None for no reading, infinity for one at the
+            start.
+        thin: Stream only every so many-th record.
+        report: HTML file to write; must not be a file of the data or the model.
         as_json: Print the figures as JSON instead of tables.
 
     Returns:
         The figures by group; see `score`.
 
     Raises:
-        ConfigError: `cuff_minutes` or `thin` makes no sense.
-        ModelError: The data or the model cannot be used, or the report cannot be written.
+        ConfigError: `cuff_minutes` or `thin` is out of range.
+        ModelError: The data or the model is unusable, or the report cannot be written.
     """
     if thin < 1:
         raise ConfigError(f"--every: a whole number from 1 up (every N-th record), not {thin}")
@@ -56,7 +57,7 @@ def evaluate(
     manifest = predictor.manifest
     if manifest.relative and cuff_minutes is None:
         raise ConfigError(
-            f"{predictor.id} gives no pressures without a cuff reading; take --cuff-every once"
+            f"{predictor.id} gives no pressures without a cuff reading; use --cuff-every once"
         )
     population, tables = _population(manifest), Tables.of(manifest.calibration, manifest.intervals)
     entries = of_split(read_index(data), split)[::thin]
@@ -64,44 +65,48 @@ def evaluate(
         check_report(report, _inputs(data, entries, model, manifest))
     if population is None:
         print(
-            f"no population baseline: {predictor.id} does not tell its training subjects' means",
+            f"no population baseline: the manifest of {predictor.id} has no population_mmhg",
             file=sys.stderr,
         )
     every = None if cuff_minutes is None else 60.0 * cuff_minutes
-    judged = stream_records(data, entries, predictor, every)
-    if not judged:
-        raise DataError(f"no beat of split {split!r} could be judged")
-    groups = score(judged, population, tables.level if tables else 0.0)
-    title = f"{predictor.id} on {split}, {_state(cuff_minutes)}"
+    evaluated = stream_records(data, entries, predictor, every)
+    if not evaluated:
+        raise DataError(
+            f"no beat of split {split!r} has a true counterpart; use other records or --split"
+        )
+    groups = score(evaluated, population, tables.level if tables else 0.0)
+    title = f"{predictor.id} on {split}, {_calibration(cuff_minutes)}"
     if as_json:
         print(strict_json({"title": title, "groups": groups}, indent=2))
     else:
         show(title, groups)
     if report is not None:
-        write_report(report, title, groups, judged)
+        write_report(report, title, groups, evaluated)
     return groups
 
 
 def _population(manifest: Manifest) -> list[float] | None:
-    """Return the training subjects' means; None where the manifest does not tell them."""
-    trained = manifest.training.get("population_mmhg")
+    """Return the mean SBP, DBP, MAP of the training subjects, mmHg; None if not in the manifest."""
+    means = manifest.training.get("population_mmhg")
     try:
-        return None if trained is None else [float(trained[name]) for name in PRESSURES]
+        return None if means is None else [float(means[name]) for name in PRESSURES]
     except (KeyError, TypeError, ValueError):
-        raise ModelError(f"{manifest.id}: population_mmhg is not sbp, dbp and map") from None
+        raise ModelError(
+            f"{manifest.id}: population_mmhg is not sbp, dbp and map; export the model again"
+        ) from None
 
 
 def _inputs(
     data: Path, entries: list[IndexEntry], model: Path | None, manifest: Manifest
 ) -> list[Path]:
-    """Return the files that are read."""
+    """Return the files that the evaluation reads."""
     folder, path = folder_of(data), SHIPPED if model is None else model
-    beside = path if path.is_dir() else path.parent
-    files = [beside / name for name in (NAME, *manifest.files)]
+    model_folder = path if path.is_dir() else path.parent
+    files = [model_folder / name for name in (NAME, *manifest.files)]
     return [folder / "index.csv", *(folder / entry.file for entry in entries), path, *files]
 
 
-def _state(cuff_minutes: float | None) -> str:
+def _calibration(cuff_minutes: float | None) -> str:
     if cuff_minutes is None:
         return "without a cuff reading"
     if math.isinf(cuff_minutes):
@@ -109,4 +114,4 @@ def _state(cuff_minutes: float | None) -> str:
     return f"a cuff reading every {cuff_minutes:g} minutes"
 
 
-__all__ = ["Judged", "evaluate"]
+__all__ = ["EvaluatedRecord", "evaluate"]

@@ -1,4 +1,4 @@
-"""The evaluation as one HTML file: tables, Bland–Altman plots, waveforms, errors by change."""
+"""Evaluation report as one HTML file: tables, Bland–Altman plots, errors, waveforms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from innpar.models.errors import ModelError
 from innpar.stream.evaluation.score import PRESSURES
-from innpar.stream.evaluation.streaming import Judged
+from innpar.stream.evaluation.streaming import EvaluatedRecord
 from innpar.stream.evaluation.tables import notes
 
 Floats = npt.NDArray[np.float64]
@@ -28,7 +28,11 @@ _STYLE = (
 
 
 def check_report(path: Path, inputs: Sequence[Path]) -> None:
-    """See before a long run whether its report can be written.
+    """Check before a long run that its report can be written.
+
+    Args:
+        path: File of the report.
+        inputs: Files that the evaluation reads.
 
     Raises:
         ModelError: matplotlib is missing, or `path` cannot be written or is one of the inputs.
@@ -36,7 +40,9 @@ def check_report(path: Path, inputs: Sequence[Path]) -> None:
     _figure()
     new = not path.exists()
     if not new and any(one.exists() and path.samefile(one) for one in inputs):
-        raise ModelError(f"{path} is read for this; name another file for the report")
+        raise ModelError(
+            f"{path} is an input of the evaluation; choose another file for the report"
+        )
     try:
         path.open("ab").close()
         if new:
@@ -45,8 +51,16 @@ def check_report(path: Path, inputs: Sequence[Path]) -> None:
         raise ModelError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def write_report(path: Path, title: str, groups: dict[str, Any], judged: Sequence[Judged]) -> None:
+def write_report(
+    path: Path, title: str, groups: dict[str, Any], records: Sequence[EvaluatedRecord]
+) -> None:
     """Write the report.
+
+    Args:
+        path: File of the report.
+        title: Heading.
+        groups: Figures by group, see `score`.
+        records: The evaluated records, for the plots.
 
     Raises:
         ModelError: matplotlib is missing, or the file cannot be written.
@@ -60,8 +74,8 @@ def write_report(path: Path, title: str, groups: dict[str, Any], judged: Sequenc
             f"{group['beats']} beats</h2>{_table(group)}<ul>"
         )
         parts += [f"<li>{html.escape(line)}</li>" for line in notes(group)] + ["</ul>"]
-    parts += [_picture(_bland_altman, judged), _picture(_changes, judged)]
-    parts += [_picture(_examples, judged), _picture(_course, judged)]
+    parts += [_picture(_bland_altman, records), _picture(_errors_by_change, records)]
+    parts += [_picture(_examples, records), _picture(_time_course, records)]
     try:
         path.write_text("\n".join(parts), encoding="utf-8")
     except OSError as error:
@@ -89,22 +103,22 @@ def _figure() -> Any:
     return Figure(figsize=(12, 3.8), layout="constrained")
 
 
-def _picture(draw: Any, judged: Sequence[Judged]) -> str:
+def _picture(draw: Any, records: Sequence[EvaluatedRecord]) -> str:
     figure = _figure()
-    caption = draw(figure, judged)
+    caption = draw(figure, records)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=90)
     encoded = base64.b64encode(image.getvalue()).decode()
     return f"<h2>{caption}</h2><img alt='{caption}' src='data:image/png;base64,{encoded}'>"
 
 
-def _thinned(judged: Sequence[Judged], name: str) -> Floats:
-    values = np.concatenate([getattr(j, name) for j in judged])
+def _thinned(records: Sequence[EvaluatedRecord], name: str) -> Floats:
+    values = np.concatenate([getattr(j, name) for j in records])
     return np.asarray(values[:: max(len(values) // _MOST, 1)])
 
 
-def _bland_altman(figure: Any, judged: Sequence[Judged]) -> str:
-    found, truth = _thinned(judged, "found"), _thinned(judged, "truth")
+def _bland_altman(figure: Any, records: Sequence[EvaluatedRecord]) -> str:
+    found, truth = _thinned(records, "found"), _thinned(records, "truth")
     for k, panel in enumerate(figure.subplots(1, 3)):
         mean, error = (found[:, k] + truth[:, k]) / 2, found[:, k] - truth[:, k]
         panel.plot(mean, error, ".", markersize=2, alpha=0.4)
@@ -114,9 +128,9 @@ def _bland_altman(figure: Any, judged: Sequence[Judged]) -> str:
     return "Bland–Altman"
 
 
-def _changes(figure: Any, judged: Sequence[Judged]) -> str:
-    found, truth = _thinned(judged, "found"), _thinned(judged, "truth")
-    cuff = _thinned(judged, "cuff")
+def _errors_by_change(figure: Any, records: Sequence[EvaluatedRecord]) -> str:
+    found, truth = _thinned(records, "found"), _thinned(records, "truth")
+    cuff = _thinned(records, "cuff")
     known = np.isfinite(cuff[:, 0])
     for k, panel in enumerate(figure.subplots(1, 3)):
         change = (truth - cuff)[known, k]
@@ -129,10 +143,10 @@ def _changes(figure: Any, judged: Sequence[Judged]) -> str:
     return "Error against the change since the reading"
 
 
-def _examples(figure: Any, judged: Sequence[Judged]) -> str:
-    """Draw some beats from the middle of the longest records, one subject each."""
-    longest: dict[str, Judged] = {}
-    for one in sorted(judged, key=lambda j: len(j.seconds)):
+def _examples(figure: Any, records: Sequence[EvaluatedRecord]) -> str:
+    """Plot some beats from the middle of the longest records of three subjects."""
+    longest: dict[str, EvaluatedRecord] = {}
+    for one in sorted(records, key=lambda j: len(j.seconds)):
         longest[one.subject] = one
     chosen = sorted(longest.values(), key=lambda j: -len(j.seconds))[:3]
     for one, panel in zip(chosen, np.atleast_1d(figure.subplots(1, len(chosen))), strict=True):
@@ -144,8 +158,8 @@ def _examples(figure: Any, judged: Sequence[Judged]) -> str:
     return "Waveforms, the longest record of three subjects"
 
 
-def _course(figure: Any, judged: Sequence[Judged]) -> str:
-    longest = max(judged, key=lambda j: len(j.seconds))
+def _time_course(figure: Any, records: Sequence[EvaluatedRecord]) -> str:
+    longest = max(records, key=lambda j: len(j.seconds))
     panel = figure.subplots()
     minutes = longest.seconds / 60
     for k in (0, 1):

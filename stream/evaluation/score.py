@@ -1,8 +1,8 @@
-"""Accuracy of judged beats, beside the trivial baselines, in the terms of the field's standards.
+"""Accuracy figures of evaluated records, beside two baselines and the standards' limits.
 
-AAMI/ISO 81060-2 is written for cuff devices and only its numbers are compared; ISO 81060-3:2022 is
-the standard for continuous devices. IEEE 1708 and BHS grades are as published. Every figure is over
-beats pooled within a group of records; a group says how many subjects it has.
+AAMI/ISO 81060-2 applies to cuff devices; only its numbers are compared. ISO 81060-3:2022 is the
+standard for continuous devices. IEEE 1708 and BHS grades are as published. Every figure is computed
+over the pooled beats of a group of records and comes with its number of subjects.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from innpar.stream.evaluation.streaming import Judged
+from innpar.stream.evaluation.streaming import EvaluatedRecord
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,33 +25,33 @@ _BOOTSTRAP = 1000
 
 
 def score(
-    judged: Sequence[Judged], population: Sequence[float] | None, level: float
+    evaluated: Sequence[EvaluatedRecord], population: Sequence[float] | None, level: float
 ) -> dict[str, Any]:
-    """Return every figure, JSON-ready, by group of sources.
+    """Return all figures by group of data sources, ready for JSON; pressures in mmHg.
 
     Args:
-        judged: The records' beats.
-        population: Mean SBP, DBP, MAP of the training subjects, mmHg; None where not known.
-        level: Share of the beats that the intervals are to cover.
+        evaluated: The records.
+        population: Mean SBP, DBP, MAP of the training subjects, mmHg; None if unknown.
+        level: Target coverage of the intervals, 0 to 1.
     """
     groups: dict[str, Any] = {}
     for name, prefixes in GROUPS.items():
-        chosen = [one for one in judged if one.source.startswith(prefixes)]
+        chosen = [record for record in evaluated if record.source.startswith(prefixes)]
         if chosen and (name != "all" or len(groups) != 1):
             groups[name] = _group(chosen, population, level)
     return groups
 
 
 def _group(
-    judged: list[Judged], population: Sequence[float] | None, level: float
+    records: list[EvaluatedRecord], population: Sequence[float] | None, level: float
 ) -> dict[str, Any]:
-    calibrated = np.concatenate([np.isfinite(j.age) & (j.age > 0) for j in judged])
-    some = calibrated if calibrated.any() else np.ones(len(calibrated), bool)
+    calibrated = np.concatenate([np.isfinite(j.age) & (j.age > 0) for j in records])
+    selected = calibrated if calibrated.any() else np.ones(len(calibrated), bool)
 
     def joined(name: str) -> Floats:
-        return np.asarray(np.concatenate([getattr(j, name) for j in judged])[some])
+        return np.asarray(np.concatenate([getattr(j, name) for j in records])[selected])
 
-    subject = np.concatenate([np.full(len(j.seconds), j.subject) for j in judged])[some]
+    subject = np.concatenate([np.full(len(j.seconds), j.subject) for j in records])[selected]
     truth, found = joined("truth"), joined("found")
     errors = {"model": found - truth}
     if population is not None:
@@ -60,16 +60,16 @@ def _group(
         errors["held"] = joined("cuff") - truth
     heart = joined("heart_rate") - joined("true_heart_rate")
     heart = heart[np.isfinite(heart)]
-    offered, given = sum(j.offered for j in judged), sum(len(j.seconds) for j in judged)
+    offered, given = sum(j.offered for j in records), sum(len(j.seconds) for j in records)
     result: dict[str, Any] = {
         "subjects": len(set(subject.tolist())),
-        "records": len(judged),
+        "records": len(records),
         "beats": len(truth),
         "hours": round(
             float(
                 sum(
                     60.0 / j.true_heart_rate[np.isfinite(j.true_heart_rate)].mean() * len(j.seconds)
-                    for j in judged
+                    for j in records
                 )
             )
             / 3600.0,
@@ -78,7 +78,7 @@ def _group(
         "rejected": round(1.0 - given / max(offered, 1), 4),
         "per_beat": {name: _summary(error) for name, error in errors.items()},
         "heart_rate": _figures(heart),
-        "per_30_s": {n: _summary(_half_minutes(judged, e, some)) for n, e in errors.items()},
+        "per_30_s": {n: _summary(_half_minutes(records, e, selected)) for n, e in errors.items()},
         "standards": {
             p: _standards(errors["model"][:, k], subject) for k, p in enumerate(PRESSURES)
         },
@@ -107,11 +107,13 @@ def _summary(error: Floats) -> dict[str, dict[str, float]]:
     return {p: _figures(error[:, k]) for k, p in enumerate(PRESSURES)}
 
 
-def _half_minutes(judged: list[Judged], error: Floats, some: npt.NDArray[np.bool_]) -> Floats:
-    """Return the means (n, 3) over half-minutes of at least five beats of errors of `some`."""
+def _half_minutes(
+    records: list[EvaluatedRecord], error: Floats, selected: npt.NDArray[np.bool_]
+) -> Floats:
+    """Return mean errors (n, 3) over half minutes with at least five of the selected beats."""
     means, first, taken = [], 0, 0
-    for j in judged:
-        mine = some[first : first + len(j.seconds)]
+    for j in records:
+        mine = selected[first : first + len(j.seconds)]
         own = error[taken : taken + int(mine.sum())]
         first, taken = first + len(j.seconds), taken + len(own)
         part = (j.seconds[mine] // 30).astype(np.int64)
@@ -171,7 +173,7 @@ def _intervals(
     held: Floats | None,
     subject: npt.NDArray[np.str_],
 ) -> dict[str, Any]:
-    """Coverage and width, and the width at which holding the cuff value covers as much."""
+    """Return coverage and width, and the width of held-cuff intervals of the same coverage."""
     inside = (truth >= low) & (truth <= high)
     names = np.unique(subject)
     each = np.array([inside[subject == s].mean(axis=0) for s in names])

@@ -1,22 +1,24 @@
-"""Recordings streamed through the live pipeline, every beat beside the truth."""
+"""Records streamed through the live pipeline, each beat paired with the true one."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from innpar.devices import NS, Chunk, Event, HostClock, Tap
-from innpar.devices.base import Source
+from innpar.devices import NS
 from innpar.devices.timing.pace import VirtualClock
-from innpar.models.data.recordings import IndexEntry, TrainingRecord
+from innpar.models.data.index import IndexEntry
+from innpar.models.data.recordings import TrainingRecord
 from innpar.models.predictor import Predictor
+from innpar.stream.evaluation.record_device import (
+    EPOCH,
+    RecordDevice,
+    ReferenceReading,
+    reference_readings,
+)
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.wearer import enrol
@@ -24,109 +26,47 @@ from innpar.stream.results import Beat, Item
 
 Floats = npt.NDArray[np.float64]
 
-EPOCH = 1_700_000_000 * NS
-CHUNK_SECONDS = 8.0
-CUFF_SECONDS = 30.0
-"""A reading is the median over the beats of this long before it."""
-CUFF_BEATS = 10
 MATCH_SECONDS = 0.15
+"""Largest distance between the peaks of a reconstructed and a true beat that are paired."""
 EXAMPLE_BEATS = 6
-PIECE = 128
-"""Samples of a reconstructed beat that enter the waveform figures, about a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnReading:
-    """A cuff reading made of the true pressures: seconds of signal, mmHg."""
-
-    seconds: float
-    sbp: float
-    dbp: float
-    map_: float
-
-
-def readings(recording: TrainingRecord, rate: float, every: float | None) -> list[DrawnReading]:
-    """Return the cuff readings of a record: one at its start, then one every `every` seconds.
-
-    A reading that falls where no beats are known waits for the next that are. With None there is
-    no reading, with infinity only the first.
-    """
-    beats = recording.beats
-    time = beats.peak / rate
-    found: list[DrawnReading] = []
-    if every is None or not len(time):
-        return found
-    due = float(time[0]) + CUFF_SECONDS
-    for k in range(len(time)):
-        if time[k] < due:
-            continue
-        recent = slice(int(np.searchsorted(time, time[k] - CUFF_SECONDS)), k + 1)
-        if recent.stop - recent.start < CUFF_BEATS:
-            continue
-        values = (np.median(p[recent]) for p in (beats.sbp, beats.dbp, beats.map_))
-        found.append(DrawnReading(float(time[k]), *map(float, values)))
-        due = max(due + every, float(time[k]) + 1.0)
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class RecordDevice:
-    """A record as a device: its PPG, and the cuff readings where they were taken."""
-
-    recording: TrainingRecord
-    rate: float
-    cuffs: tuple[DrawnReading, ...]
-    id: str = "record"
-    source: Source = "replay"
-    polarity: Literal[-1, 0, 1] = 1
-    site: str = "finger"
-
-    @asynccontextmanager
-    async def open(
-        self, *, clock: HostClock, tap: Tap | None = None
-    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Hand the record out as fast as it is taken."""
-        yield self._items()
-
-    async def _items(self) -> AsyncIterator[Chunk | Event]:
-        ppg = self.recording.ppg
-        times = EPOCH + np.arange(len(ppg)) * round(NS / self.rate)
-        step = round(CHUNK_SECONDS * self.rate)
-        marks = [round(cuff.seconds * self.rate) for cuff in self.cuffs]
-        edges = sorted({*range(0, len(ppg), step), *marks, len(ppg)})
-        waiting = dict(zip(marks, self.cuffs, strict=True))
-        for first, end in itertools.pairwise(edges):
-            if first in waiting:
-                cuff, at = waiting[first], int(times[first])
-                detail = {"sbp": cuff.sbp, "dbp": cuff.dbp}
-                yield Event(self.id, "cuff", at, at, detail)
-            rows = slice(first, end)
-            yield Chunk(self.id, "ppg", ("ppg0",), self.rate, times[rows], ppg[rows, None])
+WAVE_SAMPLES = 256
+"""Most samples of a beat that enter the waveform errors, about two seconds."""
 
 
 @dataclass(slots=True)
 class _Beats:
-    """A sink that keeps the beats."""
+    """Sink that stores the beats."""
 
-    estimates: list[Beat] = field(default_factory=list)
+    beats: list[Beat] = field(default_factory=list)
 
     async def send(self, item: Item) -> None:
         if isinstance(item, Beat):
-            self.estimates.append(item)
+            self.beats.append(item)
 
     async def ready(self) -> None:
         """Return at once: memory always has room."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """The beats of a record that have a true counterpart.
+class EvaluatedRecord:
+    """The valid beats of a record, each with its true counterpart.
 
-    Pressures are (n, 3) SBP, DBP, MAP in mmHg. `low` and `high` bound the interval, NaN without
-    one; `cuff` is the last reading before the beat and `age` the seconds since, NaN before any.
-    `wave` holds waveform errors a beat (n, 4): MAE, RMSE, largest slope error (mmHg/s), Pearson r.
-    `offered` counts every beat the pipeline saw where the truth is known, valid or not. `example`
-    is some seconds of waveform to look at, (3, samples): s, reconstructed and true mmHg.
+    Attributes:
+        subject: Subject of the record.
+        source: Data source of the record.
+        seconds: (n,) systolic peak since the start of the record, s.
+        found: (n, 3) reconstructed SBP, DBP, MAP, mmHg.
+        truth: (n, 3) true SBP, DBP, MAP, mmHg.
+        heart_rate: (n,) per minute.
+        true_heart_rate: (n,) per minute.
+        low: (n, 3) lower ends of the intervals, mmHg; NaN without an interval.
+        high: (n, 3) upper ends of the intervals, mmHg; NaN without an interval.
+        cuff: (n, 3) last cuff reading before the beat, mmHg; NaN before the first.
+        age: (n,) time since that reading, s; NaN before the first.
+        wave: (n, 4) MAE and RMSE of the waveform, mmHg, error of the steepest slope, mmHg/s, and
+            Pearson's r.
+        offered: Number of beats of the pipeline, valid or not, that have a true counterpart.
+        example: (3, samples) a few beats: time in s, reconstructed and true pressure in mmHg.
     """
 
     subject: str
@@ -145,89 +85,103 @@ class Judged:
     example: Floats
 
 
-async def judge(recording: TrainingRecord, predictor: Predictor, every: float | None) -> Judged:
-    """Stream one record and pair its beats with the true ones."""
+async def evaluate_record(
+    recording: TrainingRecord, predictor: Predictor, every: float | None
+) -> EvaluatedRecord:
+    """Stream one record and pair its beats with the true ones.
+
+    Args:
+        recording: The record, at the model's rate.
+        predictor: The model.
+        every: Time between cuff readings, s; see `reference_readings`.
+    """
     rate = predictor.manifest.rate
-    cuffs = tuple(readings(recording, rate, every))
+    cuffs = tuple(reference_readings(recording, rate, every))
     engine, sink, clock = Engine(predictor), _Beats(), VirtualClock(EPOCH)
     await run([enrol(RecordDevice(recording, rate, cuffs), engine, clock)], engine, sink, clock)
-    return _pair(recording, rate, cuffs, sink.estimates)
+    return _pair(recording, rate, cuffs, sink.beats)
 
 
 def _pair(
-    recording: TrainingRecord, rate: float, cuffs: tuple[DrawnReading, ...], estimates: list[Beat]
-) -> Judged:
-    beats = recording.beats
-    true_time = beats.peak / rate
-    peak = np.array([(e.peak - EPOCH) / NS for e in estimates])
-    nearest = np.clip(np.searchsorted(true_time, peak), 1, max(len(true_time) - 1, 1))
-    if len(true_time) < 2 or not len(peak):
-        nearest = np.zeros(len(peak), np.int64)
-    else:
-        before = peak - true_time[nearest - 1] < true_time[nearest] - peak
-        nearest = nearest - before
+    recording: TrainingRecord, rate: float, cuffs: tuple[ReferenceReading, ...], beats: list[Beat]
+) -> EvaluatedRecord:
+    """Pair each beat with the true beat whose systolic peak is the nearest."""
+    true = recording.beats
+    true_time = true.peak / rate
+    peak = np.array([(beat.peak - EPOCH) / NS for beat in beats])
+    nearest = _nearest(true_time, peak)
     close = np.abs(true_time[nearest] - peak) <= MATCH_SECONDS if len(true_time) else peak != peak
     matched: list[int] = np.flatnonzero(close).tolist()
-    valid = [k for k in matched if estimates[k].valid]
+    valid = [k for k in matched if beats[k].valid]
     at = nearest[valid]
-    mine = [estimates[k] for k in valid]
-    truth = np.stack((beats.sbp[at], beats.dbp[at], beats.map_[at]), axis=1)
+    chosen = [beats[k] for k in valid]
+    truth = np.stack((true.sbp[at], true.dbp[at], true.map_[at]), axis=1)
     last = np.searchsorted([cuff.seconds for cuff in cuffs], peak[valid]) - 1
     held = [(cuffs[k].sbp, cuffs[k].dbp, cuffs[k].map_) if k >= 0 else None for k in last]
-    nothing = (np.nan,) * 3
-    began = np.array([np.nan, *(cuff.seconds for cuff in cuffs)])
-    ages = peak[valid] - began[last + 1]
+    missing = (np.nan,) * 3
+    taken = np.array([np.nan, *(cuff.seconds for cuff in cuffs)])
+    ages = peak[valid] - taken[last + 1]
     rr = np.diff(true_time, append=np.nan)
-    bounds = [_bounds(estimate) for estimate in mine]
-    return Judged(
+    bounds = [_bounds(beat) for beat in chosen]
+    return EvaluatedRecord(
         recording.entry.subject,
         recording.entry.source,
         peak[valid],
-        _columns([(e.sbp, e.dbp, e.map_) for e in mine], 3),
+        _columns([(beat.sbp, beat.dbp, beat.map_) for beat in chosen], 3),
         truth,
-        np.array([e.hr for e in mine], dtype=np.float64),
+        np.array([beat.hr for beat in chosen], dtype=np.float64),
         60.0 / rr[at],
         _columns([low for low, _ in bounds], 3),
         _columns([high for _, high in bounds], 3),
-        _columns([h or nothing for h in held], 3),
+        _columns([reading or missing for reading in held], 3),
         ages,
-        _columns([_wave_errors(e, recording, rate) for e in mine], 4),
+        _columns([_wave_errors(beat, recording, rate) for beat in chosen], 4),
         len(matched),
-        _example(mine, recording, rate),
+        _example(chosen, recording, rate),
     )
+
+
+def _nearest(times: Floats, wanted: Floats) -> npt.NDArray[np.int64]:
+    """Return for each wanted time (n,) the index of the nearest of increasing times, or 0."""
+    if len(times) < 2 or not len(wanted):
+        return np.zeros(len(wanted), np.int64)
+    later = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
+    return np.asarray(later - (wanted - times[later - 1] < times[later] - wanted))
 
 
 def _columns(rows: list[tuple[float | None, ...]], width: int) -> Floats:
     return np.array(rows, dtype=np.float64).reshape(-1, width)
 
 
-def _bounds(estimate: Beat) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if estimate.interval is None:
+def _bounds(beat: Beat) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the lower and upper ends of a beat's intervals, mmHg; NaN without."""
+    if beat.interval is None:
         return (np.nan,) * 3, (np.nan,) * 3
-    each = (estimate.interval.sbp, estimate.interval.dbp, estimate.interval.map_)
+    each = (beat.interval.sbp, beat.interval.dbp, beat.interval.map_)
     return tuple(b[0] for b in each), tuple(b[1] for b in each)
 
 
-def _example(estimates: list[Beat], recording: TrainingRecord, rate: float) -> Floats:
-    """Return the beats in the middle of a record, (3, samples), NaN where one is left out."""
-    middle, end = len(estimates) // 2, 0
+def _example(beats: list[Beat], recording: TrainingRecord, rate: float) -> Floats:
+    """Return some beats from the middle of a record, (3, samples), NaN where one is missing."""
+    middle, end = len(beats) // 2, 0
     parts = [np.empty((3, 0))]
-    for estimate in estimates[middle : middle + EXAMPLE_BEATS]:
-        start = round((estimate.abp_start - EPOCH) / NS * rate)
-        truth = recording.abp[start : start + len(estimate.abp)]
+    for beat in beats[middle : middle + EXAMPLE_BEATS]:
+        start = round((beat.abp_start - EPOCH) / NS * rate)
+        truth = recording.abp[start : start + len(beat.abp)]
         if start > end > 0:
             parts.append(np.full((3, 1), np.nan))
         end = start + len(truth)
         time = (start + np.arange(len(truth))) / rate
-        parts.append(np.stack((time, estimate.abp[: len(truth)].astype(np.float64), truth)))
+        parts.append(np.stack((time, beat.abp[: len(truth)].astype(np.float64), truth)))
     return np.concatenate(parts, axis=1)
 
 
 def _wave_errors(
-    estimate: Beat, recording: TrainingRecord, rate: float
+    beat: Beat, recording: TrainingRecord, rate: float
 ) -> tuple[float, float, float, float]:
-    start = round((estimate.abp_start - EPOCH) / NS * rate)
-    found = estimate.abp[: PIECE * 2].astype(np.float64)
+    """Return a row of `EvaluatedRecord.wave`; NaN where the true wave is not known throughout."""
+    start = round((beat.abp_start - EPOCH) / NS * rate)
+    found = beat.abp[:WAVE_SAMPLES].astype(np.float64)
     truth = recording.abp[start : start + len(found)]
     if len(truth) < len(found) or len(found) < 8 or not np.isfinite(truth).all():
         return (np.nan,) * 4
@@ -240,14 +194,14 @@ def _wave_errors(
 
 def stream_records(
     folder: Path, entries: list[IndexEntry], predictor: Predictor, every: float | None
-) -> list[Judged]:
-    """Stream records; those of which a beat could be judged are returned.
+) -> list[EvaluatedRecord]:
+    """Stream records; return those with at least one paired beat.
 
     Args:
         folder: The data folder.
         entries: Rows of its index.
-        predictor: The network.
-        every: Seconds between cuff readings; None without any, infinity for one at the start.
+        predictor: The model.
+        every: Time between cuff readings, s; None for no reading, infinity for one at the start.
 
     Raises:
         ModelError: A record cannot be used.
@@ -260,10 +214,12 @@ def stream_records(
     from innpar.stream.evaluation.dataset import recordings
 
     streamed = track(
-        recordings(folder, entries),
+        recordings(folder, entries, predictor.manifest.rate),
         f"streaming {entries[0].split}",
         total=len(entries),
         console=Console(stderr=True),
     )
-    judged = [asyncio.run(judge(recording, predictor, every)) for recording in streamed]
-    return [one for one in judged if len(one.seconds)]
+    evaluated = [
+        asyncio.run(evaluate_record(recording, predictor, every)) for recording in streamed
+    ]
+    return [record for record in evaluated if len(record.seconds)]

@@ -8,7 +8,12 @@ from innpar.stream.evaluation.score import PRESSURES
 
 
 def show(title: str, groups: dict[str, Any]) -> None:
-    """Print the tables."""
+    """Print the figures of `score` as tables.
+
+    Args:
+        title: Heading.
+        groups: Figures by group.
+    """
     from rich.console import Console
 
     console = Console(width=110, soft_wrap=True)
@@ -42,7 +47,7 @@ def errors_table(group: dict[str, Any]) -> Any:
 
 
 def notes(group: dict[str, Any]) -> list[str]:
-    """Return what a table of errors leaves out, a line each."""
+    """Return the figures that are not in the table of errors, one per line."""
     lines = []
     per_beat = group["per_beat"]
     for base in ("held", "population"):

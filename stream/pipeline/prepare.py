@@ -107,7 +107,7 @@ class Preparer:
         self._resampler = Resampler(m.rate)
         self._windower = Windower(m.window, m.guard, HOP)
         self._picker = ChannelPicker(self.polarity, m.rate, matrix)
-        self._calibration = CalibrationTracker(m.architecture.context)
+        self._calibration = CalibrationTracker(m.architecture.context, m.rate)
 
     @property
     def tally(self) -> SampleCounts:

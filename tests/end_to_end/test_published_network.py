@@ -180,5 +180,5 @@ def test_whether_outputs_have_a_unit(calibration: dict[str, str | None], relativ
 
 
 def test_a_unit_that_is_none() -> None:
-    with pytest.raises(ModelError, match="the unit 'kPa' is none of 'mmHg' and null"):
+    with pytest.raises(ModelError, match="the unit 'kPa' is neither 'mmHg' nor null"):
         Manifest(**PLAIN, calibration={"unit": "kPa"})

@@ -20,44 +20,44 @@ def shipped() -> tuple[InnPar, torch.Tensor, torch.Tensor]:
     """The network, windows, as many of white noise, and contexts, some of them empty."""
     network, _ = load_network(SHIPPED)
     generator = torch.Generator().manual_seed(0)
-    told = torch.randn(32, network.context, generator=generator)
-    told[::4] = 0.0
+    contexts = torch.randn(32, network.context, generator=generator)
+    contexts[::4] = 0.0
     smooth = torch.from_numpy(windows(16))
     rough = torch.randn(smooth.shape, generator=generator)
-    return network, joint(torch.cat([smooth, rough])), told
+    return network, joint(torch.cat([smooth, rough])), contexts
 
 
 @torch.inference_mode()
 def test_it_inverts(shipped: tuple[InnPar, torch.Tensor, torch.Tensor]) -> None:
-    network, x, told = shipped
-    assert off(network.inverse(network(x, told), told), x) <= 1e-4
+    network, x, contexts = shipped
+    assert off(network.inverse(network(x, contexts), contexts), x) <= 1e-4
 
 
 @torch.inference_mode()
 def test_its_fold_and_its_script_are_the_network(
     shipped: tuple[InnPar, torch.Tensor, torch.Tensor],
 ) -> None:
-    network, x, told = shipped
+    network, x, contexts = shipped
     _, manifest = load_network(SHIPPED)
     folded, name = fold(network), manifest.file("torchscript")
     assert name is not None
     script = from_bytes((SHIPPED / name).read_bytes())
-    y = folded(x, told)
-    assert off(y, network(x, told)) <= 1e-4
-    assert off(script(x, told), y) <= 1e-5
-    assert off(script.inverse(y, told), x) <= 1e-4
+    y = folded(x, contexts)
+    assert off(y, network(x, contexts)) <= 1e-4
+    assert off(script(x, contexts), y) <= 1e-5
+    assert off(script.inverse(y, contexts), x) <= 1e-4
 
 
 def test_a_window_gives_the_same_bits_in_any_company() -> None:
     predictor = Predictor.load()
     assert predictor.backend == "torchscript"
     ppg = windows(32, predictor.manifest.window)
-    told = np.random.default_rng(0).standard_normal((32, predictor.manifest.context_entries))
-    alone = [predictor(ppg[i : i + 1], told[i : i + 1], reverse=True) for i in range(32)]
+    contexts = np.random.default_rng(0).standard_normal((32, predictor.manifest.context_entries))
+    alone = [predictor(ppg[i : i + 1], contexts[i : i + 1], reverse=True) for i in range(32)]
     for batch in range(2, 33):
         for first in {0, (32 - batch) // 2, 32 - batch}:
             rows = slice(first, first + batch)
-            found = predictor(ppg[rows], told[rows], reverse=True)
+            found = predictor(ppg[rows], contexts[rows], reverse=True)
             for name in ("abp", "gradient", "consistency", "reverse"):
                 each = [getattr(one, name)[0] for one in alone[rows]]
                 np.testing.assert_array_equal(getattr(found, name), np.stack(each))

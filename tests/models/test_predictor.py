@@ -1,7 +1,8 @@
-"""The exported file as a function of arrays."""
+"""The predictor: a loaded model as a function of arrays."""
 
 from __future__ import annotations
 
+import doctest
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.models import ModelError, Predictor
+from innpar.models import predictor as predictor_module
 from innpar.models.calibration.context import CONTEXT
 from innpar.models.formats import torchscript as script
 from innpar.models.formats.export import export
@@ -21,7 +23,13 @@ from support.networks import network, windows
 
 FIELDS = {"name": "test", "version": "1", "abp_offset": 90.0, "abp_scale": 25.0}
 PPG = windows(32)
-TOLD = np.random.default_rng(1).standard_normal((32, 3)).astype(np.float32)
+CONTEXTS = np.random.default_rng(1).standard_normal((32, 3)).astype(np.float32)
+
+
+def test_the_example_of_the_docstring() -> None:
+    results = doctest.testmod(predictor_module)
+    assert results.attempted == 6
+    assert results.failed == 0
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +47,8 @@ def predictor(folder: Path) -> Predictor:
 def test_the_output_is_the_networks_in_mmhg(predictor: Predictor) -> None:
     x = joint(torch.from_numpy(PPG[:4] / PPG[:4].std(axis=1, keepdims=True)))
     with torch.inference_mode():
-        y = network(4, context=3)(x, torch.from_numpy(TOLD[:4])).numpy()
-    found = predictor(PPG[:4], TOLD[:4])
+        y = network(4, context=3)(x, torch.from_numpy(CONTEXTS[:4])).numpy()
+    found = predictor(PPG[:4], CONTEXTS[:4])
     assert found.abp.dtype == found.gradient.dtype == np.float32
     assert np.abs(found.abp - (25 * y[:, 0] + 90)).max() <= 1e-4 * np.abs(25 * y).max()
     assert np.abs(found.gradient - 25 * y[:, 1]).max() <= 1e-4 * np.abs(25 * y).max()
@@ -57,28 +65,28 @@ def test_the_unit_of_the_input_does_not_matter(predictor: Predictor, gain: float
 def test_no_context_is_a_context_of_zeros(predictor: Predictor) -> None:
     zeros = np.zeros((2, 3), np.float32)
     np.testing.assert_array_equal(predictor(PPG[:2]).abp, predictor(PPG[:2], zeros).abp)
-    assert not np.array_equal(predictor(PPG[:2]).abp, predictor(PPG[:2], TOLD[:2]).abp)
+    assert not np.array_equal(predictor(PPG[:2]).abp, predictor(PPG[:2], CONTEXTS[:2]).abp)
 
 
 @given(st.integers(0, 31), st.integers(1, 32), st.integers(0, 31))
 @settings(deadline=None, max_examples=40)
-def test_a_window_gives_the_same_bits_in_any_company(
+def test_a_window_gives_the_same_bits_in_any_batch(
     shared: tuple[Predictor, Any], window: int, batch: int, place: int
 ) -> None:
     predictor, alone = shared
     order = np.arange(window - place % batch, window - place % batch + batch) % 32
-    found = predictor(PPG[order], TOLD[order], reverse=True)
+    found = predictor(PPG[order], CONTEXTS[order], reverse=True)
     for name, value in alone(window).items():
         np.testing.assert_array_equal(getattr(found, name)[place % batch], value)
 
 
 @pytest.fixture(scope="module")
 def shared(predictor: Predictor) -> tuple[Predictor, Any]:
-    """The predictor, and what it says of a window alone."""
+    """The predictor, and its prediction of a single window."""
 
     def alone(window: int) -> dict[str, Any]:
         rows = slice(window, window + 1)
-        found = predictor(PPG[rows], TOLD[rows], reverse=True)
+        found = predictor(PPG[rows], CONTEXTS[rows], reverse=True)
         return {
             "abp": found.abp[0],
             "gradient": found.gradient[0],
@@ -89,22 +97,22 @@ def shared(predictor: Predictor) -> tuple[Predictor, Any]:
     return predictor, alone
 
 
-def test_batches_that_round_differently_are_taken_apart(predictor: Predictor) -> None:
+def test_batches_that_round_differently_run_one_window_at_a_time(predictor: Predictor) -> None:
     def careless(x: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
         return x * (1.0 + 1e-7 * x.shape[0])
 
     single = Predictor(predictor.manifest, careless, careless, "eager")
-    together = single(PPG[:4], TOLD[:4]).abp
-    each = [single(PPG[i : i + 1], TOLD[i : i + 1]).abp[0] for i in range(4)]
+    together = single(PPG[:4], CONTEXTS[:4]).abp
+    each = [single(PPG[i : i + 1], CONTEXTS[i : i + 1]).abp[0] for i in range(4)]
     np.testing.assert_array_equal(together, np.stack(each))
 
     def careful(x: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
         return x * 1.0
 
     back = Predictor(predictor.manifest, careful, careless, "eager")
-    found = back(PPG[:4], TOLD[:4], reverse=True).reverse
+    found = back(PPG[:4], CONTEXTS[:4], reverse=True).reverse
     for i in range(4):
-        assert found[i] == back(PPG[i : i + 1], TOLD[i : i + 1], reverse=True).reverse[0]
+        assert found[i] == back(PPG[i : i + 1], CONTEXTS[i : i + 1], reverse=True).reverse[0]
 
 
 def test_the_residuals_are_zero_for_a_consistent_network_and_grow_otherwise(
@@ -124,21 +132,21 @@ def test_the_residuals_are_zero_for_a_consistent_network_and_grow_otherwise(
     np.testing.assert_allclose(odd.consistency, 0.5, atol=1e-6)
 
 
-def test_the_way_back_is_only_taken_for_the_windows_that_are_named(predictor: Predictor) -> None:
+def test_the_inverse_runs_only_for_the_selected_windows(predictor: Predictor) -> None:
     wanted = np.arange(5) % 2 == 1
-    some = predictor(PPG[:5], TOLD[:5], reverse=wanted)
-    every = predictor(PPG[:5], TOLD[:5], reverse=True)
+    some = predictor(PPG[:5], CONTEXTS[:5], reverse=wanted)
+    every = predictor(PPG[:5], CONTEXTS[:5], reverse=True)
     np.testing.assert_array_equal(some.reverse, np.where(wanted, every.reverse, 0))
     np.testing.assert_array_equal(some.abp, every.abp)
 
 
-def test_an_empty_batch_gives_an_empty_answer(predictor: Predictor) -> None:
+def test_an_empty_batch_gives_an_empty_prediction(predictor: Predictor) -> None:
     found = predictor(np.empty((0, 640)), np.empty((0, 3)), reverse=True)
     assert found.abp.shape == (0, 640)
     assert found.consistency.shape == found.reverse.shape == (0,)
 
 
-def test_a_flat_window_gives_something_finite(predictor: Predictor) -> None:
+def test_a_flat_window_gives_finite_results(predictor: Predictor) -> None:
     found = predictor(np.full((1, 640), 3.0), reverse=True)
     assert np.isfinite(found.abp).all()
     assert np.isfinite(found.consistency).all()
@@ -153,15 +161,15 @@ def test_wrong_input_is_refused(predictor: Predictor) -> None:
         with pytest.raises(ValueError, match=r"expected windows of \(batch, 640\)"):
             predictor(np.zeros(shape))
     with pytest.raises(ValueError, match=r"expected a context of \(3, 3\)"):
-        predictor(PPG[:3], TOLD[:2])
+        predictor(PPG[:3], CONTEXTS[:2])
     with pytest.raises(ValueError, match="the context holds NaN"):
         predictor(PPG[:1], np.full((1, 3), np.inf))
 
 
 def test_backends_agree(folder: Path, predictor: Predictor) -> None:
     eager = Predictor.load(folder, backend="eager")
-    found = eager(PPG, TOLD, reverse=True)
-    expected = predictor(PPG, TOLD, reverse=True)
+    found = eager(PPG, CONTEXTS, reverse=True)
+    expected = predictor(PPG, CONTEXTS, reverse=True)
     assert np.abs(found.abp - expected.abp).max() <= 1e-5 * np.abs(expected.abp).max()
     np.testing.assert_allclose(found.reverse, expected.reverse, rtol=1e-4)
 
@@ -170,16 +178,16 @@ def test_backends_agree(folder: Path, predictor: Predictor) -> None:
 @pytest.mark.parametrize("backend", ["torchscript", "eager"])
 def test_a_gpu_agrees(folder: Path, predictor: Predictor, backend: Any) -> None:
     there = Predictor.load(folder, backend=backend, compute="cuda")
-    found, expected = there(PPG, TOLD, reverse=True), predictor(PPG, TOLD, reverse=True)
+    found, expected = there(PPG, CONTEXTS, reverse=True), predictor(PPG, CONTEXTS, reverse=True)
     assert np.abs(found.abp - expected.abp).max() <= 1e-4 * np.abs(expected.abp).max()
     np.testing.assert_allclose(found.reverse, expected.reverse, rtol=1e-2)
 
 
-def test_a_gpu_that_cannot_be_had_is_said(
+def test_a_gpu_that_cannot_be_had_is_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ModelError, match=r"no CUDA here.*--compute cpu"):
+    with pytest.raises(ModelError, match=r"CUDA is not available.*--compute cpu"):
         Predictor.load(folder, compute="cuda")
     with pytest.raises(ModelError, match="auto, cpu, cuda or cuda:N"):
         Predictor.load(folder, compute="tpu")
@@ -195,7 +203,7 @@ def test_a_gpu_that_fails_is_left_alone(
     with pytest.raises(ModelError, match=r"cuda cannot be used .*--compute cpu"):
         Predictor.load(folder, compute="cuda")
     assert Predictor.load(folder, compute="auto").device == "cpu"
-    assert "the GPU is left alone" in caplog.text
+    assert "the GPU is not used" in caplog.text
 
 
 def test_where_python_has_no_torchscript_the_weights_are_used(
@@ -203,7 +211,7 @@ def test_where_python_has_no_torchscript_the_weights_are_used(
 ) -> None:
     monkeypatch.setattr(script, "SUPPORTED", False)
     assert Predictor.load(folder).backend == "eager"
-    with pytest.raises(ModelError, match="no support on this Python; use the eager backend"):
+    with pytest.raises(ModelError, match="this Python has no TorchScript; use the eager backend"):
         Predictor.load(folder, backend="torchscript")
 
 
@@ -221,7 +229,9 @@ def test_compiled_agrees_and_is_bound_to_its_processor(
 ) -> None:
     check_target(tmp_path, "aot")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "ALTIVEC")
-    with pytest.raises(ModelError, match=r"was built for .*, this is .* ALTIVEC; export it here"):
+    with pytest.raises(
+        ModelError, match=r"was compiled for .*, this is .* ALTIVEC; export the model here"
+    ):
         Predictor.load(tmp_path, backend="aot")
 
 
@@ -233,6 +243,6 @@ def check_target(folder: Path, target: Any) -> None:
     assert manifest.verified[target] <= 1e-5
     other, eager = (Predictor.load(folder, backend=b) for b in (target, "eager"))
     for batch in (1, 3, 16):
-        found = other(PPG[:batch], TOLD[:batch], reverse=True)
-        expected = eager(PPG[:batch], TOLD[:batch], reverse=True)
+        found = other(PPG[:batch], CONTEXTS[:batch], reverse=True)
+        expected = eager(PPG[:batch], CONTEXTS[:batch], reverse=True)
         assert np.abs(found.abp - expected.abp).max() <= 1e-5 * np.abs(expected.abp).max()

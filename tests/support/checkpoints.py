@@ -1,4 +1,4 @@
-"""Checkpoints under the names of the original code."""
+"""Checkpoints in the names of the original code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from innpar.models import InnPar
 
 
 def renamed(model: InnPar) -> dict[str, torch.Tensor]:
-    """The authors' names, from ours."""
+    """Return the state dict of a network in the names of the original code."""
     convolutions = {
         "entry": "input_proj.0",
         "half_in": "main.1",

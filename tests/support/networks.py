@@ -1,4 +1,4 @@
-"""Networks and vectors that several tests use."""
+"""Networks, golden vectors and windows for tests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ GOLDEN = SHARED / "vectors" / "innpar_golden.npz"
 
 
 def golden() -> dict[str, npt.NDArray[np.float32]]:
-    """Return the published network's golden vectors; skip where they are not."""
+    """Return golden vectors of the published network; skip the test without them."""
     if not GOLDEN.is_file():
-        pytest.skip("../shared/vectors/innpar_golden.npz is not here")
+        pytest.skip("../shared/vectors/innpar_golden.npz is missing")
     with np.load(GOLDEN) as vectors:
         return {name: vectors[name] for name in vectors}
 
 
 def golden_state() -> dict[str, Tensor]:
-    """Return the state dict in the authors' names."""
+    """Return the golden state dict, in the names of the original code."""
     return {
         name.removeprefix("state:"): torch.from_numpy(value)
         for name, value in golden().items()
@@ -32,7 +32,7 @@ def golden_state() -> dict[str, Tensor]:
 
 
 def network(blocks: int = 2, features: int = 16, kernel: int = 5, context: int = 0) -> InnPar:
-    """Return a network with every parameter away from its initial value, biases included."""
+    """Return a network whose parameters all differ from their initial values."""
     torch.manual_seed(blocks + 10 * features + 100 * kernel + 1000 * context)
     model = InnPar(blocks, features, kernel, context=context).eval()
     with torch.no_grad():
@@ -42,7 +42,7 @@ def network(blocks: int = 2, features: int = 16, kernel: int = 5, context: int =
 
 
 def windows(batch: int, length: int = 640, seed: int = 0) -> npt.NDArray[np.float32]:
-    """Return (batch, length) smooth windows of unit SD with a pulse in them."""
+    """Return (batch, length) windows of unit SD: pulses of random rates, and noise."""
     rng = np.random.default_rng(seed)
     time = np.arange(length) / 125.0
     rates = rng.uniform(0.8, 2.0, (batch, 1))
@@ -53,5 +53,5 @@ def windows(batch: int, length: int = 640, seed: int = 0) -> npt.NDArray[np.floa
 
 
 def off(found: Tensor, expected: Tensor) -> float:
-    """Return the largest difference relative to the expected tensor's scale."""
+    """Return the largest difference, relative to the scale of `expected`."""
     return float((found - expected).detach().abs().max() / expected.detach().abs().max())

@@ -1,4 +1,4 @@
-"""Small training runs."""
+"""Small training runs: configuration, conditioning, windows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 
 from innpar.models.data.recordings import Windows
 from innpar.models.training.config import NetworkConfig, RunConfig, TrainConfig
-from innpar.stream.evaluation.dataset import BAND, GUARD, RATE, WINDOW, split_windows
-from innpar.stream.windows.conditioning import conditioning_matrix
+from innpar.stream.evaluation.dataset import split_windows, training_matrix
 from support.training_data import write_index, write_record
 
-MATRIX = conditioning_matrix(WINDOW, GUARD, RATE, BAND)
+MATRIX = training_matrix()
 
 
 CONFIG = TrainConfig(
@@ -34,4 +33,5 @@ def made(folder: Path, lag: float = 0.4, subjects: int = 3) -> tuple[Windows, Wi
 
 
 def run(**changes: object) -> object:
+    """Return `CONFIG` with changes of its section ``[run]``."""
     return dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, **changes))

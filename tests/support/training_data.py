@@ -19,6 +19,7 @@ def pulses(times: np.ndarray, period: float = 0.8) -> np.ndarray:
 def write_record(
     folder: Path, name: str, rate: float, seconds: int = 120, lag: float = LAG
 ) -> None:
+    """Write a record with 75 beats a minute at 120/82 mmHg; its fourth ten seconds are bad."""
     times = np.arange(int(seconds * rate)) / rate
     abp = 80.0 + 40.0 * pulses(times)
     ppg = 5.0 * pulses(times - lag)
@@ -36,6 +37,7 @@ def write_record(
 
 
 def write_index(folder: Path, rows: list[tuple[str, str, str, float]]) -> None:
+    """Write index.csv from rows of file, subject, split and rate (Hz)."""
     with (folder / "index.csv").open("w", newline="") as lines:
         writer = csv.writer(lines)
         writer.writerow(["file", "subject", "split", "fs", "lag_s"])

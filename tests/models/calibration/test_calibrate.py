@@ -1,4 +1,4 @@
-"""From a cuff reading to pressures that agree with it."""
+"""Calibration with a cuff reading, and prediction intervals."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innpar.models.calibration.calibrate import (
-    DIFFICULTY,
-    PRESSURES,
-    Affine,
-    Blend,
-    CuffCalibration,
-    Smoother,
-    Tables,
-    half_widths,
-)
-from innpar.models.calibration.context import CONTEXT, FEATURES, RATE
+from innpar.models.calibration.calibrate import Affine, CuffCalibration, Smoother, half_widths
+from innpar.models.calibration.context import CONTEXT, FEATURES
+from innpar.models.calibration.tables import DIFFICULTY, PRESSURES, Blend, Tables
 from innpar.models.errors import ModelError
+from innpar.models.manifest import RATE
 from support.training_data import pulses
 
 NO_BLEND = Blend((0.0, 0.0), (0.0, 0.0), 1800.0)
@@ -34,14 +27,16 @@ LIKE = {"difficulty": list(DIFFICULTY), "level": 0.9, "uncalibrated": dict.fromk
 
 def anchored(sbp: float = 130.0, dbp: float = 85.0) -> CuffCalibration:
     waves = np.stack([WAVE, WAVE + 1, WAVE - 1])
-    return CuffCalibration(sbp, dbp, AT_CUFF).anchored(waves, waves - 10, np.full(3, 75.0), 60)
+    return CuffCalibration(sbp, dbp, AT_CUFF).anchored(
+        waves, waves - 10, np.full(3, 75.0), drop=60, rate=RATE
+    )
 
 
 def test_the_map_makes_the_reconstruction_agree_with_the_reading() -> None:
     calibration = anchored()
-    told = calibration.blended(WAVE, WAVE, 0.0, dataclasses.replace(TABLES, pull=1.0))
-    alone = calibration.alone(WAVE - 10)
-    for wave in (told, alone):
+    calibrated = calibration.blended(WAVE, WAVE, 0.0, dataclasses.replace(TABLES, pull=1.0))
+    uncalibrated = calibration.uncalibrated_map(WAVE - 10)
+    for wave in (calibrated, uncalibrated):
         assert wave.max() == pytest.approx(130.0, abs=0.5)
         assert wave[100:540].min() == pytest.approx(85.0, abs=0.5)
 
@@ -59,8 +54,10 @@ def test_the_pull_fades_with_time() -> None:
 
 def test_a_flat_reconstruction_does_not_blow_the_scale_up() -> None:
     flat = np.full((3, 640), 80.0, np.float32)
-    calibration = CuffCalibration(180.0, 80.0, AT_CUFF).anchored(flat, flat, np.full(3, 75.0), 60)
-    assert calibration.told.scale <= 2.0
+    calibration = CuffCalibration(180.0, 80.0, AT_CUFF).anchored(
+        flat, flat, np.full(3, 75.0), drop=60, rate=RATE
+    )
+    assert calibration.calibrated_map.scale <= 2.0
     assert np.isfinite(calibration.blended(flat[0], flat[0], 0.0, TABLES)).all()
 
 
@@ -75,11 +72,11 @@ def test_the_wave_made_without_the_reading_counts_more_as_time_goes() -> None:
     assert wave == pytest.approx(0.4 * 100 + 0.4 * 60 + 0.2 * 50)
 
 
-def test_the_context_says_calibrated_and_no_change() -> None:
-    told = anchored().context(AT_CUFF[None], 0.0)
-    assert told.shape == (1, len(CONTEXT))
-    assert told[0, CONTEXT.index("calibrated")] == 1
-    assert not any(told[0, k] for k, name in enumerate(CONTEXT) if name.startswith("change_"))
+def test_the_context_at_the_reading_is_calibrated_without_change() -> None:
+    found = anchored().context(AT_CUFF[None], 0.0)
+    assert found.shape == (1, len(CONTEXT))
+    assert found[0, CONTEXT.index("calibrated")] == 1
+    assert not any(found[0, k] for k, name in enumerate(CONTEXT) if name.startswith("change_"))
 
 
 @given(seconds=st.floats(0, 1e6), later=st.floats(0, 1e6))
@@ -102,22 +99,22 @@ def test_intervals_widen_with_what_has_changed_and_are_fixed_without_a_reading()
     assert half_widths(TABLES, None, AT_CUFF, 0.0, level).tolist() == [30.0, 20.0, 25.0]
 
 
-def test_steadying_keeps_what_is_steady_and_halves_what_is_noise() -> None:
-    steadier, rng = Smoother(10.0), np.random.default_rng(0)
-    assert np.allclose(steadier.push(WAVE, 0.0), WAVE, atol=1e-3)
-    assert np.allclose(steadier.push(WAVE, 1.0), WAVE, atol=1e-3)
+def test_smoothing_keeps_a_steady_wave_and_halves_noise() -> None:
+    smoother, rng = Smoother(10.0), np.random.default_rng(0)
+    assert np.allclose(smoother.push(WAVE, 0.0), WAVE, atol=1e-3)
+    assert np.allclose(smoother.push(WAVE, 1.0), WAVE, atol=1e-3)
     noise = rng.normal(0.0, 5.0, 200)
-    levels = [float(steadier.push(WAVE + n, 1.0).mean() - WAVE.mean()) for n in noise]
+    levels = [float(smoother.push(WAVE + n, 1.0).mean() - WAVE.mean()) for n in noise]
     assert np.std(levels[20:]) < 0.5 * np.std(noise[20:])
-    steadier.forget()
-    assert np.allclose(steadier.push(WAVE + 30, 1.0), WAVE + 30, atol=1e-3)
+    smoother.forget()
+    assert np.allclose(smoother.push(WAVE + 30, 1.0), WAVE + 30, atol=1e-3)
 
 
 def test_a_lasting_change_comes_through() -> None:
-    steadier = Smoother(10.0)
-    steadier.push(WAVE, 0.0)
+    smoother = Smoother(10.0)
+    smoother.push(WAVE, 0.0)
     for _ in range(40):
-        last = steadier.push(WAVE * 1.2 + 10, 1.0)
+        last = smoother.push(WAVE * 1.2 + 10, 1.0)
     assert np.allclose(last, WAVE * 1.2 + 10, atol=1.0)
 
 

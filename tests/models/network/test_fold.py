@@ -24,11 +24,11 @@ from support.networks import golden, golden_state, network, off, windows
 def test_folded_equals_the_reference_ends_included(blocks: int, context: int, length: int) -> None:
     model = network(blocks, context=context)
     folded = fold(model)
-    told = torch.randn(3, context) if context else None
+    contexts = torch.randn(3, context) if context else None
     for x in (torch.randn(3, 2, length), joint(torch.from_numpy(windows(3, length)))):
-        y = model(x, told)
-        assert off(folded(x, told), y) <= 1e-4
-        assert off(folded.inverse(y, told), x) <= 1e-4
+        y = model(x, contexts)
+        assert off(folded(x, contexts), y) <= 1e-4
+        assert off(folded.inverse(y, contexts), x) <= 1e-4
 
 
 @torch.inference_mode()
@@ -73,11 +73,11 @@ def test_without_the_edge_corrections_only_the_ends_differ() -> None:
 def test_the_script_equals_the_module(context: int) -> None:
     folded = fold(network(context=context))
     script = scripted(folded)
-    told = torch.randn(3, context) if context else None
+    contexts = torch.randn(3, context) if context else None
     for length in (36, 640):
         x = torch.randn(3, 2, length)
-        assert off(script(x, told), folded(x, told)) <= 1e-5
-        assert off(script.inverse(x, told), folded.inverse(x, told)) <= 1e-5
+        assert off(script(x, contexts), folded(x, contexts)) <= 1e-5
+        assert off(script.inverse(x, contexts), folded.inverse(x, contexts)) <= 1e-5
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 6), (2, 40), (1, 3, 40), (1, 2, 28)])
@@ -91,14 +91,14 @@ def test_a_length_that_cannot_be_is_refused(shape: tuple[int, ...]) -> None:
 def test_training_through_the_fold_has_the_networks_gradients(context: int, edges: bool) -> None:
     model = network(2, 4, context=context).double()
     x = torch.randn(19, 2, 176, dtype=torch.float64, requires_grad=True)
-    told = torch.randn(19, context, dtype=torch.float64) if context else None
+    contexts = torch.randn(19, context, dtype=torch.float64) if context else None
     weight = torch.randn_like(x)
     if not edges:  # the ends are not part of the loss; two blocks reach 2·(18 + 23) samples
         weight[..., :84] = 0
         weight[..., -84:] = 0
     inputs = [x, *model.parameters()]
-    slow = (model(x, told) * weight).sum()
-    fast = (folded_forward(model, x, told, edges=edges) * weight).sum()
+    slow = (model(x, contexts) * weight).sum()
+    fast = (folded_forward(model, x, contexts, edges=edges) * weight).sum()
     expected = torch.autograd.grad(slow, inputs)
     found = torch.autograd.grad(fast, inputs)
     for ours, theirs in zip(found, expected, strict=True):
@@ -109,9 +109,9 @@ def test_training_through_the_fold_has_the_networks_gradients(context: int, edge
 def test_the_inverse_through_the_fold_has_the_networks_gradients(context: int) -> None:
     model = network(2, 4, context=context).double()
     y = torch.randn(5, 2, 64, dtype=torch.float64, requires_grad=True)
-    told = torch.randn(5, context, dtype=torch.float64) if context else None
+    contexts = torch.randn(5, context, dtype=torch.float64) if context else None
     inputs, weight = [y, *model.parameters()], torch.randn_like(y)
-    slow, fast = model.inverse(y, told), Collapse(model).inverse(y, told)
+    slow, fast = model.inverse(y, contexts), Collapse(model).inverse(y, contexts)
     assert off(fast, slow) <= 1e-12
     expected = torch.autograd.grad((slow * weight).sum(), inputs)
     for ours, theirs in zip(
@@ -134,8 +134,8 @@ LENGTHS = (640, 628, 456)
 @functools.cache
 def batch_of_windows(length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return 32 windows and their contexts."""
-    told = torch.randn(32, 4, generator=torch.Generator().manual_seed(length))
-    return joint(torch.from_numpy(windows(32, length))), told
+    contexts = torch.randn(32, 4, generator=torch.Generator().manual_seed(length))
+    return joint(torch.from_numpy(windows(32, length))), contexts
 
 
 @functools.cache
@@ -148,9 +148,9 @@ def script_with_context() -> torch.jit.ScriptModule:
 def test_a_window_gives_the_same_bits_in_any_company(
     length: int, window: int, batch: int, place: int
 ) -> None:
-    (x, told), script = batch_of_windows(length), script_with_context()
+    (x, contexts), script = batch_of_windows(length), script_with_context()
     order = torch.arange(window - place % batch, window - place % batch + batch) % 32
     with torch.inference_mode():
-        alone = script(x[window : window + 1], told[window : window + 1])
-        together = script(x[order], told[order])
+        alone = script(x[window : window + 1], contexts[window : window + 1])
+        together = script(x[order], contexts[order])
     assert torch.equal(together[place % batch], alone[0])

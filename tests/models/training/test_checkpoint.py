@@ -1,4 +1,4 @@
-"""What was interrupted goes on as if it had not been, and never from something else."""
+"""Checkpoints: an interrupted run continues bit for bit, and only from its own checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from innpar.models.data.recordings import DataError, Windows
+from innpar.models.data.recordings import Windows
+from innpar.models.errors import DataError
 from innpar.models.training.checkpoint import fingerprint, index_digest
 from innpar.models.training.crossfit import crossfit
 from innpar.models.training.journal import Journal
@@ -53,7 +54,7 @@ def test_the_last_step_is_validated(
 def test_resuming_wants_a_checkpoint_of_the_same_configuration_and_recordings(
     splits: tuple[Windows, Windows], tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="leave --resume out"):
+    with pytest.raises(DataError, match="omit --resume"):
         train(CONFIG, *splits, MATRIX, tmp_path, resume=True)
     train(CONFIG, *splits, MATRIX, tmp_path, stop_at=2)
     with pytest.raises(DataError, match="another configuration"):
@@ -108,8 +109,8 @@ def test_an_interrupted_fold_goes_on_and_gives_the_same_tables(
     monkeypatch.setattr(os, "fsync", fsync)
     with caplog.at_level("INFO"):
         assert crossfit(config, windows, MATRIX, tmp_path / "cut", folds=2) == expected
-    assert "fold 1 of 2 goes on after step 2" in caplog.text
-    assert "fold 2 of 2 begins" in caplog.text
+    assert "fold 1 of 2 continues after step 2" in caplog.text
+    assert "fold 2 of 2 starts" in caplog.text
     for k in range(2):
         one, other = (
             (tmp_path / name / f"fold{k}" / "average.safetensors").read_bytes()
@@ -149,5 +150,5 @@ def test_a_fingerprint_is_of_the_index_and_the_samples(splits: tuple[Windows, Wi
 
 def test_a_log_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "training.csv").write_text("step,loss\n4,low\n")
-    with pytest.raises(DataError, match=r"training\.csv is no training log"):
+    with pytest.raises(DataError, match=r"training\.csv is not a training log"):
         Journal(tmp_path / "training.csv")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from innpar.models.calibration.calibrate import DIFFICULTY, Tables
+from innpar.models.calibration.tables import DIFFICULTY, Tables
 from innpar.models.training.config import IntervalConfig, NetworkConfig, RunConfig, TrainConfig
-from innpar.models.training.crossfit import LeftOutErrors, crossfit, fit
+from innpar.models.training.crossfit import crossfit, fit
+from innpar.models.training.left_out import LeftOutErrors
 from innpar.models.training.subject_folds import deal
-from innpar.stream.evaluation.dataset import BAND, GUARD, RATE, WINDOW, split_windows
-from innpar.stream.windows.conditioning import conditioning_matrix
+from innpar.stream.evaluation.dataset import split_windows, training_matrix
 from support.training_data import write_index, write_record
 
 
@@ -33,7 +33,7 @@ def test_half_widths_cover_new_subjects(level: float) -> None:
     made = fit(seen, seen, 40, level)
     tables = Tables.of(made["calibration"], made["intervals"])
     assert tables is not None
-    widths = new.hard @ tables.calibrated.T
+    widths = new.difficulty @ tables.calibrated.T
     coverage = (np.abs(new.error) <= widths).mean(axis=0)
     assert tables.level == level
     assert coverage == pytest.approx([level] * 3, abs=0.03)
@@ -46,7 +46,7 @@ def test_a_subject_with_many_windows_does_not_decide() -> None:
     few, many = drawn(20, 50, 0), drawn(1, 5000, 1)
     quiet = LeftOutErrors(
         np.concatenate([few.error, 0.01 * many.error]),
-        np.concatenate([few.hard, many.hard]),
+        np.concatenate([few.difficulty, many.difficulty]),
         np.concatenate([few.subject, many.subject + 20]),
     )
     alone = fit(few, few, 20, 0.9)["intervals"]["uncalibrated"]["sbp"]
@@ -66,7 +66,7 @@ def test_tables_come_from_networks_that_never_saw_the_subject(tmp_path: Path) ->
     config = TrainConfig(
         network=NetworkConfig(blocks=1, features=4), run=RunConfig(steps=3, batch=4, device="cpu")
     )
-    matrix = conditioning_matrix(WINDOW, GUARD, RATE, BAND)
+    matrix = training_matrix()
     made = crossfit(config, windows, matrix, tmp_path / "out", folds=2)
     assert Tables.of(made["calibration"], made["intervals"]) is not None
     assert made["intervals"]["subjects"] == 4

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from innpar.models.calibration.context import CONTEXT
-from innpar.models.data.recordings import DataError, Windows
+from innpar.models.data.recordings import Windows
 from innpar.models.data.sampling import Sampler, Sampling
+from innpar.models.errors import DataError
 from innpar.models.training.config import TrainConfig, read_config
 from innpar.models.training.journal import Journal
-from innpar.models.training.train import Trainer, train
+from innpar.models.training.train import train
+from innpar.models.training.trainer import Trainer
 from innpar.models.training.validate import held_cuffs
 from innpar.stream.evaluation.dataset import split_windows
 from support.paths import ROOT
@@ -77,18 +79,18 @@ def test_contexts_are_zero_exactly_where_a_window_is_not_calibrated(
     splits: tuple[Windows, Windows],
 ) -> None:
     drawn = Sampler(splits[0], MATRIX, Sampling()).draw(200, np.random.default_rng(0))
-    told = drawn.context[:, CONTEXT.index("calibrated")] == 1
-    assert 0.3 < told.mean() < 0.8
-    assert not drawn.context[~told].any()
+    calibrated = drawn.context[:, CONTEXT.index("calibrated")] == 1
+    assert 0.3 < calibrated.mean() < 0.8
+    assert not drawn.context[~calibrated].any()
     assert drawn.ppg.std(axis=1) == pytest.approx(np.ones(200), abs=1e-4)
 
 
 def test_pressures_move_with_their_reading(splits: tuple[Windows, Windows]) -> None:
     always = Sampling(uncalibrated=0.0, moved=1.0, move=20.0, stretch=0.0, cuff_noise=0.0)
     drawn = Sampler(splits[0], MATRIX, always).draw(200, np.random.default_rng(0))
-    told = drawn.context[:, 0] == 1
-    cuff = drawn.context[told, CONTEXT.index("cuff_dbp")]
-    lowest = drawn.abp[told].min(axis=1)
+    calibrated = drawn.context[:, 0] == 1
+    cuff = drawn.context[calibrated, CONTEXT.index("cuff_dbp")]
+    lowest = drawn.abp[calibrated].min(axis=1)
     assert lowest.std() > 0.3
     assert np.corrcoef(cuff, lowest)[0, 1] > 0.99
 
@@ -103,14 +105,14 @@ def test_what_is_told_of_the_pulse_is_blurred_and_often_left_out(
     for name, sampling in (("plain", plain), ("hidden", dataclasses.replace(plain, hidden=1.0))):
         drawn[name] = Sampler(splits[0], MATRIX, sampling).draw(200, np.random.default_rng(0))
     blurred = dataclasses.replace(plain, change_noise=0.5, pulse_noise=1.0)
-    told = Sampler(splits[0], MATRIX, blurred).draw(200, np.random.default_rng(0)).context
+    noisy = Sampler(splits[0], MATRIX, blurred).draw(200, np.random.default_rng(0)).context
     clear = drawn["plain"].context
     known = clear[:, 0] == 1
     assert not drawn["hidden"].context[:, now].any()
     assert (drawn["hidden"].context[:, change] == clear[:, change]).all()
-    assert (told - clear)[known][:, change].std() == pytest.approx(0.5, rel=0.05)
-    assert (told - clear)[known][:, now].std() == pytest.approx(1.0, rel=0.05)
-    assert (told[:, :4] == clear[:, :4]).all()
+    assert (noisy - clear)[known][:, change].std() == pytest.approx(0.5, rel=0.05)
+    assert (noisy - clear)[known][:, now].std() == pytest.approx(1.0, rel=0.05)
+    assert (noisy[:, :4] == clear[:, :4]).all()
 
 
 def test_held_readings_are_earlier_and_never_too_old(splits: tuple[Windows, Windows]) -> None:
@@ -131,4 +133,4 @@ def test_the_level_of_the_intervals_leaves_the_run_as_it_was(tmp_path: Path) -> 
     path = tmp_path / "train.toml"
     path.write_text("[intervals]\nlevel = 0.75\n")
     assert read_config(path).intervals.level == 0.75
-    assert read_config(path).plain() == TrainConfig().plain()
+    assert read_config(path).as_dict() == TrainConfig().as_dict()

@@ -1,4 +1,4 @@
-"""What a person can cause in `train` ends in one line that says what to do."""
+"""Errors that a user can cause in `train`: one line that says what to do."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from innpar.models.data.recordings import DataError
 from innpar.models.data.sampling import Sampler
+from innpar.models.errors import DataError
 from innpar.models.training.config import NetworkConfig, RunConfig, TrainConfig, read_config
 from innpar.models.training.crossfit import crossfit
-from innpar.models.training.journal import Stopped, replace
-from innpar.models.training.train import Trainer, device_of, train
+from innpar.models.training.journal import TrainingStopped, replace
+from innpar.models.training.train import train
+from innpar.models.training.trainer import Trainer, device_of
 from innpar.stream.cli.main import main
 from support.sessions import mount_small, unmount
 from support.training import CONFIG, MATRIX, made, run
@@ -61,7 +62,9 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(
     trainer.save(folder)
     before = {name: (folder / name).read_bytes() for name in names}
     trainer.advance()
-    with pytest.raises(Stopped, match=r"checkpoint\.pt .*\(No space left.* earlier one is intact"):
+    with pytest.raises(
+        TrainingStopped, match=r"checkpoint\.pt .*\(No space left.* earlier one is intact"
+    ):
         trainer.save(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
@@ -71,7 +74,9 @@ def test_a_disk_that_is_full_after_the_checkpoint_is_one_line_too(
 ) -> None:
     trainer.save(tmp_path)
     folder = small(pages(tmp_path / "checkpoint.pt") + 4)
-    with pytest.raises(Stopped, match=r"average\.safetensors could not .*No space left") as caught:
+    with pytest.raises(
+        TrainingStopped, match=r"average\.safetensors could not .*No space left"
+    ) as caught:
         trainer.save(folder)
     assert "\n" not in str(caught.value)
     assert [path.name for path in folder.iterdir()] == ["checkpoint.pt"]
@@ -96,8 +101,8 @@ def test_what_cannot_be_written_leaves_what_was_there(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[run]\nstepz = 3", "[run] has no stepz; it has average, batch"),
-        ("[runs]\nsteps = 3", "no section 'runs'"),
+        ("[run]\nstepz = 3", "[run] has no stepz; known are average, batch"),
+        ("[runs]\nsteps = 3", "unknown section 'runs'"),
         ("[run", "train.toml: not valid TOML"),
         ('[run]\nsteps = "x"', "[run] steps should be a valid integer, not 'x'"),
         ("[run]\nsteps = true", "[run] steps should be a valid integer, not True"),
@@ -137,27 +142,29 @@ def test_what_is_no_text_or_not_there_is_no_configuration(tmp_path: Path) -> Non
         read_config(tmp_path / "train.toml")
 
 
-def test_a_gpu_that_is_not_there_is_said() -> None:
+def test_a_gpu_that_is_not_there_is_reported() -> None:
     missing = f"cuda:{torch.cuda.device_count() if torch.cuda.is_available() else 0}"
-    with pytest.raises(DataError, match=r"there is no such GPU here"):
+    with pytest.raises(DataError, match=r"there is no such GPU"):
         device_of(RunConfig(device=missing))
 
 
 def test_a_training_that_diverges_stops_and_says_so(tmp_path: Path) -> None:
     splits = made(tmp_path / "data", subjects=1)
     wild = run(learning_rate=1e30, warm_up=0, validate_every=100, steps=50)
-    with pytest.raises(Stopped, match=r"the training diverged; lower \[run\] learning_rate"):
+    with pytest.raises(
+        TrainingStopped, match=r"the training diverged; lower \[run\] learning_rate"
+    ):
         train(wild, *splits, MATRIX, tmp_path / "out")
 
 
 def test_a_last_step_that_diverges_is_not_released(tmp_path: Path) -> None:
     splits = made(tmp_path / "data", subjects=1)
     wild = run(learning_rate=1e30, warm_up=0, steps=1, average=0.0)
-    with pytest.raises(Stopped, match="after step 1 the network gives no numbers"):
+    with pytest.raises(TrainingStopped, match="after step 1 the network's output is not finite"):
         train(wild, *splits, MATRIX, tmp_path / "out")
 
 
-def test_an_edge_that_leaves_nothing_and_weights_that_leave_nothing_are_said(
+def test_an_edge_that_leaves_nothing_and_weights_that_leave_nothing_are_reported(
     tmp_path: Path,
 ) -> None:
     splits = made(tmp_path / "data", subjects=1)
@@ -174,10 +181,10 @@ def read_weights(folder: Path) -> object:
     return read_config(path).sampling
 
 
-def test_recordings_too_few_or_too_short_for_a_cross_fit_are_said(tmp_path: Path) -> None:
+def test_recordings_too_few_or_too_short_for_a_cross_fit_are_reported(tmp_path: Path) -> None:
     config = TrainConfig(NetworkConfig(1, 4), RunConfig(steps=1, batch=2, device="cpu"))
     windows, _ = made(tmp_path / "one", subjects=1)
-    with pytest.raises(DataError, match="one alone to train on; train with --no-tables"):
+    with pytest.raises(DataError, match="at least two training subjects"):
         crossfit(config, windows, MATRIX, tmp_path / "out")
     (tmp_path / "made").mkdir()
     for k in range(2):
@@ -185,14 +192,14 @@ def test_recordings_too_few_or_too_short_for_a_cross_fit_are_said(tmp_path: Path
     write_index(tmp_path, [(f"made/{k}.npz", f"s{k}", "train", 125.0) for k in range(2)])
     from innpar.stream.evaluation.dataset import split_windows
 
-    with pytest.raises(DataError, match="no record goes on for 60 s"):
+    with pytest.raises(DataError, match="no record lasts 60 s"):
         crossfit(config, split_windows(tmp_path, "train"), MATRIX, tmp_path / "out")
 
 
-def test_validation_records_too_short_for_a_reading_are_said(tmp_path: Path) -> None:
+def test_validation_records_too_short_for_a_reading_are_reported(tmp_path: Path) -> None:
     windows, check = made(tmp_path / "data", subjects=1)
     short = check.of(np.arange(len(check)) < 2)
-    with pytest.raises(DataError, match="no validation record has windows after its first half"):
+    with pytest.raises(DataError, match="no validation record has windows after the cuff reading"):
         train(CONFIG, windows, short, MATRIX, tmp_path / "out")
 
 
@@ -213,9 +220,9 @@ def test_a_file_in_place_of_the_folder_is_one_line(
 ) -> None:
     (folder / "out").write_text("")
     assert main(command(folder, "--out", str(folder / "out"))) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "out cannot be a folder for the run (File exists)" in said
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "out cannot be created (File exists)" in printed
     assert main(command(folder, "--out", str(folder / "out" / "in"))) == 2
     assert "Not a directory" in capsys.readouterr().err
 
@@ -230,8 +237,8 @@ def test_a_damaged_recording_is_one_line(
     path.write_bytes(content)
     data = ["--data", str(folder / "data")]
     evaluate = ["evaluate", "--split", "train", *data]
-    asked = evaluate if verb == "evaluate" else command(folder, "--out", str(folder / "out"))
-    assert main(asked) == 2
+    arguments = evaluate if verb == "evaluate" else command(folder, "--out", str(folder / "out"))
+    assert main(arguments) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("innpar-stream: ")
     assert "made/0.npz cannot be read as a record: Bad CRC-32" in last
@@ -240,8 +247,10 @@ def test_a_damaged_recording_is_one_line(
 def test_one_subject_is_too_few_for_tables_and_said_before_the_training(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = [word for word in command(folder, "--out", str(folder / "out")) if "tables" not in word]
-    assert main(asked) == 2
+    arguments = [
+        word for word in command(folder, "--out", str(folder / "out")) if "tables" not in word
+    ]
+    assert main(arguments) == 2
     assert "train with --no-tables" in capsys.readouterr().err.splitlines()[-1]
     assert not list((folder / "out").iterdir())
 

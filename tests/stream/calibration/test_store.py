@@ -127,8 +127,8 @@ def test_what_is_remembered_is_what_was_in_force(kept: Path) -> None:
     assert found.reading == CuffReading(START + 20 * NS, 150.0, 95.0)
     assert found.calibration.level is not None
     assert found.calibration.level == pytest.approx(113, abs=12)
-    assert found.calibration.told.scale != 1.0
-    assert found.calibration.alone.scale != 1.0
+    assert found.calibration.calibrated_map.scale != 1.0
+    assert found.calibration.uncalibrated_map.scale != 1.0
 
 
 def test_a_replay_of_it_gives_the_same_beats(own: Path, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_every_bit_of_it_survives_the_disk(tmp_path: Path) -> None:
     assert (found.reading, found.height) == (kept.reading, kept.height)
     assert found.channel == kept.channel
     assert found.calibration.at_cuff.tobytes() == kept.calibration.at_cuff.tobytes()
-    for name in ("sbp", "dbp", "told", "alone", "level"):
+    for name in ("sbp", "dbp", "calibrated_map", "uncalibrated_map", "level"):
         assert getattr(found.calibration, name) == getattr(kept.calibration, name)
 
 

@@ -69,7 +69,7 @@ async def test_weights_that_are_others_are_found_though_the_script_is_used(tmp_p
     folder, name = with_other_weights(tmp_path)
     told = (await findings(model=folder))["model"]
     assert not told.ok
-    assert f"{name} is not the file its manifest names" in told.text
+    assert f"{name} does not match its manifest" in told.text
 
 
 def with_other_weights(tmp_path: Path) -> tuple[Path, str]:

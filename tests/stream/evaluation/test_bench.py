@@ -67,7 +67,7 @@ def test_the_table_is_printed(
     monkeypatch.setattr(bench, "ROUNDS", 2)
     assert bench.bench_model(tmp_path) == 0
     printed = capsys.readouterr().out
-    assert "AOTInductor is left out" in printed
+    assert "AOTInductor is omitted" in printed
     assert "GFLOP/s" in printed
     assert printed.count("folded, TorchScript") == 2
     with pytest.raises(ModelError, match="there is no model"):

@@ -10,25 +10,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from innpar.models.data.recordings import DataError, of_split, read_index
+from innpar.models.data.index import of_split, read_index
+from innpar.models.errors import DataError
+from innpar.models.manifest import RATE
 from innpar.models.predictor import SHIPPED
 from innpar.stream.cli.main import main
-from innpar.stream.evaluation.dataset import RATE, recordings
+from innpar.stream.evaluation.dataset import recordings
 from innpar.stream.evaluation.evaluate import evaluate
+from innpar.stream.evaluation.record_device import reference_readings
 from innpar.stream.evaluation.score import score
-from innpar.stream.evaluation.streaming import Judged, readings
+from innpar.stream.evaluation.streaming import EvaluatedRecord
 from innpar.stream.evaluation.tables import notes
 from support.training_data import write_index, write_record
 
 POPULATION = (115.0, 60.0, 80.0)
 
 
-def judged(subject: str, error: float, source: str = "vitaldb_125hz", beats: int = 600) -> Judged:
+def judged(
+    subject: str, error: float, source: str = "vitaldb_125hz", beats: int = 600
+) -> EvaluatedRecord:
     rng = np.random.default_rng(len(subject))
     truth = np.array([120.0, 70.0, 90.0]) + rng.normal(0.0, 8.0, (beats, 1))
     found = truth + rng.normal(error, 2.0, truth.shape)
     hr = np.full(beats, 75.0)
-    return Judged(
+    return EvaluatedRecord(
         subject,
         source,
         np.arange(beats) * 0.8,
@@ -84,9 +89,9 @@ def test_without_readings_only_the_population_is_compared() -> None:
     group = score([never], POPULATION, 0.9)["vitaldb"]
     assert set(group["per_beat"]) == {"model", "population"}
     assert "by_minutes_since_cuff" not in group
-    (said,) = [line for line in notes(group) if line.startswith("SBP 90 % interval")]
-    assert "20.0 mmHg wide" in said
-    assert "held" not in said
+    (line,) = [text for text in notes(group) if text.startswith("SBP 90 % interval")]
+    assert "20.0 mmHg wide" in line
+    assert "held" not in line
 
 
 def test_intervals_are_told_at_their_level_where_some_beats_have_none() -> None:
@@ -122,14 +127,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_readings_are_medians_of_the_beats_before_them(folder: Path) -> None:
-    (recording,) = recordings(folder, of_split(read_index(folder), "val"))
-    found = readings(recording, RATE, 60.0)
-    # The first was due in the stretch that is not good and had to wait.
+    (recording,) = recordings(folder, of_split(read_index(folder), "val"), RATE)
+    found = reference_readings(recording, RATE, 60.0)
+    # The first was due in the stretch that is not good and was delayed.
     assert np.diff([r.seconds for r in found])[1:] == pytest.approx(60.0, abs=1.0)
     assert len(found) >= 3
     assert found[0].sbp == pytest.approx(120.0, abs=0.5)
-    assert readings(recording, RATE, None) == []
-    assert len(readings(recording, RATE, np.inf)) == 1
+    assert reference_readings(recording, RATE, None) == []
+    assert len(reference_readings(recording, RATE, np.inf)) == 1
 
 
 def test_a_record_goes_through_the_live_pipeline(
@@ -164,12 +169,12 @@ def test_an_absent_split_is_named(folder: Path) -> None:
         (["--cuff-every", "nan"], "--cuff-every: minutes above 0, once or never, not nan"),
         (["--report", "nowhere/out.html"], "nowhere/out.html cannot be written"),
         (["--report", "vitaldb_made"], "vitaldb_made cannot be written"),
-        (["--report", "index.csv"], "index.csv is read for this"),
-        (["--report", "vitaldb_made/one.npz"], "one.npz is read for this"),
-        (["--report", "weights/manifest.json"], "manifest.json is read for this"),
+        (["--report", "index.csv"], "index.csv is an input of the evaluation"),
+        (["--report", "vitaldb_made/one.npz"], "one.npz is an input of the evaluation"),
+        (["--report", "weights/manifest.json"], "manifest.json is an input of the evaluation"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_streamed(
+def test_what_cannot_work_is_reported_before_anything_is_streamed(
     folder: Path,
     flags: list[str],
     says: str,
@@ -182,8 +187,8 @@ def test_what_cannot_work_is_said_before_anything_is_streamed(
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     split = ["--data", ".", "--split", "val", "--model", "weights"]
     assert main(["evaluate", *split, *flags]) == 2
-    told = capsys.readouterr()
-    assert says in told.err
-    assert told.err.count("\n") == 1
-    assert "streaming" not in told.err + told.out
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert captured.err.count("\n") == 1
+    assert "streaming" not in captured.err + captured.out
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

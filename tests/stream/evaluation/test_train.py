@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from innpar.models.data.index import of_split, read_index
 from innpar.models.data.licence import licence_note
-from innpar.models.data.recordings import DataError
+from innpar.models.errors import DataError
 from innpar.models.predictor import Predictor
 from innpar.models.training.checkpoint import index_digest
 from innpar.models.training.config import ModelConfig, read_config
-from innpar.stream.evaluation.dataset import split_windows
+from innpar.stream.evaluation.dataset import training_windows
 from innpar.stream.evaluation.train import CONFIG as SHIPPED
 from innpar.stream.evaluation.train import train
-from support.paths import SHARED
+from support.harness import need_data
 from support.training_data import write_index, write_record
 
 CONFIG = """
@@ -85,7 +86,7 @@ def test_a_run_that_ends_between_validations_is_released_as_it_ended(folder: Pat
     assert Predictor.load(folder / "short" / "model").manifest.training["steps"] == 1
 
 
-def test_a_run_says_how_far_it_is(
+def test_a_run_prints_its_progress(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_record(folder, "made/2.npz", 125.0, seconds=200, lag=0.42)
@@ -94,10 +95,10 @@ def test_a_run_says_how_far_it_is(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
     train(folder, folder / "train.toml", folder / "out")
-    said = capsys.readouterr().err
-    for line in ("step 2: loss", "step 4: loss", "fold 2 of 2 begins", "fold 2 judged"):
-        assert line in said
-    bars = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", said).splitlines()
+    printed = capsys.readouterr().err
+    for line in ("step 2: loss", "step 4: loss", "fold 2 of 2 starts", "fold 2 evaluated"):
+        assert line in printed
+    bars = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", printed).splitlines()
     assert any(
         "cross-fit, fold 2 of 2" in line and "8/8" in line and "left" in line for line in bars
     )
@@ -144,26 +145,37 @@ def test_only_the_shipped_recordings_give_the_shipped_name(folder: Path) -> None
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_the_shipped_manifest_is_what_the_shipped_recordings_and_configuration_give() -> None:
-    if not SHARED.is_dir():
-        pytest.skip("the real recordings are not beside the repository")
+def test_the_shipped_manifest_agrees_with_its_recordings_and_configuration() -> None:
+    data = need_data()
     manifest, config = Predictor.load().manifest, read_config(SHIPPED)
-    windows = [split_windows(SHARED, split) for split in ("train", "val")]
-    called = config.model.of_index(index_digest(*windows))
-    assert (called.name, called.version) == (manifest.name, manifest.version)
+    sources = manifest.training["windows_by_source"]
+    index = read_index(data)
+    windows = [
+        training_windows(data, [e for e in of_split(index, split) if e.source in sources])
+        for split in ("train", "val")
+    ]
+    identity = config.model.of_index(index_digest(*windows))
+    assert (identity.name, identity.version) == (manifest.name, manifest.version)
     assert licence_note(e.source for e in windows[0].entries) == manifest.licence
-    assert config.plain() == manifest.training["config"]
+    assert config.as_dict() == manifest.training["config"]
 
 
 @pytest.mark.slow
 def test_the_weights_do_not_depend_on_the_number_of_cores(folder: Path) -> None:
-    asked = ["train", "--no-tables", "--data", str(folder), "--config", str(folder / "train.toml")]
+    arguments = [
+        "train",
+        "--no-tables",
+        "--data",
+        str(folder),
+        "--config",
+        str(folder / "train.toml"),
+    ]
     found = set()
     for threads in ("1", "2"):
         environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
         out = folder / threads
         subprocess.run(
-            [sys.executable, "-m", "innpar.stream.cli.main", *asked, "--out", str(out)],
+            [sys.executable, "-m", "innpar.stream.cli.main", *arguments, "--out", str(out)],
             env={**environment, "OMP_NUM_THREADS": threads},
             check=True,
             capture_output=True,
