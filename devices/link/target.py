@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from innpar.devices.base import HostClock, Lost
 from innpar.devices.link.addresses import Addresses
 from innpar.devices.link.ble import BleLink, Radio, Sighting, connect, find, taken
-from innpar.devices.options import short, slug
+from innpar.devices.options import short_name, slug
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Target:
         self.services = frozenset(services)
         self.seen: Sighting | None = None
         self.addresses: Addresses | None = None
-        self._fixed = identity or (slug(f"{kind}-{short(who)}") if who else None)
+        self._fixed = identity or (slug(f"{kind}-{short_name(who)}") if who else None)
         self._plain = plain
         self._asked = self._fixed or kind
 
@@ -64,7 +64,7 @@ class Target:
         part = re.split("[ -]", self.seen.name)[-1]
         distinct = any(c.isdigit() for c in part)
         last = part if distinct else self.seen.address
-        return slug(f"{self.kind}-{short(last)}")
+        return slug(f"{self.kind}-{short_name(last)}")
 
     def matches(self, sighting: Sighting) -> bool:
         """Return whether what was heard is this sensor; once found, only the same one is."""

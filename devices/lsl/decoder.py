@@ -16,7 +16,7 @@ import numpy.typing as npt
 from innpar.devices.base import NS, Chunk, Event, EventKind
 from innpar.devices.lsl.bound import Bound
 from innpar.devices.notices import NoticeCode, notice
-from innpar.devices.timing.clock import SensorClock, Steady
+from innpar.devices.timing.clock import MonotonicTimes, SensorClock
 from innpar.devices.timing.dejitter import Dejitter, StampRun
 
 CLOCK_EVERY = 60 * NS
@@ -69,7 +69,7 @@ class LslDecoder:
         self._channels = tuple(channels)
         self._columns = list(columns)
         self._clock = SensorClock()
-        self._steady = Steady(self._clock)
+        self._steady = MonotonicTimes(self._clock)
         self._nominal = nominal
         self._even = Dejitter(nominal)
         self._bound = Bound()

@@ -94,8 +94,8 @@ class Simulated:
         return "simulated"
 
     @property
-    def by_clock(self) -> bool:
-        """Whether its time is the host's; see `by_clock` of the vocabulary."""
+    def is_real_time(self) -> bool:
+        """Whether its time is the host's; see `is_real_time` of the vocabulary."""
         return self.pace.speed == 1 and self.start is None
 
     @property

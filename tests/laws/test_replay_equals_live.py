@@ -341,7 +341,7 @@ def test_nobody_stays_nobody(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("?from=-1", "from is a number"),
+        ("?from=-1", "from must be a number"),
         ("?from=9&to=3", "does not come after"),
         ("?from=1000", "past its end"),
         ("?loop=often", "loop is on, off or how many times"),

@@ -95,9 +95,9 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         ("chanel=ppg", "did you mean channel"),
         ("rate=55", "no option 'rate'"),
         ("channel=ppg7", "no column 'ppg7' for channel; there are: ppg0, ambient"),
-        ("polarity=2", "polarity is one of 1, -1"),
-        ("site=toe", "site is one of"),
-        ("from=-1", "from is a number from 0"),
+        ("polarity=2", "polarity must be one of 1, -1"),
+        ("site=toe", "site must be one of"),
+        ("from=-1", "from must be a number from 0"),
         ("from=10&to=5", "to=5 does not come after from=10"),
     ],
 )
@@ -115,8 +115,8 @@ def test_options_that_make_no_sense_to_a_polar_log(tmp_path: Path, options: str,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rate": "0"}, "rate is a number from 1"),
-        ({"unit": "h"}, "unit is one of s, ms, us, ns"),
+        ({"rate": "0"}, "rate must be a number from 1"),
+        ({"unit": "h"}, "unit must be one of s, ms, us, ns"),
         ({"unit": "ns"}, "samples a second"),
         ({"time": "nobody"}, "no column 'nobody' for time"),
     ],

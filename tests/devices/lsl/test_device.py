@@ -100,7 +100,7 @@ async def test_none_there() -> None:
         ("lsl:nme=x", "name=…, type=…"),
         ("lsl:name=", "select by"),
         ("lsl?chanel=1", "did you mean channel"),
-        ("lsl?polarity=left", "polarity is one of"),
+        ("lsl?polarity=left", "polarity must be one of"),
     ],
 )
 def test_what_makes_no_sense(spec: str, said: str) -> None:

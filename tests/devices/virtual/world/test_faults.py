@@ -40,11 +40,11 @@ def test_what_can_be_said() -> None:
     ("written", "said"),
     [
         ("drops=1", "no option 'drops'.*did you mean drop"),
-        ("drop=2", "drop is a number from 0 to 1"),
-        ("mtu=22", "mtu is a number from 23 to 517"),
-        ("sdk=off", "sdk is one of refuse"),
+        ("drop=2", "drop must be a number from 0 to 1"),
+        ("mtu=22", "mtu must be a number from 23 to 517"),
+        ("sdk=off", "sdk must be one of refuse"),
         ("stall=soon", r"stall is AT or AT\+FOR in seconds"),
-        ("rate=0", "rate is a number from 0.1 to 4"),
+        ("rate=0", "rate must be a number from 0.1 to 4"),
     ],
 )
 def test_what_makes_no_sense(written: str, said: str) -> None:
