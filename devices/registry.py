@@ -194,7 +194,8 @@ def _plugged(name: str) -> Entry:
     if points is None:
         known = dict.fromkeys([*DEVICES, *plugins])
         raise NotFound(
-            f"no device is called {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}"
+            f"no device is called {name!r}{did_you_mean(name, known)}; "
+            f"there are: {', '.join(known)}"
         )
     if len(points) > 1:
         values = " and ".join(point.value for point in points)

@@ -47,7 +47,7 @@ COUNT = ClockPrior(NS // 2, 120 * NS, 1.5, 0.25, 0.03)
 about the error of such rates."""
 
 JUMP = NS // 2
-"""ns. An arrival this far below the line, or above it for `PATIENCE`, means that a clock was set."""
+"""ns. An arrival so far below the line, or above it for `PATIENCE`, means that a clock was set."""
 
 PATIENCE = 30 * NS
 

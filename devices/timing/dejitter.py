@@ -19,7 +19,7 @@ import numpy.typing as npt
 from innpar.devices.base import NS
 
 REACH = 0.2
-"""Largest distance of a time from the loop's, periods: two in a row still make no 1.5-period hole."""
+"""Largest distance of a time from the loop's, periods: two in a row never make 1.5 periods."""
 
 HELD = 32
 """Stamps held back at the start to measure the rate; if none is stated, those of `HELD_SECONDS`."""

@@ -12,7 +12,7 @@ import pytest
 import innpar.devices
 import innpar.stream
 from innpar.devices import NS, Event, NoticeCode, code_of, notice
-from innpar.devices.session.device import NOBODY
+from innpar.devices.session.device import SIMULATED_TEXT
 from innpar.devices.session.items import EVENTS, Topic, unpack_event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import VirtualClock
@@ -156,6 +156,6 @@ def test_what_an_older_replay_said_ahead_is_said_anew(tmp_path: Path) -> None:
     new = write(tmp_path / "new.mcap")
     for path in (new, without_codes(new, tmp_path / "old.mcap")):
         items = played(path)
-        said = [i for i in items if isinstance(i, Event) and i.detail.get("text") == NOBODY]
+        said = [i for i in items if isinstance(i, Event) and i.detail.get("text") == SIMULATED_TEXT]
         assert said == [items[0]]
         assert code_of(said[0]) is NoticeCode.SIMULATED_SOURCE

@@ -337,12 +337,12 @@ def test_verify_and_repair_agree(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no session file"),
-        (b"time,ppg\n1,2\n", "no session file"),
-        (MAGIC, "nothing was recorded"),
-        (MAGIC + b"\0" * 500, "nothing was recorded"),
-        (MAGIC * 40, "nothing was recorded"),
-        (b"\x89MCAP9\r\n" + b"x" * 99, "no session file"),
+        (b"", "not a session file"),
+        (b"time,ppg\n1,2\n", "not a session file"),
+        (MAGIC, "contains no data"),
+        (MAGIC + b"\0" * 500, "contains no data"),
+        (MAGIC * 40, "contains no data"),
+        (b"\x89MCAP9\r\n" + b"x" * 99, "not a session file"),
     ],
 )
 @pytest.mark.parametrize("action", ACTIONS)
