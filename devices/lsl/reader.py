@@ -38,7 +38,7 @@ STALL = 5.0
 """s without samples after which the stream is searched for again."""
 
 OPENING = 5.0
-"""Time limit, s, of each step of opening a stream; the first clock correction takes about 0.7 s."""
+"""Time limit, s, of each step of opening a stream; the first clock correction takes 2/3 s."""
 
 CORRECT_EVERY = 0.5
 """s between two queries of the clock correction, which liblsl renews every 5 s."""

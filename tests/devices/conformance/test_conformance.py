@@ -1,4 +1,4 @@
-"""The conformance test itself: what conforms passes, each fault is named."""
+"""The conformance check itself: correct devices pass, each violation is named."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "devices.md"
 
 @pytest.fixture(autouse=True)
 def _brief(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only real devices are worth cancelling at every moment."""
+    """Cancel only once: the other times are for real devices."""
     if "conforms" not in request.node.name:
         monkeypatch.setattr("innpar.devices.conformance.CANCEL_AFTER", (0.0, 0.002))
 
@@ -75,7 +75,7 @@ Items = Callable[[], Iterator[Any]]
 
 
 class Odd:
-    """A device that yields what it is told, ten chunks by default."""
+    """A device that yields the given items, ten chunks by default."""
 
     id = "odd"
     source = "simulated"
@@ -114,7 +114,7 @@ async def test_nothing_is_wrong_with_a_plain_device() -> None:
     assert await faults(Odd(lambda items: items.insert(3, event("wear", 0.3, worn=True)))) == []
 
 
-async def test_a_gap_that_is_told_is_no_fault() -> None:
+async def test_a_gap_with_an_event_is_no_violation() -> None:
     def lose(items: list[Any]) -> None:
         items[4] = gap(0.39, 0.50)
 
@@ -124,15 +124,18 @@ async def test_a_gap_that_is_told_is_no_fault() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda items: items.insert(5, event("wear", 0.2, worn=True)), "has to be ahead"),
+        (lambda items: items.insert(5, event("wear", 0.2, worn=True)), "must precede"),
         (lambda items: items.pop(4), "no gap event"),
         (lambda items: items.__setitem__(4, gap(0.38, 0.5)), "does not start at"),
         (lambda items: items.__setitem__(4, gap(0.39, 0.6)), "does not end at"),
         (lambda items: items.append(event("wear", 2.0)), "'worn'"),
         (lambda items: items.append(event("party", 2.0)), "unknown kind"),
         (lambda items: items.append(event("notice", 2.0, text="x", n=np.int64(1))), "plain JSON"),
-        (lambda items: items.append(event("notice", 2.0, text="x", code=7)), "code is a str"),
-        (lambda items: items.append(replace(event("marker", 2.0, text="x"), end=0)), "lasts"),
+        (lambda items: items.append(event("notice", 2.0, text="x", code=7)), "code must be a str"),
+        (
+            lambda items: items.append(replace(event("marker", 2.0, text="x"), end=0)),
+            "has a duration",
+        ),
         (lambda items: items.append("a word"), "yields str"),
         (lambda items: items.clear(), "no samples"),
         (lambda items: items.reverse(), "are not after the one before"),
@@ -144,11 +147,11 @@ async def test_a_gap_that_is_told_is_no_fault() -> None:
         (lambda items: items.__setitem__(2, chunk(2, data=np.zeros((10, 2)))), "channels change"),
         (
             lambda items: items.__setitem__(slice(None), [chunk(n, rate=70.0) for n in range(10)]),
-            "says 70 Hz and sends 100 Hz",
+            "is 70 Hz, measured 100 Hz",
         ),
     ],
 )
-async def test_what_is_wrong_is_named(change: Callable[[list[Any]], object], said: str) -> None:
+async def test_every_violation_is_named(change: Callable[[list[Any]], object], said: str) -> None:
     found = await faults(Odd(change))
     assert any(said in fault for fault in found), found
 
@@ -156,18 +159,18 @@ async def test_what_is_wrong_is_named(change: Callable[[list[Any]], object], sai
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ({"id": "Left Wrist"}, "is not made of"),
+        ({"id": "Left Wrist"}, "may contain only"),
         ({"source": "dream"}, "source 'dream'"),
         ({"polarity": 2}, "polarity 2"),
         ({"site": "toe"}, "site 'toe'"),
         ({"source": "live"}, "it ended; a live device"),
     ],
 )
-async def test_what_it_says_of_itself(others: dict[str, Any], said: str) -> None:
+async def test_its_attributes_are_checked(others: dict[str, Any], said: str) -> None:
     assert any(said in fault for fault in await faults(Odd(**others)))
 
 
-async def test_a_buffer_that_is_used_again() -> None:
+async def test_a_reused_buffer_is_found() -> None:
     shared = np.zeros((10, 1))
 
     def reuse(items: list[Any]) -> None:
