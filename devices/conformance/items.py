@@ -210,7 +210,8 @@ class Judge:
                 measured = NS / float(np.median(seen.steps))
                 if not 0.8 < measured / seen.rate < 1.25:
                     self.fault(
-                        f"{signal}: its nominal rate is {seen.rate:g} Hz, measured {measured:.4g} Hz"
+                        f"{signal}: its nominal rate is {seen.rate:g} Hz, "
+                        f"measured {measured:.4g} Hz"
                     )
         for chunk, content in self._kept:
             if chunk.times.tobytes() + chunk.data.tobytes() != content:

@@ -149,24 +149,24 @@ class Lsl:
         if found.origin in ("simulated", "replay"):
             text = f"not a live sensor: the sender states its source as {found.origin}"
             yield notice(self.id, clock.now(), NoticeCode.SENDER_NOT_LIVE, text)
-        uid, gone, reopened = found.uid, "", False
+        uid, lost, reopened = found.uid, "", False
         while True:
             item = await inbox.next()
             if isinstance(item, StreamGone):
-                if not gone:
+                if not lost:
                     for out in stream.interrupted(item.why):
                         yield out
                     yield event("disconnected", why=item.why)
-                gone = item.why
+                lost = item.why
             elif isinstance(item, LslInfo):
                 found, reopened = item, True
                 if item.uid != uid:
                     stream.relinked()
             else:
-                if reopened and gone:  # reported only with samples: an outlet may stay silent
+                if reopened and lost:  # reported only with samples: an outlet may stay silent
                     yield event("connected", **about(found))
-                    stream.interrupted("outlet restarted" if found.uid != uid else gone)
-                    uid, gone, reopened = found.uid, "", False
+                    stream.interrupted("outlet restarted" if found.uid != uid else lost)
+                    uid, lost, reopened = found.uid, "", False
                 if tap is not None:
                     tap("lsl", item.arrival, _raw(item))
                 for out in stream.push(item):

@@ -97,7 +97,7 @@ def test_every_code_is_in_the_schema() -> None:
 
 
 def write(path: Path) -> Path:
-    """Record what says that it was simulated, that things were lost, and where somebody lives."""
+    """Record notices about simulation and losses, and one with a private text."""
     recorder = Recorder(path, VirtualClock(START), {})
     device = demo(10)
     recorder.enrol(device, "s")

@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "devices.md"
 
 @pytest.fixture(autouse=True)
 def _brief(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cancel only once: the other times are for real devices."""
+    """Cancel at two times only, except where a device is to conform in full."""
     if "conforms" not in request.node.name:
         monkeypatch.setattr("innpar.devices.conformance.CANCEL_AFTER", (0.0, 0.002))
 

@@ -1,4 +1,4 @@
-"""What can happen to a session file: killed processes, full disks, damage, other people's files."""
+"""Session files after kills, full disks and damage, and files of other programs."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stream(whole: Path) -> list[object]:
-    """What is in it."""
+    """All items in the session."""
     return keys(played(whole))
 
 

@@ -43,16 +43,16 @@ def test_what_can_be_said() -> None:
         ("drop=2", "drop must be a number from 0 to 1"),
         ("mtu=22", "mtu must be a number from 23 to 517"),
         ("sdk=off", "sdk must be one of refuse"),
-        ("stall=soon", r"stall is AT or AT\+FOR in seconds"),
+        ("stall=soon", r"stall must be AT or AT\+FOR in seconds"),
         ("rate=0", "rate must be a number from 0.1 to 4"),
     ],
 )
-def test_what_makes_no_sense(written: str, said: str) -> None:
+def test_invalid_faults(written: str, said: str) -> None:
     with pytest.raises(Refused, match=said):
         parse([written])
 
 
-def test_what_a_sensor_cannot_have() -> None:
+def test_faults_that_a_sensor_cannot_have() -> None:
     with pytest.raises(Refused, match="only a Polar has an SDK mode"):
         virtual_device(create("muse"), faults=parse(["sdk=refuse"]))
     with pytest.raises(Refused, match="no Bluetooth"):
