@@ -33,7 +33,7 @@ def _brief(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def example() -> dict[str, Any]:
-    """Return what the device in docs/devices.md defines."""
+    """Return the definitions of the example in docs/devices.md."""
     code = page_code()
     names: dict[str, Any] = {"__name__": "innpar_blinker"}
     exec(compile(code, str(PAGE), "exec"), names)
@@ -122,7 +122,7 @@ async def test_a_gap_with_an_event_is_no_violation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda items: items.insert(5, event("wear", 0.2, worn=True)), "must precede"),
         (lambda items: items.pop(4), "no gap event"),
@@ -151,13 +151,15 @@ async def test_a_gap_with_an_event_is_no_violation() -> None:
         ),
     ],
 )
-async def test_every_violation_is_named(change: Callable[[list[Any]], object], said: str) -> None:
+async def test_every_violation_is_named(
+    change: Callable[[list[Any]], object], message: str
+) -> None:
     found = await faults(Odd(change))
-    assert any(said in fault for fault in found), found
+    assert any(message in fault for fault in found), found
 
 
 @pytest.mark.parametrize(
-    ("others", "said"),
+    ("others", "message"),
     [
         ({"id": "Left Wrist"}, "may contain only"),
         ({"source": "dream"}, "source 'dream'"),
@@ -166,8 +168,8 @@ async def test_every_violation_is_named(change: Callable[[list[Any]], object], s
         ({"source": "live"}, "it ended; a live device"),
     ],
 )
-async def test_its_attributes_are_checked(others: dict[str, Any], said: str) -> None:
-    assert any(said in fault for fault in await faults(Odd(**others)))
+async def test_its_attributes_are_checked(others: dict[str, Any], message: str) -> None:
+    assert any(message in fault for fault in await faults(Odd(**others)))
 
 
 async def test_a_reused_buffer_is_found() -> None:
@@ -193,7 +195,7 @@ async def test_a_reused_buffer_is_found() -> None:
     assert any("changes after" in fault for fault in await faults(Late(reuse)))
 
 
-async def test_what_is_left_behind_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leftover_tasks_and_threads_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("innpar.devices.conformance.GRACE", 0.05)
     monkeypatch.setattr("innpar.devices.conformance.CLOSING", 0.3)
     over = threading.Event()
@@ -242,7 +244,7 @@ def test_check_raises_all_faults_in_one_message() -> None:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Install a package with an entry point, by what pip leaves of one."""
+    """Install a package with an entry point, as the metadata files that pip writes."""
 
     def install(name: str, code: str) -> None:
         folder = tmp_path / f"site-{time.monotonic_ns()}"
@@ -276,18 +278,18 @@ def test_a_plugged_in_device_is_listed_and_made(package: Callable[[str, str], No
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("import a_library_that_is_not_there", "cannot be loaded .*a_library_that_is_not_there"),
         ("entry = 3", "is no Entry"),
         ("1 / 0", "cannot be loaded"),
     ],
 )
-def test_a_broken_one_is_told_in_one_line(
-    package: Callable[[str, str], None], code: str, said: str
+def test_a_broken_plugin_is_reported_in_one_line(
+    package: Callable[[str, str], None], code: str, message: str
 ) -> None:
     package("broken", code)
-    with pytest.raises(Refused, match=said) as caught:
+    with pytest.raises(Refused, match=message) as caught:
         create("broken")
     assert "\n" not in str(caught.value)
     assert listed()["broken"] == str(caught.value)
@@ -306,12 +308,12 @@ def test_a_built_in_name_cannot_be_taken(package: Callable[[str, str], None]) ->
     assert create("demo").source == "simulated"
 
 
-def test_the_command_wants_a_device(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_needs_a_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert capsys.readouterr().err.startswith("which device? ")
     assert main(["demo-that-is-not"]) == 1
     assert "no device is called" in capsys.readouterr().out
 
 
-def test_what_was_not_tested_is_in_the_list() -> None:
+def test_untested_devices_are_listed() -> None:
     assert "pairing untested" in listed()["polar"]

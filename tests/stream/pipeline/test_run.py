@@ -22,8 +22,8 @@ from innpar.devices import (
     Lost,
     NotFound,
     NoticeCode,
-    is_real_time,
     code_of,
+    is_real_time,
 )
 from innpar.devices.registry import create
 from innpar.devices.simulated.device import Simulated
