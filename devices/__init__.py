@@ -1,4 +1,4 @@
-"""Where samples come from."""
+"""Devices: sensors, recordings and simulations as sources of samples and events."""
 
 from innpar.devices.base import (
     NS,
@@ -12,7 +12,7 @@ from innpar.devices.base import (
     NotFound,
     Refused,
     Tap,
-    by_clock,
+    is_real_time,
     shown_source,
 )
 from innpar.devices.notices import NoticeCode, code_of, notice
@@ -30,8 +30,8 @@ __all__ = [
     "NoticeCode",
     "Refused",
     "Tap",
-    "by_clock",
     "code_of",
+    "is_real_time",
     "notice",
     "shown_source",
 ]

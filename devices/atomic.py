@@ -1,4 +1,4 @@
-"""Small private files that are there whole or not at all."""
+"""Atomic writes of small private files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a small private file, whole or not at all, in a folder that is made where missing.
+    """Write a small file atomically, readable by this user only; create its folder if needed.
 
     Raises:
-        OSError: It cannot be written; what was there before is left as it was.
+        OSError: It cannot be written; the previous file is left unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     number, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")

@@ -1,14 +1,14 @@
-"""The only vocabulary that devices share with the pipeline.
+"""Types shared by devices and the pipeline: chunks, events, the device protocol and its errors.
 
-A device yields `Chunk`s of samples and `Event`s, in time order; everything else about it is its own
-business. Errors are sorted by what the user can do about them::
+A device yields `Chunk`s of samples and `Event`s in time order; everything else is private to it.
+Errors are grouped by what the user can do about them::
 
     DeviceError
-    ├── NotFound      not there: switch it on, put it closer, check the path
-    │   └── OutOfReach  nothing is heard of it
-    ├── Refused       there, but it said no: the message names the remedy
-    ├── Lost          was there: reconnecting is under way or has been given up
-    └── BadPacket     a frame or row that cannot be decoded: counted and skipped
+    ├── NotFound        not there: switch it on, bring it closer, check the path
+    │   └── OutOfReach  not advertising, or too far away
+    ├── Refused         there, but unusable as requested: the message names the remedy
+    ├── Lost            connection lost: a reconnect is under way or has been given up
+    └── BadPacket       a frame or row that cannot be decoded: counted and skipped
 """
 
 from __future__ import annotations
@@ -28,22 +28,25 @@ Signal = Literal["ppg", "acc", "abp"]
 Source = Literal["live", "replay", "simulated"]
 
 NS = 1_000_000_000
-"""Nanoseconds a second."""
+"""Nanoseconds per second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """Consecutive samples of one sensor, each with its own time.
+    """Consecutive samples of one signal of a device, each with its own time.
 
     Attributes:
-        device: Id of the device, as in the MQTT topics.
-        signal: ``ppg`` in the sensor's own units, ``acc`` in g, ``abp`` a true arterial pressure in
-            mmHg (simulated wearers and patient records carry one).
-        channels: One label a column, e.g. ``("ppg0", "ppg1", "ppg2", "ambient")``.
-        rate: Nominal sampling rate, Hz. What counts is `times`.
-        times: (samples,) int64, ns since the Unix epoch at the sensor. A device hands them on as
-            they are; a backward or repeated time is the pipeline's to count and drop.
+        device: Device id, as in the MQTT topics.
+        signal: ``ppg`` in the sensor's own units, ``acc`` in g, ``abp`` measured or simulated
+            arterial pressure in mmHg (simulated wearers and patient records carry it).
+        channels: One label per column, e.g. ``("ppg0", "ppg1", "ppg2", "ambient")``.
+        rate: Nominal sampling rate, Hz. `times` take precedence over it.
+        times: (samples,) int64, ns since the Unix epoch at which the sensor took each sample.
+            Passed on unchanged; the pipeline counts and drops backward and repeated times.
         data: (samples, channels) float64. NaN marks a sample the sensor could not take.
+
+    Raises:
+        ValueError: `data` does not match `times` and `channels`, or `rate` is not positive.
     """
 
     device: str
@@ -60,7 +63,7 @@ class Chunk:
                 f"cannot hold data of shape {self.data.shape}"
             )
         if not (math.isfinite(self.rate) and self.rate > 0):
-            raise ValueError(f"a rate is a positive number of Hz, not {self.rate}")
+            raise ValueError(f"rate must be a positive number of Hz, not {self.rate}")
 
     def __len__(self) -> int:
         return len(self.times)
@@ -72,34 +75,35 @@ class Chunk:
 
 
 EventKind = Literal[
-    "connected",  # detail: model, firmware, rate, channels, battery, … as far as known
+    "connected",  # detail: model, firmware, rate, channels, battery, … where known
     "disconnected",  # detail: why
-    "gap",  # detail: why, lost (samples, None when unknown), signal (ppg where not said)
+    "gap",  # detail: why, lost (samples, None if unknown), signal (ppg by default)
     "battery",  # detail: percent
     "wear",  # detail: worn (bool)
     "motion",  # detail: moving (bool)
-    "vitals",  # detail: hr (beats a minute), spo2 (percent), by the sensor itself, now and then
-    "intervals",  # detail: ms, error_ms, moving: one entry a pulse the sensor itself found
-    "quality",  # detail: usable (bool), reasons; the signal became usable or stopped being so
-    "clock",  # detail: skew_ppm, error_ms
+    "vitals",  # detail: hr (beats per minute), spo2 (percent), as computed by the sensor
+    "intervals",  # detail: ms, error_ms, moving: one entry per pulse detected by the sensor
+    "quality",  # detail: usable (bool), reasons; emitted when usability changes
+    "clock",  # detail: skew_ppm, error_ms, rate (measured, Hz)
     "marker",  # detail: text
-    "cuff",  # detail: sbp, dbp in mmHg, and whatever the cuff told beside them
-    "posture",  # detail: wrist_height, cm by which the sensor lies above the heart
-    "notice",  # detail: code (see `NoticeCode`), text; something a person should know, once; rate,
-    # where it corrects that
+    "cuff",  # detail: sbp, dbp in mmHg, and whatever else the cuff reports
+    "posture",  # detail: wrist_height, height of the sensor above the heart in cm
+    "notice",  # detail: code (see `NoticeCode`), text; a message for a person, sent once; rate,
+    # if it corrects the stated one
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened at a device, beside its samples.
+    """Occurrence at a device other than samples: a connection, a gap, a cuff reading, a notice.
 
     Attributes:
-        device: Id of the device.
+        device: Device id.
         kind: One of `EventKind`.
-        start: ns since the Unix epoch. For a gap: the time of the last sample before it.
-        end: The same as `start`, but for a gap: the time of the first sample after it.
-        detail: What the kind says above; plain JSON values only.
+        start: ns since the Unix epoch. For a gap, the time of the last sample before it.
+        end: ns since the Unix epoch. For a gap, the time of the first sample after it; for every
+            other kind, the same as `start`.
+        detail: Fields listed at `EventKind`; plain JSON values only.
     """
 
     device: str
@@ -109,37 +113,37 @@ class Event:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def of_light(self) -> bool:
-        """Whether it is of the pulse wave; a gap may also be of another signal."""
+    def concerns_ppg(self) -> bool:
+        """Whether the event concerns the PPG; a gap may also be in another signal."""
         return bool(self.detail.get("signal", "ppg") == "ppg")
 
 
 Tap = Callable[[str, int, bytes], None]
-"""Receives (channel name, arrival time in ns since the epoch, raw bytes) before decoding."""
+"""Callback for raw frames before decoding: channel name, arrival in ns since the epoch, bytes."""
 
 
 class HostClock(Protocol):
-    """The time on this computer; injected so that tests and replays own it."""
+    """Clock of this computer; injected, so that tests and replays can control time."""
 
     def now(self) -> int:
         """Return ns since the Unix epoch."""
         ...
 
     async def sleep_until(self, time: int) -> None:
-        """Return at or after `time`, ns since the Unix epoch."""
+        """Wait until `time`, ns since the Unix epoch; may return later, never earlier."""
         ...
 
 
 class Device(Protocol):
-    """Where samples come from. A value: nothing is opened before `open`.
+    """Source of samples and events; nothing is connected or opened before `open`.
 
     Attributes:
         id: Stable name in topics and files: lower-case letters, digits, ``-``, ``_`` and ``.``.
-            Final once `open` has been entered; a sensor asked for by kind is only known then.
-        source: ``live``, ``replay`` or ``simulated``; every published beat says it.
-        polarity: +1 where a pulse makes the samples rise, -1 where systole is a minimum
-            (reflected-light counts), 0 where it is not known and the pipeline must find out.
-        site: Where it is worn: ``wrist``, ``finger``, ``head`` or ``unknown``.
+            Final once `open` has been entered: a sensor selected by kind gets its id then.
+        source: ``live``, ``replay`` or ``simulated``; published with every beat.
+        polarity: +1 if a pulse makes the samples rise, -1 if systole is a minimum (reflected-light
+            counts), 0 if unknown, in which case the pipeline determines it.
+        site: Measurement site: ``wrist``, ``finger``, ``head`` or ``unknown``.
     """
 
     @property
@@ -156,36 +160,40 @@ class Device(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[Chunk | Event]]:
         """Connect on entering, disconnect on leaving.
 
-        An event may come ahead of the samples of its time, never after them, so that how samples
-        are cut into chunks changes nothing. The iterator ends when the source has ended (a file);
-        a live device iterates for ever, reconnecting by itself and saying so with events.
+        An event may precede the samples of its time but never follows them, so the result does not
+        depend on how samples are cut into chunks. The iterator ends with its source (a file); a
+        live device iterates for ever, reconnects by itself and reports that with events.
+
+        Args:
+            clock: The host's.
+            tap: Receives every raw frame before it is decoded.
 
         Raises:
-            NotFound, Refused: On entering, where trying again would not help.
+            NotFound, Refused: On entering, if retrying would not help.
         """
         ...
 
 
-def by_clock(device: Device) -> bool:
-    """Whether a device's time is the host's, so that it can neither wait nor be made to.
+def is_real_time(device: Device) -> bool:
+    """Return whether a device runs in real time, so that it cannot be paused or sped up.
 
-    So is what is live, and what acts as if it were: a virtual radio, a simulation at the speed of
-    time. A recording or a faster simulation waits without changing what happened. A device that
-    is not plain from its `source` says so itself, with an attribute ``by_clock``.
+    Live devices do, and devices that behave like them: a virtual radio, a simulation at real speed.
+    A recording or a faster simulation can wait without any change to its content. A device for
+    which `source` does not decide this has an attribute ``is_real_time``.
     """
-    return bool(getattr(device, "by_clock", device.source != "replay"))
+    return bool(getattr(device, "is_real_time", device.source != "replay"))
 
 
 def shown_source(device: Device) -> Source:
-    """What is said of a device's numbers: simulated ones are, replayed too, never a person's.
+    """Return the source to publish: simulated data stay ``simulated`` when they are replayed.
 
-    A device whose samples come from elsewhere says where they began with an attribute ``origin``.
+    A device that replays data from elsewhere names their first source in an attribute ``origin``.
     """
     return "simulated" if getattr(device, "origin", "") == "simulated" else device.source
 
 
 class DeviceError(InnparError):
-    """Base of what can go wrong with a device; the message ends with what to do next.
+    """Base class of device errors; every message ends with what to do next.
 
     Attributes:
         after_start: Whether the device had already delivered samples.
@@ -195,26 +203,26 @@ class DeviceError(InnparError):
 
 
 class NotFound(DeviceError):
-    """The device, file or stream is not there."""
+    """The device, file or stream does not exist or was not found."""
 
 
 class OutOfReach(NotFound):
-    """Nothing is heard of the device: expected while its wearer is away, and mends itself."""
+    """The device is not advertising: expected while its wearer is away, resolves by itself."""
 
 
 class Refused(DeviceError):
-    """The device is there and said no."""
+    """The device or file is there but cannot be used as requested."""
 
 
 class Lost(DeviceError):
-    """The device was there and is gone."""
+    """The connection to the device was lost."""
 
 
 class BadPacket(DeviceError, ValueError):
-    """A frame or row that cannot be decoded.
+    """Frame or row that cannot be decoded.
 
     Attributes:
-        raw: The bytes in question.
+        raw: The undecodable bytes.
     """
 
     def __init__(self, message: str, raw: bytes = b"") -> None:

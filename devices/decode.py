@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event, NotFound
 from innpar.devices.link import reconnect as life
-from innpar.devices.options import Options, closest
+from innpar.devices.options import Options, did_you_mean
 from innpar.devices.sensors.polar import frames as pmd
 from innpar.devices.sensors.polar.control_frames import (
     FEATURES,
@@ -72,7 +72,7 @@ def decode(spec: str, lines: Iterable[str]) -> Iterator[Record]:
     name, _, tail = spec.partition("?")
     if name not in DECODERS:
         raise NotFound(
-            f"there is no decoder for {name!r}{closest(name, DECODERS)}; there is one for: "
+            f"there is no decoder for {name!r}{did_you_mean(name, DECODERS)}; there is one for: "
             f"{', '.join(DECODERS)}"
         )
     options = dict(pair.partition("=")[::2] for pair in tail.split("&")) if tail else {}

@@ -1,6 +1,6 @@
-"""Notices: events that a person should know of, each with a code for programs to decide by.
+"""Notices: events with a text for people and a code for programs.
 
-The text may be reworded at any time, the codes may not: they lie in recordings and on MQTT.
+Texts may be reworded at any time; codes are permanent, as recordings and MQTT payloads hold them.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ class NoticeCode(StrEnum):
     """Kind of a notice."""
 
     # from a sensor's driver
-    NOTIFICATIONS_DROPPED = "notifications_dropped"  # they came faster than they were read
-    SAMPLES_DROPPED = "samples_dropped"  # likewise, for devices of other packages
+    NOTIFICATIONS_DROPPED = "notifications_dropped"  # arrived faster than they were processed
+    SAMPLES_DROPPED = "samples_dropped"  # the same, for devices of other packages
     UNDECODABLE = "undecodable"
-    NO_SAMPLES = "no_samples"  # the sensor fell silent and was asked again
-    STALLED_RESTARTED = "stalled_restarted"  # likewise, and its stream was started anew
+    NO_SAMPLES = "no_samples"  # the sensor fell silent and was polled again
+    STALLED_RESTARTED = "stalled_restarted"  # the same, and its stream was restarted
     RESTART_REFUSED = "restart_refused"
     RECONNECT_FAILED = "reconnect_failed"
-    NO_NEWS = "no_news"  # an hour of silence from what is silent by nature
+    NO_NEWS = "no_news"  # an hour without data from a sensor that sends only now and then
     STOPPED_BY_SENSOR = "stopped_by_sensor"
-    RATE_CORRECTED = "rate_corrected"  # another rate was measured than stated
+    RATE_CORRECTED = "rate_corrected"  # the measured rate differs from the stated one
     RATE_UNUSABLE = "rate_unusable"
     BATTERY_LOW = "battery_low"
-    FOREIGN_CLOCK = "foreign_clock"  # samples are dated by their arrival
+    FOREIGN_CLOCK = "foreign_clock"  # samples are timed by their arrival
     SENDER_NOT_LIVE = "sender_not_live"  # an LSL stream of a simulation or a replay
     READING_NOT_USED = "reading_not_used"
     # from a replay
     SIMULATED_SOURCE = "simulated_source"
     RECORDING_INCOMPLETE = "recording_incomplete"  # parts of the file cannot be read
-    EARLIER_READING = "earlier_reading"  # a cuff reading from before the part that is played
+    EARLIER_READING = "earlier_reading"  # a cuff reading from before the excerpt
     # from the pipeline
     FIT_CHECK = "fit_check"
     NOT_CALIBRATED = "not_calibrated"
     CALIBRATION_NOT_RESUMED = "calibration_not_resumed"
     CUFF_UNAVAILABLE = "cuff_unavailable"
     MARKERS_UNAVAILABLE = "markers_unavailable"
-    DURATION_OVER = "duration_over"  # with less signal than asked for
+    DURATION_OVER = "duration_over"  # with less signal than requested
     RECORDING_STARTED = "recording_started"
     RECORDING_ENDED = "recording_ended"
     RECORDING_FAILED = "recording_failed"
@@ -57,9 +57,9 @@ def notice(device: str, at: int, code: NoticeCode, text: str, **more: Any) -> Ev
     Args:
         device: Id of the device.
         at: ns since the Unix epoch.
-        code: For programs.
-        text: For a person.
-        more: Plain JSON values to add to its detail.
+        code: Machine-readable meaning.
+        text: Message for a person, one line.
+        more: Plain JSON values to add to the detail.
     """
     return Event(device, "notice", at, at, {"code": code.value, "text": text, **more})
 
@@ -76,23 +76,23 @@ TEXTS_OF_0_1: tuple[tuple[Callable[[str, str], bool], str, NoticeCode], ...] = (
     (str.__contains__, "has stopped", NoticeCode.RECORDING_FAILED),
     (str.__contains__, "dropped", NoticeCode.SAMPLES_DROPPED),
 )
-"""How version 0.1, whose notices had no code, worded those that are decided by; never to change."""
+"""(test, words, code) for notices of version 0.1, which had no code; never to be changed."""
 
 
 def code_of(event: Event) -> NoticeCode | None:
-    """Return a notice's code; None for other events, and for a code that is not known."""
+    """Return a notice's code; None for other events and for unknown codes."""
     return code_in(event.detail) if event.kind == "notice" else None
 
 
 def code_in(detail: Mapping[str, Any]) -> NoticeCode | None:
-    """Return the code in a notice's detail, for one without a code that of its 0.1 text."""
+    """Return the code in a notice's detail, derived from its text if version 0.1 wrote it."""
     if "code" in detail:
         code = detail["code"]
         return NoticeCode(code) if code in _CODES else None
     text = detail.get("text")
     if not isinstance(text, str):
         return None
-    return next((code for fits, words, code in TEXTS_OF_0_1 if fits(text, words)), None)
+    return next((code for matches, words, code in TEXTS_OF_0_1 if matches(text, words)), None)
 
 
 _CODES = [code.value for code in NoticeCode]  # a list: a foreign code may not be hashable

@@ -1,4 +1,4 @@
-"""The options behind a device's name: ``NAME[:ARGUMENT][?key=value&…]``."""
+"""Options after a device's name: ``NAME[:ARGUMENT][?key=value&…]``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from innpar.devices.base import Refused
 
 
 class UnknownOption(Refused):
-    """A device has no such option.
+    """The device has no such option.
 
     Attributes:
-        key: What it is called.
+        key: Name of the unknown option.
     """
 
     def __init__(self, message: str, key: str) -> None:
@@ -24,22 +24,22 @@ class UnknownOption(Refused):
 
 
 class Options:
-    """The ``key=value`` pairs given to one device; each is asked for by the type it should have.
+    """Parsed ``key=value`` pairs of one device, read by type.
 
     Args:
         device: Name of the device, for messages.
-        given: What was written.
-        known: Every key the device understands, with one line about it.
+        given: Pairs as the user wrote them.
+        known: Every key the device understands, with a one-line description.
 
     Raises:
-        UnknownOption: A key that is not `known`.
+        UnknownOption: A key in `given` is not in `known`.
     """
 
     def __init__(self, device: str, given: Mapping[str, str], known: Mapping[str, str]) -> None:
         for key in given:
             if key not in known:
                 listed = ", ".join(known) or "none"
-                text = f"{device} has no option {key!r}{closest(key, known)}; it has: {listed}"
+                text = f"{device} has no option {key!r}{did_you_mean(key, known)}; it has: {listed}"
                 raise UnknownOption(text, key)
         self._device = device
         self._given = given
@@ -48,14 +48,14 @@ class Options:
         return key in self._given
 
     def text(self, key: str) -> str | None:
-        """Return the value as written, None where it was not given."""
+        """Return the value as written; None if it was not given."""
         return self._given.get(key)
 
     def number(self, key: str, low: float = -math.inf, high: float = math.inf) -> float | None:
-        """Return a finite number within `low` and `high`, None where it was not given.
+        """Return a finite number from `low` to `high`; None if it was not given.
 
         Raises:
-            Refused: Not a number, or not in that range.
+            Refused: Not a number, or out of range.
         """
         written = self._given.get(key)
         if written is None:
@@ -65,42 +65,54 @@ class Options:
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and low <= value <= high):
-            raise Refused(f"{self._device}: {key} is a number{_range(low, high)}, not {written!r}")
+            expected = f"a number{_range(low, high)}"
+            raise Refused(f"{self._device}: {key} must be {expected}, not {written!r}")
         return value
 
     def whole(self, key: str, low: int, high: int) -> int | None:
-        """Return a whole number within `low` and `high`, None where it was not given."""
+        """Return a whole number from `low` to `high`; None if it was not given.
+
+        Raises:
+            Refused: Not a whole number, or out of range.
+        """
         value = self.number(key, low, high)
         if value is None:
             return None
         if value != int(value):
-            raise Refused(f"{self._device}: {key} is a whole number, not {self._given[key]!r}")
+            written = self._given[key]
+            raise Refused(f"{self._device}: {key} must be a whole number, not {written!r}")
         return int(value)
 
     def flag(self, key: str, default: bool) -> bool:
-        """Return a switch: on/off, yes/no, true/false, 1/0."""
+        """Return a switch: on/off, yes/no, true/false or 1/0.
+
+        Raises:
+            Refused: None of these.
+        """
         written = self._given.get(key, "on" if default else "off").lower()
         if written not in _FLAGS:
-            raise Refused(f"{self._device}: {key} is on or off, not {written!r}")
+            raise Refused(f"{self._device}: {key} must be on or off, not {written!r}")
         return _FLAGS[written]
 
     def choice(self, key: str, choices: Iterable[str]) -> str | None:
-        """Return one of `choices`, None where it was not given."""
+        """Return one of `choices`; None if it was not given.
+
+        Raises:
+            Refused: Not one of them.
+        """
         written = self._given.get(key)
         allowed = tuple(choices)
         if written is not None and written not in allowed:
-            raise Refused(f"{self._device}: {key} is one of {', '.join(allowed)}, not {written!r}")
+            listed = ", ".join(allowed)
+            raise Refused(f"{self._device}: {key} must be one of {listed}, not {written!r}")
         return written
 
     def column(self, key: str, *namings: Sequence[str]) -> int | None:
-        """Return which column is meant, by its number from 0 or one of its names.
+        """Return the index of the column given by number (from 0) or by name; None if not given.
 
         Args:
-            key: Where it is written.
-            namings: The columns' names, once or several times over.
-
-        Returns:
-            Its index, None where it was not given.
+            key: Option that names the column.
+            namings: Column names; several sequences for columns with several names each.
 
         Raises:
             Refused: No such column.
@@ -118,7 +130,7 @@ class Options:
         raise Refused(f"{self._device}: no column {written!r} for {key}; there are: {listed}")
 
     def identity(self, default: str) -> str:
-        """Return the device's id: what ``id=`` says, else `default` made fit for a topic."""
+        """Return the device id: the option ``id``, else `default`, as a valid topic level."""
         return slug(self._given.get("id", default))
 
 
@@ -127,8 +139,8 @@ _FLAGS = dict.fromkeys(("on", "yes", "true", "1"), True) | dict.fromkeys(
 )
 
 
-def closest(word: str, known: Iterable[str]) -> str:
-    """Return ``" (did you mean …?)"``, or nothing where no known word is near."""
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean …?)"``; empty if no known word is similar."""
     near = difflib.get_close_matches(word, tuple(known), n=3)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
@@ -138,15 +150,15 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9_.]+", "-", name.lower()).strip("-.") or "device"
 
 
-def short(who: str) -> str:
-    """Return what tells one device from another in its id: its name, or a hash of its address.
+def short_name(name: str) -> str:
+    """Return the distinguishing part of a device id: a name, or a hash of a radio address.
 
-    An id is in every topic and recording, where a radio address would lead to a person.
+    Ids are in every topic and recording, where a radio address would identify a person.
     """
-    plain = re.sub("[:_-]", "", who.lower())
+    plain = re.sub("[:_-]", "", name.lower())
     if re.fullmatch("[0-9a-f]{12}|[0-9a-f]{32}", plain):
         return hashlib.blake2b(plain.encode(), digest_size=3).hexdigest()
-    return who.replace(":", "")
+    return name.replace(":", "")
 
 
 def _range(low: float, high: float) -> str:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from innpar.devices.base import Device, NotFound, Refused
-from innpar.devices.options import closest
+from innpar.devices.options import did_you_mean
 from innpar.devices.timing.pace import REAL_TIME, Pace
 
 if TYPE_CHECKING:
@@ -194,7 +194,8 @@ def _plugged(name: str) -> Entry:
     if points is None:
         known = dict.fromkeys([*DEVICES, *plugins])
         raise NotFound(
-            f"no device is called {name!r}{closest(name, known)}; there are: {', '.join(known)}"
+            f"no device is called {name!r}{did_you_mean(name, known)}; "
+            f"there are: {', '.join(known)}"
         )
     if len(points) > 1:
         values = " and ".join(point.value for point in points)

@@ -1,4 +1,4 @@
-"""Recordings by file: whatever its name, the content says what it is."""
+"""Recordings opened by content: the format is detected, whatever the file is called."""
 
 from __future__ import annotations
 
@@ -27,16 +27,22 @@ from innpar.devices.timing.pace import REAL_TIME, Pace
 
 _HEAD_BYTES = 1 << 16
 _OPTIONS = {
-    "from": "seconds into the recording where to begin",
-    "to": "seconds into the recording where to end",
-    "polarity": "1 where a pulse makes the samples rise, -1 where it makes them fall",
+    "from": "start, seconds into the recording",
+    "to": "end, seconds into the recording",
+    "polarity": "1 if a pulse makes the samples rise, -1 if it makes them fall",
     "site": "wrist, finger, head or unknown",
-    "id": "another name than that of the file",
+    "id": "device id to use instead of one from the file name",
 }
 
 
 def create_replay(argument: str, options: dict[str, str], pace: Pace) -> Device:
-    """Return the recording that ``replay:FILE[?key=value&…]`` names: a session, or another's."""
+    """Open the recording ``replay:FILE[?key=value&…]``: a session or a third-party format.
+
+    Raises:
+        NotFound: No such file.
+        Refused: It cannot be played with these options; the message says why.
+        BadPacket: Its compressed data is damaged from the beginning.
+    """
     if not argument:
         raise Refused("replay needs a file: --device replay:FILE")
     path = Path(argument).expanduser()
@@ -51,28 +57,30 @@ def _is_session(path: Path) -> bool:
 
 
 def open_recording(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME) -> Replay:
-    """Look at a recording and return it as a device.
+    """Open a recording of a third-party format as a device.
 
     Args:
-        path: The file, packed with gzip or not.
+        path: The file, optionally gzip-compressed.
         options: ``from``, ``to``, ``polarity``, ``site``, ``id``, and those of its format.
         pace: Speed and chunk length.
 
     Raises:
         NotFound: No such file.
-        Refused: It is there, and no recording that could be played so; the message says why.
+        Refused: It is not a supported recording, or cannot be played with these options; the
+            message says why.
         BadPacket: Its compressed data is damaged from the beginning.
     """
     chosen = Options("replay", {k: v for k, v in options.items() if k in _OPTIONS}, _OPTIONS)
     begin, end = chosen.number("from", 0.0), chosen.number("to", 0.0)
     if end is not None and end <= (begin or 0.0):
-        raise Refused(f"replay: to={end:g} does not come after from={begin or 0:g}")
+        raise Refused(f"replay: to={end:g} must be greater than from={begin or 0:g}")
     polarity = chosen.choice("polarity", ("1", "-1"))
     site = chosen.choice("site", ("wrist", "finger", "head", "unknown"))
-    recording = _recognised(path, {k: v for k, v in options.items() if k not in _OPTIONS})
+    recording = _open_by_content(path, {k: v for k, v in options.items() if k not in _OPTIONS})
     if begin is not None and recording.duration is not None and begin >= recording.duration:
         raise Refused(
-            f"{path}: it lasts {recording.duration:.0f} s; from={begin:g} is past its end"
+            f"{path}: from={begin:g} is past its end; choose less than its "
+            f"{recording.duration:.0f} s"
         )
     return Replay(
         id=chosen.identity(f"replay-{_stem(path)}"),
@@ -85,7 +93,7 @@ def open_recording(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIM
     )
 
 
-def _recognised(path: Path, options: dict[str, str]) -> Recording:
+def _open_by_content(path: Path, options: dict[str, str]) -> Recording:
     with opened(path) as stream:
         head = stream.read(_HEAD_BYTES)
     if not head:
@@ -109,15 +117,15 @@ def _recognised(path: Path, options: dict[str, str]) -> Recording:
 
 
 def _is_edf(head: bytes) -> bool:
-    # The version is all that EDF begins with; its header's length says the rest.
+    # EDF begins with a version number only; the length of its header confirms it.
     return head.startswith(EDF_MAGIC) and head[184:192].strip().isdigit() and len(head) > 256
 
 
 def _lines(path: Path, head: bytes) -> list[bytes]:
-    """Return the whole lines at the beginning of the file.
+    """Return the complete lines at the beginning of the file.
 
     Raises:
-        Refused: It is no text.
+        Refused: It is not text.
     """
     text = head.removeprefix(BYTE_ORDER_MARK).replace(b"\r", b"")
     if re.search(rb"[\x00-\x08\x0e-\x1f\x7f]", text):

@@ -1,7 +1,7 @@
-"""Whether a device keeps its word, for whoever writes one: ``check(MyDevice())``.
+"""Conformance check for authors of devices: ``check(MyDevice())``.
 
-Also ``python -m innpar.devices.conformance NAME[:ARGUMENT]``. What is looked at is what `Device`,
-`Chunk` and `Event` promise and the pipeline relies on; docs/devices.md tells each law.
+Also ``python -m innpar.devices.conformance NAME[:ARGUMENT]``. It tests the rules of `Device`,
+`Chunk` and `Event` on which the pipeline relies; docs/devices.md lists them.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from innpar.devices.conformance.items import Judge
 from innpar.devices.timing.pace import SystemClock
 
 CANCEL_AFTER = (0.0, 0.001, 0.02, 0.1, 0.5)
-"""s into an opening at which it is cancelled, each in a run of its own."""
+"""Times, s after the start of opening, at which separate runs are cancelled."""
 
 GRACE = 2.0
-"""s after leaving within which a task or thread may still end."""
+"""Time, s, for tasks and threads to end after closing."""
 
 CLOSING = 5.0
-"""s within which a cancelled device has to be closed."""
+"""Time limit, s, of closing a cancelled device."""
 
 
 class NotConforming(Exception):
-    """What a device does wrong.
+    """The device violates rules.
 
     Attributes:
-        faults: A sentence each.
+        faults: One sentence per violation.
     """
 
     def __init__(self, device: str, faults: Sequence[str]) -> None:
@@ -40,16 +40,16 @@ class NotConforming(Exception):
 
 
 def check(device: Device, *, seconds: float = 10.0, clock: HostClock | None = None) -> None:
-    """Open the device several times and watch it.
+    """Open a device several times and check everything it yields.
 
     Args:
-        device: Worn or not; samples have to come.
-        seconds: To listen, by the computer's clock.
-        clock: Handed to the device; the computer's by default.
+        device: Device to check; it must deliver samples, but need not be worn.
+        seconds: Duration of the first run, by the computer's clock.
+        clock: Passed to the device; by default the computer's.
 
     Raises:
-        NotConforming: With every fault seen.
-        DeviceError: It cannot be opened.
+        NotConforming: With all violations found.
+        DeviceError: The device cannot be opened.
     """
     found = asyncio.run(faults(device, seconds=seconds, clock=clock))
     if found:
@@ -59,7 +59,7 @@ def check(device: Device, *, seconds: float = 10.0, clock: HostClock | None = No
 async def faults(
     device: Device, *, seconds: float = 10.0, clock: HostClock | None = None
 ) -> list[str]:
-    """Return what `check` would raise, a sentence each; for use inside a running loop."""
+    """Return the violations that `check` would raise; for use inside a running event loop."""
     clock = clock or SystemClock()
     found: list[str] = []
     async with _nothing_left(found, "after it was closed"):
@@ -74,7 +74,7 @@ async def faults(
 
 
 async def _listen(device: Device, clock: HostClock, seconds: float) -> list[str]:
-    """Judge everything that the device yields in so many seconds."""
+    """Check everything that the device yields within `seconds`."""
     judge = Judge(device, clock)
     try:
         async with device.open(clock=clock, tap=judge.tap) as items:
@@ -89,7 +89,7 @@ async def _listen(device: Device, clock: HostClock, seconds: float) -> list[str]
     except DeviceError as error:
         if not judge.is_open:
             raise
-        judge.fault(f"an error ended it, where it has to mend itself: {error}")
+        judge.fault(f"it ended with an error instead of recovering by itself: {error}")
     return judge.verdict()
 
 
@@ -97,7 +97,7 @@ async def _cancel(device: Device, clock: HostClock, after: float, found: list[st
     async def use() -> None:
         async with device.open(clock=clock) as items:
             async for _ in items:
-                # A file at full speed would be over before it is cancelled.
+                # A file at full speed would end before it is cancelled.
                 await asyncio.sleep(0.001)
 
     task = asyncio.create_task(use(), name="conformance")
@@ -105,20 +105,22 @@ async def _cancel(device: Device, clock: HostClock, after: float, found: list[st
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=CLOSING)
     if not done:
-        found.append(f"cancelled {after * 1e3:g} ms into opening it is not closed {CLOSING:g} s on")
+        found.append(
+            f"cancelled {after * 1e3:g} ms into opening, it is not closed within {CLOSING:g} s"
+        )
         return
     if not task.cancelled() and (error := task.exception()) is not None:
-        found.append(f"cancelled {after * 1e3:g} ms into opening it raised {error!r}")
+        found.append(f"cancelled {after * 1e3:g} ms into opening, it raised {error!r}")
 
 
 @asynccontextmanager
 async def _nothing_left(found: list[str], when: str) -> AsyncIterator[None]:
-    """Look for tasks and threads that were not there before."""
+    """Report tasks and threads that were started inside and not ended."""
     tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
 
     def left() -> list[str]:
         running = [f"task {task.get_name()}" for task in asyncio.all_tasks() - tasks]
-        # The loop keeps the threads of its own pool for the next who needs one.
+        # The event loop keeps the threads of its own pool.
         return running + [
             f"thread {thread.name}"
             for thread in set(threading.enumerate()) - threads
@@ -127,18 +129,18 @@ async def _nothing_left(found: list[str], when: str) -> AsyncIterator[None]:
 
     yield
     until = time.monotonic() + GRACE
-    while left() and time.monotonic() < until:  # noqa: ASYNC110 (nobody sets an event)
+    while left() and time.monotonic() < until:  # noqa: ASYNC110 (there is no event to wait for)
         await asyncio.sleep(0.02)
     found += [f"{name} is left {when}" for name in left()]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check the devices named; return 0 where all conform, 2 where none is named."""
+    """Check devices by name; return 0 if all conform, 1 if any does not, 2 without a name."""
     from innpar.devices.registry import create
 
     if not arguments:
         print(
-            "which device? python -m innpar.devices.conformance NAME[:ARGUMENT] …; "
+            "usage: python -m innpar.devices.conformance NAME[:ARGUMENT] …; "
             "`innpar-stream devices` lists the names",
             file=sys.stderr,
         )

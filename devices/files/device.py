@@ -1,4 +1,4 @@
-"""A recording as a device: it plays itself, cut and paced like a sensor."""
+"""Recording of a third-party format as a device, cut and paced like a sensor."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from innpar.devices.timing.pace import LONGEST_WAIT, REAL_TIME, Pace, Pacer
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A recording that plays itself.
+    """Device that plays a recording; see `Device`.
 
-    What it yields depends on the file alone: not on the pace, nor on how it is cut.
+    Its samples and events depend on the file alone, not on the pace or on how it is cut.
 
     Attributes:
-        id: Name in topics.
-        recording: What is played.
-        polarity: As the recording's format declares, or as told.
-        site: As the recording's format declares, or as told.
+        id: Device id.
+        recording: The recording.
+        polarity: Given by the user or the format.
+        site: Given by the user or the format.
         begin: Seconds into the recording.
         end: Seconds into the recording.
-        pace: Speed, and chunk length, 1 s unless told.
+        pace: Speed and chunk length, by default 1 s.
     """
 
     id: str
@@ -50,10 +50,9 @@ class Replay:
     async def open(
         self, *, clock: HostClock, tap: Tap | None = None
     ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Start playing; see `Device`. There are no frames for a tap.
+        """Start playing; see `Device.open`. The tap receives nothing: there are no raw frames.
 
-        The iterator raises `BadPacket`, after all that could be read, where compressed data ends
-        early.
+        The iterator raises `BadPacket` if compressed data ends early, after all readable data.
         """
         async with aclosing(self._deliver(clock)) as items:
             yield items
@@ -67,9 +66,12 @@ class Replay:
                 yield item
 
     def items(self) -> Generator[Chunk | Event, None, None]:
-        """Yield everything there is to deliver, in order, without waiting.
+        """Yield all items in order, without waiting.
 
-        A reference pressure follows the samples of the same span.
+        Samples of a reference pressure follow the PPG of the same span.
+
+        Raises:
+            Refused: `begin` is past the end of a recording of unknown length.
         """
         start = self.recording.start + round(self.begin * NS)
         yield Event(self.id, "connected", start, start, self._detail())
@@ -83,7 +85,7 @@ class Replay:
         for text in notices:
             yield notice(self.id, cutter.last, NoticeCode.RECORDING_INCOMPLETE, text)
         if self.begin and cutter.last == self.recording.start:
-            raise Refused(f"{self.id}: from={self.begin:g} is past its end")
+            raise Refused(f"{self.id}: from={self.begin:g} is past its end; choose an earlier time")
 
     def _limit(self, seconds: float) -> int:
         return 2**63 - 1 if math.isinf(seconds) else self.recording.start + round(seconds * NS)
@@ -111,7 +113,7 @@ class Replay:
 
 
 class _Cutter:
-    """Cuts blocks into chunks of one length."""
+    """Divides blocks into chunks of equal length; cuts as well at long holes."""
 
     def __init__(self, replay: Replay) -> None:
         self._device = replay.id
@@ -136,7 +138,7 @@ class _Cutter:
             yield from self._cut(self._size)
 
     def flush(self) -> Iterator[Chunk]:
-        """Yield what is left."""
+        """Yield the rest, shorter than a chunk."""
         if len(self._left.times):
             yield from self._cut(len(self._left.times))
 

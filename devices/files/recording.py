@@ -1,4 +1,4 @@
-"""What a recording is, whatever its format."""
+"""Recording of any format: its properties and its blocks of samples."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from innpar.devices.base import NS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordingBlock:
-    """Some seconds of a recording.
+    """Consecutive samples of a recording, with the reference pressure of the same span.
 
     Attributes:
         times: (samples,) int64, ns since the Unix epoch.
-        data: (samples, channels) float64; NaN where the file says that a sample is missing.
+        data: (samples, channels) float64; NaN marks a missing sample.
         reference_times: (references,) int64, ns, on the same clock; empty without a reference.
-        reference: (references,) arterial pressure, mmHg.
+        reference: (references,) float64, arterial pressure, mmHg.
     """
 
     times: npt.NDArray[np.int64]
@@ -33,24 +33,24 @@ class RecordingBlock:
 
 
 Notices = list[str]
-"""What could not be read of the recording, once it has been: rows skipped, and the like."""
+"""Messages about unreadable parts, complete once the recording has been read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """A recording that has been looked at, but not read.
+    """Recording whose format and layout are known, but which has not been read yet.
 
     Attributes:
         format: Name of the format.
-        model: What recorded it, as far as known.
-        channels: One label a column.
-        rate: Hz, as measured on its own times where it has them.
-        polarity: As for `Device`.
-        site: As for `Device`.
+        model: Recording hardware; ``unknown`` if the file does not name it.
+        channels: One label per column.
+        rate: Hz, measured from its own times if it has them.
+        polarity: See `Device`.
+        site: See `Device`.
         start: Time of the first sample, ns since the Unix epoch.
-        duration: Seconds; None where that is known only after reading it all.
-        read: Reads it from its beginning, block by block, adding to the notices.
-        detail: More that is known; plain JSON values.
+        duration: Seconds; None if known only after reading the whole file.
+        read: Function that yields its blocks from the beginning and appends to the notices.
+        detail: Further properties for the ``connected`` event; plain JSON values.
     """
 
     format: str
@@ -69,22 +69,22 @@ PLAYS = (
     "replay plays Polar logs, tables with a time column (or ?rate=HZ), Empatica and EmotiBit files,"
     " XDF, EDF, BDF and WFDB files, sessions, and .npz records of PPG and pressure"
 )
-"""For whoever named something else."""
+"""Supported formats, for error messages about other files."""
 
 NO_DATE = 946_684_800 * NS
-"""2000-01-01, ns since the Unix epoch: when a recording that names no date is taken to begin.
+"""2000-01-01, ns since the Unix epoch: assumed start of a recording without a date.
 
-Not the file's own time, which a copy changes: a replay must publish the same times everywhere.
+The file's modification time is not used, as copying changes it: replays must be reproducible.
 """
 
 
 def iso_time(text: bytes) -> int:
-    """Return an ISO 8601 moment in ns since the Unix epoch.
+    """Convert an ISO 8601 time to ns since the Unix epoch.
 
-    Without a time zone it is UTC, without a date it is on the day of `NO_DATE`.
+    Without a time zone, UTC is assumed; without a date, the day of `NO_DATE`.
 
     Raises:
-        ValueError: Not such a moment.
+        ValueError: Not an ISO 8601 time.
     """
     written = text.decode("ascii", "replace").strip().replace("/", "-")
     if written[2:3] == ":":
@@ -98,7 +98,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def measured_rate(times: npt.NDArray[np.int64]) -> float:
-    """Return the sampling rate of `times`, Hz, holes and steps back left out; NaN if there is none.
+    """Return the sampling rate of `times`, Hz, ignoring holes and backward steps; NaN if none.
 
     Args:
         times: (samples,) int64, ns.

@@ -1,7 +1,7 @@
-"""Where each Bluetooth sensor was last, on disk, so that the next run need not listen for it.
+"""Last-known Bluetooth addresses on disk, so that the next run can connect without scanning.
 
-An address identifies a person's belongings: it stays in this user's own folder and enters neither
-recordings nor what is published by this.
+An address identifies a person's belongings: it stays in this user's own folder and is neither
+recorded nor published from here.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ SCHEMA = "innpar-address/1"
 
 
 class Addresses:
-    """One file a sensor, named by what the user called it.
+    """Store of addresses, one file per sensor, named after the sensor as the user selected it.
 
     Args:
-        folder: That survives this process.
+        folder: State folder that outlives this process.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "address"
 
-    def keep(self, asked: str, address: str, name: str) -> None:
-        """Write it, whole or not at all; what is there already is not written again.
+    def keep(self, device: str, address: str, name: str) -> None:
+        """Write an address atomically, unless the same is already stored.
 
         Args:
-            asked: Id or kind under which the sensor was asked for.
+            device: Id or kind by which the sensor was selected.
             address: Bluetooth address; a UUID on macOS.
             name: As advertised.
 
         Raises:
             OSError: It cannot be written.
         """
-        if self.recall(asked) == (address, name):
+        if self.recall(device) == (address, name):
             return
-        told = {"schema": SCHEMA, "device": asked, "address": address, "name": name}
-        write_whole(self._path(asked), json.dumps(told, indent=1))
+        stored = {"schema": SCHEMA, "device": device, "address": address, "name": name}
+        write_whole(self._path(device), json.dumps(stored, indent=1))
 
-    def recall(self, asked: str) -> tuple[str, str] | None:
-        """Return address and name; None where nothing (sensible) is remembered."""
+    def recall(self, device: str) -> tuple[str, str] | None:
+        """Return (address, name); None if nothing, or nothing valid, is stored."""
         try:
-            told = json.loads(self._path(asked).read_text(encoding="utf-8"))
+            stored = json.loads(self._path(device).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return None
-        if not isinstance(told, dict) or told.get("schema") != SCHEMA:
+        if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
             return None
-        address, name = told.get("address"), told.get("name")
-        if told.get("device") != asked or not isinstance(name, str):
+        address, name = stored.get("address"), stored.get("name")
+        if stored.get("device") != device or not isinstance(name, str):
             return None
         usable = isinstance(address, str) and re.fullmatch(r"[0-9A-Fa-f:-]{12,36}", address)
         return (str(address), name) if usable else None
 
-    def _path(self, asked: str) -> Path:
-        return self._folder / f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', asked)}.json"
+    def _path(self, device: str) -> Path:
+        return self._folder / f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', device)}.json"

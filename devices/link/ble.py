@@ -1,7 +1,7 @@
-"""Bluetooth Low Energy: finding, connecting, and notifications as an orderly queue.
+"""Bluetooth Low Energy: scanning, connecting, and notifications in one bounded queue.
 
-With `ear` the only file that knows bleak. Everything a radio can do wrong comes out as one of the
-errors of `devices.base`, each ending with what to do.
+Only this module and `scanner` import bleak. Every radio failure is raised as one of the errors of
+`devices.base`, each ending with what to do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from innpar.devices.base import DeviceError, HostClock, Lost, NotFound, OutOfReach, Refused
 from innpar.devices.link.inbox import Arrival, Inbox
-from innpar.devices.link.scanner import SharedScanner, ear_of, scanning
+from innpar.devices.link.scanner import SharedScanner, scanning, shared_scanner_of
 
 if TYPE_CHECKING:
     from bleak import BleakClient
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 20.0
-"""After this long an attempt to connect is given up; radio time, not the host clock's."""
+"""Time limit of a connection attempt; real seconds, not the host clock's."""
 
 
 def sig(number: str) -> str:
-    """Return the full form of a 16-bit UUID, both in hex."""
+    """Return the full UUID of a 16-bit SIG number, both in hexadecimal."""
     return f"0000{number}-0000-1000-8000-00805f9b34fb"
 
 
 @dataclass(frozen=True, slots=True)
 class Radio:
-    """Which Bluetooth to use; all None is the computer's own first adapter.
+    """Bluetooth adapter to use; by default the computer's first one.
 
     Attributes:
-        adapter: ``hci1`` and the like (Linux).
-        scanner: Another scanner for bleak: a virtual radio, a remote one.
-        client: Its client.
+        adapter: Name such as ``hci1`` (Linux).
+        scanner: Replacement for bleak's scanner backend: a virtual or remote radio.
+        client: Client backend that belongs to `scanner`.
     """
 
     adapter: str | None = None
@@ -54,21 +54,21 @@ class Radio:
         return given if self.adapter is None else {**given, "bluez": {"adapter": self.adapter}}
 
     @property
-    def ear(self) -> SharedScanner:
-        """What listens with it, shared by all who use it; unnamed, it is most often hci0."""
-        return ear_of((self.adapter or "hci0", self.scanner))
+    def shared_scanner(self) -> SharedScanner:
+        """The scanner shared by all users of this radio; an unnamed adapter is taken for hci0."""
+        return shared_scanner_of((self.adapter or "hci0", self.scanner))
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Something that advertises.
+    """Advertising device.
 
     Attributes:
-        name: As advertised, empty where it has none (yet: it may come with the next packet).
+        name: As advertised; empty if it has none or has not sent it yet.
         address: Bluetooth address; a UUID on macOS.
         rssi: Signal strength, dBm.
-        services: UUIDs it advertises.
-        handle: What the operating system needs to connect; the address where only that is known.
+        services: Advertised UUIDs.
+        handle: The operating system's handle for connecting; the address if only that is known.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Sighting:
 
 @contextmanager
 def _remedies() -> Iterator[None]:
-    """Turn what bleak, D-Bus and the system raise into errors that say what to do."""
+    """Translate exceptions of bleak, D-Bus and the system to errors that say what to do."""
     from bleak.exc import (
         BleakBluetoothNotAvailableError,
         BleakDBusError,
@@ -96,17 +96,17 @@ def _remedies() -> Iterator[None]:
             "`rfkill unblock bluetooth` and `bluetoothctl power on`; --virtual needs none"
         ) from error
     except BleakDeviceNotFoundError as error:
-        raise Lost(f"{error.identifier} has gone out of reach: bring it closer") from error
+        raise Lost(f"{error.identifier} is out of range: bring it closer") from error
     except BleakDBusError as error:
         raise _bus_error(error) from error
     except TimeoutError as error:
         raise Lost("the radio did not answer in time: bring the device closer") from error
     except BleakError as error:
-        raise Lost(f"the radio failed ({error}): trying again may help") from error
+        raise Lost(f"the radio failed ({error}): try again") from error
     except (OSError, EOFError) as error:
         raise NotFound(
-            f"no D-Bus system bus to reach Bluetooth by ({error or type(error).__name__}): start "
-            "dbus and the bluetooth service (in a container, mount /run/dbus); --virtual needs none"
+            f"no D-Bus system bus for Bluetooth ({error or type(error).__name__}): start dbus and "
+            "the bluetooth service (in a container, mount /run/dbus); --virtual needs none"
         ) from error
 
 
@@ -114,20 +114,21 @@ def _bus_error(error: Any) -> DeviceError:
     name = str(error.dbus_error)
     if name.endswith("ServiceUnknown"):
         return NotFound(
-            "the BlueZ service does not run: `systemctl start bluetooth`; --virtual needs none"
+            "the BlueZ service is not running: `systemctl start bluetooth`; --virtual needs none"
         )
     if name.endswith(("AccessDenied", "NotAuthorized", "NotPermitted")):
         return Refused(
             f"Bluetooth is not permitted here ({error}): add the user to the group bluetooth"
         )
-    return Lost(f"BlueZ failed ({error}): trying again may help")
+    return Lost(f"BlueZ failed ({error}): try again")
 
 
 _taken: set[str] = set()
+"""Addresses that this process is connected or connecting to."""
 
 
 async def scan(seconds: float, radio: Radio) -> list[Sighting]:
-    """Listen for `seconds`; return everything that advertises, the strongest first.
+    """Scan for `seconds`; return every advertising device, the strongest first.
 
     Raises:
         NotFound, Refused, Lost: There is no Bluetooth, or it may not be used.
@@ -136,7 +137,7 @@ async def scan(seconds: float, radio: Radio) -> list[Sighting]:
 
     with _remedies():
         async with (
-            radio.ear.silent(),
+            radio.shared_scanner.silent(),
             scanning(BleakScanner(**radio.options(radio.scanner))) as scanner,
         ):
             await asyncio.sleep(seconds)
@@ -144,23 +145,23 @@ async def scan(seconds: float, radio: Radio) -> list[Sighting]:
     return sorted((_sighting(*pair) for pair in found), key=lambda s: -s.rssi)
 
 
-def _sighting(device: BLEDevice, heard: AdvertisementData) -> Sighting:
-    name = heard.local_name or device.name or ""
-    return Sighting(name, device.address, heard.rssi, tuple(heard.service_uuids), device)
+def _sighting(device: BLEDevice, advertised: AdvertisementData) -> Sighting:
+    name = advertised.local_name or device.name or ""
+    return Sighting(name, device.address, advertised.rssi, tuple(advertised.service_uuids), device)
 
 
 async def find(
     wanted: Callable[[Sighting], bool], seconds: float, radio: Radio, remedy: str
 ) -> Sighting:
-    """Return the first thing that is `wanted` and not already connected to this process.
+    """Return the first device that is `wanted` and not already connected to this process.
 
-    It counts as connected from now on, until a connection to it has been left.
+    It counts as connected from now on, until a connection to it has ended.
 
     Args:
-        wanted: Which will do.
-        seconds: To listen, together with all who do; while somebody connects nobody can.
-        radio: Which Bluetooth.
-        remedy: What to do where it is not heard.
+        wanted: Whether a sighting is acceptable.
+        seconds: Scanning time, not counting the time during which others connect.
+        radio: Adapter to use.
+        remedy: Message if nothing is found: what to do.
 
     Raises:
         OutOfReach: Nothing within `seconds`; the message is `remedy`.
@@ -169,8 +170,8 @@ async def find(
     """
     found: list[Sighting] = []
 
-    def take(device: BLEDevice, heard: AdvertisementData) -> bool:
-        sighting = _sighting(device, heard)
+    def take(device: BLEDevice, advertised: AdvertisementData) -> bool:
+        sighting = _sighting(device, advertised)
         if sighting.address in _taken or not wanted(sighting):
             return False
         found.append(sighting)
@@ -179,7 +180,7 @@ async def find(
 
     try:
         with _remedies():
-            await radio.ear.listen(take, seconds, radio.options(radio.scanner))
+            await radio.shared_scanner.listen(take, seconds, radio.options(radio.scanner))
     except BaseException:
         _taken.difference_update(sighting.address for sighting in found)
         raise
@@ -189,7 +190,7 @@ async def find(
 
 
 class BleLink:
-    """One connection; `connect` makes it. Its notifications wait in one bounded queue."""
+    """Connection to a device, made by `connect`, with its notifications in one bounded queue."""
 
     def __init__(self, client: BleakClient, clock: HostClock) -> None:
         self._client = client
@@ -199,12 +200,12 @@ class BleLink:
 
     @property
     def dropped(self) -> int:
-        """Notifications thrown away, the oldest first, because the reader was too slow."""
+        """Notifications discarded, the oldest first, because the reader was too slow."""
         return self._inbox.dropped
 
     @property
     def mtu(self) -> int | None:
-        """Bytes of an ATT packet, None where the system does not tell."""
+        """ATT packet size, bytes; None if the system does not report it."""
         sizes = [
             c.max_write_without_response_size
             for c in self._client.services.characteristics.values()
@@ -213,7 +214,7 @@ class BleLink:
 
     @property
     def up(self) -> bool:
-        """Whether the connection still stands."""
+        """Whether the connection is up."""
         return self._inbox.up
 
     def has(self, uuid: str) -> bool:
@@ -230,7 +231,7 @@ class BleLink:
             return bytes(await self._client.read_gatt_char(uuid))
 
     async def write(self, uuid: str, data: bytes, *, response: bool | None = True) -> None:
-        """Write a characteristic, with a response, without, or (None) as it offers.
+        """Write a characteristic, with or without response, or (None) as the device supports.
 
         Raises:
             Lost: The device did not answer.
@@ -241,12 +242,12 @@ class BleLink:
     async def subscribe(
         self, uuid: str, channel: str, aside: Callable[[Arrival], bool] | None = None
     ) -> None:
-        """Have the notifications or indications of a characteristic delivered.
+        """Subscribe to the notifications or indications of a characteristic.
 
         Args:
             uuid: The characteristic.
-            channel: What its arrivals are called.
-            aside: Is shown each one first; what it returns True for does not enter the queue.
+            channel: Channel name of its arrivals.
+            aside: Called first with each arrival; those for which it returns True are not queued.
 
         Raises:
             Lost: The device did not agree.
@@ -261,12 +262,12 @@ class BleLink:
             await self._client.start_notify(uuid, deliver)
 
     def hung_up(self) -> None:
-        """Hear that the connection is gone."""
+        """Mark the connection as lost."""
         self._inbox.close()
 
 
 def taken(address: str) -> bool:
-    """Return whether something in this process is connected to it, or about to be."""
+    """Return whether this process is connected or connecting to an address."""
     return address in _taken
 
 
@@ -274,10 +275,10 @@ def taken(address: str) -> bool:
 async def connect(
     sighting: Sighting, radio: Radio, clock: HostClock, seconds: float = CONNECT_SECONDS
 ) -> AsyncIterator[BleLink]:
-    """Connect within `seconds` of radio time on entering, disconnect on leaving.
+    """Connect within `seconds` (real time) on entering, disconnect on leaving.
 
     Raises:
-        Lost, NotFound, Refused: On entering, where no connection came about.
+        Lost, NotFound, Refused: On entering, if the connection fails.
     """
     from bleak import BleakClient
 
@@ -293,11 +294,11 @@ async def connect(
         links.append(BleLink(client, clock))
         try:
             with _remedies():
-                async with radio.ear.silent():
+                async with radio.shared_scanner.silent():
                     await asyncio.wait_for(client.connect(), seconds)
             yield links[0]
         finally:
-            # Whatever fails here, the link is over and its user has been told why, or will be.
+            # Failures here are ignored: the link has ended and its user learns why elsewhere.
             with suppress(DeviceError), _remedies():
                 await asyncio.wait_for(client.disconnect(), CONNECT_SECONDS)
     finally:

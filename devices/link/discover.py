@@ -1,4 +1,4 @@
-"""What is within reach of the radio, and which of it can be streamed."""
+"""Bluetooth devices within range, and which of them can be streamed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from innpar.devices.link.ble import Radio, Sighting, scan, sig
 
 @dataclass(frozen=True, slots=True)
 class KnownService:
-    """How a kind of sensor is recognised.
+    """Kind of sensor, recognised by its advertised name or services.
 
     Attributes:
-        names: What its advertised name begins with.
-        services: Or what it advertises, UUIDs.
-        device: What ``--device`` calls it; empty where it cannot be streamed.
-        streams: What it can give.
+        names: Prefixes of its advertised name.
+        services: UUIDs it advertises.
+        device: Its name for ``--device``; empty if it cannot be streamed.
+        streams: Signals it provides, for the table.
     """
 
     names: tuple[str, ...]
@@ -34,7 +34,7 @@ KNOWN = (
         ("Polar 360", "Polar Loop", "Polar Vantage", "Polar Grit"),
         (),
         "polar",
-        "PPG where its firmware has it (untested; bonds with one host)",
+        "PPG if its firmware has it (untested; bonds with one host)",
     ),
     KnownService(("Muse",), (sig("fe8d"),), "muse", "PPG 64 Hz of the forehead (not the Athena)"),
     KnownService(
@@ -53,7 +53,7 @@ KNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredSensor:
-    """One line of the table: what was heard, and what it is good for."""
+    """Row of the table: a sighting, its ``--device`` name, and the signals it provides."""
 
     sighting: Sighting
     device: str
@@ -61,7 +61,7 @@ class DiscoveredSensor:
 
 
 def recognise(sighting: Sighting) -> DiscoveredSensor:
-    """Say what a sighting is."""
+    """Identify the kind of sensor of a sighting."""
     for known in KNOWN:
         named = bool(known.names) and sighting.name.startswith(known.names)
         if named or set(known.services) & set(sighting.services):
@@ -71,13 +71,17 @@ def recognise(sighting: Sighting) -> DiscoveredSensor:
 
 
 def _part(sighting: Sighting) -> str:
-    """Return what tells this one from its like: the number in its name, else its address."""
+    """Return the part that identifies one of several: the number in its name, else its address."""
     last = sighting.name.split()[-1] if sighting.name else ""
     return last if len(last) == 8 else sighting.address
 
 
 async def survey(seconds: float = 5.0, radio: Radio | None = None) -> list[DiscoveredSensor]:
-    """Listen; return what was heard, what can be streamed first, then by strength.
+    """Scan; return what was found, streamable sensors first, then by signal strength.
+
+    Args:
+        seconds: Scanning time.
+        radio: Adapter to use; by default the computer's first one.
 
     Raises:
         NotFound, Refused, Lost: There is no Bluetooth, or it may not be used.
@@ -87,7 +91,7 @@ async def survey(seconds: float = 5.0, radio: Radio | None = None) -> list[Disco
 
 
 def table(found: Sequence[DiscoveredSensor]) -> str:
-    """Return what was heard as a table, or a sentence where there was nothing."""
+    """Format the devices found as a table, or explain what to do if there are none."""
     if not found:
         return (
             "nothing is advertising: switch the sensor on, bring it closer, and close every app "

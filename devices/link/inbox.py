@@ -1,4 +1,4 @@
-"""What a link received, in order, until somebody takes it: one bounded queue, drops counted."""
+"""Bounded queue of what a link has received, in order, with drops counted."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from innpar.devices.base import HostClock, Lost
 
 QUEUE = 256
-"""Arrivals kept for a reader that is busy: minutes of any wristband."""
+"""Most arrivals kept for a busy reader: minutes of data from any wristband."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One notification or datagram: on which channel, when it was received, and what it holds."""
+    """Notification or datagram: its channel, time of receipt (ns since the epoch) and bytes."""
 
     channel: str
     time: int
@@ -22,7 +22,7 @@ class Arrival:
 
 
 async def wait(news: asyncio.Event, deadline: int, clock: HostClock) -> None:
-    """Return when `news` is set or it is `deadline` on `clock`, whichever is first."""
+    """Wait until `news` is set or `clock` reaches `deadline` (ns), whichever is first."""
     waits = [
         asyncio.ensure_future(news.wait()),
         asyncio.ensure_future(clock.sleep_until(deadline)),
@@ -36,19 +36,19 @@ async def wait(news: asyncio.Event, deadline: int, clock: HostClock) -> None:
 
 
 class Inbox:
-    """A link's arrivals.
+    """Queue of a link's arrivals.
 
     Args:
         clock: The host's.
-        gone: What is said once the link is down and nothing is left.
+        lost: Message of the error raised once the link is down and the queue empty.
 
     Attributes:
-        dropped: Arrivals thrown away, the oldest first, because the reader was too slow.
+        dropped: Arrivals discarded, the oldest first, because the reader was too slow.
     """
 
-    def __init__(self, clock: HostClock, gone: str) -> None:
+    def __init__(self, clock: HostClock, lost: str) -> None:
         self._clock = clock
-        self._gone = gone
+        self._lost = lost
         self._waiting: deque[Arrival] = deque()
         self._news = asyncio.Event()
         self._down = False
@@ -56,11 +56,11 @@ class Inbox:
 
     @property
     def up(self) -> bool:
-        """Whether the link still stands."""
+        """Whether the link is up."""
         return not self._down
 
     def post(self, arrival: Arrival) -> None:
-        """Add what has just been received."""
+        """Add an arrival; discard the oldest one if the queue is full."""
         if len(self._waiting) >= QUEUE:
             self._waiting.popleft()
             self.dropped += 1
@@ -68,19 +68,19 @@ class Inbox:
         self._news.set()
 
     def close(self) -> None:
-        """Say that nothing more will come."""
+        """Mark the link as down; what is queued can still be read."""
         self._down = True
         self._news.set()
 
     async def next(self, deadline: int) -> Arrival | None:
-        """Return the next arrival, or None once it is `deadline` on the host's clock.
+        """Return the next arrival, or None once the host's clock reaches `deadline` (ns).
 
         Raises:
-            Lost: The link is gone and nothing is left to deliver.
+            Lost: The link is down and the queue empty.
         """
         while not self._waiting:
             if self._down:
-                raise Lost(self._gone)
+                raise Lost(self._lost)
             self._news.clear()
             if self._clock.now() >= deadline:
                 return None

@@ -1,8 +1,8 @@
-"""One radio shared by those who listen and those who connect.
+"""Scanner of one radio, shared by all who search for devices and paused while one connects.
 
-A process may have one scan a radio, and none while it connects (BlueZ answers InProgress). So
-whoever gets the radio listens for all who want to, and stops for as long as somebody connects:
-a sensor that is never heard keeps nobody from one that is there.
+A process may run one scan per radio, and none while it connects (BlueZ answers InProgress). The
+task that gets the radio therefore scans for all others, and stops while any of them connects: the
+search for an absent sensor does not delay a connection to a present one.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from bleak.backends.scanner import AdvertisementData
 
 Take = Callable[["BLEDevice", "AdvertisementData"], bool]
-"""Is shown what was heard; returns True for what was listened for, which nobody else is shown."""
+"""Called with each advertisement; returns True to claim it, so that no other search receives it."""
 
 STEP = 0.05
-"""Least seconds between two looks at whether it was listened for long enough."""
+"""Shortest interval, s, between two checks of the remaining scanning time."""
 
 
 @dataclass(slots=True, eq=False)
 class _Listener:
     take: Take
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    heard: bool = False
+    found: bool = False
     failed: Exception | None = None
 
 
 class SharedScanner:
-    """See the module; `ear_of` gives the one of a radio."""
+    """Scanner shared by all searches on one radio; `shared_scanner_of` returns it."""
 
     def __init__(self) -> None:
         self._radio = asyncio.Lock()
@@ -48,13 +48,13 @@ class SharedScanner:
 
     @property
     def _listened(self) -> float:
-        """Seconds that the radio has listened so far, for whomever."""
+        """Seconds that the radio has scanned so far, for any search."""
         now = time.monotonic()
         return self._before + (now - self._since if self._since is not None else 0.0)
 
     @asynccontextmanager
     async def silent(self) -> AsyncIterator[None]:
-        """Have the radio to oneself."""
+        """Pause scanning while inside, to connect or to scan separately."""
         self._callers += 1
         self._called.set()
         try:
@@ -66,15 +66,15 @@ class SharedScanner:
                 self._called.clear()
 
     async def listen(self, take: Take, seconds: float, options: dict[str, Any]) -> bool:
-        """Show what is heard to `take` until it returns True.
+        """Scan until `take` claims an advertisement.
 
         Args:
-            take: Called in the order in which they came, if there are others.
-            seconds: To listen; those in which somebody connects do not count.
-            options: Of bleak's scanner.
+            take: Called with each advertisement; earlier searches have precedence.
+            seconds: Scanning time, not counting the time during which others connect.
+            options: Keyword arguments of bleak's scanner.
 
         Returns:
-            Whether it has returned True.
+            Whether `take` claimed one.
 
         Raises:
             BleakError, OSError, EOFError: The radio failed.
@@ -85,7 +85,7 @@ class SharedScanner:
         async def serve() -> None:
             try:
                 await self._serve(options)
-            except Exception as error:  # one of the radio's; the next who listens tries anew
+            except Exception as error:  # of the radio; the next search tries again
                 mine.failed = error
                 mine.news.set()
 
@@ -98,30 +98,30 @@ class SharedScanner:
                 serving.cancel()
         finally:
             self._listeners.remove(mine)
-        if mine.failed is not None and not mine.heard:
+        if mine.failed is not None and not mine.found:
             raise mine.failed
-        return mine.heard
+        return mine.found
 
     async def _serve(self, options: dict[str, Any]) -> None:
-        """Listen for everybody whenever the radio is free, until cancelled."""
+        """Scan for all searches whenever the radio is free, until cancelled."""
         from bleak import BleakScanner
 
         while True:
             async with self._radio:
                 if self._callers:
-                    continue  # they wait for the radio ahead of whoever asks for it now
-                async with scanning(BleakScanner(self._heard, **options)):
+                    continue  # they are queued for the radio and go first
+                async with scanning(BleakScanner(self._on_advertisement, **options)):
                     self._since = time.monotonic()
                     try:
                         await self._called.wait()
                     finally:
                         self._before, self._since = self._listened, None
 
-    def _heard(self, device: BLEDevice, heard: AdvertisementData) -> None:
-        for one in self._listeners:
-            if not one.news.is_set() and one.take(device, heard):
-                one.heard = True
-                one.news.set()
+    def _on_advertisement(self, device: BLEDevice, advertised: AdvertisementData) -> None:
+        for listener in self._listeners:
+            if not listener.news.is_set() and listener.take(device, advertised):
+                listener.found = True
+                listener.news.set()
                 return
 
 
@@ -134,7 +134,7 @@ async def _set(event: asyncio.Event, seconds: float) -> None:
 
 @asynccontextmanager
 async def scanning(scanner: BleakScanner) -> AsyncIterator[BleakScanner]:
-    """Scan; one that is cancelled while it begins would otherwise go on, unknown to anybody."""
+    """Scan while inside; a scan cancelled while starting is stopped, not left running."""
     starting = asyncio.ensure_future(scanner.start())
     try:
         await asyncio.shield(starting)
@@ -149,12 +149,12 @@ async def scanning(scanner: BleakScanner) -> AsyncIterator[BleakScanner]:
         await scanner.stop()
 
 
-_ears: WeakKeyDictionary[
+_scanners: WeakKeyDictionary[
     asyncio.AbstractEventLoop, WeakValueDictionary[Hashable, SharedScanner]
 ] = WeakKeyDictionary()
 
 
-def ear_of(radio: Hashable) -> SharedScanner:
-    """Return the ear of a radio in the running loop."""
-    ears = _ears.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
-    return ears.setdefault(radio, SharedScanner())
+def shared_scanner_of(radio: Hashable) -> SharedScanner:
+    """Return the scanner of a radio in the running loop."""
+    scanners = _scanners.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    return scanners.setdefault(radio, SharedScanner())

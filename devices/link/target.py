@@ -1,4 +1,4 @@
-"""Which Bluetooth sensor is meant, what it is called here, and where it was last."""
+"""Selection of a Bluetooth sensor: its id, its advertisements, and its last-known address."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from dataclasses import dataclass
 from innpar.devices.base import HostClock, Lost
 from innpar.devices.link.addresses import Addresses
 from innpar.devices.link.ble import BleLink, Radio, Sighting, connect, find, taken
-from innpar.devices.options import short, slug
+from innpar.devices.options import short_name, slug
 
 log = logging.getLogger(__name__)
 
 DIRECT_SECONDS = 6.0
-"""For an attempt at the last-known address, before everything that advertises is listened to."""
+"""Time limit of an attempt at the last-known address, before scanning."""
 
 
 class Target:
-    """A sensor as the user named it, and the one that was found for it.
+    """Sensor as the user selected it, and the one that was found.
 
     Args:
-        kind: What ``--device`` calls it.
-        who: Its address, or the end of its name; empty for the first one heard.
-        names: What the advertised name of its kind begins with.
-        services: Or what its kind advertises, UUIDs.
-        identity: Id to use instead of one made of kind and name.
-        plain: Whether its id is that of its kind where nothing else is said.
+        kind: Its name for ``--device``.
+        who: Its address, or the end of its name; empty for the first one found.
+        names: Prefixes of the advertised name of its kind.
+        services: UUIDs that its kind advertises.
+        identity: Id to use instead of one composed of kind and name.
+        plain: Whether the id is the kind alone unless selected otherwise.
 
     Attributes:
-        seen: The one that was found; once it is, only the same one will do.
-        addresses: Where it is remembered across runs; None where it is not.
+        kind, who, names, services: As given.
+        seen: The sensor found; from then on, only the same one matches.
+        addresses: Store of last-known addresses; None to use none.
     """
 
     def __init__(
@@ -52,22 +53,22 @@ class Target:
         self.services = frozenset(services)
         self.seen: Sighting | None = None
         self.addresses: Addresses | None = None
-        self._fixed = identity or (slug(f"{kind}-{short(who)}") if who else None)
+        self._fixed = identity or (slug(f"{kind}-{short_name(who)}") if who else None)
         self._plain = plain
-        self._asked = self._fixed or kind
+        self._selected = self._fixed or kind
 
     @property
     def id(self) -> str:
-        """``muse-1a2b``; where nothing says which, the last part comes once it is found."""
+        """``muse-1a2b``; the kind alone until a sensor selected only by kind has been found."""
         if self._fixed or self.seen is None or self._plain:
-            return self._asked
+            return self._selected
         part = re.split("[ -]", self.seen.name)[-1]
         distinct = any(c.isdigit() for c in part)
         last = part if distinct else self.seen.address
-        return slug(f"{self.kind}-{short(last)}")
+        return slug(f"{self.kind}-{short_name(last)}")
 
     def matches(self, sighting: Sighting) -> bool:
-        """Return whether what was heard is this sensor; once found, only the same one is."""
+        """Return whether a sighting is this sensor; once found, only the same one matches."""
         if self.seen is not None:
             return sighting.address == self.seen.address
         named = bool(self.names) and sighting.name.startswith(self.names)
@@ -82,17 +83,17 @@ class Target:
     async def reach(
         self, stack: AsyncExitStack, radio: Radio, clock: HostClock, seconds: float, remedy: str
     ) -> BleLink:
-        """Connect to it: at its last-known address first, else to what is heard.
+        """Connect to the sensor, at its last-known address first, else by scanning.
 
         Args:
-            stack: Hangs up.
-            radio: Which Bluetooth.
+            stack: Closes the connection.
+            radio: Adapter to use.
             clock: The host's.
-            seconds: To listen.
-            remedy: What to do where it is not heard.
+            seconds: Scanning time.
+            remedy: Message if it is not found: what to do.
 
         Raises:
-            NotFound: Not heard, or there is no Bluetooth.
+            NotFound: It is not advertising, or there is no Bluetooth.
             Refused, Lost: Bluetooth may not be used, or failed.
         """
         link = await self._direct(stack, radio, clock)
@@ -107,7 +108,7 @@ class Target:
     ) -> BleLink | None:
         if self.seen is not None or self._plain or self.addresses is None:
             return None
-        known = await asyncio.to_thread(self.addresses.recall, self._asked)
+        known = await asyncio.to_thread(self.addresses.recall, self._selected)
         if known is None or taken(known[0]):
             return None
         address, name = known
@@ -116,31 +117,31 @@ class Target:
             connecting = connect(sighting, radio, clock, DIRECT_SECONDS)
             link = await stack.enter_async_context(connecting)
         except Lost as lost:
-            log.info("%s: not at its last-known address (%s)", self._asked, lost)
+            log.info("%s: not at its last-known address (%s)", self._selected, lost)
             return None
         self.seen = sighting
         return link
 
     async def keep(self) -> None:
-        """Remember where it is, now that it has proved to be what was sought."""
+        """Store the address, once the sensor has proved to be of the selected kind."""
         if self.addresses is None or self.seen is None or self._plain:
             return
-        try:  # beside the loop: a disk may take its time
+        try:  # in a thread: disks may be slow
             await asyncio.to_thread(
-                self.addresses.keep, self._asked, self.seen.address, self.seen.name
+                self.addresses.keep, self._selected, self.seen.address, self.seen.name
             )
         except OSError as error:
-            log.warning("%s: its address cannot be kept (%s)", self._asked, error)
+            log.warning("%s: its address cannot be stored (%s)", self._selected, error)
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Where and for how long to look for a sensor.
+    """Search for a sensor.
 
     Attributes:
         sought: The sensor.
-        radio: Which Bluetooth.
-        wait: Seconds.
+        radio: Adapter to use.
+        wait: Scanning time, s.
     """
 
     sought: Target

@@ -1,7 +1,7 @@
-"""No sample was taken after it arrived: times held to that. Pure.
+"""Limit on sample times: no sample is timed after its arrival. No I/O.
 
-A loop that evens out bursts lies in their middle, so that the last samples of a burst are dated
-ahead of the moment in which they came. The whole line is then drawn back as far as is needed.
+A loop that smooths bursts runs through their middle, so that the last samples of a burst are timed
+ahead of their arrival. All times are then shifted back as far as necessary.
 """
 
 from __future__ import annotations
@@ -10,32 +10,35 @@ import numpy as np
 import numpy.typing as npt
 
 ERROR = 2_000_000
-"""ns by which the host's time of a sender's stamp may be off."""
+"""Uncertainty of a sender's stamp on the host's clock, ns."""
 
 RETURN = 0.005
-"""How fast the line goes forward again once it need not be back, seconds a second."""
+"""Rate at which the shift is undone once it is not needed, s/s."""
 
 Times = npt.NDArray[np.int64]
 
 
 class Bound:
-    """Keeps the times of one stream from lying after its arrivals; see the module."""
+    """Limit of one stream's times to its arrivals; see the module."""
 
     def __init__(self) -> None:
-        self._back = 0.0  # ns that the line is drawn back
+        self._back = 0.0  # shift of the times, ns
         self._last: int | None = None
 
     @property
     def last(self) -> int | None:
-        """The last time given out, ns."""
+        """The last time returned, ns; None before any."""
         return self._last
 
     def hold(self, times: Times, arrivals: Times) -> Times:
-        """Return (samples,) times that ascend where `times` do, after every one before them.
+        """Limit times to their arrivals.
 
         Args:
             times: (samples,) int64 ns, ascending.
-            arrivals: (samples,) int64 ns, when each of them came.
+            arrivals: (samples,) int64 ns, time of receipt of each sample.
+
+        Returns:
+            (samples,) int64 ns, ascending, after all times returned before.
         """
         if not len(times):
             return times
@@ -50,7 +53,7 @@ class Bound:
         return out
 
     def _crowd(self, out: Times, latest: Times) -> None:
-        """Bring times that would lie before what has been given out into the room behind it."""
+        """Move times that would precede those already returned into the span after them."""
         assert self._last is not None
         n = len(out)
         usual = max(int(out[-1] - out[0]) // max(n - 1, 1), 1)

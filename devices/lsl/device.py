@@ -1,7 +1,7 @@
-"""Any LSL stream of pulses as a device: ``lsl``, ``lsl:type=PPG``, ``lsl:name=Muse?channel=PPG2``.
+"""LSL stream of PPG as a device: ``lsl``, ``lsl:type=PPG``, ``lsl:name=Muse?channel=PPG2``.
 
-The network and its thread are `lsl_inlet`'s, the way to the loop `lsl_inbox`'s, samples and time
-`lsl_stream`'s.
+`reader` reads from the network on a thread, `inbox` passes blocks to the event loop, and `decoder`
+converts them to samples with times.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ DEFAULT = (
     "(type='PPG' or type='BVP' or starts-with(type,'PPG')) "
     "and not(starts-with(source_id,'innpar-'))"
 )
-"""What senders of pulses call themselves; what `--lsl-out` publishes is not taken for one."""
+"""Usual types of PPG streams, except those published by `--lsl-out`."""
 
 PROPERTIES = ("name", "type", "source_id", "hostname", "uid")
 WAIT = 10.0
-"""Seconds to look for the stream before saying that it is not there."""
+"""Default time limit, s, of the search for the stream."""
 
 AGAIN = 12.0
-"""Seconds for a second attempt to open it."""
+"""Time limit, s, of a second attempt to open it."""
 
 POLARITIES: Mapping[str, Literal[-1, 0, 1]] = {
     "up": 1, "1": 1, "+1": 1, "down": -1, "-1": -1, "auto": 0, "0": 0,
@@ -46,19 +46,19 @@ _LIGHT = re.compile(r"ppg|bvp|pleth|(?<![a-z])(green|red|ir|infrared)(?![a-z])",
 
 
 class Lsl:
-    """An LSL stream as a `Device`.
+    """LSL stream; see `Device`.
 
     Args:
-        select: ``key=value`` with a key of `PROPERTIES` (several joined with commas), an XPath 1.0
-            predicate, a stream's name, or nothing for whatever looks like a pulse.
-        identity: Id to use instead of one made of what was selected.
-        channel: Label or index of the channel to use; None for every one that may hold light.
-        polarity: As of `Device`; a stream does not tell.
-        site: As of `Device`.
-        wait: Seconds to look for it on entering.
+        select: ``key=value`` with a key of `PROPERTIES` (several joined by commas), an XPath 1.0
+            predicate, a stream's name, or empty for any PPG stream.
+        identity: Id to use instead of one composed from the selection.
+        channel: Label or index of the channel to use; None for all that may be PPG.
+        polarity: See `Device`; a stream does not state it.
+        site: See `Device`.
+        wait: Time limit of the search on entering, s.
 
     Attributes:
-        origin: What its sender says of its samples once found: ``live``, ``replay``, ``simulated``.
+        origin: Source stated by the sender, once found: ``live``, ``replay`` or ``simulated``.
     """
 
     def __init__(
@@ -83,22 +83,22 @@ class Lsl:
 
     @property
     def id(self) -> str:
-        """``lsl-muse-ppg``; without an argument the last part comes once the stream is found."""
+        """``lsl-muse-ppg``; without a selection, ``lsl`` until the stream has been found."""
         return self._id or (slug(f"lsl-{self._name}") if self._name else "lsl")
 
     @property
     def source(self) -> Source:
-        """What a program sends right now."""
+        """Always ``live``."""
         return "live"
 
     @property
     def polarity(self) -> Literal[-1, 0, 1]:
-        """As told; else the pipeline finds out."""
+        """As given; 0 if the pipeline is to determine it."""
         return self._polarity
 
     @property
     def site(self) -> str:
-        """As told."""
+        """As given."""
         return self._site
 
     @asynccontextmanager
@@ -107,25 +107,26 @@ class Lsl:
     ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
         """Find the stream and read it; see `Device.open`.
 
-        The tap receives, on ``lsl``, little-endian float64: rows of a stamp and every channel.
+        The tap receives, on channel ``lsl``, little-endian float64 rows: the stamp, then all
+        channels.
 
         Raises:
-            NotFound: No stream matches for `wait` seconds, or there is no LSL library.
-            Refused: Several do, it holds text, or it has no such channel.
+            NotFound: No stream matches within `wait` seconds, or there is no LSL library.
+            Refused: Several match, it contains text, or it has no such channel.
         """
         async with AsyncExitStack() as stack:
             inbox = await stack.enter_async_context(
                 reading(self.predicate, self._shown, self.wait, clock)
             )
             found = await inbox.next()
-            if not isinstance(found, LslInfo):  # it, or this computer, may have been busy
+            if not isinstance(found, LslInfo):  # the sender or this computer may have been busy
                 with suppress(TimeoutError):
                     async with asyncio.timeout(AGAIN):
                         found = await inbox.next()
             if not isinstance(found, LslInfo):
                 raise NotFound(
-                    f"the LSL stream {self._shown} answers but cannot be opened: let TCP "
-                    "16572-16604 through the sending computer's firewall, or start its program anew"
+                    f"the LSL stream {self._shown} was found but cannot be opened: open TCP "
+                    "16572-16604 in the sender's firewall, or restart its program"
                 )
             self._name, self.origin = found.name, found.origin or "live"
             columns = choose(found, self.channel)
@@ -136,7 +137,7 @@ class Lsl:
     async def _items(
         self, inbox: LslInbox, found: LslInfo, columns: list[int], clock: HostClock, tap: Tap | None
     ) -> AsyncGenerator[Chunk | Event, None]:
-        """Yield for ever."""
+        """Yield items endlessly."""
 
         def event(kind: EventKind, **detail: Any) -> Event:
             now = clock.now()
@@ -146,26 +147,26 @@ class Lsl:
         stream = LslDecoder(self.id, [names[k] for k in columns], columns, found.rate)
         yield event("connected", **about(found))
         if found.origin in ("simulated", "replay"):
-            text = f"nobody wears this: its sender says {found.origin}"
+            text = f"not a live sensor: the sender states its source as {found.origin}"
             yield notice(self.id, clock.now(), NoticeCode.SENDER_NOT_LIVE, text)
-        uid, gone, silent = found.uid, "", False
+        uid, lost, reopened = found.uid, "", False
         while True:
             item = await inbox.next()
             if isinstance(item, StreamGone):
-                if not gone:
+                if not lost:
                     for out in stream.interrupted(item.why):
                         yield out
                     yield event("disconnected", why=item.why)
-                gone = item.why
+                lost = item.why
             elif isinstance(item, LslInfo):
-                found, silent = item, True
+                found, reopened = item, True
                 if item.uid != uid:
                     stream.relinked()
             else:
-                if silent and gone:  # said only now: an outlet that is there may stay silent
+                if reopened and lost:  # reported only with samples: an outlet may stay silent
                     yield event("connected", **about(found))
-                    stream.interrupted("outlet restarted" if found.uid != uid else gone)
-                    uid, gone, silent = found.uid, "", False
+                    stream.interrupted("outlet restarted" if found.uid != uid else lost)
+                    uid, lost, reopened = found.uid, "", False
                 if tap is not None:
                     tap("lsl", item.arrival, _raw(item))
                 for out in stream.push(item):
@@ -178,10 +179,10 @@ def _raw(block: LslBlock) -> bytes:
 
 
 def predicate(select: str) -> tuple[str, str]:
-    """Return an XPath 1.0 predicate for what was written, and a short name for it.
+    """Return the XPath 1.0 predicate of a selection, and a short name for it.
 
     Raises:
-        Refused: It is no property that a stream has.
+        Refused: A key is not one of `PROPERTIES`.
     """
     if not select:
         return DEFAULT, ""
@@ -200,19 +201,23 @@ def predicate(select: str) -> tuple[str, str]:
 
 
 def labels(found: LslInfo) -> tuple[str, ...]:
-    """Return one distinct label a channel."""
+    """Return one distinct label per channel."""
     given = found.labels or tuple(f"ppg{k}" for k in range(found.channels))
     return tuple(f"{x}-{k}" if given.count(x) > 1 else x for k, x in enumerate(given))
 
 
 def choose(found: LslInfo, channel: str | None) -> list[int]:
-    """Return the columns to use.
+    """Return the indices of the columns to use.
+
+    Args:
+        found: The stream.
+        channel: Label or index; None for all that may be PPG.
 
     Raises:
-        Refused: The stream holds text, or no such channel.
+        Refused: The stream contains text, or has no such channel.
     """
     if found.text:
-        raise Refused(f"the LSL stream {found.line} holds text, no samples; select another")
+        raise Refused(f"the LSL stream {found.line} contains text, not samples; select another")
     names = labels(found)
     given = Options("lsl", {} if channel is None else {"channel": channel}, KEYS)
     column = given.column("channel", names, found.labels)
@@ -224,7 +229,7 @@ def choose(found: LslInfo, channel: str | None) -> list[int]:
 
 
 def about(found: LslInfo) -> dict[str, object]:
-    """Return what a stream is, for its ``connected`` event."""
+    """Return the properties of a stream for its ``connected`` event."""
     return {
         "model": f"{found.manufacturer} {found.name}".strip(),
         "type": found.type,
@@ -238,18 +243,18 @@ def about(found: LslInfo) -> dict[str, object]:
 
 KEYS: Mapping[str, str] = {
     "channel": "label or number of the channel to use",
-    "polarity": "up where a pulse makes the samples rise, down where it makes them fall, auto",
+    "polarity": "up if a pulse makes the samples rise, down if it makes them fall, or auto",
     "site": "wrist, finger, head or unknown",
-    "id": "what to call it in topics and files",
-    "wait": "seconds to look for it before giving up",
+    "id": "device id in topics and files",
+    "wait": "time limit of the search in seconds",
 }
 
 
 def create_lsl(argument: str, options: Mapping[str, str], pace: Pace) -> Lsl:
-    """Make the device behind ``lsl[:KEY=VALUE][?channel=…]``.
+    """Create the device for ``lsl[:KEY=VALUE][?channel=…]``.
 
     Raises:
-        Refused: The selection or an option makes no sense.
+        Refused: The selection or an option is invalid.
     """
     given = Options("lsl", options, KEYS)
     return Lsl(

@@ -1,4 +1,4 @@
-"""The bridge from a thread that reads LSL to the event loop."""
+"""Queue from the thread that reads LSL to the event loop."""
 
 from __future__ import annotations
 
@@ -11,33 +11,39 @@ from innpar.devices.lsl.decoder import LslBlock
 from innpar.devices.lsl.library import LslInfo
 
 MOST_BLOCKS = 4096
-"""Pulls that wait for the loop; half a minute of single samples at the fastest usual rate."""
+"""Most blocks queued: half a minute of single samples at the highest usual rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamGone:
-    """The stream is gone, or has fallen silent; it is being looked for."""
+    """Loss or silence of the stream, which is being searched for again."""
 
     why: str
 
 
-Told = LslInfo | LslBlock | StreamGone
+LslItem = LslInfo | LslBlock | StreamGone
 
 
 class LslInbox:
-    """Carries what the thread has to tell to the loop. Bounded; the oldest samples go first."""
+    """Bounded queue from the thread to the event loop; the oldest samples are dropped first.
+
+    Args:
+        most: Most items queued.
+
+    Attributes:
+        dropped: Samples discarded because the reader was too slow.
+    """
 
     def __init__(self, most: int = MOST_BLOCKS) -> None:
         self._loop = asyncio.get_running_loop()
-        self._items: deque[Told | Exception] = deque()
+        self._items: deque[LslItem | Exception] = deque()
         self._lock = threading.Lock()
         self._news = asyncio.Event()
         self._most = most
         self.dropped = 0
-        """Samples thrown away because nobody took them in time."""
 
-    def put(self, item: Told | Exception) -> None:
-        """From the thread."""
+    def put(self, item: LslItem | Exception) -> None:
+        """Add an item; called from the thread."""
         with self._lock:
             if len(self._items) >= self._most:
                 item = self._drop(item)
@@ -45,8 +51,8 @@ class LslInbox:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._news.set)
 
-    def _drop(self, newest: Told | Exception) -> Told | Exception:
-        """Throw the oldest block away and leave its number with the block after it."""
+    def _drop(self, newest: LslItem | Exception) -> LslItem | Exception:
+        """Discard the oldest block and count its samples in the block after it."""
         blocks = [k for k, item in enumerate(self._items) if isinstance(item, LslBlock)][:2]
         if not blocks:
             return newest
@@ -64,11 +70,11 @@ class LslInbox:
         del self._items[blocks[0]]
         return newest
 
-    async def next(self) -> Told:
-        """Return the oldest item.
+    async def next(self) -> LslItem:
+        """Return the oldest item, waiting for one if necessary.
 
         Raises:
-            DeviceError: The thread could not begin.
+            DeviceError: The thread could not find or select the stream.
         """
         while True:
             with self._lock:

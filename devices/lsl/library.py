@@ -1,4 +1,4 @@
-"""What an LSL stream is, and the LSL library that knows. Only this file imports pylsl here."""
+"""LSL library and stream descriptions. Only this module imports pylsl."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ CONFIGURATIONS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.
 
 @dataclass(frozen=True, slots=True)
 class LslInfo:
-    """A stream that has been opened.
+    """Description of a stream.
 
     Attributes:
-        labels: One a channel; empty where the stream names none.
-        kinds: What each channel is, as far as it says.
+        name, type, source_id, uid, host: As the stream states them.
+        rate: Nominal rate, Hz; 0 for irregular.
+        created: Creation time of its outlet, s on the sender's clock.
+        channels: Number of channels.
         text: Whether its values are strings.
-        origin: What ``--lsl-out`` says of its samples: ``live``, ``replay`` or ``simulated``.
+        labels: One per channel; empty if the stream does not label them all.
+        kinds: Type of each channel, empty strings where not stated.
+        manufacturer: As stated; empty if not.
+        origin: Source of the samples stated by ``--lsl-out``: ``live``, ``replay`` or
+            ``simulated``.
     """
 
     name: str
@@ -39,7 +45,7 @@ class LslInfo:
 
     @property
     def line(self) -> str:
-        """What a person needs to tell it from another."""
+        """One-line description by which a person can tell streams apart."""
         rate = f"{self.rate:g} Hz" if self.rate else "irregular"
         return (
             f"name={self.name} type={self.type} source_id={self.source_id or '-'} "
@@ -48,7 +54,7 @@ class LslInfo:
 
     @property
     def again(self) -> str:
-        """A predicate for the same stream after its outlet was started anew."""
+        """XPath predicate that finds the same stream after its outlet has been restarted."""
         if self.source_id:
             return " and ".join(
                 f"{key}={quoted(value)}"
@@ -59,7 +65,7 @@ class LslInfo:
 
 
 def library() -> Any:
-    """Return pylsl, told to keep its own remarks to itself unless it has been configured.
+    """Return pylsl, with its own log messages off unless the user has configured them.
 
     Raises:
         NotFound: The LSL library cannot be loaded.
@@ -74,7 +80,7 @@ def library() -> Any:
         ) from error
     configured = any(Path(path).expanduser().is_file() for path in CONFIGURATIONS)
     if "LSLAPICFG" not in os.environ and not configured:
-        # Of no effect where liblsl is already in use, so it may be said every time.
+        # Without effect once liblsl is in use, so repeated calls are harmless.
         pylsl.set_config_content("[log]\nlevel = -3\n")
     return pylsl
 
@@ -83,16 +89,16 @@ def quoted(value: str) -> str:
     """Return `value` as an XPath 1.0 literal.
 
     Raises:
-        Refused: It holds both kinds of quotes, which XPath 1.0 cannot write.
+        Refused: It contains both kinds of quotes, which XPath 1.0 cannot express.
     """
     mark = '"' if "'" in value else "'"
     if mark in value:
-        raise Refused(f"lsl: {value!r} holds both kinds of quotes; select by another property")
+        raise Refused(f"lsl: {value!r} contains both kinds of quotes; select by another property")
     return f"{mark}{value}{mark}"
 
 
 def describe(info: Any) -> LslInfo:
-    """Return what a stream tells of itself; labels only come with an inlet's full info."""
+    """Return the description of a pylsl stream info; labels need an inlet's full info."""
     labels, kinds = [], []
     channel = info.desc().child("channels").child("channel")
     while not channel.empty():

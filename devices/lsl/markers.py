@@ -1,7 +1,7 @@
-"""Markers of other programs on LSL: every text stream of type ``Markers``, or those selected.
+"""Markers of other programs on LSL: all text streams of type ``Markers``, or a selection.
 
-Stimulus programs, tablets and other recorders send a text at a moment. Each becomes a marker at
-that moment on the host's clock; streams may come and go.
+Stimulus programs, tablets and recorders send a text with a time. Each becomes a marker event at
+that time on the host's clock; streams may come and go.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ log = logging.getLogger(__name__)
 
 DEFAULT = "type='Markers'"
 POLL = 0.02
-"""s between two looks at all streams."""
+"""s between two polls of all streams."""
 RENEW = 5.0
-"""s between two looks at a stream's clock correction."""
+"""s between two updates of a stream's clock correction."""
 OPENING = 2.0
-"""s for a stream to tell its clock correction."""
+"""Time limit, s, to obtain a stream's clock correction."""
 WAITING = 256
-"""Markers that wait for the loop; then the oldest go, and are counted."""
+"""Most markers queued; the oldest are dropped and counted."""
 LONGEST = 500
 """Characters of a marker that are kept."""
 
 
 class _MarkerStream:
-    """One stream of markers.
+    """Inlet of one stream of markers.
 
     Args:
         lsl: The library.
@@ -50,17 +50,17 @@ class _MarkerStream:
         self._renewed = time.monotonic()
 
     def pull(self, shift: int) -> list[tuple[int, str]]:
-        """Return (ns since the Unix epoch, text) of what has come.
+        """Return (time in ns since the Unix epoch, text) of the new markers.
 
         Args:
-            shift: ns from LSL's clock to the Unix epoch.
+            shift: Offset from LSL's clock to the Unix epoch, ns.
         """
         found = []
         rows, stamps = self._inlet.pull_chunk(0.0, 64)
         now = self._lsl.local_clock()
         for row, stamp in zip(rows, stamps, strict=True):
             at = stamp + self._correction
-            # A sender that stamps by another clock is dated by its arrival.
+            # Markers of a sender with another clock are timed by their arrival.
             late = (now - at) * NS
             at = at if -PLAUSIBLE[1] < late < -PLAUSIBLE[0] else now
             text = ", ".join(str(value) for value in row if str(value).strip())[:LONGEST]
@@ -73,16 +73,17 @@ class _MarkerStream:
 
 
 class LslMarks:
-    """Every LSL stream of markers that matches.
+    """All matching LSL streams of markers.
 
     Args:
-        select: As for ``lsl:``; empty for every stream of type ``Markers``.
+        select: As for ``lsl:``; empty for all streams of type ``Markers``.
 
     Attributes:
-        dropped: Markers thrown away because nobody took them in time.
+        predicate: The selection as an XPath 1.0 predicate.
+        dropped: Markers discarded because the reader was too slow.
 
     Raises:
-        Refused: The selection makes no sense.
+        Refused: The selection is invalid.
     """
 
     def __init__(self, select: str = "") -> None:
@@ -92,7 +93,7 @@ class LslMarks:
 
     @asynccontextmanager
     async def open(self, *, clock: HostClock) -> AsyncIterator[AsyncIterator[Event]]:
-        """Listen while inside; the iterator yields markers of no device, for ever.
+        """Receive markers while inside; the iterator yields events without a device, endlessly.
 
         Raises:
             NotFound: The LSL library cannot be loaded.
@@ -102,7 +103,9 @@ class LslMarks:
         try:
             resolver = lsl.ContinuousResolver(pred=self.predicate)
         except RuntimeError:
-            raise Refused(f"lsl: {self.predicate!r} is no predicate that LSL understands") from None
+            raise Refused(
+                f"lsl: {self.predicate!r} is not a valid XPath 1.0 predicate; select by name=…"
+            ) from None
         shift = clock.now() - round(lsl.local_clock() * NS)
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[Event](WAITING)
 

@@ -1,8 +1,8 @@
-"""An LSL inlet on a thread of its own.
+"""LSL inlet on its own thread.
 
-liblsl blocks; its calls are kept shorter than `SLICE`,
-so that closing never waits longer. liblsl's own recovery is left off: finding a stream again by
-ourselves works without a source id too, and tells a new outlet from a link that came back.
+Calls of liblsl block; they are limited to `SLICE`, so that closing never waits longer. liblsl's own
+recovery is off: searching for the stream again also works without a source id, and distinguishes a
+new outlet from a restored link.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from innpar.devices.lsl.library import LslInfo, describe, library
 log = logging.getLogger(__name__)
 
 SLICE = 0.1
-"""s. The longest that liblsl may block at a time."""
+"""Time limit, s, of each call of liblsl."""
 
 POLL = 0.02
-"""s between two looks at which streams have answered."""
+"""s between two polls of the search."""
 
 COLLECT = 0.8
-"""s. After a first stream has answered, others that match have so long to do so too: those beyond
-the multicast group are only asked half a second later."""
+"""Time, s, for further matching streams to answer after the first one: those beyond the multicast
+group are queried only half a second later."""
 
 STALL = 5.0
-"""s without a sample before the stream is looked for anew."""
+"""s without samples after which the stream is searched for again."""
 
 OPENING = 5.0
-"""s for each step of opening a stream; the first clock correction takes two thirds of one."""
+"""Time limit, s, of each step of opening a stream; the first clock correction takes 2/3 s."""
 
 CORRECT_EVERY = 0.5
-"""s between two looks at the clock correction, which liblsl renews every five."""
+"""s between two queries of the clock correction, which liblsl renews every 5 s."""
 
 
 class Reader(threading.Thread):
-    """Finds a stream, pulls from it, and finds it again whenever it is gone.
+    """Thread that finds a stream, pulls its samples, and searches again after a loss.
 
     Args:
-        predicate: Which stream, as an XPath 1.0 predicate.
-        shown: The same in a person's words.
-        wait: Seconds to look for it the first time.
-        inbox: Where everything goes.
+        predicate: Selection, an XPath 1.0 predicate.
+        shown: The selection in words, for messages.
+        wait: Time limit of the first search, s.
+        inbox: Queue for all results.
         clock: The host's.
-        ended: Called when the thread is about to end.
+        ended: Called just before the thread ends.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class Reader(threading.Thread):
         self._inbox = inbox
         self._ended = ended
         self._over = threading.Event()
-        # Both clocks are the computer's monotonic one, so they never drift apart.
+        # Both clocks are based on the computer's monotonic one, so they never drift apart.
         self._shift = clock.now() - round(self._lsl.local_clock() * NS)
 
     def stop(self) -> None:
-        """Ask the thread to end, which it does within about `SLICE`."""
+        """Make the thread end within about `SLICE`."""
         self._over.set()
 
     def run(self) -> None:
-        """Until `stop`."""
+        """Read until `stop`."""
         try:
             info = self._first()
             while not self._over.is_set() and info is not None:
@@ -94,15 +94,16 @@ class Reader(threading.Thread):
             self._ended()
 
     def _first(self) -> Any:
-        """Return the one stream that matches, None when stopped.
+        """Return the one stream that matches; None when stopped.
 
         Raises:
-            NotFound: None does. Refused: Several do, or the predicate makes no sense.
+            NotFound: No stream matches.
+            Refused: Several match, or the predicate is invalid.
         """
         infos: list[Any] = []
         until = time.monotonic() + self._wait
         resolver = self._resolver(self._predicate)
-        looks = round(COLLECT / POLL)  # a busy computer takes longer for them, and so does liblsl
+        looks = round(COLLECT / POLL)  # a count, as a busy computer slows liblsl down as well
         while not self._over.is_set() and looks and (infos or time.monotonic() < until):
             self._over.wait(POLL)
             infos = resolver.results()
@@ -111,14 +112,14 @@ class Reader(threading.Thread):
             return None
         if not infos:
             raise NotFound(
-                f"no LSL stream {self._shown} for {self._wait:g} s: start the program "
-                "that sends it, in the same network and past the firewall (UDP 16571-16604, "
-                "TCP 16572-16604); `innpar-stream doctor` lists what can be seen"
+                f"no LSL stream {self._shown} for {self._wait:g} s: start the sending program, "
+                "in the same network and with an open firewall (UDP 16571-16604, TCP "
+                "16572-16604); `innpar-stream doctor` lists the streams found"
             )
         if len(infos) > 1:
             lines = "\n".join(f"  {describe(info).line}" for info in infos)
             raise Refused(
-                f"{len(infos)} LSL streams match; say which, as in lsl:name=… or lsl:source_id=…\n"
+                f"{len(infos)} LSL streams match; choose one with lsl:name=… or lsl:source_id=…\n"
                 + lines
             )
         return infos[0]
@@ -127,10 +128,12 @@ class Reader(threading.Thread):
         try:
             return self._lsl.ContinuousResolver(pred=predicate)
         except RuntimeError:
-            raise Refused(f"lsl: {predicate!r} is no predicate that LSL understands") from None
+            raise Refused(
+                f"lsl: {predicate!r} is not a valid XPath 1.0 predicate; select by name=…"
+            ) from None
 
     def _again(self, found: LslInfo) -> Any:
-        """Return the stream's newest outlet once there is one; None when stopped."""
+        """Return the newest outlet of the same stream once there is one; None when stopped."""
         resolver = self._resolver(found.again)
         while not self._over.is_set():
             same = [i for i in resolver.results() if i.channel_count() == found.channels]
@@ -140,7 +143,7 @@ class Reader(threading.Thread):
         return None
 
     def _follow(self, info: Any) -> tuple[str, LslInfo]:
-        """Pull until the stream is gone; return why it is, and what it was."""
+        """Pull until the stream is lost; return the reason and the stream's description."""
         found = describe(info)
         inlet = self._lsl.StreamInlet(info, max_buflen=60, recover=False, as_numpy=True)
         try:
@@ -163,7 +166,7 @@ class Reader(threading.Thread):
         return "the outlet was closed", found
 
     def _patiently(self, call: Callable[[float], Any]) -> Any:
-        """Call with a short timeout until it succeeds or `STALL` is over; None when stopped."""
+        """Call with a short timeout until it succeeds, for up to `OPENING`; None when stopped."""
         until = time.monotonic() + OPENING
         while not self._over.is_set():
             try:
@@ -174,8 +177,8 @@ class Reader(threading.Thread):
         return None
 
     def _pull(self, inlet: Any, correction: float) -> str:
-        """Pull samples into the inbox; return why no more came."""
-        heard = corrected = time.monotonic()
+        """Pull samples into the inbox; return the reason why they ended."""
+        last_arrival = corrected = time.monotonic()
         while not self._over.is_set():
             try:
                 data, stamps = inlet.pull_chunk(SLICE, 1024, min_samples=1)
@@ -186,11 +189,11 @@ class Reader(threading.Thread):
                 corrected = now
                 correction = self._corrected(inlet, correction)
             if len(stamps):
-                heard = now
+                last_arrival = now
                 arrival = round(self._lsl.local_clock() * NS) + self._shift
                 moved = round(correction * NS) + self._shift
                 self._inbox.put(LslBlock(stamps, data.astype(np.float64), moved, arrival))
-            elif now - heard > STALL:
+            elif now - last_arrival > STALL:
                 return f"nothing came for {STALL:g} s"
         return "closed"
 
@@ -205,7 +208,7 @@ class Reader(threading.Thread):
 async def reading(
     predicate: str, shown: str, wait: float, clock: HostClock
 ) -> AsyncIterator[LslInbox]:
-    """Read a stream on a thread, which has ended on leaving."""
+    """Read a stream on a thread while inside; arguments as for `Reader`."""
     inbox, ended = LslInbox(), asyncio.Event()
     loop = asyncio.get_running_loop()
 

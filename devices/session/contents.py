@@ -1,4 +1,4 @@
-"""What a session file holds of each device."""
+"""Contents of a session file by device: entries, notes, time span, damage."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from innpar.devices.session.items import (
 from innpar.devices.session.reader import Message, SessionFile
 
 LASTING = ("connected", "wear", "motion", "posture")
-"""Events that still hold for what comes long after them, in the order in which they were told."""
-
+"""Events that describe a lasting state and remain valid until the next of their kind."""
 
 SIMULATED = "simulated"
 
@@ -30,10 +29,10 @@ SIMULATED = "simulated"
 def entry_of(
     file: SessionFile, message: Message, device: str | None = None
 ) -> Chunk | Event | Frame | None:
-    """Return what a message of a device (None for any) holds; None for what is no part of a stream.
+    """Decode a message of a device (None for any); return None if it is not part of a stream.
 
     Raises:
-        BadPacket: It is not what its channel says.
+        BadPacket: Its content does not match its channel.
     """
     channel = file.channels.get(message.channel)
     if channel is None:
@@ -52,35 +51,35 @@ def entry_of(
 
 
 def damage_of(file: SessionFile) -> str:
-    """Return what a person should know of a file's state; empty where it is sound."""
-    said = []
+    """Describe the damage of a file for a person; empty if it is intact."""
+    found = []
     if file.damaged:
-        said.append(f"{len(file.damaged)} of {len(file.blocks)} blocks are damaged and left out")
+        found.append(f"{len(file.damaged)} of {len(file.blocks)} blocks are damaged and left out")
     if not file.whole:
-        said.append(f"the recording ends abruptly ({file.ignored} bytes at its end are ignored)")
-    return "; ".join(said)
+        found.append(f"the recording ends abruptly ({file.ignored} bytes at its end are ignored)")
+    return "; ".join(found)
 
 
 def devices_in(file: SessionFile) -> list[str]:
-    """Return the ids of the devices of which samples were recorded, in order of appearance."""
+    """Return the ids of all devices with recorded PPG, in order of appearance."""
     topics = [Topic.of(channel.topic) for channel in file.channels.values()]
     return list(dict.fromkeys(topic.device for topic in topics if topic.what == "ppg"))
 
 
 def about(file: SessionFile, device: str) -> dict[str, Any]:
-    """Return what was noted of a device when it was opened; empty where that is lost."""
+    """Return the properties noted when a device was opened; empty if they are lost."""
     numbers = file.numbers(str(Topic(device, ABOUT)))
     known: dict[str, Any] = {}
     for message in file.messages(file.holding(numbers)):
         if message.channel in numbers:
-            known = together(known, from_json(message.data))
+            known = merge_notes(known, from_json(message.data))
     return known
 
 
-def together(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Return what is known of a device that was opened again: the first, but who wore it.
+def merge_notes(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Combine the notes of a device that was opened several times: the first, except its origin.
 
-    What is simulated in part is taken for nobody's.
+    A device that was simulated at any time counts as simulated.
     """
     if not known:
         return more
@@ -88,21 +87,21 @@ def together(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def source_of(known: Mapping[str, Any]) -> str:
-    """Return what to call the source of what was recorded, by what was noted of the device.
+    """Return the source to publish for recorded data, from the notes of their device.
 
-    A replay of a simulated wearer is simulated, however often it was recorded again.
+    A replay of simulated data is simulated, however often it was recorded again.
     """
     origin, source = origin_of(known), str(known.get("source", "unknown"))
     return source if origin == "live" else origin
 
 
 def origin_of(known: Mapping[str, Any]) -> str:
-    """Return what was recorded in the first place: ``live``, ``simulated`` or another's file."""
+    """Return the first source of recorded data: ``live``, ``simulated`` or ``replay``."""
     return str(known.get("origin", known.get("source", "unknown")))
 
 
 def running(file: SessionFile) -> dict[str, Any]:
-    """Return what was running when it was recorded; empty where that is lost."""
+    """Return the version, configuration and model of the recorded run; empty if they are lost."""
     numbers = file.numbers(RUN)
     for message in file.messages(file.holding(numbers)[:1]):
         if message.channel in numbers:

@@ -1,4 +1,4 @@
-"""A recorded session as a device: the stream as it was, item by item, bit by bit."""
+"""Recorded session as a device: replays its stream item by item, bit for bit."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ from innpar.devices.session.contents import (
 from innpar.devices.session.items import EVENTS, Frame, Topic
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.redecode import redecoded
-from innpar.devices.session.state_at import StateAt, held
+from innpar.devices.session.state_at import StateAt, calibration_at
 from innpar.devices.timing.pace import REAL_TIME, Pace, Pacer
 
 OPTIONS = {
-    "device": "which of the recorded devices",
-    "from": "seconds into the recording where to begin",
-    "to": "seconds into the recording where to end",
-    "loop": "on to begin again for ever, or how many times it is played",
-    "redecode": "on to decode the recorded frames once more",
+    "device": "id of the recorded device to replay",
+    "from": "start, seconds into the recording",
+    "to": "end, seconds into the recording",
+    "loop": "on to repeat endlessly, or the number of times to play it",
+    "redecode": "on to decode the recorded frames again",
     "cuffs": "off to leave out the recorded cuff readings",
-    "id": "another name than the recorded one",
+    "id": "device id to use instead of the recorded one",
 }
-NOBODY = "this is a recording of a simulated wearer, not of a person"
+SIMULATED_TEXT = "this is a recording of a simulated wearer, not of a person"
 ALWAYS = 2**63 - 1
 LOOPS = dict.fromkeys(("on", "yes", "true")) | dict.fromkeys(("off", "no", "false"), 1)
 PAUSE = 2 * NS
-"""Between two rounds of a loop."""
+"""ns between two rounds of a loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +62,21 @@ class ReplayedSession:
 
     Attributes:
         path: The file.
-        recorded: Id under which it was recorded.
-        id: Name in topics.
+        recorded: Recorded device id.
+        id: Device id to publish.
         polarity: As recorded.
         site: As recorded.
-        origin: What was recorded in the first place; where nobody wore it, that is said ahead of
-            everything.
-        require_calibration: Whether the run gave no pressures before a cuff reading.
+        origin: First source of the data; if ``simulated``, a notice precedes everything else.
+        require_calibration: Whether the run published no pressures before a cuff reading.
         first: Time of the first PPG sample, ns since the Unix epoch.
-        last: Time of the last one.
-        begin: ns since the Unix epoch; what lies before is left out.
-        end: Likewise what lies at or after.
-        rounds: How many times it is played; None for ever.
-        redecode: Whether frames are decoded once more.
+        last: Time of the last PPG sample, ns since the Unix epoch.
+        begin: ns since the Unix epoch; earlier items are left out.
+        end: ns since the Unix epoch; items at or after it are left out.
+        rounds: Number of times it is played; None for endlessly.
+        redecode: Whether frames are decoded again.
         cuffs: Whether recorded cuff readings are kept.
-        pace: Its speed; chunks are as they were recorded.
-        seen: The file as it was looked at, closed since.
+        pace: Its speed; chunks are as recorded.
+        seen: The file as indexed on opening, closed since.
     """
 
     path: Path
@@ -103,14 +102,14 @@ class ReplayedSession:
 
     @property
     def simulated(self) -> bool:
-        """Whether nobody wore it."""
+        """Whether the data are simulated."""
         return self.origin == SIMULATED
 
     @asynccontextmanager
     async def open(
         self, *, clock: HostClock, tap: Tap | None = None
     ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Start playing; see `Device`. The tap gets nothing: what it heard is in the file."""
+        """Start playing; see `Device.open`. The tap receives nothing: the file holds the frames."""
         async with aclosing(self._deliver(clock)) as items:
             yield items
 
@@ -123,10 +122,7 @@ class ReplayedSession:
                 yield item
 
     def items(self) -> Generator[Chunk | Event, None, None]:
-        """Yield everything there is to deliver, in order, without waiting.
-
-        What could not be read is told at the end of the first round.
-        """
+        """Yield all items in order, without waiting; damage is reported at the end of a round."""
         low, high = max(self.begin, self.first), min(self.end, self.last + 1)
         for number in itertools.count() if self.rounds is None else range(self.rounds):
             shift = number * (high - low + PAUSE)
@@ -140,8 +136,8 @@ class ReplayedSession:
         with SessionFile(self.path, self.seen) as file:
             if self.simulated:
                 at = max(self.first, self.begin)
-                yield notice(self.recorded, at, NoticeCode.SIMULATED_SOURCE, NOBODY)
-            # Decoding has a memory, so that it begins where the recording does.
+                yield notice(self.recorded, at, NoticeCode.SIMULATED_SOURCE, SIMULATED_TEXT)
+            # Decoders have state, so decoding always starts with the recording.
             places = range(len(file.blocks)) if self.redecode else self._places(file)
             entries = _entries(file, self.recorded, places)
             items = (
@@ -149,33 +145,34 @@ class ReplayedSession:
                 if self.redecode
                 else (item for item in entries if not isinstance(item, Frame))
             )
-            # What a replay that was recorded had said ahead is said anew.
-            items = (i for i in items if not _says_simulated(i))
+            # A recorded replay holds this notice already.
+            items = (i for i in items if not _is_simulated_notice(i))
             if not self.cuffs:
                 items = (i for i in items if not (isinstance(i, Event) and i.kind == "cuff"))
             whole = self.begin <= self.first and self.end == ALWAYS
-            yield from items if whole else self._within(items, self._standing(file))
+            yield from items if whole else self._within(items, self._state(file))
             if trouble := damage_of(file):
                 yield notice(self.recorded, self.last, NoticeCode.RECORDING_INCOMPLETE, trouble)
 
     def _places(self, file: SessionFile) -> list[int] | range:
-        """Return the blocks to read: events of earlier ones, then everything from the beginning."""
+        """Return the blocks to read: events of earlier ones, then everything from `begin` on."""
         if self.begin <= self.first:
             return range(len(file.blocks))
         ppg = file.holding(file.numbers(str(Topic(self.recorded, "ppg"))))
         start = next((place for place in ppg if file.blocks[place].end >= self.begin), ppg[-1])
-        told = file.holding(file.numbers(str(Topic(self.recorded, EVENTS))))
-        return [*(place for place in told if place < start), *range(start, len(file.blocks))]
+        events = file.holding(file.numbers(str(Topic(self.recorded, EVENTS))))
+        return [*(place for place in events if place < start), *range(start, len(file.blocks))]
 
-    def _standing(self, file: SessionFile) -> StateAt:
-        from_before = self.cuffs and self.begin > self.first
-        return StateAt(self.begin, held(file, self.recorded, self.begin) if from_before else None)
+    def _state(self, file: SessionFile) -> StateAt:
+        if self.cuffs and self.begin > self.first:
+            return StateAt(self.begin, calibration_at(file, self.recorded, self.begin))
+        return StateAt(self.begin, None)
 
-    def _within(self, items: Iterator[Chunk | Event], standing: StateAt) -> Iterator[Chunk | Event]:
-        """Yield what lies between `begin` and `end`, after what was true when that began."""
+    def _within(self, items: Iterator[Chunk | Event], state: StateAt) -> Iterator[Chunk | Event]:
+        """Yield the items between `begin` and `end`, after the state at `begin`."""
         for item in items:
             if isinstance(item, Event):
-                if standing.takes(item) or item.start >= self.end:
+                if state.takes(item) or item.start >= self.end:
                     continue
             else:
                 past = len(item) and int(item.times.min()) >= self.end
@@ -185,11 +182,11 @@ class ReplayedSession:
                 if not inside.any():
                     continue
                 item = replace(item, times=item.times[inside], data=item.data[inside])
-            yield from standing.due()
+            yield from state.due()
             yield item
 
 
-def _says_simulated(item: Chunk | Event) -> bool:
+def _is_simulated_notice(item: Chunk | Event) -> bool:
     return isinstance(item, Event) and code_of(item) is NoticeCode.SIMULATED_SOURCE
 
 
@@ -204,7 +201,7 @@ def _moved(item: Chunk | Event, device: str, shift: int) -> Chunk | Event:
 def _entries(
     file: SessionFile, device: str, places: list[int] | range
 ) -> Iterator[Chunk | Event | Frame]:
-    """Yield what was recorded of a device, in the order of its stream."""
+    """Yield the recorded items and frames of a device, in the order of its stream."""
     for message in file.messages(places):
         entry = entry_of(file, message, device)
         if entry is not None:
@@ -212,21 +209,21 @@ def _entries(
 
 
 def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME) -> ReplayedSession:
-    """Look at a session file and return one of its devices.
+    """Open a session file and return one of its devices.
 
     Args:
-        path: The file, torn or whole.
+        path: The file, truncated or complete.
         options: See `OPTIONS`.
         pace: Its speed.
 
     Raises:
         NotFound: No such file, or no such device in it.
-        Refused: It is there, and cannot be played so; the message says why.
+        Refused: It cannot be played with these options; the message says why.
     """
     given = Options("replay", options, OPTIONS)
     begin, end = given.number("from", 0.0) or 0.0, given.number("to", 0.0)
     if end is not None and end <= begin:
-        raise Refused(f"replay: to={end:g} does not come after from={begin:g}")
+        raise Refused(f"replay: to={end:g} must be greater than from={begin:g}")
     rounds = _rounds(given)
     with SessionFile(path) as file:
         device = _chosen(file, given.text("device"))
@@ -235,9 +232,11 @@ def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME)
             noted, steered = about(file, device), running(file).get("configuration", {})
         except BadPacket as bad:
             raise Refused(f"{path}: {bad}; see `innpar-stream session verify {path}`") from None
-    lasts = (last - first) / NS
-    if begin and begin >= lasts:
-        raise Refused(f"{path}: it lasts {lasts:.0f} s; from={begin:g} is past its end")
+    duration = (last - first) / NS
+    if begin and begin >= duration:
+        raise Refused(
+            f"{path}: from={begin:g} is past its end; choose less than its {duration:.0f} s"
+        )
     polarity = noted.get("polarity", 0)
     return ReplayedSession(
         path=path,
@@ -265,20 +264,20 @@ def _rounds(given: Options) -> int | None:
     if written in LOOPS:
         return LOOPS[written]
     if re.fullmatch(r"0*[1-9][0-9]*", written) is None:
-        raise Refused(f"replay: loop is on, off or how many times it is played, not {written!r}")
+        raise Refused(f"replay: loop must be on, off or a number of times, not {written!r}")
     return int(written)
 
 
 def _chosen(file: SessionFile, wanted: str | None) -> str:
-    there = devices_in(file)
-    listed = ", ".join(there)
-    if not there:
-        raise Refused(f"{file.path}: no PPG was recorded in it")
-    if wanted is not None and slug(wanted) not in there:
-        raise NotFound(f"{file.path}: no device is called {wanted!r} in it; there is: {listed}")
-    if wanted is None and len(there) > 1:
+    recorded = devices_in(file)
+    listed = ", ".join(recorded)
+    if not recorded:
+        raise Refused(f"{file.path}: it contains no PPG; choose another session")
+    if wanted is not None and slug(wanted) not in recorded:
+        raise NotFound(f"{file.path}: it has no device {wanted!r}; choose one of: {listed}")
+    if wanted is None and len(recorded) > 1:
         raise Refused(
-            f"{file.path}: several devices were recorded; say which: replay --only {there[0]}, "
-            f"or --device 'replay:{file.path}?device={there[0]}'; there are: {listed}"
+            f"{file.path}: several devices were recorded; choose one: replay --only {recorded[0]}, "
+            f"or --device 'replay:{file.path}?device={recorded[0]}'; there are: {listed}"
         )
-    return there[0] if wanted is None else slug(wanted)
+    return recorded[0] if wanted is None else slug(wanted)

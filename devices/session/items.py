@@ -1,19 +1,19 @@
-"""What lies in a session file: items of a stream ⇄ bytes, without loss.
+"""Lossless conversion between the items of a stream and the messages of a session file.
 
 A file's channels are named ``DEVICE/…``::
 
-    run             JSON   what was running: version, configuration, model
-    DEVICE/about    JSON   source and origin, polarity, site, and what steered its run
-    DEVICE/raw/…    bytes  what the device delivered, before decoding, by characteristic
-    DEVICE/ppg      samples, likewise acc and abp
+    run             JSON   version, configuration and model of the run
+    DEVICE/about    JSON   source and origin, polarity, site, and settings of its run
+    DEVICE/raw/…    bytes  frames before decoding, by characteristic
+    DEVICE/ppg      samples; also acc and abp
     DEVICE/events   JSON   gaps, cuff readings, markers, …
-    DEVICE/beats    JSON   what was published
-    DEVICE/learnt   JSON   cuff readings as they took effect, with what was learnt from them
+    DEVICE/beats    JSON   published beats
+    DEVICE/learnt   JSON   cuff readings when they took effect, with the calibration learnt
 
-Samples are a header (`_HEADER`: type of the numbers, columns, rows, rate in Hz), the rows' times as
-int64 ns, each less the one before it (the first counts from the Unix epoch), then column after
-column; little-endian. Numbers are kept in the smallest type that holds every one of them exactly:
-``f8``, ``f4``, or ``i4``, in which each is less the one before it in its column, modulo 2^32.
+Samples are a header (`_HEADER`: number type, columns, rows, rate in Hz), the rows' times as int64
+ns, each minus the one before (the first counts from the Unix epoch), then column after column;
+little-endian. Numbers have the smallest type that holds all of them exactly: ``f8``, ``f4``, or
+``i4``, in which each is minus the one before in its column, modulo 2^32.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _TYPES = (b"i4", b"f4", b"f8")
 
 
 class Topic(NamedTuple):
-    """A channel's name, taken apart.
+    """Parsed name of a channel.
 
     Attributes:
-        device: Id of the device; empty for `RUN`.
+        device: Device id; empty for `RUN`.
         what: ``about``, ``events``, ``beats``, ``raw``, ``learnt`` or a signal.
-        rest: Which characteristic of ``raw``.
+        rest: Characteristic of ``raw``.
     """
 
     device: str
@@ -59,7 +59,7 @@ class Topic(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Topic:
-        """Take `text` apart."""
+        """Parse `text`."""
         if text == RUN:
             return cls("", RUN)
         device, _, rest = text.partition("/")
@@ -68,7 +68,7 @@ class Topic(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Bytes as they came, before decoding; `arrival` in ns since the Unix epoch."""
+    """Raw bytes of one notification, before decoding; `arrival` in ns since the Unix epoch."""
 
     device: str
     channel: str
@@ -77,27 +77,27 @@ class Frame(NamedTuple):
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:
-    """Return one line of JSON."""
+    """Return one line of JSON, with null for NaN and infinity."""
     return strict_json(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def from_json(data: bytes) -> dict[str, Any]:
-    """Read what `to_json` wrote.
+    """Parse the output of `to_json`.
 
     Raises:
-        BadPacket: It is something else.
+        BadPacket: Not a JSON object.
     """
     try:
         value = json.loads(data)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise BadPacket("a message that is no JSON object", data)
+        raise BadPacket("a message that is not a JSON object", data)
     return value
 
 
 def pack_chunk(chunk: Chunk) -> bytes:
-    """Return a chunk's rate, times and samples; device, signal and labels are its channel's."""
+    """Pack a chunk's rate, times and samples; its channel gives device, signal and labels."""
     kind, data = _smallest(chunk.data)
     header = _HEADER.pack(kind, len(chunk.channels), len(chunk), chunk.rate)
     times = np.diff(chunk.times, prepend=np.int64(0))
@@ -105,13 +105,13 @@ def pack_chunk(chunk: Chunk) -> bytes:
 
 
 def unpack_chunk(device: str, signal: str, channels: tuple[str, ...], packed: bytes) -> Chunk:
-    """Read what `pack_chunk` wrote.
+    """Unpack the output of `pack_chunk`.
 
     Raises:
-        BadPacket: It is something else.
+        BadPacket: Not packed samples of these channels.
     """
     if len(packed) < _HEADER.size or signal not in SIGNALS:
-        raise BadPacket("a message that holds no samples", packed)
+        raise BadPacket("a message without samples", packed)
     kind, columns, rows, rate = _HEADER.unpack_from(packed)
     wide = 8 * rows + _HEADER.size
     size = int(kind[1:2] or b"0") if kind in _TYPES else 0
@@ -129,7 +129,7 @@ def unpack_chunk(device: str, signal: str, channels: tuple[str, ...], packed: by
 
 
 def _smallest(data: npt.NDArray[np.float64]) -> tuple[bytes, npt.NDArray[Any]]:
-    """Return the columns of `data`, packed in the smallest type that keeps every bit."""
+    """Return (type, columns of `data`) in the smallest type that preserves every bit."""
     with np.errstate(invalid="ignore", over="ignore"):
         for kind in _TYPES[:2]:
             small = data.astype(f"<{kind.decode()}")
@@ -143,21 +143,21 @@ def _smallest(data: npt.NDArray[np.float64]) -> tuple[bytes, npt.NDArray[Any]]:
 
 
 def pack_event(event: Event) -> bytes:
-    """Return an event; its device is its channel's."""
-    told = {"kind": event.kind, "start": event.start, "end": event.end}
-    return to_json({**told, "detail": dict(event.detail)})
+    """Pack an event; its channel gives the device."""
+    fields = {"kind": event.kind, "start": event.start, "end": event.end}
+    return to_json({**fields, "detail": dict(event.detail)})
 
 
 def unpack_event(device: str, packed: bytes) -> Event:
-    """Read what `pack_event` wrote.
+    """Unpack the output of `pack_event`.
 
     Raises:
-        BadPacket: It is something else.
+        BadPacket: Not an event.
     """
-    told = from_json(packed)
-    kind, start, end, detail = (told.get(key) for key in ("kind", "start", "end", "detail"))
-    whole = isinstance(start, int) and isinstance(end, int) and isinstance(detail, dict)
-    if kind not in KINDS or not whole:
-        raise BadPacket("a message that is no event", packed)
-    told_kind: EventKind = cast(Literal["notice"], kind)
-    return Event(device, told_kind, cast(int, start), cast(int, end), cast(dict[str, Any], detail))
+    fields = from_json(packed)
+    kind, start, end, detail = (fields.get(key) for key in ("kind", "start", "end", "detail"))
+    complete = isinstance(start, int) and isinstance(end, int) and isinstance(detail, dict)
+    if kind not in KINDS or not complete:
+        raise BadPacket("a message that is not an event", packed)
+    known: EventKind = cast(Literal["notice"], kind)
+    return Event(device, known, cast(int, start), cast(int, end), cast(dict[str, Any], detail))

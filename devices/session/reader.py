@@ -1,7 +1,7 @@
-"""Reading an MCAP file, torn or whole: never a wrong sample, and all that can be had of the rest.
+"""Reader of MCAP session files, complete or truncated: all intact blocks, never a wrong sample.
 
-A whole file says in its summary where its blocks are. A torn one (the process was killed, the disk
-was full) is walked from block to block up to where it ends. Every block carries a checksum; one
+The summary of a complete file gives the positions of its blocks. A truncated file (the process was
+killed, the disk was full) is read block by block up to its end. Every block has a checksum; one
 that fails is left out and counted.
 """
 
@@ -25,7 +25,7 @@ from innpar.devices.files.tables.rows import GZIP, unpack_first
 from innpar.devices.session.writer import MAGIC
 
 LONGEST = 64 << 20
-"""No block is longer than this; what says so is no block."""
+"""Longest block, bytes; a greater length is damage."""
 
 HEADER, FOOTER, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, CHUNK_INDEX, DATA_END = (
     *range(1, 3),
@@ -41,7 +41,7 @@ _FOOTER = _RECORD.size + 20 + len(MAGIC)
 
 
 class FileBlock(NamedTuple):
-    """Where a block lies; its times in ns since the Unix epoch, as of its messages."""
+    """Position of a block in the file, bytes, and its messages' span, ns since the Unix epoch."""
 
     offset: int
     length: int
@@ -51,7 +51,7 @@ class FileBlock(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """What the messages of one number are."""
+    """Topic, encoding and metadata shared by the messages of one channel number."""
 
     topic: str
     encoding: str
@@ -59,7 +59,7 @@ class Channel(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One message: its channel's number, its place in the file, its time, when it was recorded."""
+    """Message: channel number, sequence number, its time and that of recording (ns), content."""
 
     channel: int
     sequence: int
@@ -70,20 +70,21 @@ class Message(NamedTuple):
 
 @dataclass(slots=True)
 class SessionFile:
-    """A session file, open for reading; a context manager.
+    """Session file, open for reading; a context manager.
 
     Attributes:
-        path: Where it is.
-        like: The same file as it was opened before; where it has not grown its index is taken over.
-        blocks: Where its blocks are, in the order of writing.
+        path: The file.
+        like: The same file, opened earlier; its index is reused if the file has not grown.
+        blocks: Its blocks, in the order of writing.
         channels: By number.
-        whole: Whether it was closed in order.
-        ignored: Bytes at its torn end that belong to no whole block.
-        damaged: Blocks whose checksum failed so far, by their place in `blocks`.
+        whole: Whether it was closed properly.
+        ignored: Bytes at a truncated end that belong to no complete block.
+        damaged: Blocks whose checksum has failed so far, as indices into `blocks`.
+        size: Bytes.
 
     Raises:
         NotFound: No such file.
-        Refused: It is there and is no session.
+        Refused: It cannot be read, or is not a session.
     """
 
     path: Path
@@ -100,22 +101,24 @@ class SessionFile:
         try:
             self._file = io.FileIO(self.path)
         except FileNotFoundError:
-            raise NotFound(f"{self.path}: no such file") from None
+            raise NotFound(f"{self.path}: no such file; check the path") from None
         except OSError as error:
-            raise Refused(f"{self.path}: cannot be read ({error.strerror})") from None
+            raise Refused(
+                f"{self.path}: cannot be read ({error.strerror}); check its permissions"
+            ) from None
         try:
-            self._look()
+            self._index()
         except BaseException:
             self._file.close()
             raise
 
-    def _look(self) -> None:
+    def _index(self) -> None:
         self.size = os.fstat(self._file.fileno()).st_size
         head = self._at(0, len(MAGIC))
         if head.startswith(GZIP):
             raise unpack_first(self.path)
         if head != MAGIC:
-            raise Refused(f"{self.path}: this is no session file; is it the right one?")
+            raise Refused(f"{self.path}: not a session file; is this the right one?")
         like = self.like
         if like is not None and like.size == self.size:
             self.blocks, self.channels = like.blocks, like.channels
@@ -127,7 +130,7 @@ class SessionFile:
                 self._walk()
         self.like = None
         if not self.blocks:
-            raise Refused(f"{self.path}: nothing was recorded in it, or nothing of it is left")
+            raise Refused(f"{self.path}: it contains no data; choose another session")
 
     def __enter__(self) -> SessionFile:
         return self
@@ -141,7 +144,7 @@ class SessionFile:
         self._file.close()
 
     def messages(self, blocks: Sequence[int] | range | None = None) -> Iterator[Message]:
-        """Yield what is in the blocks of these places, in order; damaged ones are left out."""
+        """Yield the messages of the blocks at these indices, in order, without damaged blocks."""
         for place in range(len(self.blocks)) if blocks is None else blocks:
             try:
                 yield from self.block(place)
@@ -158,7 +161,7 @@ class SessionFile:
         return self._take(self._plain(block.offset, block.length))
 
     def holding(self, channels: set[int]) -> list[int]:
-        """Return the places of the blocks that hold a message of one of these channels."""
+        """Return the indices of the blocks with a message of one of these channels."""
         return [
             place
             for place, block in enumerate(self.blocks)
@@ -166,17 +169,17 @@ class SessionFile:
         ]
 
     def numbers(self, *topics: str) -> set[int]:
-        """Return the numbers of the channels of these topics."""
+        """Return the channel numbers of these topics."""
         return {number for number, channel in self.channels.items() if channel.topic in topics}
 
     def _at(self, offset: int, length: int) -> bytes:
         return os.pread(self._file.fileno(), length, offset)
 
     def _plain(self, offset: int, length: int) -> bytes:
-        """Return a block's records, checked.
+        """Return a block's records, decompressed and verified.
 
         Raises:
-            BadPacket: They are not what was written.
+            BadPacket: They are damaged.
         """
         record = self._at(offset, length)
         try:
@@ -213,7 +216,7 @@ class SessionFile:
         )
 
     def _summary(self) -> bool:
-        """Take the blocks' places from the end of the file; return whether that is there."""
+        """Read the index at the end of the file; return whether it is there and intact."""
         tail = self._at(max(0, self.size - _FOOTER), _FOOTER)
         if len(tail) != _FOOTER or not tail.endswith(MAGIC) or tail[0] != FOOTER:
             return False
@@ -233,7 +236,7 @@ class SessionFile:
         return True
 
     def _walk(self) -> None:
-        """Go from record to record as far as they are whole."""
+        """Index the file record by record, as far as they are complete."""
         self.blocks.clear()
         self.channels.clear()
         offset = end = len(MAGIC)
@@ -254,7 +257,7 @@ class SessionFile:
         self.ignored = self.size - end
 
     def _holds(self, number: int) -> None:
-        """Note that the block read last holds a channel; a new one is defined in that block."""
+        """Note a channel of the last block, which also defines it if it is new."""
         place = len(self.blocks) - 1
         block = self.blocks[place]
         self.blocks[place] = block._replace(channels=(*block.channels, number))
@@ -268,7 +271,7 @@ class SessionFile:
             self.damaged.add(place)
 
     def _know_last(self) -> None:
-        """The last block may have lost the index behind it, or more: look into it."""
+        """Read the last block itself, as the index after it may be missing."""
         if not self.blocks:
             return
         place = len(self.blocks) - 1
@@ -281,12 +284,12 @@ class SessionFile:
 
 
 _OUTSIDE = frozenset((HEADER, CHUNK, MESSAGE_INDEX, DATA_END, 3, CHANNEL, MESSAGE, 9, 12))
-"""Records that may stand between the beginning and the end of the data."""
+"""Opcodes of records between the beginning and the end of the data."""
 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Hold the garbage collector back: it would look at a day's blocks again and again."""
+    """Pause the garbage collector, which would traverse a day's blocks again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -297,7 +300,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _places(records: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield each record's kind, and where its content begins and ends."""
+    """Yield (opcode, start, end of the content) of each record."""
     at, end, head = 0, len(records) - _RECORD.size, _RECORD.size
     while at <= end:
         opcode, length = _RECORD.unpack_from(records, at)
@@ -307,7 +310,7 @@ def _places(records: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _indexed(summary: bytes, at: int) -> FileBlock:
-    """Read what the summary says of a block."""
+    """Return the block described by the index record at `at`."""
     low, high, offset, size, places = _CHUNK_INDEX.unpack_from(summary, at)
     held = _held(places // _INDEXED.size).unpack_from(summary, at + _CHUNK_INDEX.size)
     return FileBlock(offset, size, low, high, held[::2])
@@ -318,15 +321,15 @@ def _held(channels: int) -> struct.Struct:
     return struct.Struct("<" + "HQ" * channels)
 
 
-_UNSAID = 2**64 - 1
-"""Length of what a zstd frame holds where its head does not say it."""
+_UNKNOWN_SIZE = 2**64 - 1
+"""Content size of a zstd frame whose header does not state one."""
 
 
 def _unpack(data: bytes, how: str, size: int) -> bytes:
-    """Undo the compression.
+    """Decompress a block.
 
     Raises:
-        ValueError: It cannot be undone.
+        ValueError: It is damaged, or its compression is unknown.
     """
     if size > LONGEST:
         raise ValueError("too long")
@@ -336,8 +339,8 @@ def _unpack(data: bytes, how: str, size: int) -> bytes:
         import zstandard
 
         try:
-            # What a damaged head promises would be set aside in memory first.
-            if zstandard.get_frame_parameters(data).content_size not in (size, _UNSAID):
+            # Checked first, as memory is allocated for the size stated by the header.
+            if zstandard.get_frame_parameters(data).content_size not in (size, _UNKNOWN_SIZE):
                 raise ValueError("another length")
             return zstandard.decompress(data, max_output_size=size)
         except zstandard.ZstdError as error:

@@ -1,7 +1,7 @@
-"""Recorded frames decoded once more: what a better decoder would have made of them.
+"""Decoding of recorded frames by the current decoder.
 
-What the decoder did not make (readings, markers, links that were lost) stays where it stood in the
-stream; what it made is replaced, item by item.
+Items that did not come from the decoder (cuff readings, markers, disconnections) keep their place
+in the stream; those that did are replaced one by one.
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ from innpar.devices.session.items import Frame
 
 
 class Redecoder(Protocol):
-    """Decodes one device's frames in the order in which they came."""
+    """Decoder of one device's recorded frames, in order of arrival."""
 
     def push(self, frame: Frame) -> list[Chunk | Event]:
-        """Take a frame; one that cannot be decoded gives nothing, as it did then."""
+        """Decode a frame; return nothing for an undecodable one, as in the live run."""
         ...
 
-    def told(self, event: Event) -> None:
-        """Hear of what steered the decoder from outside."""
+    def observe(self, event: Event) -> None:
+        """Take an event that affected the decoder from outside, such as a disconnection."""
         ...
 
-    def makes(self, item: Chunk | Event) -> bool:
-        """Return whether an item is of those that the decoder makes."""
+    def produces(self, item: Chunk | Event) -> bool:
+        """Return whether an item is of a kind that the decoder produces."""
         ...
 
 
 def redecoded(items: Iterable[Chunk | Event | Frame], device: str) -> Iterator[Chunk | Event]:
-    """Yield a recorded stream with what its decoder made replaced.
+    """Yield a recorded stream with its decoder's items replaced by newly decoded ones.
 
     Args:
         items: The recorded stream, with its frames.
-        device: Its id.
+        device: Device id.
 
     Raises:
-        Refused: There are no frames in it, or no decoder for them.
+        Refused: It has no frames, or there is no decoder for them.
     """
-    again: Redecoder | None = None
+    decoder: Redecoder | None = None
     ready: deque[Chunk | Event] = deque()
     for item in items:
         if isinstance(item, Event) and item.kind == "connected":
-            again = again or _decoder(device, item.detail)
-        if again is None:
+            decoder = decoder or _decoder(device, item.detail)
+        if decoder is None:
             continue
         if isinstance(item, Frame):
             yield from ready
-            ready = deque(again.push(item))
-        elif again.makes(item):
+            ready = deque(decoder.push(item))
+        elif decoder.produces(item):
             if ready:
-                yield _as_far_as(item, ready.popleft())
+                yield _cut_like(item, ready.popleft())
         else:
             if isinstance(item, Event):
-                again.told(item)
+                decoder.observe(item)
             yield item
-    if again is None:
-        raise Refused(f"{device}: nothing was received from it that could be decoded again")
+    if decoder is None:
+        raise Refused(f"{device}: no frames were recorded to decode again; leave out redecode")
 
 
-def _as_far_as(recorded: Chunk | Event, item: Chunk | Event) -> Chunk | Event:
-    """Cut the chunk in which the run had ended where it had."""
+def _cut_like(recorded: Chunk | Event, item: Chunk | Event) -> Chunk | Event:
+    """Cut the chunk during which the run ended at the same sample."""
     if isinstance(recorded, Event) or isinstance(item, Event) or len(recorded) >= len(item):
         return item
     ended = (item.times[: len(recorded)] == recorded.times).all()
@@ -71,11 +71,11 @@ def _as_far_as(recorded: Chunk | Event, item: Chunk | Event) -> Chunk | Event:
 
 
 WHY = {NoticeCode.STALLED_RESTARTED: "stalled", NoticeCode.NOTIFICATIONS_DROPPED: "too slow"}
-"""Code of a driver's notice → why samples may be missing after it."""
+"""Code of a driver's notice → reason of a gap after it."""
 
 
 class _PolarRedecoder:
-    """Polar's measurement service; see `Redecoder`."""
+    """`Redecoder` for Polar's measurement service."""
 
     def __init__(self, device: str, how: Mapping[str, Any]) -> None:
         from innpar.devices.sensors.polar.decoder import PolarDecoder
@@ -86,28 +86,28 @@ class _PolarRedecoder:
 
     def push(self, frame: Frame) -> list[Chunk | Event]:
         try:
-            made = self._stream.push(frame.channel, frame.arrival, frame.raw)
+            decoded = self._stream.push(frame.channel, frame.arrival, frame.raw)
         except BadPacket:
             return []
-        return [item for item in made if self.makes(item)]
+        return [item for item in decoded if self.produces(item)]
 
-    def told(self, event: Event) -> None:
+    def observe(self, event: Event) -> None:
         if event.kind == "disconnected":
             self._stream.interrupted("link lost", relinked=True)
         elif (code := code_of(event)) is not None and code in WHY:
             self._stream.interrupted(WHY[code])
 
-    def makes(self, item: Chunk | Event) -> bool:
-        # The driver gives notices too; they are kept as they were told.
+    def produces(self, item: Chunk | Event) -> bool:
+        # Notices also come from the driver; the recorded ones are kept.
         if isinstance(item, Chunk):
             return item.signal in ("ppg", "acc")
-        return item.kind in MADE
+        return item.kind in PRODUCED
 
 
-MADE = ("gap", "battery", "wear", "motion", "vitals", "intervals", "clock")
+PRODUCED = ("gap", "battery", "wear", "motion", "vitals", "intervals", "clock")
 
 DECODERS: dict[str, Callable[[str, Mapping[str, Any]], Redecoder]] = {"polar": _PolarRedecoder}
-"""What a device's ``connected`` event calls its decoder → that decoder."""
+"""Name of a decoder in a ``connected`` event → that decoder."""
 
 
 def _decoder(device: str, detail: Mapping[str, Any]) -> Redecoder:
@@ -117,4 +117,6 @@ def _decoder(device: str, detail: Mapping[str, Any]) -> Redecoder:
     try:
         return DECODERS[how["name"]](device, how)
     except (KeyError, TypeError, ValueError):
-        raise Refused(f"{device}: what is known of its decoder makes no sense") from None
+        raise Refused(
+            f"{device}: the recorded decoder settings are invalid; leave out redecode"
+        ) from None

@@ -1,4 +1,4 @@
-"""What was told before a position in a recording and still holds there."""
+"""State of a device at a position in a recording, from the events before it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from innpar.devices.session.reader import SessionFile
 
 
 class CalibrationAt(NamedTuple):
-    """A cuff reading with what was learnt from it, and when that was known (ns since the epoch)."""
+    """Cuff reading with the calibration learnt from it, and when it took effect (ns since 1970)."""
 
     at: int
     event: Event
 
 
-def held(file: SessionFile, device: str, begin: int) -> CalibrationAt | None:
+def calibration_at(file: SessionFile, device: str, begin: int) -> CalibrationAt | None:
     """Return the newest reading that had taken effect by `begin`, ns since the Unix epoch.
 
-    None where there was none, or the recording is of a version that did not note it.
+    None if there was none, or if the version that recorded it did not note calibrations.
     """
     numbers = file.numbers(str(Topic(device, LEARNT)))
     found: CalibrationAt | None = None
@@ -33,55 +33,56 @@ def held(file: SessionFile, device: str, begin: int) -> CalibrationAt | None:
 
 
 class StateAt:
-    """Takes a device's events from before a position, and tells those that still hold.
+    """Filter of a device's events before a position, which keeps those still valid there.
 
     Args:
         begin: The position, ns since the Unix epoch.
-        held: As `held` returns it.
+        held: Result of `calibration_at`.
     """
 
     def __init__(self, begin: int, held: CalibrationAt | None) -> None:
         self._begin = begin
         self._held = held
-        self._untold = held is not None
+        self._pending = held is not None
         self._waiting: Event | None = None
         self._state: dict[str, Event] = {}
 
     def takes(self, event: Event) -> bool:
-        """Return whether an event lies before the position, and so is no part of what follows."""
+        """Take an event; return whether it lies before the position and must not be yielded."""
         if event.start >= self._begin:
             return False
         if event.kind in LASTING:
-            self._state.pop(event.kind, None)  # the newest is the last
+            self._state.pop(event.kind, None)  # keep the order of the newest
             self._state[event.kind] = event
         elif event.kind == "cuff" and "remembered" in event.detail:
             if self._held is None or event.start > self._held.at:
-                self._held, self._untold = CalibrationAt(event.start, event), True
+                self._held, self._pending = CalibrationAt(event.start, event), True
         elif event.kind == "cuff" and (self._waiting is None or event.start >= self._waiting.start):
             self._waiting = event
         return True
 
     def due(self) -> Iterator[Event]:
-        """Yield what is still to be told, in the order in which it was."""
+        """Yield the events still valid at the position, in their order; nothing when repeated."""
         yield from self._state.values()
         self._state.clear()
-        told = self._held.event if self._held is not None and self._untold else None
-        waiting, self._untold, self._waiting = self._waiting, False, None
+        learnt = self._held.event if self._held is not None and self._pending else None
+        waiting, self._pending, self._waiting = self._waiting, False, None
         if self._held is not None and waiting is not None and waiting.start <= _taken(self._held):
             waiting = None
-        readings = [reading for reading in (told, waiting) if reading is not None]
+        readings = [reading for reading in (learnt, waiting) if reading is not None]
         if readings:
-            yield _remark(readings[-1], self._begin, learnt=waiting is None)
+            yield _earlier_reading(readings[-1], self._begin, learnt=waiting is None)
         yield from readings
 
 
 def _taken(held: CalibrationAt) -> int:
+    """Return when a calibration's reading was taken, ns since the Unix epoch."""
     return held.event.start - round(float(held.event.detail["remembered"]["age_s"]) * NS)
 
 
-def _remark(reading: Event, at: int, *, learnt: bool) -> Event:
+def _earlier_reading(reading: Event, at: int, *, learnt: bool) -> Event:
     sbp, dbp = (float(reading.detail[name]) for name in ("sbp", "dbp"))
-    how = "with what was learnt from it" if learnt else "the pulse at it is learnt anew"
-    text = f"the reading {sbp:g}/{dbp:g} from before this part holds, {how}; beats may differ a "
-    text += "little from those of the live run"
+    how = "with its calibration" if learnt else "its calibration is learnt again"
+    text = f"the earlier cuff reading {sbp:g}/{dbp:g} applies, {how}; beats may differ slightly "
+    text += "from the live run"
     return notice(reading.device, at, NoticeCode.EARLIER_READING, text)

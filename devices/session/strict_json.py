@@ -1,4 +1,4 @@
-"""JSON that every reader can read: it knows neither NaN nor infinity."""
+"""Standard JSON, without NaN and infinity, which not every reader accepts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Return a value of mappings, lists and scalars with None for what is no finite number."""
+    """Return a copy of nested mappings and lists with None for NaN and infinity."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -20,5 +20,5 @@ def plain(value: Any) -> Any:
 
 
 def strict_json(value: Any, **options: Any) -> str:
-    """Return JSON as `json.dumps` does with these options, with null for NaN and infinity."""
+    """Serialize like `json.dumps` with these options, with null for NaN and infinity."""
     return json.dumps(plain(value), allow_nan=False, **options)

@@ -1,8 +1,8 @@
-"""Writing an MCAP file block by block, so that what has been written stays readable.
+"""Writer of MCAP session files that stay readable however the process ends.
 
-MCAP (https://mcap.dev/spec) as the `mcap` package writes it wants a clean end; here a block reaches
-the file as soon as it is asked for, whole or not at all, and explains itself: the channels it is
-the first to use are defined in it, and every `RESTATE` blocks all of them are.
+The `mcap` package (format: https://mcap.dev/spec) needs a clean end of the file. Here each block is
+written atomically on `flush` and is self-contained: it defines the channels that it is the first to
+use, and every `RESTATE` blocks all of them.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 MAGIC = b"\x89MCAP0\r\n"
 PROFILE = "innpar-session/1"
 BLOCK_BYTES = 256 * 1024
-"""A block is written when it has become this long, whatever its time."""
+"""Size at which a block is written without waiting for `flush`."""
 RESTATE = 64
-"""Blocks after which every channel is defined again: one damaged block must not cost the rest."""
+"""Blocks after which all channels are defined again, so that damage to one block stays local."""
 
 _MESSAGE = struct.Struct("<BQHIQQ")
 _ENTRY = struct.Struct("<QQ")
 
 
 class Writer:
-    """Writes messages in blocks.
+    """Writer of messages in blocks.
 
     Args:
         file: Empty, open for writing, unbuffered.
-        library: Name and version of what writes.
+        library: Name and version of the writing program.
 
     Attributes:
-        pending: Bytes in the block that has not been written yet.
-        written: Bytes on the file, every one part of a whole record.
+        pending: Bytes of the block not written yet.
+        written: Bytes written, all of them in complete records.
 
     Raises:
-        OSError: Whatever writing raises; the file then ends with the last whole record.
+        OSError: On any write that fails; the file then ends with the last complete record.
     """
 
     def __init__(self, file: io.FileIO, library: str = "innpar") -> None:
@@ -71,7 +71,7 @@ class Writer:
         self._low, self._high = 1 << 63, 0
 
     def channel(self, topic: str, encoding: str, about: Mapping[str, str] | None = None) -> int:
-        """Return the number of a channel, defining it where it is new."""
+        """Return the number of a channel, defining it if it is new."""
         from mcap.records import Channel
 
         key = (topic, encoding, tuple((about or {}).items()))
@@ -89,11 +89,11 @@ class Writer:
         """Add a message.
 
         Args:
-            channel: As `channel` returned it.
-            time: Of what it says, ns since the Unix epoch; blocks are indexed by it.
-            written: When it was recorded, ns since the Unix epoch.
-            data: The message.
-            sequence: Its number; the next one where it is not said.
+            channel: Number returned by `channel`.
+            time: Time of its content, ns since the Unix epoch, by which blocks are indexed.
+            written: Time of recording, ns since the Unix epoch.
+            data: Its content.
+            sequence: Sequence number; by default the next one.
         """
         time, written = max(0, time), max(0, written)
         if sequence is not None:
@@ -111,7 +111,7 @@ class Writer:
         self.pending += len(record)
 
     def flush(self) -> None:
-        """Write the block; a kill of this process no longer loses what is in it."""
+        """Write the current block, so that its messages survive a kill of the process."""
         from mcap.records import Chunk, ChunkIndex
 
         if not self._entries:
@@ -146,7 +146,7 @@ class Writer:
         self._begin()
 
     def finish(self) -> None:
-        """Write the last block, and the summary by which others find their way about."""
+        """Write the last block and the summary that other MCAP readers use."""
         from mcap.records import DataEnd, Footer, Statistics
 
         self.flush()
@@ -173,7 +173,7 @@ class Writer:
         self._append(data_end + summary + _done(footer) + MAGIC)
 
     def _append(self, data: bytes) -> None:
-        """Write all of `data` or nothing."""
+        """Write all of `data`, or nothing."""
         rest = memoryview(data)
         try:
             while rest:
@@ -186,12 +186,12 @@ class Writer:
 
 
 def _done(record: RecordBuilder) -> bytes:
-    builder: Any = record  # its methods carry no types
+    builder: Any = record  # its methods are not annotated
     return bytes(builder.end())
 
 
 def _pack(plain: bytes) -> tuple[bytes, str]:
-    """Compress where that is worth it."""
+    """Return (data, compression): compressed if that makes it smaller."""
     import zstandard
 
     packed = zstandard.compress(plain, 3)

@@ -1,1 +1,1 @@
-"""The simulated wearer."""
+"""Simulated wearer: circulation, wristband and device."""

@@ -1,11 +1,11 @@
-"""A circulation on a page: beat intervals, ejection, arterial load, and the blood in the skin.
+"""Simulation of the circulation: beat intervals, ejection, arterial load, and skin blood volume.
 
-Intervals carry respiratory sinus arrhythmia and Mayer waves around a heart rate that drifts.
-Each beat ejects a flow into a three-element windkessel (1), to which a delayed, smoothed reflection
-of the forward wave is added; that is the arterial pressure. The skin follows it through a
-viscoelastic low-pass and an arctangent pressure-volume curve (2), scaled by vasomotor tone; that is
-what a light sensor sees. Transit to the skin is left out, so that pressure and pulse are aligned
-as they are in records whose delay has been removed.
+Beat intervals vary by respiratory sinus arrhythmia and Mayer waves around a drifting heart rate.
+Each beat ejects a flow into a three-element windkessel (1); with a delayed, smoothed reflection of
+the forward wave, this gives the arterial pressure. The blood volume of the skin, which a PPG sensor
+measures, follows it through a viscoelastic low-pass and an arctangent pressure-volume curve (2),
+scaled by vasomotor tone. Transit to the skin is omitted, so that pressure and pulse are aligned as
+in records whose delay has been removed.
 
 1. Westerhof, Lankhaar, Westerhof, The arterial Windkessel, Med. Biol. Eng. Comput. 47 (2009) 131,
    doi 10.1007/s11517-008-0359-2
@@ -25,34 +25,34 @@ Array = npt.NDArray[np.float64]
 State = dict[str, Array]
 
 RATE = 250
-"""Hz, of everything computed here."""
+"""Rate of all signals computed here, Hz."""
 
 BLOCK = 8 * RATE
-"""Samples computed at a time; always these, so that no cutting of the output can change them."""
+"""Samples per block; fixed, so that the signals do not depend on how the output is cut."""
 
 _AHEAD = RATE // 2
-"""Samples by which the pressure is computed before the skin, whose filter looks both ways."""
+"""Samples by which pressure is computed ahead of the skin, whose filter is non-causal."""
 
 _BACK = RATE
-"""Samples kept from the block before, for whatever looks back."""
+"""Samples kept from the block before, as history of the filters."""
 
 _GRID = 10
-"""Hz, of what changes slowly."""
+"""Rate of slowly varying quantities, Hz."""
 
 _VENOUS = 6.0
-"""Pressure behind the arterioles, mmHg."""
+"""Pressure distal to the arterioles, mmHg."""
 
 EPISODES: dict[str, dict[str, float]] = {
     "exercise": {"hr": 0.42, "stroke": 0.08, "resistance": -0.22, "perfusion": 0.15},
     "standing up": {"hr": 0.18, "stroke": -0.17, "resistance": 0.08, "perfusion": -0.15},
     "cold hands": {"hr": -0.04, "resistance": 0.20, "compliance": -0.10, "perfusion": -0.50},
 }
-"""What an episode changes at its height, relative to rest."""
+"""Relative changes from rest at the peak of an episode."""
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A change of state; times in seconds since the simulation began."""
+    """Temporary change of state; times in seconds since the simulation began."""
 
     kind: str
     start: float
@@ -65,7 +65,7 @@ class Episode:
         return self.start + self.rise + self.hold + self.fall
 
     def level(self, t: Array) -> Array:
-        """Return how far it is in force, 0 to 1, with smooth shoulders."""
+        """Return its intensity at times `t`, 0 to 1, with smooth rise and fall."""
         up = np.clip((t - self.start) / self.rise, 0.0, 1.0)
         down = np.clip((self.end - t) / self.fall, 0.0, 1.0)
         return (up * up * (3 - 2 * up)) * (down * down * (3 - 2 * down))
@@ -73,13 +73,13 @@ class Episode:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Span:
-    """One block of a circulation.
+    """Block of a simulated circulation.
 
     Attributes:
         abp: (BLOCK,) arterial pressure, mmHg.
         volume: (BLOCK + 1,) blood volume of the skin, about 1 from foot to peak at rest; one
-            sample longer, to interpolate in.
-        begun: Episodes that begin in this block: seconds since the simulation began, and what.
+            sample longer, for interpolation.
+        begun: Episodes that begin in this block: (seconds since the simulation began, kind).
     """
 
     abp: Array
@@ -88,11 +88,11 @@ class Span:
 
 
 def circulation(seed: int, *, episodes: bool = True) -> Iterator[Span]:
-    """Yield block after block of one person's circulation, for ever.
+    """Yield the circulation of one person block by block, endlessly.
 
     Args:
-        seed: The same seed gives the same person and the same story.
-        episodes: Whether anything happens beyond slow drifts.
+        seed: Determines the person and the sequence of episodes.
+        episodes: Whether there are episodes in addition to slow drifts.
     """
     person = _Person(np.random.default_rng([seed, 1]))
     heart = _Heart(np.random.default_rng([seed, 2]))
@@ -100,22 +100,22 @@ def circulation(seed: int, *, episodes: bool = True) -> Iterator[Span]:
     story = _story(np.random.default_rng([seed, 3])) if episodes else iter(())
     upcoming = next(story, None)
     current: list[Episode] = []
-    # The first block settles the load and is not given out.
+    # The first block lets the load settle and is not yielded.
     start = (_AHEAD - BLOCK) / RATE
     while True:
         t = start + np.arange(BLOCK) / RATE
-        # A second more at either end: the skin lags behind, and a beat may end in the next block.
+        # A second more at either end: the skin lags, and a beat may end in the next block.
         grid = start + np.arange(-_GRID, 10 * _GRID) / _GRID
         while upcoming is not None and upcoming.start < grid[-1]:
             current.append(upcoming)
             upcoming = next(story, None)
         state = person.at(grid, current)
         abp, volume = arteries.push(heart.flow(t, grid, state), t, grid, state)
-        given = start - _AHEAD / RATE  # where what comes out begins
-        if given >= 0.0:
-            begun = ((e.start, e.kind) for e in current if 0.0 <= e.start - given < BLOCK / RATE)
+        first = start - _AHEAD / RATE  # time of the first sample of `abp`
+        if first >= 0.0:
+            begun = ((e.start, e.kind) for e in current if 0.0 <= e.start - first < BLOCK / RATE)
             yield Span(abp, volume, tuple(begun))
-        current = [e for e in current if e.end > given]
+        current = [e for e in current if e.end > first]
         start += BLOCK / RATE
 
 
@@ -130,12 +130,12 @@ def _story(rng: np.random.Generator) -> Iterator[Episode]:
 
 
 class _Person:
-    """What one person is at rest, and how it drifts."""
+    """A person's resting state and its drifts."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         spread = rng.normal(size=6).clip(-1.5, 1.5)
         self.rest = {
-            "hr": 66.0 * (1 + 0.08 * spread[0]),  # beats a minute
+            "hr": 66.0 * (1 + 0.08 * spread[0]),  # beats per minute
             "stroke": 78.0 * (1 + 0.05 * spread[1]),  # mL
             "resistance": 1.00 * (1 + 0.05 * spread[2]),  # mmHg s/mL
             "compliance": 2.25 * (1 + 0.12 * spread[3]),  # mL/mmHg
@@ -150,7 +150,7 @@ class _Person:
         )
 
     def at(self, t: Array, episodes: list[Episode]) -> State:
-        """Return every quantity at times `t`, seconds since the simulation began."""
+        """Return all quantities at times `t`, seconds since the simulation began."""
         waves = np.sin(2 * np.pi * t / self.periods[:, None] + self.phases[:, :, None])
         drift = (np.array([0.2, 0.4, 0.7, 1.0]) @ waves[:, :4]) / 1.3  # SD near 0.7
         mayer = waves[:, 4]
@@ -166,13 +166,13 @@ class _Person:
             level = episode.level(t)
             for key, effect in EPISODES[episode.kind].items():
                 state[key] = state[key] * (1 + effect * level)
-        # Nobody breathes like a metronome.
+        # Breathing is not perfectly regular.
         state["breath"] = 2 * np.pi * self.breath * t + 0.9 * waves[0, 0] + 0.6 * waves[1, 1]
         return state
 
 
 class _Heart:
-    """Beat after beat: when, and how much flow."""
+    """Beats and their ventricular outflow."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -189,7 +189,7 @@ class _Heart:
             breath = np.sin(state["breath"][at])
             self._wander = 0.9 * self._wander + self._rng.normal(0.0, 0.008)
             interval = 60.0 / state["hr"][at] * (1 + 0.035 * breath + self._wander)
-            # The ventricle ejects longer, and fills more, where beats are slow.
+            # At a slow rate the ventricle fills more and ejects longer.
             ejection = 0.16 + 0.13 * interval
             stroke = state["stroke"][at] * (1 - 0.035 * breath + 0.25 * self._wander)
             self._beats.append((self._next, ejection, stroke))
@@ -202,9 +202,12 @@ class _Heart:
 
 
 def _ejection(x: Array) -> Array:
-    """Return ventricular outflow over a beat, `x` from 0 to 1 while the valve is open; area 1.
+    """Return ventricular outflow over a beat, normalised to area 1.
 
-    It peaks early; the small backflow after 1 closes the valve and leaves the incisura.
+    It peaks early; a small backflow after the ejection closes the valve and causes the incisura.
+
+    Args:
+        x: Time since the onset as a fraction of the ejection time.
     """
     inside = np.clip(x, 0.0, 1.0)
     back = np.clip((x - 1) / 0.20, 0.0, 1.0)
@@ -212,7 +215,7 @@ def _ejection(x: Array) -> Array:
 
 
 class _Arteries:
-    """Flow in, pressure out, and what the skin makes of it."""
+    """Arterial load: pressure and skin blood volume from the flow."""
 
     def __init__(self, person: _Person) -> None:
         self._person = person
@@ -221,13 +224,16 @@ class _Arteries:
         self._pressure = np.full(_BACK + _AHEAD, 90.0)
 
     def push(self, flow: Array, t: Array, grid: Array, state: State) -> tuple[Array, Array]:
-        """Return pressure and volume from `_AHEAD` before `t` begins to `_AHEAD` before it ends.
+        """Return pressure and volume of the block that begins `_AHEAD` samples before `t`.
 
         Args:
             flow: (BLOCK,) mL/s at times `t`.
+            t: (BLOCK,) seconds since the simulation began.
+            grid: (points,) times of `state`, seconds since the simulation began.
+            state: Quantities of `_Person.at`, (points,) each.
 
         Returns:
-            (BLOCK,) mmHg and (BLOCK + 1,) of about 1 a pulse.
+            (BLOCK,) arterial pressure, mmHg, and (BLOCK + 1,) volume of about 1 per pulse.
         """
         stored = self._store(
             flow, *(np.interp(t, grid, state[k]) for k in ("resistance", "compliance"))
@@ -243,7 +249,7 @@ class _Arteries:
         return abp, perfusion * np.arctan((felt - 75.0) / 80.0) / 0.45
 
     def _store(self, flow: Array, resistance: Array, compliance: Array) -> Array:
-        """Return the pressure on the compliance: the windkessel's equation, solved exactly."""
+        """Return the pressure on the compliance, mmHg, by the exact windkessel solution."""
         decay = np.cumsum(1 / (RATE * resistance * compliance))
         inflow = (flow + _VENOUS / resistance) / compliance
         stored = np.exp(-decay) * (self._stored + np.cumsum(inflow * np.exp(decay)) / RATE)
@@ -251,19 +257,19 @@ class _Arteries:
         return stored
 
     def _reflect(self, flow: Array, stored: Array) -> Array:
-        """Return the flow again as it comes back from the periphery, smoothed."""
+        """Return the flow reflected from the periphery, delayed and smoothed, mL/s."""
         past = np.concatenate([self._flow, flow])
         self._flow = past[-_BACK:]
         smooth = np.convolve(past, _SPREAD, "valid")
         first = len(_SPREAD) // 2 - _BACK
         since = (first + np.arange(len(smooth))) / RATE
-        # A higher pressure stiffens the arteries and brings the wave back sooner.
+        # Higher pressure stiffens the arteries, and the wave returns earlier.
         delay = 0.335 * np.sqrt(90.0 / np.clip(stored, 50.0, 160.0))
         return np.interp(np.arange(BLOCK) / RATE - delay, since, smooth)
 
 
 def _bell(sd: float) -> Array:
-    """Return the taps of a Gaussian of `sd` seconds, area 1."""
+    """Return the taps of a Gaussian with a standard deviation of `sd` seconds and area 1."""
     half = round(3 * sd * RATE)
     taps: Array = np.exp(-0.5 * (np.arange(-half, half + 1) / (sd * RATE)) ** 2)
     area: float = taps.sum()
@@ -276,7 +282,7 @@ def _viscoelastic(sd: float, tau: float) -> Array:
 
 
 def _filtered(x: Array, taps: Array, lead: int, count: int) -> Array:
-    """Return `count` samples of the filtered `x` from sample `_BACK` on, `lead` samples early."""
+    """Return `count` filtered samples of `x` from sample `_BACK` on, advanced by `lead`."""
     first = _BACK + lead - len(taps) + 1
     return np.convolve(x, taps, "valid")[first : first + count]
 

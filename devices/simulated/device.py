@@ -1,7 +1,7 @@
-"""A wearer nobody has to be: a simulated wristband whose true arterial pressure is known.
+"""Simulated wristband with known arterial pressure.
 
-The sensor sees the skin of `heart` the way a wristband does: counts on a large offset in which
-systole is a minimum, on wandering ground, with noise, now and then a moving arm and a lost packet.
+The sensor measures the skin of `circulation` as a wristband does: counts on a large offset in which
+systole is a minimum, with baseline wander, noise, and occasional arm movements and lost packets.
 """
 
 from __future__ import annotations
@@ -30,51 +30,51 @@ from innpar.devices.timing.pace import REAL_TIME, Pace, Pacer
 Array = npt.NDArray[np.float64]
 
 ABP_RATE = 125.0
-"""Hz, of the true pressure."""
+"""Rate of the true pressure, Hz."""
 
 CHUNK_SECONDS = 0.4
-"""About what a wristband's radio packs together."""
+"""Chunk length, s: about that of a wristband's packets."""
 
 CUFF_SECONDS = 15.0
-"""After the first sample."""
+"""Time of the cuff reading, s after the first sample."""
 CUFF_SPAN = 10.0
-"""Seconds of true pressure that the cuff sees."""
+"""Seconds of true pressure measured by the cuff."""
 CUFF_ERROR = 3.0
-"""SD of what a cuff reads wrong, mmHg."""
+"""Standard deviation of a cuff's error, mmHg."""
 
 OPTIONS = {
-    "seed": "whose circulation: any whole number from 0",
-    "rate": "Hz of the PPG, as the Polar's: 28, 44, 55, 135 or 176",
-    "duration": "seconds of signal, then it ends; without it, for ever",
-    "lead": "seconds of signal that are there at once (6)",
+    "seed": "simulated person, a whole number from 0",
+    "rate": "PPG sampling rate in Hz, as the Polar's: 28, 44, 55, 135 or 176",
+    "duration": "seconds of signal; endless by default",
+    "lead": "seconds of signal delivered at once (6)",
     "episodes": "on or off: exercise, standing up, cold hands",
     "motion": "on or off: bursts of arm movement",
     "dropouts": "on or off: lost packets",
-    "cuff": "on or off: a simulated cuff reading after a quarter of a minute",
-    "id": "another name than demo",
+    "cuff": "on or off: a simulated cuff reading after 15 s",
+    "id": "device id to use instead of demo",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """A simulated wearer: PPG, acceleration, and the true pressure at the sensor.
+    """Simulated wearer: PPG, acceleration, and the true pressure at the sensor.
 
-    Samples depend on `seed`, `rate` and the three switches alone: not on how they are cut, nor on
-    how fast they are taken. Their times count from `start`.
+    Samples depend only on `seed`, `rate` and the switches `episodes`, `motion` and `dropouts`, not
+    on chunk length or pace. Their times count from `start`.
 
     Attributes:
-        id: Name in topics.
-        seed: Whose circulation, and which story.
-        rate: Hz of the PPG.
-        duration: Seconds of signal; infinity for as long as somebody listens.
-        lead: A wearer who put the band on this many seconds before: that much signal is delivered
-            at once, so that a first estimate need not be waited for. Only a simulation can do this.
+        id: Device id.
+        seed: Determines the person and the sequence of episodes.
+        rate: PPG sampling rate, Hz.
+        duration: Seconds of signal; infinity for endless.
+        lead: Seconds of signal delivered at once, as if the band had been worn for that long, so
+            that the first beat appears without delay.
         start: Time of the first sample, ns since the Unix epoch; None for `lead` before opening.
-        pace: Speed and chunk length; a chunk is `CHUNK_SECONDS` unless told.
-        episodes: Exercise, standing up, cold hands.
-        motion: Bursts of arm movement.
-        dropouts: Lost packets.
-        cuff: A cuff reading after `CUFF_SECONDS`, as wrong as a cuff usually is.
+        pace: Speed and chunk length, by default `CHUNK_SECONDS`.
+        episodes: Whether to simulate exercise, standing up and cold hands.
+        motion: Whether to simulate bursts of arm movement.
+        dropouts: Whether to simulate lost packets.
+        cuff: Whether to add a cuff reading after `CUFF_SECONDS`, with a typical error.
     """
 
     id: str = "demo"
@@ -94,8 +94,8 @@ class Simulated:
         return "simulated"
 
     @property
-    def by_clock(self) -> bool:
-        """Whether its time is the host's; see `by_clock` of the vocabulary."""
+    def is_real_time(self) -> bool:
+        """Whether it runs in real time; see `devices.base.is_real_time`."""
         return self.pace.speed == 1 and self.start is None
 
     @property
@@ -110,7 +110,7 @@ class Simulated:
     async def open(
         self, *, clock: HostClock, tap: Tap | None = None
     ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Put the band on; see `Device`. There are no frames for a tap."""
+        """Start the simulation; see `Device.open`. The tap receives nothing: no raw frames."""
         async with aclosing(self._deliver(clock)) as items:
             yield items
 
@@ -124,7 +124,7 @@ class Simulated:
                 yield item
 
     def items(self, start: int) -> Generator[Chunk | Event, None, None]:
-        """Yield everything there is to deliver, in order, without waiting.
+        """Yield all items in order, without waiting.
 
         Args:
             start: Time of the first sample, ns since the Unix epoch.
@@ -138,15 +138,15 @@ class Simulated:
         recent: list[Array] = []
         step = self.pace.chunk_seconds or CHUNK_SECONDS
         delivered, made = 0, 0.0
-        for stretch in circulation(self.seed, episodes=self.episodes):
-            readings = band.sense(stretch.volume)
+        for span in circulation(self.seed, episodes=self.episodes):
+            readings = band.sense(span.volume)
             ppg.push(readings.ppg, readings.ppg_lost)
-            abp.push(stretch.abp[:: round(RATE / ABP_RATE), None])
+            abp.push(span.abp[:: round(RATE / ABP_RATE), None])
             acc.push(readings.acc, readings.acc_lost)
-            markers += [self._marker(start, seconds, kind) for seconds, kind in stretch.begun]
+            markers += [self._marker(start, seconds, kind) for seconds, kind in span.begun]
             made += SECONDS
             if self.cuff and made <= CUFF_SECONDS:
-                recent = [*recent, stretch.abp][-round(CUFF_SPAN / SECONDS) :]
+                recent = [*recent, span.abp][-round(CUFF_SPAN / SECONDS) :]
                 if made + SECONDS > CUFF_SECONDS:
                     markers.append(self._reading(start, np.concatenate(recent)))
             while (delivered + 1) * step <= made or self.duration <= made:
@@ -155,7 +155,7 @@ class Simulated:
                 due = [event for event in markers if event.start < start + until * NS]
                 markers = markers[len(due) :]
                 yield from due
-                yield from acc.take(until)  # ahead of the light whose motion it tells
+                yield from acc.take(until)  # ahead of the PPG whose motion it shows
                 yield from ppg.take(until)
                 yield from abp.take(until)
                 if until >= self.duration:
@@ -173,7 +173,7 @@ class Simulated:
         }
 
     def _reading(self, start: int, abp: Array) -> Event:
-        """Read a cuff at `CUFF_SECONDS` from the true pressure before it."""
+        """Return a cuff reading at `CUFF_SECONDS`, from the true pressure before it."""
         sbp, dbp = read_cuff(abp, np.random.default_rng([self.seed, 0xC0FF]))
         time = start + round(CUFF_SECONDS * NS)
         return Event(self.id, "cuff", time, time, {"sbp": sbp, "dbp": dbp})
@@ -184,11 +184,11 @@ class Simulated:
 
 
 def read_cuff(abp: Array, rng: np.random.Generator) -> tuple[int, int]:
-    """Return systolic and diastolic pressure as a cuff reads them, mmHg.
+    """Return systolic and diastolic pressure as measured by a cuff, mmHg.
 
     Args:
-        abp: About `CUFF_SPAN` seconds of the true pressure, mmHg.
-        rng: Decides how wrong it is.
+        abp: (samples,) about `CUFF_SPAN` seconds of the true pressure, mmHg.
+        rng: Source of the cuff's error.
     """
     beats = np.array_split(abp, round(CUFF_SPAN / 2))
     error = rng.normal(0.0, CUFF_ERROR, 2)
@@ -198,12 +198,12 @@ def read_cuff(abp: Array, rng: np.random.Generator) -> tuple[int, int]:
 
 
 class _Outlet:
-    """Samples of one signal that wait to be delivered.
+    """Queue of one signal's samples, delivered as chunks.
 
     Args:
-        device: Id of the device.
-        signal: What they are.
-        channels: One label a column.
+        device: Device id.
+        signal: See `Chunk`.
+        channels: One label per column.
         rate: Hz.
         start: Time of sample 0, ns since the Unix epoch.
     """
@@ -222,13 +222,13 @@ class _Outlet:
         self._last: int | None = None
 
     def push(self, data: Array, lost: npt.NDArray[np.bool_] | None = None) -> None:
-        """Add (samples, channels) and, where some of them never arrive, which."""
+        """Add samples, (samples, channels), and a mask, (samples,), of those lost in transit."""
         self._data = np.concatenate([self._data, data])
         mask = np.zeros(len(data), dtype=bool) if lost is None else lost
         self._lost = np.concatenate([self._lost, mask])
 
     def take(self, until: float) -> Iterator[Chunk | Event]:
-        """Yield what was sampled before `until`, seconds since the start, and is not lost."""
+        """Yield the samples before `until`, seconds since the start, that are not lost."""
         count = max(0, math.ceil(until * self._rate - 1e-6) - self._first)
         arrived = np.flatnonzero(~self._lost[:count])
         for piece in np.split(arrived, np.flatnonzero(np.diff(arrived) > 1) + 1):
@@ -256,10 +256,10 @@ class _Outlet:
 
 
 def create_simulated(argument: str, options: dict[str, str], pace: Pace) -> Simulated:
-    """Return the wearer that ``demo[:SEED][?key=value&…]`` names.
+    """Create the simulated wearer ``demo[:SEED][?key=value&…]``.
 
     Raises:
-        Refused: An option it does not have, or a value that makes no sense.
+        Refused: Unknown option, or invalid value.
     """
     given = dict(options)
     if argument:

@@ -1,7 +1,7 @@
-"""What a wristband makes of the blood in the skin: counts, wander, noise, motion and lost packets.
+"""Simulated wristband sensor: counts, baseline wander, noise, motion and lost packets.
 
-Sizes are those seen in wristband recordings: a pulse of some thousand counts on an offset of some
-hundred thousand, on ground that wanders by ten pulses, read as whole numbers.
+Magnitudes are those of wristband recordings: a pulse of some thousand counts on an offset of some
+hundred thousand, with a baseline that wanders by ten pulses, in whole numbers.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Mask = npt.NDArray[np.bool_]
 PPG_CHANNELS = ("ppg0", "ppg1", "ppg2", "ambient")
 ACC_CHANNELS = ("x", "y", "z")
 ACC_RATE = 52.0
-"""Hz."""
+"""Rate of the acceleration, Hz."""
 
 SECONDS = BLOCK // RATE
-"""Length of a block."""
+"""Length of a block, s."""
 
 _OFFSET = np.array([412_000.0, 367_000.0, 455_000.0])
 _PULSE = np.array([2400.0, 2100.0, 1800.0])
@@ -34,13 +34,13 @@ _AMBIENT = 2600.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readings:
-    """One block as the sensor reads it.
+    """Block of samples as measured by the sensor.
 
     Attributes:
-        ppg: (samples, 4) counts, as in `PPG_CHANNELS`.
-        ppg_lost: (samples,) what never arrives.
+        ppg: (samples, 4) counts, columns as in `PPG_CHANNELS`.
+        ppg_lost: (samples,) mask of samples lost in transit.
         acc: (samples, 3) g.
-        acc_lost: (samples,) what never arrives.
+        acc_lost: (samples,) mask of samples lost in transit.
     """
 
     ppg: Array
@@ -51,11 +51,13 @@ class Readings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Burst:
-    """A few seconds of something, from `start` on, with a sway of its own.
+    """Movement or loss of a few seconds.
 
     Attributes:
-        sway: (4, 3): frequency in Hz, phase and size of each of its sinusoids.
-        axis: (3,) the direction the arm moves in.
+        start: Seconds since the simulation began.
+        length: Seconds.
+        sway: (4, 3): frequency in Hz, phase and amplitude of each of its sinusoids.
+        axis: (3,) unit vector of the arm's movement.
     """
 
     start: float
@@ -67,7 +69,7 @@ class _Burst:
         return (t >= self.start) & (t < self.start + self.length)
 
     def at(self, t: Array) -> Array:
-        """Return the movement at times `t`, about 1 at its height."""
+        """Return the movement at times `t`, about 1 at its peak."""
         x = np.clip((t - self.start) / self.length, 0.0, 1.0)
         frequency, phase, size = self.sway.T[:, :, None]
         sway: Array = (size * np.sin(2 * np.pi * frequency * t + phase)).sum(axis=0)
@@ -75,11 +77,11 @@ class _Burst:
 
 
 class Wristband:
-    """A sensor on a wrist, block by block.
+    """Simulated sensor on a wrist, block by block.
 
     Args:
-        seed: The same seed moves the arm and loses packets at the same moments.
-        rate: Hz of the PPG.
+        seed: Determines noise, movements and lost packets.
+        rate: PPG sampling rate, Hz.
         motion: Whether the arm moves.
         dropouts: Whether packets are lost.
     """
@@ -92,14 +94,14 @@ class Wristband:
         self._breath = float(rng.uniform(0.19, 0.27))
         self._phases = rng.uniform(0, 2 * np.pi, size=6)
         self._periods = rng.uniform((8.0, 21.0, 55.0), (14.0, 34.0, 90.0))
-        self._moving = _Happenings([seed, 12], (32.0, 75.0), (2.5, 7.0)) if motion else None
-        self._losing = _Happenings([seed, 13], (70.0, 160.0), (0.4, 2.2)) if dropouts else None
+        self._moving = _Bursts([seed, 12], (32.0, 75.0), (2.5, 7.0)) if motion else None
+        self._losing = _Bursts([seed, 13], (70.0, 160.0), (0.4, 2.2)) if dropouts else None
 
     def sense(self, volume: Array) -> Readings:
-        """Return the next block.
+        """Return the samples of the next block.
 
         Args:
-            volume: (BLOCK + 1,) from `heart`.
+            volume: (BLOCK + 1,) blood volume of the skin, from `circulation`.
         """
         rng = np.random.default_rng([self._seed, 14, self._block])
         start = self._block * SECONDS
@@ -142,8 +144,14 @@ class Wristband:
         return np.round(down + moved, 3)
 
 
-class _Happenings:
-    """Bursts with quiet between them, asked for in order of time."""
+class _Bursts:
+    """Bursts with pauses between them.
+
+    Args:
+        seed: Of their random sequence.
+        quiet: Range of the pauses, s.
+        length: Range of their lengths, s.
+    """
 
     def __init__(
         self, seed: list[int], quiet: tuple[float, float], length: tuple[float, float]
@@ -153,7 +161,7 @@ class _Happenings:
         self._current: list[_Burst] = []
 
     def between(self, start: float, end: float) -> list[_Burst]:
-        """Return those that touch `start` to `end`, seconds."""
+        """Return the bursts that overlap `start` to `end`, s; calls must ascend in time."""
         while self._upcoming.start < end:
             self._current.append(self._upcoming)
             self._upcoming = next(self._story)
@@ -175,7 +183,7 @@ def _story(
 
 
 def _instants(start: float, rate: float) -> Array:
-    """Return the sampling instants of the block that begins at `start`, seconds."""
+    """Return the sampling times of the block that begins at `start`, s."""
     return np.arange(math.ceil(start * rate), math.ceil((start + SECONDS) * rate)) / rate
 
 

@@ -1,8 +1,19 @@
-"""Samples that bear no time: they are counted, and the line of their arrivals tells when. Pure.
+"""Times for samples without timestamps, by counting them against their arrivals. No I/O.
 
-A radio or a cable that stalls delivers late, in bursts, but everything: then counting goes on. What
-stays late for a second was lost, and how late it is tells how much, to about the jitter; where the
-sensor numbers what it sends, to the sample.
+A radio or cable that stalls delivers late, in bursts, but completely: counting simply goes on.
+Samples still late after a second show a loss; the delay gives its size, to within about the jitter,
+or to the sample if the sensor numbers its samples.
+
+Step bound: let the rate be off by e = nominal / true − 1, and delays so far differ by up to D
+seconds. Within a segment, the step between samples then differs from the true period by a fraction
+of at most (slew + |e| + D / 1 s) / (1 + e):
+
+- slew is the rate at which times approach a corrected line (`COUNT`);
+- |e| is the skew at the start; after s seconds its part not yet learnt is 1.5² / (s² + 1.5²);
+- D / 1 s is the largest slope that delays can feign. The edge of their hull at the points' mean
+  time m rises by at most D between m and the last point (or falls by it between the first and m),
+  and weighs s² / (s² + 1.5²). With a point in every half second the product is largest, 1.0 D per
+  second, for points at 0, 1, 1.5 and 1.5 s; beyond s = 3 s it is at most 2 D / (s − 1 s).
 """
 
 from __future__ import annotations
@@ -18,25 +29,25 @@ from innpar.devices.timing.timeline import Hole, PlacedSamples, spread
 from innpar.devices.timing.track import Rows, SignalTrack
 
 LATE = 300_000_000
-"""ns. Later than this against the usual, samples are held back until it is clear why."""
+"""ns. Samples later than usual by more than this are held back until the cause is clear."""
 
 PATIENCE = NS
-"""How long they are held back for a burst to catch up."""
+"""Longest time that samples are held back for a burst to catch up."""
 
 NEAR = 0.005
-"""A rate this close to the stated one is the stated one."""
+"""Relative difference within which a measured rate is taken for the nominal one."""
 
 SURE = 10.0
-"""Seconds after which a rate is told: 30 ms of jitter are less than `NEAR` of them."""
+"""Seconds after which a rate is reported: 30 ms of jitter are less than `NEAR` of them."""
 
 
 class Counted:
-    """Places frames by their number of samples.
+    """Placement of frames in time by their number of samples.
 
     Args:
-        rate: Nominal, Hz: times are given as if it were true, and `clock` learns what it is.
-        clock: From those times to the host's; observes what has been placed, before the next push.
-        numbers: Where the sensor numbers its samples: how many it has numbers for.
+        rate: Nominal, Hz. Times are computed as if it were exact; `clock` learns the true one.
+        clock: From those times to the host's; must observe placed samples before the next push.
+        numbers: Number of distinct sample numbers, if the sensor numbers its samples; else 1.
     """
 
     def __init__(self, rate: float, clock: SensorClock, numbers: int = 1) -> None:
@@ -49,12 +60,12 @@ class Counted:
 
     @property
     def rate(self) -> float:
-        """As known so far, Hz."""
+        """Measured so far, Hz."""
         return self._nominal / (1 + self._clock.skew_ppm * 1e-6)
 
     @property
     def stamp(self) -> int | None:
-        """Time of the last sample that has been placed, ns; None before any."""
+        """Time of the last sample placed, ns; None before any."""
         return None if self._origin is None else self._time(self._count)
 
     def _time(self, count: int) -> int:
@@ -62,19 +73,19 @@ class Counted:
         return self._origin + round(count * NS / self._nominal)
 
     def _late(self, count: int, arrival: int) -> int:
-        """Return by how much later than usual the sample of that count arrived, ns."""
+        """Return the excess delay of the sample number `count`, ns."""
         return arrival - int(self._clock.host(np.array([self._time(count)]))[0])
 
     def push(
         self, rows: Rows, arrival: int, missing: int | None = None
     ) -> list[PlacedSamples[Rows]]:
-        """Take samples, at least one, that arrived together; return what can be placed.
+        """Take samples that arrived together; return those that can be placed.
 
         Args:
-            rows: (samples, channels).
+            rows: (samples, channels), at least one sample.
             arrival: ns on the host's clock.
-            missing: Samples missing before them by the sensor's numbers; whole rounds of those it
-                does not know of. None where they have no number.
+            missing: Samples missing before them by the sensor's numbers, modulo `numbers`; None if
+                they carry no number.
         """
         if self._origin is None:
             self._origin = arrival - round(len(rows) * NS / self._nominal)
@@ -84,14 +95,14 @@ class Counted:
         missing = missing or 0
         ahead = self._count + sum(len(held) + lost for held, _, lost in self._held) + len(rows)
         if missing and missing * NS / self.rate > self._late(ahead, arrival) + LATE:
-            missing = 0  # it would be of the future: the numbers began anew
+            missing = 0  # it would lie in the future: numbering has restarted
         self._held.append((rows, arrival, missing))
         if self._late(ahead + missing, arrival) <= LATE:
             return self._release(0)
         return self.flush() if arrival - self._held[0][1] > PATIENCE else []
 
     def flush(self) -> list[PlacedSamples[Rows]]:
-        """Place what is held back: by now it is clear that something before it was lost."""
+        """Place the samples held back: whatever was missing before them is lost."""
         at, late = self._count, []
         for rows, arrival, missing in self._held:
             at += len(rows) + missing
@@ -112,14 +123,14 @@ class Counted:
 
 
 class CountedTrack(SignalTrack):
-    """A `SignalTrack` whose samples are counted.
+    """`SignalTrack` whose samples are timed by counting.
 
     Args:
-        device: Id to put on everything.
-        channels: One label a column.
+        device: Device id of the chunks and events.
+        channels: One label per column.
         rate: Nominal, Hz.
-        promised: Whether somebody said so, so that another rate is worth telling.
-        numbers: As of `Counted`.
+        promised: Whether the rate is documented, so that a different one is worth a notice.
+        numbers: See `Counted`.
     """
 
     def __init__(
@@ -138,26 +149,26 @@ class CountedTrack(SignalTrack):
 
     @property
     def stamp(self) -> int:
-        """Time of the last sample that has been placed, by counting, ns; 0 before any."""
+        """Time of the last sample placed, by counting, ns; 0 before any."""
         return self._places.stamp or 0
 
     def length(self, samples: int) -> int:
-        """Return how long so many take, ns."""
+        """Return the duration of that many samples, ns."""
         return round(samples * NS / self._places.rate)
 
     def begin(self, rate: float | None = None) -> None:
-        """Count anew: nobody can know how much is missing. Another rate may be promised."""
+        """Restart counting after a loss of unknown size, possibly at another nominal rate, Hz."""
         if rate is not None and rate != self._nominal:
             self._nominal = self._stated = rate
         self._places = Counted(self._stated, self.clock, self._numbers)
         self.anew()
 
     def push(self, rows: Rows, arrival: int, missing: int | None = None) -> list[Chunk | Event]:
-        """Take samples as of `Counted.push`; return what can be given out."""
+        """Take samples as `Counted.push` does; return the chunks and events that are ready."""
         return self._out(self._places.push(rows, arrival, missing))
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what waits for it to become clear whether something was lost."""
+        """Return the samples held back, as chunks and gaps."""
         return self._out(self._places.flush())
 
     def _out(self, placed: list[PlacedSamples[Rows]]) -> list[Chunk | Event]:
@@ -165,7 +176,7 @@ class CountedTrack(SignalTrack):
         return [*self.give(placed, self._stated, rate), *(self._true_rate(rate) if placed else ())]
 
     def _true_rate(self, rate: float) -> list[Event]:
-        """State another rate where the sensor is seen to have one, and say so the first time."""
+        """Correct the stated rate to the measured one; return a notice the first time."""
         if self.clock.span < SURE or abs(rate / self._stated - 1) < NEAR:
             return []
         first = self._promised and self._stated == self._nominal
@@ -173,5 +184,5 @@ class CountedTrack(SignalTrack):
         self._stated = self._nominal if near else round(rate, 2)
         if not first or self.last is None:
             return []
-        text = f"the sensor says {self._nominal:g} Hz and sends {rate:.1f} Hz"
+        text = f"nominal rate {self._nominal:g} Hz, measured {rate:.1f} Hz; using the measured rate"
         return [notice(self._device, self.last, NoticeCode.RATE_CORRECTED, text)]

@@ -1,11 +1,11 @@
-"""Time stamps that jitter → times fit to sample by, and a name for each hole. Pure.
+"""De-jitter sample timestamps with a delay-locked loop and find missing samples. No I/O.
 
-Programs stamp samples when they get round to it: late, in bursts, or exactly. A delay-locked loop
-(F. Adriaensen, "Using a DLL to filter time", Linux Audio Conference 2005) knows where the next
-sample should lie; a stamp near that is believed as it is, any other is moved to just within reach.
+Programs stamp samples late, in bursts, or exactly. A delay-locked loop (F. Adriaensen, "Using a DLL
+to filter time", Linux Audio Conference 2005) predicts the next sample; a stamp near the prediction
+is kept as it is, any other is moved to the nearest time within reach of it.
 
-A stamp too late for that may be of the first sample after a hole, or of the first of a backlog that
-was stamped when it was sent: what follows tells, so one sample is waited for.
+A stamp too late for that may belong to the first sample after a hole, or to the first sample of a
+backlog that was stamped when it was sent. The next sample decides, so one sample is held back.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ import numpy.typing as npt
 from innpar.devices.base import NS
 
 REACH = 0.2
-"""Periods a time may lie off the loop's: two such in a row still make no hole of 1.5 periods."""
+"""Largest distance of a time from the loop's, periods: two in a row never make 1.5 periods."""
 
 HELD = 32
-"""Stamps kept back at the start, until they tell the rate; where none is stated, as many as come in
-`HELD_SECONDS`, which is the longest."""
+"""Stamps held back at the start to measure the rate; if none is stated, those of `HELD_SECONDS`."""
 
 HELD_SECONDS = 1.5
+"""Longest span, s, of the stamps held back."""
 
 BANDWIDTH = 0.1
-"""Hz. How fast the loop follows: slow against bursts, fast against a crystal's drift."""
+"""Bandwidth of the loop, Hz: slow compared with bursts, fast compared with a crystal's drift."""
 
 SETTLING = 2 * NS
 LENIENT = 0.3 * NS
-"""While settling, a stamp this late is jitter: nobody can know yet how bursty the sender is."""
+"""ns by which a stamp may be late during `SETTLING`, before the sender's jitter is known."""
 
 BACKLOG = 0.8
-"""Periods from stamp to stamp within which samples are of a backlog."""
+"""Longest step, periods, between stamps of a backlog."""
 
 EVEN = 0.1, 2.0
-"""Stamps within so many periods of a line are of even samples; so are those that lie only so many
-times as far off it as they would if each jittered by itself. An irregular sender's stamps walk
-away: of 64, some eight times as far."""
+"""Limits of regular sampling: stamps deviate from a line by less than so many periods, or by less
+than so many times the deviation expected if each jittered independently. Stamps of an irregular
+sender drift away from any line: 64 of them by some eight times as much."""
 
 BEYOND = 1.3
-"""An irregular sender's hole is this many times its longest usual step."""
+"""Step of an irregular sender, in its longest usual steps, that counts as a hole."""
 
 LONGEST = NS // 4
-"""No usual step is longer, but of a sender that is slow."""
+"""Longest step, ns, taken for usual, unless the sender is slow."""
 
 NEAR = 0.05
-"""A measured rate this close to the stated one is the stated one."""
+"""Relative difference within which a measured rate is taken for the stated one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StampRun:
-    """Samples with nothing missing between them.
+    """Consecutive samples without a hole.
 
     Attributes:
-        times: (samples,) int64 ns on the sender's clock, ascending where the stamps are.
-        lost: Samples missing just before the first of them; 0 for none.
+        times: (samples,) int64, ns on the sender's clock; ascending if the stamps are.
+        lost: Samples missing just before the first; 0 for none.
     """
 
     times: npt.NDArray[np.int64]
@@ -66,11 +66,14 @@ class StampRun:
 
 
 class Dejitter:
-    """Places one stream's samples; see the module.
+    """De-jittering of one signal's timestamps; see the module.
 
     Args:
-        nominal: Samples a second that the sender states, Hz; 0 for "irregular", when stamps are
-            believed unless they are seen to be of even samples, or come in bursts.
+        nominal: Rate stated by the sender, Hz; 0 for "irregular": stamps are then kept unless they
+            prove to be regular or come in bursts.
+
+    Attributes:
+        known: Whether the rate has been measured.
     """
 
     def __init__(self, nominal: float) -> None:
@@ -86,23 +89,22 @@ class Dejitter:
         self._jitter = 0.0  # largest recent distance between stamp and loop
         self._settled = 0.0  # ns since the start of the loop
         self.known = False
-        """Whether the rate has been measured."""
 
     @property
     def rate(self) -> float:
-        """Rate to state, Hz; 0 while nothing is known. One and a half of its periods are a hole."""
+        """Rate to state, Hz; 0 while unknown. A step of 1.5 of its periods or more is a hole."""
         return self._rate
 
     def restart(self) -> None:
-        """What comes next has nothing to do with what came before, but for the rate."""
+        """Start a new time base; only the rate is kept."""
         self._next = self._last = None
 
     def push(self, stamps: npt.NDArray[np.int64]) -> list[StampRun]:
-        """Take (samples,) int64 ns stamps; return what can now be placed."""
+        """Take stamps, (samples,) int64 ns; return the samples that can now be placed."""
         if self.known:
             return self._place(stamps)
         self._held += stamps.tolist()
-        # Enough of them, and time enough: a burst alone tells nothing.
+        # Enough stamps over enough time: the rate cannot be measured from a single burst.
         span = (self._held[-1] - self._held[0]) / NS if self._held else 0.0
         if span > HELD_SECONDS and len(self._held) > 3:
             return self.flush()
@@ -110,12 +112,12 @@ class Dejitter:
         return self.flush() if soon else []
 
     def flush(self) -> list[StampRun]:
-        """Place what is held back."""
+        """Place the samples held back."""
         held, self._held = np.array(self._held, np.int64), []
         if len(held) > 1:
             self._measure(held)
         elif self._period == 0.0:
-            return []  # one stamp and no stated rate: there is no telling what it belongs to
+            return []  # one stamp and no stated rate: it cannot be placed
         return [*self._place(held), *self._resolve()]
 
     def _measure(self, stamps: npt.NDArray[np.int64]) -> None:
@@ -127,14 +129,14 @@ class Dejitter:
         else:
             steps = steps[steps < max(4 * float(np.median(steps)), LENIENT)]
             mean = float(steps.mean()) if len(steps) else float(np.median(np.diff(stamps)))
-        mean = max(mean, 1.0)  # ns: stamps that stand still tell no rate
+        mean = max(mean, 1.0)  # ns; identical stamps give no rate
         self.known = True
         self._believe = self._nominal <= 0 and not bursts and not _even(stamps)
         if self._nominal > 0 and abs(NS / mean / self._nominal - 1) < NEAR:
             self._period, self._rate = NS / self._nominal, self._nominal
         else:
             self._period, self._rate = mean, NS / mean
-        if bursts:  # the loop begins in their middle
+        if bursts:  # start the loop in the middle of them
             self._next = float((stamps - self._period * np.arange(len(stamps))).mean())
         if self._believe:
             within = steps[steps < 4 * float(np.median(steps))]
@@ -143,14 +145,14 @@ class Dejitter:
     def _from_burst_to_burst(
         self, stamps: npt.NDArray[np.int64], begins: npt.NDArray[np.intp]
     ) -> float:
-        """Return the period, ns, of samples that come in bursts; the stated one where one told."""
+        """Return the period, ns, of samples in bursts; a single burst leaves it at the stated."""
         if len(begins) > 1:
             first, last = int(begins[0]), int(begins[-1])
             return float(stamps[last] - stamps[first]) / (last - first)
         return self._period or float(stamps[-1] - stamps[0]) / (len(stamps) - 1)
 
     def _widen(self, usual: float) -> None:
-        """Take a step of an irregular sender for usual: one not much longer is no hole."""
+        """Accept a step, ns, of an irregular sender as usual: slightly longer ones are no holes."""
         self._usual = min(usual, max(float(LONGEST), 4 * self._period))
         self._rate = min(self._rate, 1.5 * NS / (BEYOND * self._usual))
 
@@ -178,7 +180,7 @@ class Dejitter:
         return [*runs, *_run(times)]
 
     def _believed(self, stamps: npt.NDArray[np.int64]) -> list[StampRun]:
-        """Take stamps as they are; what is much longer than the usual step is a hole."""
+        """Keep stamps as they are; a step much longer than usual is a hole."""
         first = int(stamps[0]) if self._last is None else self._last
         self._last = int(stamps[-1])
         steps = np.diff(stamps, prepend=first)
@@ -193,25 +195,25 @@ class Dejitter:
         return [StampRun(part, n) for part, n in parts if len(part)]
 
     def _late(self, stamp: int) -> bool:
-        """Whether more lies before a sample than jitter."""
+        """Return whether a stamp is later than jitter explains."""
         if self._next is None:
             return False
         usual = LENIENT if self._settled < SETTLING else min(4 * self._jitter, NS)
         return stamp - self._next > max(0.6 * self._period, usual)
 
     def _follows(self, stamp: int) -> bool:
-        """Whether a stamp goes on with a backlog."""
+        """Return whether a stamp continues a backlog."""
         return stamp - self._waiting[-1] < BACKLOG * self._period
 
     def _ends(self, stamp: int) -> bool:
-        """Whether a stamp is of the first sample after a backlog that is on time again."""
+        """Return whether a stamp is of the first sample on time after a backlog."""
         return len(self._waiting) > 1 and stamp - self._waiting[-1] < 1.5 * self._period
 
     def _resolve(self, *, on_time: bool = False) -> list[StampRun]:
-        """Place what waits: a backlog ends with its last stamp, and was taken evenly before it.
+        """Place the waiting samples: evenly spaced up to the last stamp of the backlog.
 
         Args:
-            on_time: Whether that stamp is; else a backlog's may lie a period after its sample.
+            on_time: Whether the last stamp is on time; in a backlog it may be a period late.
         """
         if not self._waiting or self._next is None:
             return []
@@ -227,14 +229,14 @@ class Dejitter:
         return [StampRun(np.array(times, np.int64), lost)]
 
     def _step(self, stamp: float) -> int:
-        """Return the time of a sample, and let the loop learn from its stamp."""
+        """Return the time of a sample, ns, and update the loop with its stamp."""
         expected = stamp if self._next is None else self._next
         error = stamp - expected
         self._jitter = max(abs(error), self._jitter * 0.998)
         omega = 2 * math.pi * BANDWIDTH * self._period / NS
         if self._settled < SETTLING:
             omega *= 4
-        # A step back of the sender's stamps must not turn time round.
+        # Time must not run backward when the sender's stamps step back.
         pull = max(-REACH * self._period, min(math.sqrt(2) * omega * error, REACH * self._period))
         self._next = expected + pull + self._period
         self._period += max(-0.01, min(omega**2 * error / self._period, 0.01)) * self._period
@@ -248,7 +250,7 @@ def _run(times: list[int]) -> list[StampRun]:
 
 
 def _even(stamps: npt.NDArray[np.int64]) -> bool:
-    """Whether stamps, but for holes, are of samples taken evenly; see `EVEN`."""
+    """Return whether stamps, apart from holes, are regular; see `EVEN`."""
     steps = np.diff(stamps)
     middle = float(np.median(steps))
     spread = 1.5 * float(np.median(np.abs(steps - middle)))

@@ -1,4 +1,4 @@
-"""Host clocks, and the pace at which a recording or a simulation is handed out."""
+"""Host clocks, and pacing of recordings and simulations."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from innpar.devices.base import NS, HostClock
 
 LONGEST_WAIT = 5 * NS
-"""A recorded hole longer than this is not waited out: nobody watches three hours of nothing."""
+"""Longest recorded hole, ns, that is waited out; longer ones are skipped."""
 
 
 class SystemClock:
-    """The computer's wall clock, read once and carried on by its monotonic clock.
+    """The computer's wall clock, read once and continued by its monotonic clock.
 
-    A step of the wall clock (time synchronisation, a user) never makes this time jump.
+    Steps of the wall clock (time synchronisation, a user) never make this time jump.
     """
 
     def __init__(self) -> None:
@@ -27,14 +27,14 @@ class SystemClock:
         return self._offset + _time.monotonic_ns()
 
     async def sleep_until(self, time: int) -> None:
-        """Return at or after `time`, ns since the Unix epoch."""
+        """Wait until `time`, ns since the Unix epoch."""
         # A loop, because a sleep may end a little early.
-        while (left := time - self.now()) > 0:  # noqa: ASYNC110 (nobody could set an event)
+        while (left := time - self.now()) > 0:  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(left / NS)
 
 
 class VirtualClock:
-    """A clock whose time passes only while somebody waits for it.
+    """Clock whose time passes only while a task waits for it.
 
     Attributes:
         time: ns since the Unix epoch.
@@ -48,18 +48,21 @@ class VirtualClock:
         return self.time
 
     async def sleep_until(self, time: int) -> None:
-        """Make it `time` at once, after every other task had its turn."""
+        """Advance to `time` at once, after yielding to every other task."""
         await asyncio.sleep(0)
         self.time = max(self.time, time)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast and in what pieces a device without a radio delivers.
+    """Speed and chunk length of a device without hardware.
 
     Attributes:
-        speed: Seconds of signal a second; infinity for as fast as it is taken.
-        chunk_seconds: Seconds of signal a chunk; None for the device's own habit.
+        speed: Seconds of signal per second; infinity for as fast as it is consumed.
+        chunk_seconds: Seconds of signal per chunk; None for the device's default.
+
+    Raises:
+        ValueError: Not positive, or an infinite chunk.
     """
 
     speed: float = 1.0
@@ -67,23 +70,21 @@ class Pace:
 
     def __post_init__(self) -> None:
         if not self.speed > 0:
-            raise ValueError(f"a speed is a positive number or infinity, not {self.speed}")
+            raise ValueError(f"speed must be positive or infinity, not {self.speed}")
         if self.chunk_seconds is not None and not 0 < self.chunk_seconds < math.inf:
-            raise ValueError(
-                f"a chunk lasts a positive number of seconds, not {self.chunk_seconds}"
-            )
+            raise ValueError(f"chunk_seconds must be positive and finite, not {self.chunk_seconds}")
 
 
 REAL_TIME = Pace()
 
 
 class Pacer:
-    """Holds each chunk back until a real sensor would have delivered it.
+    """Delay of each chunk until a real sensor would have delivered it.
 
     Args:
         clock: The host's.
-        speed: Seconds of signal a second; infinity never waits.
-        head_start: Seconds of signal at the beginning that are not waited for.
+        speed: Seconds of signal per second; infinity never waits.
+        head_start: Seconds of signal at the beginning delivered without waiting.
     """
 
     def __init__(self, clock: HostClock, speed: float, *, head_start: float = 0.0) -> None:
@@ -95,13 +96,13 @@ class Pacer:
         self._last = 0
 
     async def until(self, first: int, last: int) -> None:
-        """Return when a chunk from `first` to `last` is due.
+        """Wait until a chunk is due.
 
         Args:
             first: Recorded time of the chunk's first sample, ns.
             last: Recorded time of its last sample, ns.
         """
-        # Always: a source that never waits would otherwise starve every other task.
+        # Always yield: a source that never waits would starve every other task.
         await asyncio.sleep(0)
         if math.isinf(self._speed):
             return

@@ -1,6 +1,6 @@
-"""Frames stamped with the time of their last sample: a time for each sample, a name for each hole.
+"""Sample times and holes from frames that are stamped with the time of their last sample. No I/O.
 
-Pure. Times are ns on the sensor's own clock. Arrival times on the host serve only to tell a set
+Times are ns on the sensor's own clock. Arrival times on the host serve only to distinguish a set
 clock from a lost frame.
 """
 
@@ -19,23 +19,25 @@ from innpar.devices.base import NS
 T = TypeVar("T")
 
 TOLERANCE = 0.05
-"""A rate this close to a known one is that rate; a Verity Sense was seen 0.5 % off its word."""
+"""Relative difference within which a measured rate is taken for a known one; a Verity Sense was
+observed 0.5 % off its nominal rate."""
 
 HELD = 4
-"""Most frames kept back at the start until two in a row tell the rate."""
+"""Most frames held back at the start, until two in succession determine the rate."""
 
 AHEAD = 2 * NS
-"""A frame cannot be stamped further ahead of its arrival than this, beside the promptest so far:
-its clock was set."""
+"""ns. A stamp further ahead of its arrival than this, relative to the smallest delay so far, means
+that the sensor's clock was set."""
 
 DRIFT = 1_000
-"""How promptly the promptest came is forgotten at a nanosecond in so many: clocks run apart."""
+"""The smallest delay is forgotten at one nanosecond in so many, because clocks drift."""
 
 FASTEST = 16
-"""No sensor changes its rate by more: a frame stamped so close behind another was overtaken."""
+"""Largest factor by which a sensor raises its rate: a frame stamped closer to the one before was
+overtaken by it."""
 
 LATE = 3 * NS
-"""A frame up to this much older than the one before was overtaken; an older one has a set clock."""
+"""ns. A frame older than the one before by up to this was overtaken; beyond, the clock was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Hole:
     """Missing samples.
 
     Attributes:
-        start: Time of the last sample before; None where the clock was set in between.
-        lost: Samples missing; None where nobody can know.
+        start: Time of the last sample before, ns; None if the clock was set in between.
+        lost: Samples missing; None if unknown.
     """
 
     start: int | None
@@ -53,13 +55,13 @@ class Hole:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedSamples(Generic[T]):
-    """A frame with the times of its samples.
+    """Frame with the times of its samples.
 
     Attributes:
-        times: (samples,) int64, ns on the sensor's clock, ascending, after everything before.
+        times: (samples,) int64, ns on the sensor's clock; ascending, after all earlier ones.
         frame: As pushed.
-        arrival: When the frame was received, ns on the host's clock.
-        hole: What is missing before the first of them.
+        arrival: Time of receipt, ns on the host's clock.
+        hole: Samples missing before the first; None if there are none.
     """
 
     times: npt.NDArray[np.int64]
@@ -77,12 +79,12 @@ class _Held(Generic[T]):
 
 
 def spread(previous: int | None, time: int, n: int, period: float) -> npt.NDArray[np.int64]:
-    """Return the times of `n` samples of which the last was taken at `time`.
+    """Return the times of `n` evenly spaced samples, (n,) int64 ns, that end at `time`.
 
     Args:
-        previous: Time of the sample before them; None steps back by `period` instead.
-        time: ns.
-        n: At least one.
+        previous: Time of the sample before them, ns; None to space them by `period` instead.
+        time: Time of the last sample, ns.
+        n: Number of samples, at least one.
         period: ns.
     """
     step = period if previous is None else (time - previous) / n
@@ -91,13 +93,16 @@ def spread(previous: int | None, time: int, n: int, period: float) -> npt.NDArra
 
 
 class Timeline(Generic[T]):
-    """Places the frames of one stream.
+    """Sample times of the frames of one signal.
 
-    The rate is measured, not believed: the first frames are held back until two in a row tell it,
-    and it follows the sensor from then on.
+    The rate is measured rather than assumed: the first frames are held back until two in succession
+    determine it; from then on it follows the sensor.
 
     Args:
-        rates: What the rate may be, Hz, the most likely first.
+        rates: Possible rates, Hz, the most likely first.
+
+    Attributes:
+        late: Frames dropped because a frame with a later, or hardly earlier, stamp preceded them.
     """
 
     def __init__(self, rates: Sequence[float]) -> None:
@@ -106,15 +111,14 @@ class Timeline(Generic[T]):
         self._weight = 0
         self._held: list[_Held[T]] = []
         self._previous: int | None = None  # stamp of the last frame placed
-        self._prompt = 0  # least arrival minus stamp of late
-        self._fresh = False  # just reconnected: the next frame cannot be an old one held up
+        self._prompt = 0  # smallest recent arrival minus stamp
+        self._fresh = False  # just reconnected: the next frame cannot be an old, delayed one
         self._odd: list[float] = []
         self.late = 0
-        """Frames dropped because one stamped later, or hardly earlier, had come before them."""
 
     @property
     def rate(self) -> float:
-        """Samples a second of the sensor's clock, as measured so far."""
+        """Samples per second of the sensor's clock, as measured so far."""
         return NS / self._period
 
     @property
@@ -123,12 +127,12 @@ class Timeline(Generic[T]):
         return self._weight > 0
 
     def push(self, time: int, count: int, frame: T, arrival: int) -> list[PlacedSamples[T]]:
-        """Take a frame; return what can now be placed.
+        """Take a frame; return the frames that can now be placed.
 
         Args:
             time: Stamp of its last sample, ns.
-            count: Its samples, at least one.
-            frame: Whatever should come back with the times.
+            count: Number of its samples, at least one.
+            frame: Its content, returned with the times.
             arrival: ns on the host's clock.
         """
         held = _Held(time, count, frame, arrival)
@@ -141,12 +145,12 @@ class Timeline(Generic[T]):
         return self.flush() if self.settled or len(self._held) >= HELD else []
 
     def flush(self) -> list[PlacedSamples[T]]:
-        """Place what is held back, believing the likeliest rate where none was measured."""
+        """Place the frames held back, at the likeliest rate if none was measured."""
         held, self._held = self._held, []
         return [placed for frame in held for placed in self._place(frame)]
 
     def restart(self) -> None:
-        """The link was renewed."""
+        """Note that the sensor has reconnected."""
         self._fresh = True
 
     def _follows(self, frame: _Held[T]) -> bool:
@@ -156,8 +160,8 @@ class Timeline(Generic[T]):
     def _settle(self) -> None:
         """Measure the rate once two successive frames agree with a known one.
 
-        A lost frame between them only ever lengthens the step, so after `HELD` frames that agree
-        with nothing the shortest step is the best witness.
+        A lost frame between them can only lengthen the step, so after `HELD` frames that agree with
+        no known rate the shortest step is the best estimate.
         """
         steps = [(b.time - a.time) / b.count for a, b in pairwise(self._held)]
         known = [s for s in steps if any(abs(NS / s / r - 1) < TOLERANCE for r in self._rates)]
@@ -183,10 +187,10 @@ class Timeline(Generic[T]):
         return [self._keep(frame, spread(before, frame.time, n, self._period), None)]
 
     def _was_set(self, frame: _Held[T], before: int) -> bool:
-        """Tell whether the sensor's clock was set since the previous frame.
+        """Return whether the sensor's clock was set since the previous frame.
 
-        The previous frame may have been held up, with all that should have followed it: only beside
-        the promptest does a frame show that its clock is ahead.
+        The previous frame and those that should have followed it may have been delayed, so only a
+        comparison with the smallest delay shows that a stamp is ahead.
         """
         late = frame.arrival - frame.time - self._prompt
         if late < -AHEAD:
@@ -194,7 +198,7 @@ class Timeline(Generic[T]):
         return frame.time <= before - LATE or (self._fresh and late > AHEAD)
 
     def _drifts(self, elapsed: int, n: int) -> bool:
-        """Tell a changed rate, the same small excess three times running, from lost samples."""
+        """Return whether the rate changed (the same small excess three times), not a loss."""
         step = elapsed / n
         if abs(step / self._period - 1) > TOLERANCE:
             self._odd.clear()
@@ -207,7 +211,7 @@ class Timeline(Generic[T]):
         return True
 
     def _learn(self, step: float) -> None:
-        """Follow the rate: the mean at first, then of about the last sixteen frames."""
+        """Update the rate: the mean of all frames at first, then of about the last sixteen."""
         self._odd.clear()
         self._weight = min(self._weight + 1, 16)
         self._period += (step - self._period) / self._weight

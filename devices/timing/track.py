@@ -1,4 +1,4 @@
-"""One signal of a sensor on its way from placed frames to chunks and gaps at host time. Pure."""
+"""Conversion of one signal's placed frames to chunks and gaps at host time. No I/O."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, Chunk, Event, Signal
-from innpar.devices.timing.clock import SensorClock, Steady
+from innpar.devices.timing.clock import MonotonicTimes, SensorClock
 from innpar.devices.timing.timeline import TOLERANCE, Hole, PlacedSamples
 
 CLOCK_EVERY = 60 * NS
-"""How often the state of the clock is told."""
+"""Interval of ``clock`` events, ns."""
 
 Rows = npt.NDArray[np.float64]
 """(samples, channels)."""
 
 
 class SignalTrack:
-    """Gives samples their host times, and says what is missing between them.
+    """Chunks of one signal at host time, with gaps and clock reports.
 
     Args:
-        device: Id to put on everything.
-        channels: One label a column.
-        signal: As of `Chunk`.
-        clock: The sensor's, where several signals are stamped by it; its state is then told by the
-            PPG's lane alone.
+        device: Device id of the chunks and events.
+        channels: One label per column.
+        signal: See `Chunk`.
+        clock: The sensor's clock, if several signals share it; only the PPG's track reports it.
 
     Attributes:
-        channels: May be changed at a gap.
-        clock: The sensor's clock against the host's.
-        samples: Given out so far.
-        lost: Samples known to be missing between them.
+        channels: As given; may be changed at a gap.
+        clock: The sensor's clock relative to the host's.
+        samples: Number of samples returned so far.
+        lost: Number of samples known to be missing between them.
     """
 
     def __init__(
@@ -46,44 +45,44 @@ class SignalTrack:
         self.channels = tuple(channels)
         self._signal: Signal = signal
         self.clock = clock or SensorClock()
-        self._steady = Steady(self.clock)
+        self._times = MonotonicTimes(self.clock)
         self._why = ""
         self._anew = False
-        self._told = 0
+        self._reported = 0  # time of the last clock report, ns
         self.samples = 0
         self.lost = 0
 
     @property
     def last(self) -> int | None:
-        """The last time given out, ns since the Unix epoch."""
-        return self._steady.last
+        """Time of the last sample returned, ns since the Unix epoch; None before any."""
+        return self._times.last
 
     def interrupted(self, why: str) -> None:
-        """Say why the next hole will be there."""
+        """Set the reason of the next gap, unless one has been set."""
         self._why = self._why or why
 
     def anew(self) -> None:
-        """What comes next has another time base: how much is missing before it nobody can know."""
+        """Start a new time base after a gap of unknown size."""
         self._anew = True
 
     def give(
         self, placed: Sequence[PlacedSamples[Rows]], rate: float, measured: float | None = None
     ) -> list[Chunk | Event]:
-        """Return what placed frames amount to.
+        """Convert placed frames to chunks and events.
 
         Args:
-            placed: Their times on the sensor's clock, ns.
-            rate: To state, Hz.
-            measured: What it is by the sensor's clock, told with the state of the clock.
+            placed: Frames with (samples,) times on the sensor's clock, ns.
+            rate: Nominal rate of the chunks, Hz.
+            measured: Rate by the sensor's clock, Hz, for ``clock`` events; `rate` by default.
         """
         out: list[Chunk | Event] = []
         for epoch in _epochs(placed):
             out += self._of_epoch(epoch, rate)
-        now = self._steady.last
-        return [*out, *(self._state(now, measured or rate) if placed and now is not None else ())]
+        now = self._times.last
+        return [*out, *(self._report(now, measured or rate) if placed and now is not None else ())]
 
     def _of_epoch(self, placed: Sequence[PlacedSamples[Rows]], rate: float) -> list[Chunk | Event]:
-        """Return what frames amount to of which only the first may be of a clock that was set."""
+        """Convert frames among which only the first may follow a set of the sensor's clock."""
         first = placed[0].hole
         if self._anew or (first is not None and first.start is None):
             self.clock.reset()
@@ -91,8 +90,8 @@ class SignalTrack:
             self.clock.observe(int(p.times[-1]), p.arrival)
         out: list[Chunk | Event] = []
         for p in placed:
-            before = self._steady.last
-            times = self._steady.host(p.times)
+            before = self._times.last
+            times = self._times.host(p.times)
             hole = Hole(None, None) if self._anew else p.hole
             if hole is not None and before is not None:
                 out.append(self._gap(before, int(times[0]), hole))
@@ -109,11 +108,11 @@ class SignalTrack:
         detail = {"why": why, "lost": hole.lost, "signal": self._signal}
         return Event(self._device, "gap", start, end, detail)
 
-    def _state(self, now: int, rate: float) -> list[Chunk | Event]:
-        """Say now and then how the sensor's clock does."""
-        if self._signal != "ppg" or (self._told and now - self._told < CLOCK_EVERY):
+    def _report(self, now: int, rate: float) -> list[Chunk | Event]:
+        """Return a ``clock`` event every `CLOCK_EVERY`."""
+        if self._signal != "ppg" or (self._reported and now - self._reported < CLOCK_EVERY):
             return []
-        first, self._told = not self._told, now
+        first, self._reported = not self._reported, now
         detail = {
             "skew_ppm": round(self.clock.skew_ppm, 1),
             "error_ms": round(self.clock.error_ms, 2),
@@ -123,7 +122,7 @@ class SignalTrack:
 
 
 def _epochs(placed: Sequence[PlacedSamples[Rows]]) -> list[list[PlacedSamples[Rows]]]:
-    """Split frames where the sensor's clock was set."""
+    """Split frames wherever the sensor's clock was set."""
     epochs: list[list[PlacedSamples[Rows]]] = []
     for p in placed:
         if not epochs or (p.hole is not None and p.hole.start is None):
@@ -133,6 +132,6 @@ def _epochs(placed: Sequence[PlacedSamples[Rows]]) -> list[list[PlacedSamples[Ro
 
 
 def stated(measured: float, known: Sequence[float]) -> float:
-    """Return the known rate that a measured one is close to, else the measured one, Hz."""
+    """Return the known rate close to the measured one, else the measured one rounded, Hz."""
     near = min(known, key=lambda rate: abs(rate - measured))
     return near if abs(near / measured - 1) < TOLERANCE else round(measured, 2)

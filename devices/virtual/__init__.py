@@ -1,6 +1,7 @@
-"""Sensors without a radio, worn by nobody: the tests' fixture and the product behind --virtual.
+"""Virtual sensors on virtual radios: test fixtures, and the implementation of ``--virtual``.
 
-A `Peripheral` (`verity.VirtualPolar`) is what a sensor is and does, with faults on demand; a radio
-puts it on the air: `bumble_radio` two virtual controllers in this process, `bluez` a fake BlueZ on
-a private D-Bus for unmodified bleak. `worn.Worn` wraps both around a `Device`.
+A `Peripheral` (such as `sensors.polar.VirtualPolar`) simulates a sensor, with faults on demand. A
+radio makes it available: `radio.bumble_radio` by virtual controllers in this process, `radio.bluez`
+by a fake BlueZ on a private D-Bus for unmodified bleak. `device.VirtualDevice` combines both with
+the sensor's real driver.
 """

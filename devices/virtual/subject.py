@@ -1,4 +1,4 @@
-"""Who wears a virtual sensor: the simulated wearer, or whoever was recorded."""
+"""Wearer of a virtual sensor: simulated, or from a recording."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from innpar.devices.virtual.world.light import LIMIT
 log = logging.getLogger(__name__)
 
 Wearer = Callable[[], Iterator[Chunk | Event]]
-"""Begins anew what the sensor sees, with the true pressure where it is known."""
+"""Function that starts the PPG at the sensor from the beginning, with true pressure if known."""
 
 HEAD = 5.0
-"""Seconds of a recording that tell whether its light is counts."""
+"""Seconds of a recording from which the scale of its PPG is determined."""
 LEAST = 100.0
-"""Between the 5th and the 95th percentile of light in counts; less is of another scale."""
+"""Smallest range, 5th to 95th percentile, of a PPG in counts; below, it has another scale."""
 BASE, SWING = 400_000.0, 4_000.0
-"""What light of another scale is moved to: its middle, and between those percentiles."""
+"""Median and 5th to 95th percentile range, counts, to which a PPG of another scale is mapped."""
 
 
 def simulated() -> Iterator[Chunk | Event]:
-    """Yield what the simulated wearer shows, for ever."""
+    """Yield the signals of the simulated wearer, endlessly."""
     from innpar.devices.simulated.device import Simulated
 
-    # At the rate of the finest sensor, interpolating loses nothing; the radio does its own losing.
+    # The highest rate of any sensor, so that interpolation loses nothing; the radio adds losses.
     return Simulated(rate=176, dropouts=False).items(0)
 
 
 def recorded(file: str) -> Wearer:
-    """Return the wearer of a recording, which is shown over and over, holes cut short.
+    """Return the wearer of a recording, which is repeated endlessly, with long holes shortened.
 
     Args:
-        file: As ``replay:`` takes it, with ``?key=value`` where it needs that.
+        file: As for ``replay:``, with ``?key=value`` if necessary.
 
     Raises:
-        DeviceError: There is no such recording.
+        DeviceError: The recording cannot be opened.
     """
     _, path, options = parse(f"replay:{file}")
     device = create_replay(path, options, REAL_TIME)
@@ -78,7 +78,7 @@ def _chunks(recording: Replay | ReplayedSession) -> Iterator[Chunk]:
 
 
 def _counted(chunks: Iterator[Chunk], polarity: int) -> Iterator[Chunk]:
-    """Yield the light as counts that sink with systole, as reflected light does."""
+    """Yield the PPG in counts that fall at systole, as with reflected light."""
     head: list[Chunk] = []
     seconds = 0.0
     for chunk in chunks:
@@ -88,11 +88,11 @@ def _counted(chunks: Iterator[Chunk], polarity: int) -> Iterator[Chunk]:
             break
     light = [chunk.data[:, 0] for chunk in head if chunk.signal == "ppg"]
     low, middle, high = np.nanpercentile(np.concatenate(light), [5, 50, 95]) if light else [0] * 3
-    as_it_is = polarity != 1 and high - low >= LEAST and abs(middle) < LIMIT
+    unchanged = polarity != 1 and high - low >= LEAST and abs(middle) < LIMIT
     gain = (-SWING if polarity == 1 else SWING) / max(float(high - low), 1e-12)
     for some in (head, chunks):
         for chunk in some:
-            if chunk.signal != "ppg" or as_it_is:
+            if chunk.signal != "ppg" or unchanged:
                 yield chunk
                 continue
             lit = [i for i, name in enumerate(chunk.channels) if name != "ambient"]

@@ -19,7 +19,7 @@ from innpar.devices import (
     Event,
     HostClock,
     NoticeCode,
-    by_clock,
+    is_real_time,
     notice,
 )
 from innpar.stream.calibration.types import Question
@@ -102,7 +102,7 @@ async def stream(
         required = wearer.finisher.require_calibration
         tape.enrol(device, wearer.preparer.birth.session, required)
         await sink.send(State(device.id, "online"))
-        if by_clock(device):
+        if is_real_time(device):
             wearer.finisher.summaries.begin(clock.now())
         await send([*wearer.recall(clock.now())], device, sink)
         failure: DeviceError | None = None
@@ -184,7 +184,7 @@ async def deliver(
 async def send(items: Sequence[Item], device: Device, sink: Sink) -> None:
     """Publish; what can wait waits for room, what goes by the clock must not."""
     for item in items:
-        if not by_clock(device):
+        if not is_real_time(device):
             await sink.ready()
         await sink.send(item)
 
@@ -194,7 +194,7 @@ async def watch_silence(wearers: Sequence[Wearer], sink: Sink, clock: HostClock)
 
     Summaries go on meanwhile, by the clock; one that is silent at the end of its duration is ended.
     """
-    clocked = [wearer for wearer in wearers if by_clock(wearer.device)]
+    clocked = [wearer for wearer in wearers if is_real_time(wearer.device)]
     links: dict[str, Presence] = {}
     while True:
         await asyncio.sleep(1)

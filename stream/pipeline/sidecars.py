@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from innpar.devices import Device, DeviceError, Event, HostClock, NoticeCode, by_clock, notice
+from innpar.devices import Device, DeviceError, Event, HostClock, NoticeCode, is_real_time, notice
 from innpar.devices.sensors.cuff import CuffDevice
 from innpar.stream.errors import ConfigError
 from innpar.stream.pipeline.steering import mark_all
@@ -83,7 +83,7 @@ async def forward_markers(
 
 def order(wearer: Wearer, reading: Event) -> None:
     """Put a reading into a wearer's stream; what goes by the clock shares the cuff's time axis."""
-    at = reading.start if by_clock(wearer.device) else wearer.last
+    at = reading.start if is_real_time(wearer.device) else wearer.last
     try:
         wearer.orders.put_nowait(replace(reading, device=wearer.device.id, start=at, end=at))
     except asyncio.QueueFull:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from innpar.devices import NS, Event, HostClock, NoticeCode, by_clock, notice
+from innpar.devices import NS, Event, HostClock, NoticeCode, is_real_time, notice
 from innpar.stream.calibration.store import LONGEST
 from innpar.stream.errors import SessionError
 from innpar.stream.messages.commands import Calibrate, Command, Mark, Record
@@ -90,7 +90,7 @@ def moment(wearer: Wearer, asked: int | None, clock: HostClock, *, before: int =
     Raises:
         SessionError: It is none of this stream.
     """
-    ours = by_clock(wearer.device)
+    ours = is_real_time(wearer.device)
     now, first = clock.now() if ours else wearer.last, wearer.first or 0
     if asked is None:
         return now
@@ -155,7 +155,7 @@ def mark_all(
         if wearer.first is None or (wearer.device.source == "live" and not wearer.heard):
             continue
         try:
-            at = time if by_clock(wearer.device) else None
+            at = time if is_real_time(wearer.device) else None
             mark(wearer, Mark(wearer.device.id, text, at), clock)
         except SessionError as error:
             log.warning("%s: the marker %r is lost: %s", wearer.device.id, text, error)

@@ -52,7 +52,7 @@ class RunTally:
 
     def add(self, item: Item) -> None:
         """Take one item of this wearer."""
-        if isinstance(item, Event) and item.kind == "gap" and item.of_light:
+        if isinstance(item, Event) and item.kind == "gap" and item.concerns_ppg:
             self.gaps += 1
         if not isinstance(item, Beat):
             return

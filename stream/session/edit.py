@@ -25,7 +25,7 @@ from innpar.devices.session.items import (
     to_json,
 )
 from innpar.devices.session.reader import Message, SessionFile
-from innpar.devices.session.state_at import StateAt, held
+from innpar.devices.session.state_at import StateAt, calibration_at
 from innpar.devices.session.writer import Writer
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.session.index import progress
@@ -87,7 +87,9 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
                 f"{path}: there is nothing after {begin:g} s; choose an earlier part"
             )
         standing = {
-            device: StateAt(low, held(file, device, low) if low > spans[device][0] else None)
+            device: StateAt(
+                low, calibration_at(file, device, low) if low > spans[device][0] else None
+            )
             for device, (low, _) in windows.items()
         }
 

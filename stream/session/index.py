@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from innpar.devices import NS, BadPacket, Chunk, Event, NoticeCode, code_of
-from innpar.devices.session.contents import damage_of, entry_of, source_of, together
+from innpar.devices.session.contents import damage_of, entry_of, merge_notes, source_of
 from innpar.devices.session.items import ABOUT, BEATS, RUN, Frame, Topic, from_json
 from innpar.devices.session.reader import Message, SessionFile
 from innpar.stream.session.beat_table import BeatTable
@@ -184,7 +184,7 @@ class SessionIndex:
             found.frames += 1
             found.frame_bytes += len(entry.raw)
         elif topic.what == ABOUT:
-            found.about = together(found.about, from_json(message.data))
+            found.about = merge_notes(found.about, from_json(message.data))
         elif topic.what == BEATS:
             found.beats.add(from_json(message.data))
 

@@ -113,7 +113,7 @@ def _gaps(device: DeviceIndex, ppg: SignalIndex) -> Iterator[str]:
     if not ppg.holes:
         yield "  no gaps"
         return
-    told = [event for event in device.of("gap") if event.of_light]
+    told = [event for event in device.of("gap") if event.concerns_ppg]
     why = {(event.start, event.end): event.detail.get("why") for event in told}
     lost = sum(int(event.detail.get("lost") or 0) for event in told)
     yield f"  {len(ppg.holes)} gaps, {ppg.lost:.2f} s in all; {lost} samples declared lost"

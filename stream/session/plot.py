@@ -218,7 +218,7 @@ def _draw_detail(figure: Any, device: str, known: dict[str, Any], found: Excerpt
 def _note(axis: Any, event: Event, zero: float) -> None:
     """Draw a gap, or a marker or reading with its words."""
     at = event.start / NS - zero
-    if event.kind == "gap" and event.of_light:
+    if event.kind == "gap" and event.concerns_ppg:
         axis.axvspan(at, event.end / NS - zero, color=TRUE, alpha=0.4, lw=0)
     elif event.kind in ("marker", "cuff"):
         text = event.detail.get("text") or f"{event.detail.get('sbp')}/{event.detail.get('dbp')}"

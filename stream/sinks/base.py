@@ -15,7 +15,7 @@ class Sink(Protocol):
     async def send(self, item: Item) -> None: ...
 
     async def ready(self) -> None:
-        """Return when there is room. What can wait does it here; see `devices.by_clock`."""
+        """Return when there is room. What can wait does it here; see `devices.is_real_time`."""
         ...
 
 

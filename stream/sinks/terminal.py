@@ -111,7 +111,7 @@ def tell(event: Event) -> str | None:
     """Return what an event means to a person, or None where it only clutters a screen."""
     detail = event.detail
     if event.kind == "gap":
-        if not event.of_light:
+        if not event.concerns_ppg:
             return None
         if event.end < event.start:
             return f"gap: {detail.get('why')}"

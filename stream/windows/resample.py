@@ -99,7 +99,7 @@ class Resampler:
     def push(self, item: Chunk | Event) -> list[GridSamples | Event]:
         """Take a chunk, or an event of the device, and return what is ready, in order."""
         if isinstance(item, Event):
-            if item.kind != "gap" or not item.of_light:
+            if item.kind != "gap" or not item.concerns_ppg:
                 return [item]
             self.tally.gaps += 1
             closing = self.flush()

@@ -1,4 +1,4 @@
-"""Every notice has a code; those of version 0.1, which had none, are still understood."""
+"""Every notice has a code; those of version 0.1, which had none, are still recognised."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import innpar.devices
 import innpar.stream
 from innpar.devices import NS, Event, NoticeCode, code_of, notice
-from innpar.devices.session.device import NOBODY
+from innpar.devices.session.device import SIMULATED_TEXT
 from innpar.devices.session.items import EVENTS, Topic, unpack_event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import VirtualClock
@@ -48,12 +48,12 @@ def bare(text: object, kind: str = "notice") -> Event:
 
 
 @pytest.mark.parametrize(("text", "code"), OLD.items())
-def test_words_of_0_1(text: str, code: NoticeCode | None) -> None:
+def test_texts_of_0_1(text: str, code: NoticeCode | None) -> None:
     assert code_of(bare(text)) is code
     assert code_of(bare(text, "marker")) is None
 
 
-def test_where_there_is_a_code_the_words_say_nothing() -> None:
+def test_a_code_takes_precedence_over_the_text() -> None:
     for text in OLD:
         for code in NoticeCode:
             assert code_of(notice("d", 0, code, text)) is code
@@ -64,7 +64,7 @@ def test_where_there_is_a_code_the_words_say_nothing() -> None:
     assert code_of(Event("d", "notice", 0, 0)) is None
 
 
-def test_a_notice_holds_plain_values() -> None:
+def test_a_notice_contains_plain_values() -> None:
     event = notice("d", 5, NoticeCode.RATE_CORRECTED, "135, not 130 Hz", rate=135.0)
     assert (event.kind, event.start, event.end) == ("notice", 5, 5)
     assert event.detail == {"code": "rate_corrected", "text": "135, not 130 Hz", "rate": 135.0}
@@ -97,7 +97,7 @@ def test_every_code_is_in_the_schema() -> None:
 
 
 def write(path: Path) -> Path:
-    """Record what says that it was simulated, that things were lost, and where somebody lives."""
+    """Record notices about simulation and losses, and one with a private text."""
     recorder = Recorder(path, VirtualClock(START), {})
     device = demo(10)
     recorder.enrol(device, "s")
@@ -115,13 +115,13 @@ def details(path: Path) -> list[dict[str, object]]:
     with SessionFile(path) as file:
         return [
             dict(event.detail)
-            for message in file.messages()
-            if Topic.of(file.channels[message.channel].topic).what == EVENTS
-            if (event := unpack_event("d", message.data)).kind == "notice"
+            for notices in file.messages()
+            if Topic.of(file.channels[notices.channel].topic).what == EVENTS
+            if (event := unpack_event("d", notices.data)).kind == "notice"
         ]
 
 
-def test_what_redacting_leaves(tmp_path: Path) -> None:
+def test_redacted_notices(tmp_path: Path) -> None:
     new, out = write(tmp_path / "new.mcap"), tmp_path / "nobody.mcap"
     assert main(["session", "redact", str(new), str(out)]) == 0
     texts = [
@@ -133,7 +133,7 @@ def test_what_redacting_leaves(tmp_path: Path) -> None:
     assert [detail.get("code") for detail in details(out)] == [*codes, "recording_ended", None]
 
 
-def test_what_redacting_leaves_of_0_1(tmp_path: Path) -> None:
+def test_redacted_notices_of_0_1(tmp_path: Path) -> None:
     old, out = without_codes(write(tmp_path / "new.mcap"), tmp_path / "old.mcap"), tmp_path / "n"
     assert main(["session", "redact", str(old), str(out)]) == 0
     assert not any("code" in detail for detail in details(out))
@@ -142,7 +142,7 @@ def test_what_redacting_leaves_of_0_1(tmp_path: Path) -> None:
     assert texts == [started, slow, other, other, other, started, slow, other, slow]
 
 
-def test_what_was_dropped(tmp_path: Path) -> None:
+def test_dropped_samples_are_reported(tmp_path: Path) -> None:
     new = write(tmp_path / "new.mcap")
     lost = {"notifications_dropped", "recording_failed"}
     texts = [text for text, code in OLD.items() if code in lost]
@@ -152,10 +152,12 @@ def test_what_was_dropped(tmp_path: Path) -> None:
     assert old == [*texts, "too slow: 7 notifications dropped"]
 
 
-def test_what_an_older_replay_said_ahead_is_said_anew(tmp_path: Path) -> None:
+def test_the_simulation_notice_of_an_old_replay_is_replaced(tmp_path: Path) -> None:
     new = write(tmp_path / "new.mcap")
     for path in (new, without_codes(new, tmp_path / "old.mcap")):
         items = played(path)
-        said = [i for i in items if isinstance(i, Event) and i.detail.get("text") == NOBODY]
-        assert said == [items[0]]
-        assert code_of(said[0]) is NoticeCode.SIMULATED_SOURCE
+        notices = [
+            i for i in items if isinstance(i, Event) and i.detail.get("text") == SIMULATED_TEXT
+        ]
+        assert notices == [items[0]]
+        assert code_of(notices[0]) is NoticeCode.SIMULATED_SOURCE

@@ -41,12 +41,12 @@ def test_an_unknown_name_lists_what_there_is_and_what_was_meant() -> None:
     ("spec", "said"),
     [
         ("demo?sead=3", "did you mean seed"),
-        ("demo:three", "seed is a number from 0"),
-        ("demo?seed=1.5", "seed is a whole number"),
-        ("demo?rate=60", "rate is one of 28, 44, 55, 135, 176"),
-        ("demo?motion=perhaps", "motion is on or off"),
-        ("demo?duration=nan", "duration is a number from 1"),
-        ("demo?duration=inf", "duration is a number from 1"),
+        ("demo:three", "seed must be a number from 0"),
+        ("demo?seed=1.5", "seed must be a whole number"),
+        ("demo?rate=60", "rate must be one of 28, 44, 55, 135, 176"),
+        ("demo?motion=perhaps", "motion must be on or off"),
+        ("demo?duration=nan", "duration must be a number from 1"),
+        ("demo?duration=inf", "duration must be a number from 1"),
         ("replay", "replay:FILE"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Recordings: every format read for what it is, and played the same at any cutting and pace."""
+"""Recordings: every format is recognised, and plays the same for any cut and pace."""
 
 import gzip
 import math
@@ -87,7 +87,7 @@ def test_polar_intervals_are_the_sensors_and_the_anchor_is_the_phones(
     assert first.detail["rate"] == pytest.approx(55, abs=1e-3)
 
 
-def test_a_part_past_the_end_of_a_recording_that_does_not_tell_its_length(tmp_path: Path) -> None:
+def test_a_start_past_the_end_of_a_recording_of_unknown_length(tmp_path: Path) -> None:
     device = open_recording(write(tmp_path / "a.txt", polar()), {"from": "8"})
     with pytest.raises(Refused, match="from=8 is past its end"):
         list(device.items())
@@ -101,7 +101,7 @@ def test_one_channel_can_be_chosen(tmp_path: Path, channel: str) -> None:
     assert chunk.data[3, 0] == 2003
 
 
-def test_rows_that_cannot_be_read_are_skipped_counted_and_told(tmp_path: Path) -> None:
+def test_rows_that_cannot_be_read_are_skipped_counted_and_reported(tmp_path: Path) -> None:
     lines = polar()
     lines[5] = "garbage"
     lines[50] = lines[50].replace(";1049;", ";10x49;")
@@ -139,7 +139,7 @@ def test_rows_that_cannot_be_read_are_skipped_counted_and_told(tmp_path: Path) -
     ],
 )
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_tables_times_are_understood(
+def test_time_formats_of_a_table(
     tmp_path: Path, name: str, cell: Callable[[float], str], anchor: int, delimiter: str
 ) -> None:
     seconds = np.arange(500) * 0.01
@@ -154,7 +154,7 @@ def test_a_tables_times_are_understood(
 
 
 @pytest.mark.parametrize("rate", ["100", "62.5"])
-def test_a_table_without_times_counts_its_rows_a_bad_one_too(tmp_path: Path, rate: str) -> None:
+def test_a_table_without_times_counts_all_rows(tmp_path: Path, rate: str) -> None:
     lines = [str(row) for row in range(300)]
     lines[7] = "?!"
     device = open_recording(write(tmp_path / "a.csv", lines), {"rate": rate})
@@ -177,7 +177,7 @@ def test_a_table_without_times_counts_its_rows_a_bad_one_too(tmp_path: Path, rat
     ],
     ids=["decimal comma", "preamble and units", "blanks", "no header", "index"],
 )
-def test_a_table_may_be_laid_out_in_many_ways(tmp_path: Path, lines: list[str]) -> None:
+def test_layouts_of_a_table(tmp_path: Path, lines: list[str]) -> None:
     times, data = joined(open_recording(write(tmp_path / "a", lines), {}).items())
     assert np.array_equal(times - NO_DATE, np.arange(200) * (NS // 1000))
     assert np.allclose(data[:, 0], np.arange(200) + 0.5)
@@ -231,7 +231,7 @@ def test_a_record_carries_its_pressure_at_the_ppgs_time(tmp_path: Path) -> None:
     assert first.detail["duration"] == 40.0
 
 
-def test_the_lag_is_followed_where_it_drifts_and_outliers_are_not(tmp_path: Path) -> None:
+def test_the_lag_follows_drift_but_not_outliers(tmp_path: Path) -> None:
     windows = 400
     lag = np.linspace(0.50, 0.40, windows).astype(np.float32)
     lag[::7] = 1.2  # off by a beat
@@ -263,7 +263,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     begin=st.sampled_from([0.0, 0.5, 17.3]),
     length=st.sampled_from([0.3, 11.0, 1000.0]),
 )
-def test_any_cutting_gives_the_same_samples(
+def test_any_cut_gives_the_same_samples(
     file: Path, seconds: float, begin: float, length: float
 ) -> None:
     whole = open_recording(file, {})
@@ -342,7 +342,7 @@ def test_a_long_file_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> No
     assert most(2000) < 1.2 * most(400)
 
 
-def test_a_hole_of_hours_parts_a_chunk_so_that_nobody_waits_it_out(tmp_path: Path) -> None:
+def test_a_long_hole_divides_a_chunk_and_is_not_waited_out(tmp_path: Path) -> None:
     seconds = [*np.arange(0, 5, 0.01), *np.arange(7200, 7205, 0.01)]
     rows = ["time,ppg", *(f"{s:.2f},1" for s in seconds)]
     chunks = [
@@ -354,7 +354,7 @@ def test_a_hole_of_hours_parts_a_chunk_so_that_nobody_waits_it_out(tmp_path: Pat
     assert sum(map(len, chunks)) == len(seconds)
 
 
-def test_a_file_cut_short_gives_what_it_holds_and_then_says_so(tmp_path: Path) -> None:
+def test_a_truncated_file_yields_its_samples_and_then_an_error(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     lines = [f"{i / 100:.2f},{rng.normal():.9f}" for i in range(40_000)]
     path = write(tmp_path / "a.csv.gz", ["time,ppg", *lines])

@@ -16,8 +16,8 @@ FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file()) if FOLDER.i
 OPTIONS = {"berrymed_100Hz.csv.gz": "?rate=100"}
 """What a file does not say itself."""
 NOT = {
-    "berrymed_100Hz.csv.gz": r"no column of times; say \?rate=HZ",
-    "ACC.csv.gz": r"not the pulse; choose BVP\.csv",
+    "berrymed_100Hz.csv.gz": r"no time column; add \?rate=HZ",
+    "ACC.csv.gz": r"not of the PPG; choose BVP\.csv",
     "LICENSE": "no table of numbers",
 }
 """Why a file cannot be played as it is."""

@@ -264,7 +264,7 @@ def test_the_reading_in_force_comes_along(
     items, _, _ = stream_all([open_session(path, options, pace=MAX)])
     events = [i for i in items if isinstance(i, Event)]
     (told,) = [event for event in events if code_of(event) is NoticeCode.EARLIER_READING]
-    assert "with what was learnt from it" in told.detail["text"]
+    assert "with its calibration" in told.detail["text"]
     again = [beat for beat in estimates(items) if beat.valid]
     states = {(beat.calibration.sbp, beat.calibration.dbp) for beat in again}
     then = [beat for beat in estimates(live) if beat.valid and beat.peak > again[0].peak]
@@ -341,8 +341,8 @@ def test_nobody_stays_nobody(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("?from=-1", "from is a number"),
-        ("?from=9&to=3", "does not come after"),
+        ("?from=-1", "from must be a number"),
+        ("?from=9&to=3", "must be greater than"),
         ("?from=1000", "past its end"),
         ("?loop=often", "loop is on, off or how many times"),
         ("?loop=1.5", "loop is on, off or how many times"),

@@ -1,8 +1,8 @@
-"""Patient records: a ``.npz`` of PPG with simultaneous arterial pressure, as 16-bit codes.
+"""Patient records: ``.npz`` files of PPG and simultaneous arterial pressure as 16-bit codes.
 
-Keys ``ppg``, ``abp`` (int16; -32768 is missing), ``ppg_scale``, ``abp_scale`` (abp in mmHg), ``fs``
-(Hz), and for each 10 s window ``win_good`` and ``win_lag`` (seconds by which the PPG lags the
-pressure, most of it the monitor's). The pressure's times are moved by that lag onto the PPG's.
+Keys: ``ppg``, ``abp`` (int16; -32768 is missing), ``ppg_scale``, ``abp_scale`` (abp in mmHg),
+``fs`` (Hz), and for each 10 s window ``win_good`` and ``win_lag`` (seconds by which the PPG lags
+the pressure, mostly due to the monitor). The pressure's times are shifted by that lag to the PPG's.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ _BLOCK_SECONDS = 10
 _WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 _LEFT_OUT = ("ecg_ii",)
 _NEAR = 0.12
-"""Seconds from a record's median lag beyond which a window's own is off by a beat or worse."""
+"""Deviation from the median lag, s, beyond which a window's lag is wrong by a beat or more."""
 
 _NEIGHBOURS = 30
-"""Windows either side whose lags are taken together: five minutes."""
+"""Windows on either side over which lags are pooled: five minutes."""
 
-OPTIONS = {"lag": "seconds by which the PPG lags the pressure; without it, as the record says"}
+OPTIONS = {"lag": "seconds by which the PPG lags the pressure, instead of the record's own"}
 
 
 def open_record(path: Path, options: dict[str, str]) -> Recording:
-    """Look at a patient record.
+    """Open a patient record.
 
     Args:
-        options: `OPTIONS`.
+        path: The file, optionally gzip-compressed.
+        options: See `OPTIONS`.
 
     Raises:
-        Refused: It is damaged, or laid out otherwise.
+        Refused: It is damaged, or lacks an array.
     """
     chosen = Options(str(path), options, OPTIONS)
     given = chosen.number("lag", -2.0, 2.0)
@@ -55,11 +56,15 @@ def open_record(path: Path, options: dict[str, str]) -> Recording:
         knots, lags = _lags(arrays) if given is None else (np.zeros(1), np.array([given]))
     except _WRONG as error:
         raise Refused(
-            f"{path}: not a record of PPG and pressure ({error}); see the README"
+            f"{path}: not a record of PPG and pressure ({error}); it needs ppg, abp, ppg_scale, "
+            "abp_scale and fs"
         ) from None
     shapes = [codes[key][0].shape for key in codes] + [codes[key][0].dtype for key in codes]
     if shapes != [(samples,), (samples,), np.int16, np.int16] or not 1 <= rate <= 10_000:
-        raise Refused(f"{path}: PPG and pressure do not match, or have no rate; is it damaged?")
+        raise Refused(
+            f"{path}: PPG and pressure differ in length or type, or the rate is invalid; "
+            "copy it again"
+        )
 
     def read(notices: Notices) -> Iterator[RecordingBlock]:
         size = round(_BLOCK_SECONDS * rate)
@@ -96,7 +101,7 @@ def open_record(path: Path, options: dict[str, str]) -> Recording:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        # No pickles: a recording must not be able to run code.
+        # Without pickles: a recording must not be able to run code.
         with opened(path) as stream, np.load(io.BytesIO(stream.read()), allow_pickle=False) as file:
             return {key: file[key] for key in file.files if key not in _LEFT_OUT}
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, *_WRONG, RuntimeError) as error:
@@ -104,9 +109,9 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _lags(arrays: dict[str, Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return how the lag goes through the record: at these seconds, so many seconds.
+    """Return (times into the record, lags at these times), s, between which to interpolate.
 
-    It drifts, so it is followed: the median of the good windows around, near the record's own.
+    The lag drifts: it is the running median of good windows whose lag is near the record's median.
     """
     if not {"win_good", "win_lag"} <= arrays.keys():
         return np.zeros(1), np.zeros(1)

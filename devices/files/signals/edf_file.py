@@ -1,4 +1,4 @@
-"""EDF, EDF+ and BDF, as hospitals and sleep laboratories exchange them."""
+"""EDF, EDF+ and BDF files, common in hospitals and sleep laboratories."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ EDF_MAGIC, BDF_MAGIC = b"0       ", b"\xffBIOSEMI"
 
 
 def open_edf(path: Path, options: dict[str, str], *, wide: bool) -> Recording:
-    """Look at an EDF file, or at a BDF file where `wide`.
+    """Open an EDF or BDF file.
 
     Args:
-        options: Those of `traces.OPTIONS`.
+        path: The file, optionally gzip-compressed.
+        options: See `traces.OPTIONS`.
+        wide: Whether it is BDF, with 24-bit samples.
 
     Raises:
-        Refused: It is damaged, holds no pulse, or edfio is not installed.
+        Refused: It is damaged, contains no PPG, or edfio is not installed.
     """
     try:
         import edfio
     except ImportError:
-        raise Refused(f"{path}: EDF needs edfio: scripts/setup import") from None
+        raise Refused(f"{path}: EDF needs edfio; run scripts/setup import") from None
     with unpacked(path) as plain:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of what is wrong, what matters is told
+                warnings.simplefilter("ignore")  # damage that matters is reported by us
                 traces, early = _traces(plain, edfio.read_bdf if wide else edfio.read_edf)
-        except Exception as error:  # whatever it stumbles over, the file is at fault
+        except Exception as error:  # whatever edfio raises, the file is at fault
             raise Refused(f"{path}: a damaged EDF file ({error}); copy it again") from None
     return recording_of(
         path, "BDF" if wide else "EDF", "unknown", traces, options, incomplete=early
@@ -44,7 +46,7 @@ def open_edf(path: Path, options: dict[str, str], *, wide: bool) -> Recording:
 
 
 def _traces(path: Path, read: Callable[[Path], Any]) -> tuple[list[Trace], bool]:
-    """Return the signals, and whether there should be more of them."""
+    """Return the signals, and whether the file ends before the length in its header."""
     with path.open("rb") as stream:
         promised = int(stream.read(244)[236:])
     file = read(path)

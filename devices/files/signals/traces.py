@@ -1,4 +1,4 @@
-"""What XDF, EDF and WFDB have in common: named traces, among which the pulse is to be found."""
+"""Recordings from named traces (XDF, EDF, WFDB): selection of PPG and reference pressure."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from innpar.devices.options import Options
 PULSE = re.compile(r"ppg|pleth|bvp|pulse|spo2.?wave|infrared|\bir\b|\bgreen\b|\bred\b", re.I)
 PRESSURE = re.compile(r"\b(abp|art|ibp|nibp|arterial|fin\w*p\w*)\b", re.I)
 SLOWEST = 20.0
-"""Hz; what is sampled less often is no waveform."""
+"""Lowest rate of a PPG waveform, Hz."""
 BLOCK = 1 << 16
 
 OPTIONS = {
-    "channel": "name or number of the pulse's trace",
-    "abp": "name or number of the arterial pressure's trace; off for none",
+    "channel": "name or number of the PPG trace",
+    "abp": "name or number of the arterial pressure trace; off for none",
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """One signal of a file.
+    """Signal of a file.
 
     Attributes:
         label: Its name.
         times: (samples,) int64, ns since the Unix epoch.
-        data: (samples,) physical values; NaN where missing.
-        group: Traces of one group are sampled together.
+        data: (samples,) float64, physical values; NaN marks a missing sample.
+        group: Number shared by traces that are sampled together.
     """
 
     label: str
@@ -52,18 +52,25 @@ def recording_of(
     *,
     incomplete: bool = False,
 ) -> Recording:
-    """Return the recording that is made of a file's traces.
+    """Return a file's traces as a recording.
 
-    The chosen trace's companions of the same group whose names look like a pulse come along. Of a
-    file that is `incomplete` a notice says how much of it there is.
+    Without ``channel``, all traces whose names look like PPG and that share a group are used.
+
+    Args:
+        path: The file.
+        format_: Name of its format.
+        model: Recording hardware.
+        traces: Its signals.
+        options: See `OPTIONS`.
+        incomplete: Whether the file ends early; a notice then says how much could be read.
 
     Raises:
-        Refused: There is no pulse in it, or several things that it could be.
+        Refused: It contains no PPG, or several traces that could be it.
     """
     chosen = Options(str(path), options, OPTIONS)
     traces = [trace for trace in traces if len(trace.times) > 1]
     if not traces:
-        raise Refused(f"{path}: there are no samples in it; is this the right file?")
+        raise Refused(f"{path}: it contains no samples; is this the right file?")
     labels = [trace.label for trace in traces]
     column = chosen.column("channel", labels)
     named = [n for n, label in enumerate(labels) if PULSE.search(label)]
@@ -75,12 +82,15 @@ def recording_of(
         pulse = [0]
     else:
         listed = ", ".join(labels)
-        raise Refused(f"{path}: which trace is the pulse? add ?channel=…; there are: {listed}")
+        raise Refused(f"{path}: which trace is the PPG? add ?channel=…; there are: {listed}")
     times = traces[pulse[0]].times
     rate = measured_rate(times)
     if not rate >= SLOWEST:
         name = labels[pulse[0]]
-        raise Refused(f"{path}: {name} has {rate:.3g} samples a second; a pulse needs {SLOWEST:g}")
+        raise Refused(
+            f"{path}: {name} is sampled at {rate:.3g} Hz, but PPG needs at least {SLOWEST:g} Hz; "
+            "choose another trace with ?channel=…"
+        )
     truth = _truth(chosen, traces, pulse)
     data = np.stack([traces[n].data for n in pulse], axis=1)
 

@@ -1,4 +1,4 @@
-"""WFDB records (PhysioNet): a text header ``.hea`` beside the signals' files."""
+"""WFDB records (PhysioNet): a text header ``.hea`` with signal files beside it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from innpar.devices.files.tables.rows import is_packed, unpack_first
 _FIRST = re.compile(rb"^[\w/-]+ \d+ \d+(\.\d+)?(/\S+)?( \d+( \S+)*)?$")
 _SIGNAL = re.compile(rb"^\S+ \d+(x\d+)?(:\d+)?(\+\d+)?( \S+)*")
 _FIELDS = 8
-"""Words that describe a signal; of a line cut short a number may be left that is another gain."""
+"""Words of a complete signal line; in a truncated one, a truncated gain may look valid."""
 
 
 def looks_like_wfdb(head: list[bytes]) -> bool:
-    """Return whether a text begins like the header of a record."""
+    """Return whether the first lines look like the header of a WFDB record."""
     lines = [line.strip() for line in head[:20] if line.strip() and line[:1] != b"#"]
     if len(lines) < 2 or not _FIRST.match(lines[0]):
         return False
@@ -29,18 +29,19 @@ def looks_like_wfdb(head: list[bytes]) -> bool:
 
 
 def open_wfdb(path: Path, options: dict[str, str]) -> Recording:
-    """Look at a record by its header.
+    """Open a record by its header.
 
     Args:
-        options: Those of `traces.OPTIONS`.
+        path: The header ``.hea``.
+        options: See `traces.OPTIONS`.
 
     Raises:
-        Refused: It is damaged, holds no pulse, or wfdb is not installed.
+        Refused: It is damaged, contains no PPG, or wfdb is not installed.
     """
     try:
         import wfdb  # type: ignore[import-untyped]  # it ships none
     except ImportError:
-        raise Refused(f"{path}: WFDB needs wfdb: scripts/setup import") from None
+        raise Refused(f"{path}: WFDB needs wfdb; run scripts/setup import") from None
     if is_packed(path):
         raise unpack_first(path)
     text = path.read_bytes()
@@ -56,8 +57,10 @@ def open_wfdb(path: Path, options: dict[str, str]) -> Recording:
             Trace(str(name), since + zero, values[:, column])
             for column, name in enumerate(record.sig_name)
         ]
-    except Exception as error:  # whatever it stumbles over, the record is at fault
-        raise Refused(f"{path}: cannot be read as a WFDB record ({error})") from None
+    except Exception as error:  # whatever wfdb raises, the record is at fault
+        raise Refused(
+            f"{path}: cannot be read as a WFDB record ({error}); copy its files again"
+        ) from None
     return recording_of(path, "WFDB", "unknown", traces, options)
 
 

@@ -1,4 +1,4 @@
-"""XDF, the file format of the Lab Streaming Layer (https://github.com/sccn/xdf/wiki)."""
+"""XDF files of the Lab Streaming Layer (https://github.com/sccn/xdf/wiki)."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from innpar.devices.files.tables.rows import unpacked
 
 MAGIC = b"XDF:"
 LONGEST = 3e9
-"""s; no clock counts further, be it from 1970."""
+"""s. Largest plausible time stamp, even of a clock that counts from 1970."""
 
 
 def open_xdf(path: Path, options: dict[str, str]) -> Recording:
-    """Look at an XDF file.
+    """Open an XDF file.
 
-    LSL's clock counts from the computer's start; the header's date says when that was, else the
-    recording is taken to begin at `NO_DATE`.
+    LSL's clock counts from the computer's start, so the recording begins at the date of the header,
+    or at `NO_DATE` without one.
 
     Args:
-        options: Those of `traces.OPTIONS`.
+        path: The file, optionally gzip-compressed.
+        options: See `traces.OPTIONS`.
 
     Raises:
-        Refused: It is damaged, holds no pulse, or pyxdf is not installed.
+        Refused: It is damaged, contains no PPG, or pyxdf is not installed.
     """
     try:
         import pyxdf  # type: ignore[import-untyped]  # it ships none
     except ImportError:
-        raise Refused(f"{path}: XDF needs pyxdf: scripts/setup import") from None
-    with unpacked(path) as plain, _heard() as errors:
+        raise Refused(f"{path}: XDF needs pyxdf; run scripts/setup import") from None
+    with unpacked(path) as plain, _logged_errors() as errors:
         try:
             streams, header = pyxdf.load_xdf(str(plain), verbose=False)
             traces = _traces(streams, header)
-        except Exception as error:  # whatever it stumbles over, the file is at fault
+        except Exception as error:  # whatever pyxdf raises, the file is at fault
             raise Refused(
                 f"{path}: a damaged XDF file ({error}); record or copy it again"
             ) from None
@@ -50,8 +51,8 @@ def open_xdf(path: Path, options: dict[str, str]) -> Recording:
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
-    """Keep what pyxdf says while inside from the terminal; yield what it says of errors."""
+def _logged_errors() -> Iterator[list[str]]:
+    """Keep pyxdf's log from the terminal while inside; yield a list that collects its errors."""
     errors: list[str] = []
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: errors.append(record.getMessage())  # type: ignore[method-assign]
@@ -74,7 +75,7 @@ def _traces(streams: list[dict[str, Any]], header: dict[str, Any]) -> list[Trace
     traces: list[Trace] = []
     for group, stream in enumerate(numeric):
         stamps = np.asarray(stream["time_stamps"], np.float64) - first
-        sane = np.abs(stamps) < LONGEST  # of a damaged file some are anything
+        sane = np.abs(stamps) < LONGEST  # in a damaged file, stamps can have any value
         since = np.rint(stamps[sane] * NS).astype(np.int64)
         values = np.asarray(stream["time_series"], np.float64)[sane]
         for column, label in enumerate(_labels(stream["info"], values.shape[1])):
@@ -94,7 +95,7 @@ def _date(header: dict[str, Any]) -> int:
 
 
 def _labels(info: dict[str, Any], count: int) -> list[str]:
-    """Return the channels' labels, with the stream's type where they say nothing of a pulse."""
+    """Return the channels' labels, prefixed with the stream's type if they do not contain it."""
     kind = str((info.get("type") or [""])[0])
     try:
         channels = info["desc"][0]["channels"][0]["channel"]

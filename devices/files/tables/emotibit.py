@@ -1,8 +1,8 @@
-"""EmotiBit raw files: ``time_ms,packet,count,TAG,version,reliability,payload…`` a line.
+"""EmotiBit raw files, with lines ``time_ms,packet,count,TAG,version,reliability,payload…``.
 
-Infrared, red and green light come in packets ``PI``, ``PR`` and ``PG`` of a few samples at 25 Hz; a
-packet's time, ms of the device's own clock, is that of its last sample. ``TL`` packets tell the
-computer's time (as if it stood on UTC). Reflected light: systole is a minimum.
+Infrared, red and green light are in packets ``PI``, ``PR`` and ``PG`` of a few samples at 25 Hz; a
+packet's time, ms on the device's clock, is that of its last sample. ``TL`` packets give the
+computer's time (taken as UTC). Reflected light: systole is a minimum.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from innpar.devices.options import Options
 _CHANNELS = {b"PI": "infrared", b"PR": "red", b"PG": "green"}
 _LINE = re.compile(rb"\d+,\d+,\d+,[A-Z][A-Z0-9%]+,\d+,\d+,")
 _PERIOD = 40.0
-"""Between samples, ms."""
+"""ms between samples."""
 
 
 def looks_like_emotibit(head: list[bytes]) -> bool:
@@ -39,14 +39,15 @@ def looks_like_emotibit(head: list[bytes]) -> bool:
 
 
 def open_emotibit_log(path: Path, head: list[bytes], options: dict[str, str]) -> Recording:
-    """Look at an EmotiBit file.
+    """Open an EmotiBit file.
 
     Args:
-        head: Its first whole lines.
+        path: The file, optionally gzip-compressed.
+        head: Its first complete lines.
         options: ``channel``.
 
     Raises:
-        Refused: It holds no light.
+        Refused: It contains no PPG.
     """
     chosen = Options(str(path), options, {"channel": ", ".join(_CHANNELS.values())})
     kept = chosen.column("channel", list(_CHANNELS.values()), ["PI", "PR", "PG"])
@@ -81,14 +82,14 @@ def open_emotibit_log(path: Path, head: list[bytes], options: dict[str, str]) ->
 
 
 class _Packets:
-    """Joins the colours, whose packets may differ in length and by a millisecond, into samples."""
+    """Merges the colours, whose packets may differ in length and by 1 ms, into samples."""
 
     def __init__(self, tags: list[bytes]) -> None:
         self._waiting: dict[bytes, deque[tuple[float, float]]] = {tag: deque() for tag in tags}
         self.bad = 0
 
     def push(self, lines: Iterable[bytes]) -> RecordingBlock:
-        """Return the samples that these lines complete, their times on the device's clock."""
+        """Return the samples completed by these lines, times in ns on the device's clock."""
         times: list[int] = []
         rows: list[list[float]] = []
         for line in lines:
@@ -123,7 +124,7 @@ class _Packets:
 
 
 def _anchor(head: list[bytes]) -> int:
-    """Return the computer's time since 1970 less the device's, ns, where a line tells both."""
+    """Return the computer's time minus the device's, ns, from the first line with both."""
     for line in head:
         cells = line.split(b",")
         if len(cells) > 7 and cells[3] == b"TX" and cells[6] == b"TL":

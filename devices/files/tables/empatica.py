@@ -1,6 +1,6 @@
-"""Empatica E4 exports: the time of the first sample, the rate, then one sample a row.
+"""Empatica E4 exports: the time of the first sample, the rate, then one sample per row.
 
-The maker describes the BVP as upright: diastole is a local minimum, systole a local maximum.
+According to the manufacturer the BVP is upright: diastole is a local minimum, systole a maximum.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from innpar.devices.options import Options
 
 
 def looks_like_empatica(head: list[bytes]) -> bool:
-    """Return whether the first two lines are a date in seconds and a rate in Hz, nothing else."""
+    """Return whether the first two lines are a date in seconds and a rate in Hz only."""
     try:
         starts, rates = ({float(cell) for cell in line.split(b",")} for line in head[:2])
     except ValueError:
@@ -26,19 +26,20 @@ def looks_like_empatica(head: list[bytes]) -> bool:
 
 
 def open_empatica(path: Path, head: list[bytes], options: dict[str, str]) -> Recording:
-    """Look at an Empatica export.
+    """Open an Empatica export.
 
     Args:
-        head: Its first whole lines.
-        options: None are known.
+        path: The file, optionally gzip-compressed.
+        head: Its first complete lines.
+        options: Must be empty.
 
     Raises:
-        Refused: It holds something else than the BVP.
+        Refused: It is not the BVP.
     """
     Options(str(path), options, {})
     rate = float(head[1].split(b",")[0])
     if b"," in head[0] or rate < 20:
-        raise Refused(f"{path}: an Empatica export, but not the pulse; choose BVP.csv")
+        raise Refused(f"{path}: an Empatica export, but not of the PPG; choose BVP.csv")
     start = round(float(head[0]) * NS)
 
     def read(notices: Notices) -> Iterator[RecordingBlock]:

@@ -1,8 +1,8 @@
 """Text files of the Polar Sensor Logger app.
 
 A header ``Phone timestamp;sensor timestamp [ns];channel 0;…;ambient``, then rows that end in ``;``.
-The sensor's clock gives the intervals; it may be years off, so the phone's time of the first row
-says when that was (as if the phone stood on UTC: the file names no time zone).
+The sensor's clock gives the intervals. As it may be years off, the phone's time in the first row
+gives the date (taken as UTC, as the file names no time zone).
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from innpar.devices.files.tables.rows import RowParser, blocks_of_lines, opened,
 from innpar.devices.options import Options
 
 _SENSOR_EPOCH = 946_684_800 * NS
-"""Where the sensor counts from, 2000-01-01, ns since the Unix epoch."""
+"""Epoch of the sensor's clock, 2000-01-01, ns since the Unix epoch."""
 
 HEADER = b"Phone timestamp;sensor timestamp [ns];"
 
 
 def open_polar_log(path: Path, head: list[bytes], options: dict[str, str]) -> Recording:
-    """Look at a Polar log.
+    """Open a Polar log.
 
     Args:
-        head: Its first whole lines.
+        path: The file, optionally gzip-compressed.
+        head: Its first complete lines.
         options: ``channel``.
 
     Raises:
-        Refused: It holds something else than PPG, or nothing.
+        Refused: It contains no PPG.
     """
     chosen = Options(str(path), options, {"channel": "name or number from 0"})
     names = [cell.strip() for cell in head[0].decode("utf-8", "replace").split(";")[2:] if cell]
     if not any(name.startswith("channel") for name in names):
         raise Refused(
-            f"{path}: a Polar log of {', '.join(names)}; name the one whose name ends in PPG"
+            f"{path}: a Polar log of {', '.join(names)}; choose the file whose name ends in PPG"
         )
     labels = [name.replace("channel ", "ppg") for name in names]
     kept = chosen.column("channel", labels, names)
@@ -55,7 +56,7 @@ def open_polar_log(path: Path, head: list[bytes], options: dict[str, str]) -> Re
     if len(times) < 2:
         raise Refused(f"{path}: a Polar log without samples; record again")
     if not measured_rate(times) > 0:
-        raise Refused(f"{path}: a Polar log whose sensor time stands still; record again")
+        raise Refused(f"{path}: a Polar log whose sensor time does not advance; record again")
     shift = _anchor(head[1:])
 
     def read(notices: Notices) -> Iterator[RecordingBlock]:
@@ -81,7 +82,7 @@ def open_polar_log(path: Path, head: list[bytes], options: dict[str, str]) -> Re
 
 
 def _anchor(rows: list[bytes]) -> int:
-    """Return the phone's time since 1970 less the sensor's, ns, in the first row that has both."""
+    """Return the phone's time minus the sensor's, ns, from the first row with both."""
     for row in rows:
         phone, _, rest = row.partition(b";")
         try:

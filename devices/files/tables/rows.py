@@ -1,4 +1,4 @@
-"""Rows of text, read a block at a time and parsed a column at a time."""
+"""Text rows, read block by block and parsed column by column; gzip files."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ import numpy.typing as npt
 from innpar.devices.base import BadPacket, NotFound, Refused
 
 GZIP = b"\x1f\x8b"
-"""How a file begins that gzip has packed."""
+"""First bytes of a gzip file."""
 LARGEST = 1 << 30
-"""Bytes of a packed file that are unpacked for those who cannot read it as it is."""
+"""Largest content of a gzip file, bytes, that is unpacked to a temporary file."""
 BLOCK_BYTES = 1 << 16
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _LARGEST = 2**63 - 1
 
 MISSING = frozenset({b"", b"nan", b"na", b"n/a", b"null", b"none", b"-", b"?"})
-"""Cells, in lower case, that say there is no value."""
+"""Cells, in lower case, that mark a missing value."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open `path` for reading, unpacking gzip whatever the file is called.
+    """Open `path` for reading, decompressing gzip whatever the file is called.
 
     Raises:
         NotFound: No such file.
-        Refused: It is there and cannot be read.
+        Refused: It cannot be read.
+        BadPacket: Its compressed data is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -50,7 +51,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         raise NotFound(f"{path}: there is no such file; check the path") from None
     except IsADirectoryError:
-        raise Refused(f"{path}: this is a folder; name one file in it") from None
+        raise Refused(f"{path}: this is a folder; choose a file in it") from None
     except OSError as error:
         if isinstance(error, gzip.BadGzipFile):
             raise _damaged(path) from None
@@ -61,11 +62,11 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """Yield a file that is not packed: `path`, or a copy of what is in it while inside.
+    """Yield the path of an uncompressed file: `path`, or a temporary copy of its content.
 
     Raises:
         NotFound: No such file.
-        Refused: It is there and cannot be read, or not be unpacked here.
+        Refused: It cannot be read, or is too large to unpack.
         BadPacket: Its compressed data is damaged.
     """
     if not is_packed(path):
@@ -82,7 +83,7 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 
 def is_packed(path: Path) -> bool:
-    """Return whether gzip has packed a file; one that cannot be read is not."""
+    """Return whether a file is compressed with gzip; False if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(len(GZIP)) == GZIP
@@ -91,8 +92,8 @@ def is_packed(path: Path) -> bool:
 
 
 def unpack_first(path: Path) -> Refused:
-    """Return the error of a packed file that only can be read unpacked."""
-    return Refused(f"{path}: packed with gzip; unpack it first: gunzip {path}")
+    """Return the error for a gzip file that must be unpacked before it can be read."""
+    return Refused(f"{path}: compressed with gzip; unpack it first: gunzip {path}")
 
 
 def _damaged(path: Path) -> BadPacket:
@@ -102,7 +103,11 @@ def _damaged(path: Path) -> BadPacket:
 
 
 def blocks_of_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield lists of whole lines without their ends, about `BLOCK_BYTES` of them at a time."""
+    """Yield lists of complete lines without line ends, about `BLOCK_BYTES` at a time.
+
+    Raises:
+        BadPacket: A line is longer than a megabyte.
+    """
     left = stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
     while data := stream.read(BLOCK_BYTES):
         left += data
@@ -118,17 +123,17 @@ def blocks_of_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 @dataclass(slots=True)
 class RowParser:
-    """Turns lines into times and values, and counts those that are neither.
+    """Parser of lines into times and values, which counts unreadable rows.
 
     Attributes:
-        delimiter: Between cells; one blank stands for any white space.
-        width: Cells in a row.
-        time: Column of the time; None where rows merely follow each other.
-        time_of: A time cell in ns.
+        delimiter: Separator of cells; a space stands for any white space.
+        width: Cells per row.
+        time: Column of the time; None if the table has none.
+        time_of: Function from a time cell to ns.
         values: Columns of the values.
         decimal_comma: Whether 1,5 means 1.5.
-        row: Rows seen so far, bad ones included.
-        bad: Rows that could not be read.
+        row: Rows so far, including unreadable ones.
+        bad: Unreadable rows so far.
         first_bad: Row number of the first of them, from 1.
     """
 
@@ -146,8 +151,8 @@ class RowParser:
         """Parse some rows.
 
         Returns:
-            (rows,) int64 times in ns, or row numbers from 0 where there is no time column, and
-            (rows, values) float64.
+            Times, (rows,) int64 ns, or row numbers from 0 if there is no time column; and values,
+            (rows, values) float64, NaN where missing.
         """
         lines = [line for line in map(self._plain, lines) if line]
         first = self.row
@@ -188,11 +193,11 @@ class RowParser:
             cells = line.split(self.delimiter)
             try:
                 if len(cells) != self.width:
-                    raise ValueError("a row of another width")
+                    raise ValueError("row of another width")
                 values = [_value(cells[c]) for c in self.values]
                 time = row if self.time is None else self.time_of(cells[self.time])
                 if abs(time) > _LARGEST:
-                    raise ValueError("a time that int64 does not hold")
+                    raise ValueError("time exceeds int64")
                 times.append(time)
                 data.append(values)
             except (ValueError, OverflowError):
@@ -205,7 +210,7 @@ class RowParser:
 
 
 def skipped(path: Path, rows: RowParser) -> list[str]:
-    """Return what to say about the rows that could not be read."""
+    """Return the notice about unreadable rows, if there were any."""
     if not rows.bad:
         return []
     return [

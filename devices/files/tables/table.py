@@ -1,9 +1,9 @@
-"""Plain tables of samples: CSV and its relatives.
+"""Tables of samples: CSV and similar text files.
 
-A table needs a time column, or ``?rate=``. A time column is recognised by its name (or by what is
-in it, where there is no header) and read as ISO 8601 or as a number, whose unit follows from the
-name (``[ms]``, ``time_ns``) or else from its size: a time since 1970 has 10, 13, 16 or 19 digits,
-and a time since the start advances by less than 0.5 in seconds, by less than 500 in milliseconds.
+A table needs a time column or ``?rate=``. The time column is recognised by its name (or its
+content, without a header) and read as ISO 8601 or as a number. The number's unit follows from the
+name (``[ms]``, ``time_ns``) or its size: a time since 1970 has 10, 13, 16 or 19 digits; a time
+since the start advances by less than 0.5 in seconds and by less than 500 in milliseconds.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from innpar.devices.options import Options
 
 OPTIONS = {
     "channel": "name or number (from 0) of the PPG column",
-    "rate": "Hz, where the file has no times",
+    "rate": "sampling rate in Hz, if the file has no times",
     "time": "name or number of the time column",
-    "unit": "of the time: s, ms, us or ns",
+    "unit": "unit of the time column: s, ms, us or ns",
 }
 MOST_RATE = 10_000.0
-"""Hz; no light sensor is faster."""
+"""Highest rate of a PPG sensor, Hz."""
 
 _SCALES = {"s": NS, "ms": 10**6, "us": 10**3, "ns": 1}
 _TIME_NAME = re.compile(r"^t$|time|stamp|date|second|milli", re.IGNORECASE)
@@ -47,15 +47,16 @@ _COUNT_NAME = re.compile(r"^$|^index$|^sample|^n$|^#|^row", re.IGNORECASE)
 
 
 def open_table(path: Path, head: list[bytes], options: dict[str, str]) -> Recording:
-    """Look at a plain table.
+    """Open a table.
 
     Args:
-        head: Its first whole lines.
-        options: `OPTIONS`.
+        path: The file, optionally gzip-compressed.
+        head: Its first complete lines.
+        options: See `OPTIONS`.
 
     Raises:
-        Refused: It is not a table of numbers, or does not say what is when or which column is the
-            PPG; the message says which option would.
+        Refused: It is not a table of numbers, or its times or PPG column are unclear; the message
+            names the option that resolves it.
     """
     chosen = Options(str(path), options, OPTIONS)
     layout = find_layout(path, head)
@@ -70,7 +71,7 @@ def open_table(path: Path, head: list[bytes], options: dict[str, str]) -> Record
     if rate is not None:
         return _by_rows(path, head, layout, values, rate)
     if time is None:
-        raise Refused(f"{path}: the table has no column of times; say ?rate=HZ or ?time=NAME")
+        raise Refused(f"{path}: the table has no time column; add ?rate=HZ or ?time=NAME")
     return _by_time(path, head, layout, values, time, unit)
 
 
@@ -112,7 +113,7 @@ def _recording(
     measured = rate or measured_rate(first)
     if not 1.0 <= measured <= MOST_RATE:
         raise Refused(
-            f"{path}: its times say {measured:g} samples a second; say ?time=NAME, ?unit=s, ms, us"
+            f"{path}: its times imply a rate of {measured:g} Hz; add ?time=NAME, ?unit=s, ms, us"
             " or ns, or ?rate=HZ"
         )
 
@@ -164,14 +165,14 @@ def _value_columns(
         return (left[0],)
     listed = ", ".join(names[c] for c in left)
     raise Refused(
-        f"{path}: which column is the PPG? Say ?channel=NAME; there are: {listed or 'none'}"
+        f"{path}: which column is the PPG? Add ?channel=NAME; there are: {listed or 'none'}"
     )
 
 
 def _time_reader(
     path: Path, name: str, cells: list[bytes], unit: str | None
 ) -> tuple[Callable[[bytes], int], int]:
-    """Return what reads a time cell, and what to add to make it ns since the Unix epoch."""
+    """Return a function from a time cell to ns, and the offset to ns since the Unix epoch."""
     numbers = []
     for cell in cells:
         try:
@@ -184,7 +185,7 @@ def _time_reader(
     named = _UNIT_NAME.search(name)
     unit = unit or (named[1].lower() if named else _unit_by_size(known))
     if unit is None:
-        raise Refused(f"{path}: the unit of {name!r} is not clear; say ?unit=s, ms, us or ns")
+        raise Refused(f"{path}: the unit of {name!r} is unclear; add ?unit=s, ms, us or ns")
     scale = _SCALES[unit]
 
     def read(cell: bytes) -> int:

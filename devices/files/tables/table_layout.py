@@ -1,4 +1,4 @@
-"""How a table of text is laid out: header, delimiter, columns."""
+"""Layout detection of a text table: header, delimiter, columns."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from innpar.devices.files.tables.rows import MISSING, RowParser
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a table is laid out.
+    """Layout of a table.
 
     Attributes:
         skip: Lines before the first row.
-        delimiter: Between cells; one blank stands for any white space.
+        delimiter: Separator of cells; a space stands for any white space.
         header: Whether the table names its columns.
-        names: One a column; made up where the table does not name them.
+        names: One per column; ``column0`` … without a header.
         decimal_comma: Whether 1,5 means 1.5.
-        first_advances: Whether the first column looks like times: it only grows, and not by ones.
+        first_advances: Whether the first column looks like times: ascending, but not by ones.
     """
 
     skip: int
@@ -39,27 +39,32 @@ class Layout:
         return len(self.names)
 
     def rows(self, head: list[bytes]) -> list[bytes]:
-        """Return the rows among the file's first lines, white space and commas made regular."""
+        """Return the rows among the file's first lines, with white space and commas normalised."""
         lines = (_plain(line, self.delimiter, self.decimal_comma) for line in head[self.skip :])
         return [line for line in lines if line.count(self.delimiter) == self.width - 1 and line]
 
     def parser(
         self, time: int | None, time_of: Callable[[bytes], int], values: tuple[int, ...]
     ) -> RowParser:
+        """Return a parser of the table's rows; arguments as for `RowParser`."""
         return RowParser(self.delimiter, self.width, time, time_of, values, self.decimal_comma)
 
 
 def find_layout(path: Path, head: list[bytes]) -> Layout:
-    """Return the layout of the table that begins with `head`.
+    """Detect the layout of a table.
+
+    Args:
+        path: The file, for messages.
+        head: Its first complete lines.
 
     Raises:
-        Refused: There are no rows of numbers in it.
+        Refused: It contains no rows of numbers.
     """
     lines = [(n, line.strip()) for n, line in enumerate(head) if line.strip()]
     lines = [(n, line) for n, line in lines if line[:1] not in b"#%"][:400]
     if not lines:
-        raise Refused(f"{path}: there is nothing in it but comments; is this the right file?")
-    # Far from whatever stands above the rows.
+        raise Refused(f"{path}: it contains only comments; is this the right file?")
+    # The second half, well below any header.
     body = [line for _, line in lines[len(lines) // 2 :]]
     delimiter = _delimiter(body)
     decimal_comma = delimiter == b";" and all(b"," in line and b"." not in line for line in body)
@@ -67,7 +72,7 @@ def find_layout(path: Path, head: list[bytes]) -> Layout:
     width = Counter(len(cells) for _, cells in table[len(table) // 2 :]).most_common(1)
     rows = [(n, cells) for n, cells in table if len(cells) == width[0][0] and _numeric(cells)]
     if 2 * len(rows) < len(body):
-        raise Refused(f"{path}: this is text, but no table of numbers; {PLAYS}")
+        raise Refused(f"{path}: text, but not a table of numbers; {PLAYS}")
     first = rows[0][0]
     names = _names([cells for n, cells in table if n < first], width[0][0])
     return Layout(
@@ -81,7 +86,7 @@ def find_layout(path: Path, head: list[bytes]) -> Layout:
 
 
 def _names(above: list[list[bytes]], width: int) -> list[str]:
-    """Return the columns' names: the line above the rows that has as many cells and most words."""
+    """Return the column names: the line above the rows with as many cells and the most words."""
     likely = [cells for cells in above if abs(len(cells) - width) <= 1]
     top = max(likely, key=lambda cells: sum(map(_word, cells)), default=[])
     if not any(map(_word, top)):
@@ -118,7 +123,7 @@ def _word(cell: bytes) -> bool:
 
 
 def _numeric(cells: list[bytes]) -> bool:
-    """Return whether a row holds at least one number or time and no word."""
+    """Return whether a row has at least one number or time and no word."""
     known = [cell for cell in cells if cell.strip().lower() not in MISSING]
     return bool(known) and all(_number(cell) is not None for cell in known)
 

@@ -1,7 +1,7 @@
-"""A fake BlueZ on a private D-Bus daemon, for bleak's own, unmodified Linux backend.
+"""Fake BlueZ on a private D-Bus daemon, for bleak's unmodified Linux backend.
 
-What bleak asks of ``org.bluez`` and no more: an adapter that discovers, devices that connect, and
-characteristics that are read, written and notified, laid out as BlueZ's D-Bus documentation has it.
+It implements the part of ``org.bluez`` that bleak uses: an adapter that discovers, devices that
+connect, and characteristics that are read, written and notified, as in BlueZ's D-Bus documentation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ADAPTER1 = "org.bluez.Adapter1"
 
 @asynccontextmanager
 async def bluez(peripherals: Sequence[Peripheral]) -> AsyncIterator[FakeBluez]:
-    """Put `peripherals` within reach of a fake BlueZ; bleak finds it without being told."""
+    """Run a fake BlueZ with `peripherals` in range; bleak uses it without configuration."""
     from dbus_fast import BusType
     from dbus_fast.aio import MessageBus
 
@@ -44,12 +44,16 @@ async def bluez(peripherals: Sequence[Peripheral]) -> AsyncIterator[FakeBluez]:
 
 
 class FakeBluez:
-    """The service; `bluez` runs it.
+    """The service ``org.bluez``, run by `bluez`.
 
     Args:
-        bus: Connected.
-        daemon: The private daemon, which a test may end.
-        peripherals: All within reach.
+        bus: Connected message bus.
+        daemon: The private daemon; tests may end it.
+        peripherals: All peripherals in range.
+
+    Attributes:
+        objects: Object path → interface → its properties.
+        daemon: As given.
     """
 
     def __init__(
@@ -66,10 +70,10 @@ class FakeBluez:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.plug_in()
 
-    # What tests do to it
+    # Actions for tests
 
     def plug_in(self) -> None:
-        """Have an adapter."""
+        """Add the adapter."""
         self.add(
             ADAPTER,
             _ADAPTER1,
@@ -85,7 +89,7 @@ class FakeBluez:
         )
 
     async def unplug(self) -> None:
-        """Have none: every link breaks and every object goes."""
+        """Remove the adapter: every link breaks and all objects are removed."""
         await self._discover(False)
         for remote in self._devices.values():
             await remote.disconnect()
@@ -93,7 +97,7 @@ class FakeBluez:
             self.remove(path)
 
     async def close(self) -> None:
-        """End what runs and leave the bus."""
+        """End all tasks and leave the bus."""
         await self._discover(False)
         for remote in self._devices.values():
             await remote.disconnect()
@@ -109,28 +113,28 @@ class FakeBluez:
     # Objects
 
     def add(self, path: str, interface: str, props: Props) -> None:
-        """Add an object and tell."""
+        """Add an interface of an object and signal it."""
         self.objects.setdefault(path, {})[interface] = props
-        self._signal("/", _MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, self._told(path)])
+        self._signal("/", _MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, self._variants(path)])
 
     def remove(self, path: str) -> None:
-        """Remove an object and tell."""
+        """Remove an object and signal it."""
         interfaces = self.objects.pop(path, None)
         if interfaces is not None:
             self._signal("/", _MANAGER, "InterfacesRemoved", "oas", [path, list(interfaces)])
 
     def change(self, path: str, interface: str, **values: Any) -> None:
-        """Change properties and tell."""
+        """Change properties and signal it."""
         if path not in self.objects:
             return
         props = self.objects[path][interface]
         for name, value in values.items():
             props[name] = (props[name][0], value)
-        told = {name: self._told(path)[interface][name] for name in values}
-        body = [interface, told, []]
+        changed = {name: self._variants(path)[interface][name] for name in values}
+        body = [interface, changed, []]
         self._signal(path, _PROPERTIES, "PropertiesChanged", "sa{sv}as", body)
 
-    def _told(self, path: str) -> dict[str, dict[str, Any]]:
+    def _variants(self, path: str) -> dict[str, dict[str, Any]]:
         from dbus_fast import Variant
 
         return {
@@ -145,7 +149,7 @@ class FakeBluez:
             self._bus.send(Message.new_signal(path, interface, member, signature, body))
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:
-        """Run `work`; it ends with the service at the latest."""
+        """Run `work` as a task, cancelled at the end of the service."""
         task: asyncio.Task[Any] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -154,7 +158,7 @@ class FakeBluez:
     # Calls
 
     def handle(self, message: Message) -> bool:
-        """Take every call to us; the answer follows."""
+        """Accept a method call; the reply is sent by a task."""
         from dbus_fast import MessageType
 
         if message.message_type is not MessageType.METHOD_CALL or message.destination is None:
@@ -176,7 +180,7 @@ class FakeBluez:
     async def _call(self, message: Message) -> tuple[str, list[Any]]:
         path, member = message.path or "", message.member
         if member == "GetManagedObjects":
-            return "a{oa{sa{sv}}}", [{path: self._told(path) for path in self.objects}]
+            return "a{oa{sa{sv}}}", [{path: self._variants(path) for path in self.objects}]
         if path not in self.objects:
             raise BluezError("org.freedesktop.DBus.Error.UnknownObject", f"no {path}")
         if path == ADAPTER:
@@ -202,10 +206,10 @@ class FakeBluez:
             await asyncio.gather(self._discovering, return_exceptions=True)
             self._discovering = None
         if on:
-            self._discovering = self.spawn(self._hear())
+            self._discovering = self.spawn(self._scan())
 
-    async def _hear(self) -> None:
+    async def _scan(self) -> None:
         while True:
             for remote in self._devices.values():
-                remote.heard()
+                remote.on_advertisement()
             await asyncio.sleep(ADVERTISE_SECONDS)

@@ -1,4 +1,4 @@
-"""One peripheral as the fake BlueZ shows it: device, services, characteristics."""
+"""D-Bus objects of one peripheral in the fake BlueZ: device, services, characteristics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Props = dict[str, tuple[str, Any]]
 
 
 class Objects(Protocol):
-    """The objects of a bus, and the tasks that run beside it.
+    """Objects on a bus, and their background tasks.
 
     Attributes:
         objects: Object path → interface → its properties.
@@ -27,24 +27,24 @@ class Objects(Protocol):
     objects: dict[str, dict[str, Props]]
 
     def add(self, path: str, interface: str, props: Props) -> None:
-        """Add an object and tell."""
+        """Add an interface of an object and signal it."""
         ...
 
     def remove(self, path: str) -> None:
-        """Remove an object and tell."""
+        """Remove an object and signal it."""
         ...
 
     def change(self, path: str, interface: str, **values: Any) -> None:
-        """Change properties and tell."""
+        """Change properties and signal it."""
         ...
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:
-        """Run `work`; it ends with the bus at the latest."""
+        """Run `work` as a task, cancelled at the end of the service."""
         ...
 
 
 class BluezError(Exception):
-    """A D-Bus error to answer with."""
+    """D-Bus error for the reply to a call."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(name, text)
@@ -57,7 +57,7 @@ def path_of(peripheral: Peripheral) -> str:
 
 
 class Remote:
-    """One peripheral as BlueZ sees it."""
+    """Remote device of BlueZ: one peripheral, its objects and its link."""
 
     def __init__(self, bluez: Objects, peripheral: Peripheral) -> None:
         self._bluez = bluez
@@ -69,8 +69,8 @@ class Remote:
         self._on = True
         peripheral.air = Air(hang_up=self._hang_up, advertise=self._advertise)
 
-    def heard(self) -> None:
-        """Be heard, if it advertises."""
+    def on_advertisement(self) -> None:
+        """Add or update the device object, if the peripheral advertises."""
         if not self._on or self._serving is not None:
             return
         if self._path in self._bluez.objects:
@@ -96,17 +96,17 @@ class Remote:
         )
 
     async def connect(self) -> None:
-        """Connect, lay out the services, and serve."""
+        """Connect, add the services, and serve."""
         if not self._on:
             raise BluezError("org.bluez.Error.Failed", "Host is down")
         if self._serving is None:
             self._bluez.change(self._path, DEVICE1, Connected=True)
-            self._lay_out()
+            self._add_services()
             self._bluez.change(self._path, DEVICE1, ServicesResolved=True)
             mtu = min(self.peripheral.mtu, MOST_MTU)
             self._serving = self._bluez.spawn(self.peripheral.run(self._send, lambda: mtu))
 
-    def _lay_out(self) -> None:
+    def _add_services(self) -> None:
         handle = 0x0010
         mtu = min(self.peripheral.mtu, MOST_MTU)
         for uuid, characteristics in self.peripheral.services.items():
@@ -133,7 +133,7 @@ class Remote:
             handle += 2
 
     def notify(self, path: str, on: bool) -> None:
-        """Switch the notifications of a characteristic."""
+        """Turn the notifications of a characteristic on or off."""
         (self._notifying.add if on else self._notifying.discard)(path)
         self._bluez.change(path, CHARACTERISTIC1, Notifying=on)
 

@@ -1,6 +1,6 @@
-"""bleak on top of a Bumble device: the central's side of the virtual radio.
+"""bleak backend on a Bumble device: the central's side of the virtual radio.
 
-bleak takes backend *classes*, so `backend` makes two that know the device.
+bleak takes backend *classes*, so `backend` creates two that are bound to the device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bumble.device import Advertisement, Connection, Device, Peer
 from innpar.devices.link.ble import sig
 
 ATT_MTU = 517
-"""What BlueZ asks for."""
+"""ATT MTU requested, the same as by BlueZ, bytes."""
 
 CONNECT_SECONDS = 5.0
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 async def whole(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work` to its end even when cancelled: Bumble cannot bear a command cut short."""
+    """Await `work` to its end even when cancelled: Bumble does not survive interrupted commands."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
@@ -64,14 +64,14 @@ class _Scanner(BaseBleakScanner):
 
     async def start(self) -> None:
         self.seen_devices = {}
-        self._device.on(Device.EVENT_ADVERTISEMENT, self._heard)
+        self._device.on(Device.EVENT_ADVERTISEMENT, self._on_advertisement)
         await whole(self._device.start_scanning())
 
     async def stop(self) -> None:
-        self._device.remove_listener(Device.EVENT_ADVERTISEMENT, self._heard)
+        self._device.remove_listener(Device.EVENT_ADVERTISEMENT, self._on_advertisement)
         await whole(self._device.stop_scanning())
 
-    def _heard(self, advertisement: Advertisement) -> None:
+    def _on_advertisement(self, advertisement: Advertisement) -> None:
         kinds = AdvertisingData.Type
         raw = advertisement.data
         name = raw.get(kinds.COMPLETE_LOCAL_NAME)
@@ -118,34 +118,34 @@ class _Client(BaseBleakClient):
             await self.disconnect()
             raise
 
-    async def _is_there(self) -> bool:
-        """Whether the wanted address advertises: the emulated controller gives no attempt up."""
-        heard = asyncio.Event()
+    async def _advertises(self) -> bool:
+        """Return whether the address advertises: the emulated controller never gives up itself."""
+        found = asyncio.Event()
 
-        def hear(advertisement: Advertisement) -> None:
+        def take(advertisement: Advertisement) -> None:
             if advertisement.address.to_string(False) == self._target:
-                heard.set()
+                found.set()
 
-        self._device.on(Device.EVENT_ADVERTISEMENT, hear)
+        self._device.on(Device.EVENT_ADVERTISEMENT, take)
         await self._device.start_scanning()
         try:
-            await asyncio.wait_for(heard.wait(), CONNECT_SECONDS)
+            await asyncio.wait_for(found.wait(), CONNECT_SECONDS)
         except TimeoutError:
             return False
         finally:
             await self._device.stop_scanning()
-            self._device.remove_listener(Device.EVENT_ADVERTISEMENT, hear)
+            self._device.remove_listener(Device.EVENT_ADVERTISEMENT, take)
         return True
 
     async def _connect(self) -> None:
-        if isinstance(self._target, str) and not await self._is_there():
+        if isinstance(self._target, str) and not await self._advertises():
             raise BleakDeviceNotFoundError(self.address, "nothing answers there")
         try:
             connection = await self._device.connect(self._target, timeout=CONNECT_SECONDS)
         except (TimeoutError, ProtocolError) as error:
             raise BleakDeviceNotFoundError(self.address, "nothing answers there") from error
         self._connection = connection
-        connection.on(connection.EVENT_DISCONNECTION, self._gone)
+        connection.on(connection.EVENT_DISCONNECTION, self._on_disconnection)
         try:
             peer = Peer(connection)
             self._mtu = await peer.request_mtu(ATT_MTU)
@@ -171,7 +171,7 @@ class _Client(BaseBleakClient):
     def _size(self) -> int:
         return self._mtu - 3
 
-    def _gone(self, _: object) -> None:
+    def _on_disconnection(self, _: object) -> None:
         self._connection = None
         self.services = None
         if self._disconnected_callback is not None:
@@ -190,12 +190,12 @@ class _Client(BaseBleakClient):
     async def read_gatt_char(
         self, characteristic: BleakGATTCharacteristic, **_: object
     ) -> bytearray:
-        return bytearray(await self._ask(characteristic.obj.read_value()))
+        return bytearray(await self._request(characteristic.obj.read_value()))
 
     async def write_gatt_char(
         self, characteristic: BleakGATTCharacteristic, data: Any, response: bool
     ) -> None:
-        await self._ask(characteristic.obj.write_value(bytes(data), with_response=response))
+        await self._request(characteristic.obj.write_value(bytes(data), with_response=response))
 
     async def start_notify(
         self, characteristic: BleakGATTCharacteristic, callback: Any, **_: object
@@ -203,19 +203,19 @@ class _Client(BaseBleakClient):
         def changed(value: bytes) -> None:
             callback(bytearray(value))
 
-        await self._ask(characteristic.obj.subscribe(changed))
+        await self._request(characteristic.obj.subscribe(changed))
 
     async def stop_notify(self, characteristic: BleakGATTCharacteristic) -> None:
-        await self._ask(characteristic.obj.unsubscribe())
+        await self._request(characteristic.obj.unsubscribe())
 
     async def read_gatt_descriptor(self, descriptor: Any, **_: object) -> bytearray:
-        return bytearray(await self._ask(descriptor.obj.read_value()))
+        return bytearray(await self._request(descriptor.obj.read_value()))
 
     async def write_gatt_descriptor(self, descriptor: Any, data: Any) -> None:
-        await self._ask(descriptor.obj.write_value(bytes(data), with_response=True))
+        await self._request(descriptor.obj.write_value(bytes(data), with_response=True))
 
-    async def _ask(self, request: Any) -> Any:
-        """Await a GATT request; a link that breaks meanwhile is bleak's error, not Bumble's."""
+    async def _request(self, request: Any) -> Any:
+        """Await a GATT request; raise bleak's error, not Bumble's, if the link breaks."""
         if self._connection is None:
             request.close()
             raise BleakError("not connected")
@@ -223,15 +223,15 @@ class _Client(BaseBleakClient):
 
     async def _answer(self, connection: Connection, request: Any) -> Any:
         task = asyncio.ensure_future(request)
-        gone = asyncio.get_running_loop().create_future()
+        disconnected = asyncio.get_running_loop().create_future()
 
-        def broke(_: object) -> None:
-            if not gone.done():
-                gone.set_result(None)
+        def on_disconnection(_: object) -> None:
+            if not disconnected.done():
+                disconnected.set_result(None)
 
-        connection.on(connection.EVENT_DISCONNECTION, broke)
+        connection.on(connection.EVENT_DISCONNECTION, on_disconnection)
         try:
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, disconnected}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 raise BleakError("the link broke")
             return task.result()
@@ -239,7 +239,7 @@ class _Client(BaseBleakClient):
             raise BleakError(str(error)) from error
         finally:
             task.cancel()
-            connection.remove_listener(connection.EVENT_DISCONNECTION, broke)
+            connection.remove_listener(connection.EVENT_DISCONNECTION, on_disconnection)
 
 
 def _full(uuid: Any) -> str:

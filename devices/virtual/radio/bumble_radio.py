@@ -1,6 +1,6 @@
-"""A radio made of nothing: virtual controllers on one link in this process, by Bumble.
+"""Virtual radio by Bumble: virtual controllers on one link in this process.
 
-Everything above the antenna is real: advertising, L2CAP, ATT, MTU exchange, discovery.
+Everything above the physical layer is real: advertising, L2CAP, ATT, MTU exchange, discovery.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 CENTRAL = "F0:F1:F2:F3:F4:F5"
 ADVERTISE_EVERY = 20.0
-"""ms; the shortest allowed, so that nobody waits for a scan."""
+"""Advertising interval, ms: the shortest allowed, so that scans are short."""
 
 
 @asynccontextmanager
 async def bumble(peripherals: Sequence[Peripheral]) -> AsyncIterator[Radio]:
-    """Put `peripherals` on the air; give the radio that hears them.
+    """Run `peripherals` on a virtual radio; yield the radio with which to reach them.
 
     Raises:
         Refused: Bumble is not installed.
@@ -33,11 +33,11 @@ async def bumble(peripherals: Sequence[Peripheral]) -> AsyncIterator[Radio]:
     try:
         from bumble.link import LocalLink
     except ImportError:
-        raise Refused("a virtual radio needs bumble: scripts/setup virtual") from None
+        raise Refused("a virtual radio needs bumble; run scripts/setup virtual") from None
 
     from innpar.devices.virtual.radio.bumble_backend import backend
 
-    link = LocalLink()  # type: ignore[no-untyped-call]  # Bumble leaves it bare
+    link = LocalLink()  # type: ignore[no-untyped-call]  # Bumble does not annotate it
     async with AsyncExitStack() as stack:
         central = await stack.enter_async_context(_powered(link, CENTRAL, "central"))
         for peripheral in peripherals:
@@ -82,7 +82,7 @@ async def _on_air(link: LocalLink, peripheral: Peripheral) -> AsyncIterator[None
 
 
 class _Station:
-    """One peripheral on the air: serves whoever connects, advertises while nobody is."""
+    """One peripheral on a controller: serves a connection, and advertises without one."""
 
     def __init__(self, device: Device, peripheral: Peripheral) -> None:
         self._device = device
@@ -93,7 +93,7 @@ class _Station:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
-        """Lay out the services and advertise."""
+        """Add the services and start advertising."""
         from bumble.core import UUID, AdvertisingData
         from bumble.device import Device
         from bumble.gatt import Service
@@ -120,12 +120,12 @@ class _Station:
         await self._advertise()
 
     async def end(self) -> None:
-        """Hang up and leave the air."""
+        """Disconnect and stop advertising."""
         self._wanted = False
         self._peripheral.air = None
         if self._connection is not None:
             await self._connection.disconnect()
-        while self._tasks:  # never cancelled: Bumble cannot bear a command cut short
+        while self._tasks:  # never cancelled: Bumble does not survive interrupted commands
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._device.stop_advertising()
 
@@ -144,13 +144,13 @@ class _Station:
         self._connection = connection
         serving = self._spawn(self._serve(connection))
 
-        def gone(_: object) -> None:
+        def on_disconnection(_: object) -> None:
             self._connection = None
             serving.cancel()
             if self._wanted:
                 self._spawn(self._advertise())
 
-        connection.on(connection.EVENT_DISCONNECTION, gone)
+        connection.on(connection.EVENT_DISCONNECTION, on_disconnection)
 
     async def _serve(self, connection: Connection) -> None:
         async def send(uuid: str, data: bytes) -> None:

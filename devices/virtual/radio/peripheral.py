@@ -1,4 +1,4 @@
-"""What a virtual radio needs to know of a sensor, whatever it measures."""
+"""Interface between virtual sensors and virtual radios."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Send = Callable[[str, bytes], Awaitable[None]]
-"""Notify or indicate (characteristic UUID, value); nothing happens where nobody subscribed."""
+"""Notify or indicate (characteristic UUID, value); without effect if not subscribed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Characteristic:
-    """One value of a sensor.
+    """GATT characteristic of a sensor.
 
     Attributes:
-        uuid: In full, lower-case.
-        properties: Of ``read``, ``write``, ``notify``, ``indicate``.
+        uuid: Full UUID, lower-case.
+        properties: Any of ``read``, ``write``, ``notify``, ``indicate``.
     """
 
     uuid: str
@@ -25,11 +25,11 @@ class Characteristic:
 
 @dataclass(slots=True)
 class Air:
-    """The radio as the sensor sees it; a radio puts its own functions here.
+    """Functions of the radio that a sensor can call.
 
     Attributes:
-        hang_up: Break the link without a word.
-        advertise: Begin or cease to advertise.
+        hang_up: Break the link.
+        advertise: Start or stop advertising.
     """
 
     hang_up: Callable[[], None]
@@ -37,15 +37,15 @@ class Air:
 
 
 class Peripheral(Protocol):
-    """A sensor that can be put on the air.
+    """Virtual sensor that a radio can advertise and serve.
 
     Attributes:
-        name: As advertised.
-        address: Six hex bytes.
-        mtu: Largest ATT packet it agrees to.
-        advertised: 16-bit service UUIDs in its advertisement, in hex.
+        name: Advertised name.
+        address: Bluetooth address, six hexadecimal bytes.
+        mtu: Largest ATT packet it accepts, bytes.
+        advertised: 16-bit service UUIDs in its advertisement, hexadecimal.
         services: Service UUID → its characteristics.
-        air: None until a radio has taken it.
+        air: Set by the radio; None without one.
     """
 
     name: str
@@ -60,14 +60,14 @@ class Peripheral(Protocol):
         ...
 
     def write(self, uuid: str, data: bytes) -> None:
-        """Take a value."""
+        """Handle a write to a characteristic."""
         ...
 
     async def run(self, send: Send, mtu: Callable[[], int]) -> None:
         """Serve one connection until cancelled.
 
         Args:
-            send: To the central.
-            mtu: What has been agreed on so far.
+            send: Sends a value to the central.
+            mtu: Returns the ATT MTU agreed so far, bytes.
         """
         ...

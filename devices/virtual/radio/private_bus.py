@@ -1,4 +1,4 @@
-"""A D-Bus daemon of our own, so that nothing of the computer's Bluetooth is touched."""
+"""Private D-Bus daemon, isolated from the computer's own Bluetooth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 VARIABLE = "DBUS_SYSTEM_BUS_ADDRESS"
-"""Where every D-Bus library looks for the system's bus first."""
+"""Environment variable with the address of the system bus, read by all D-Bus libraries."""
 
 _CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -22,7 +22,7 @@ _CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configura
 
 @asynccontextmanager
 async def private_bus() -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a D-Bus daemon of our own and have this process take it for the system's."""
+    """Run a private D-Bus daemon that this process uses as its system bus."""
     with tempfile.TemporaryDirectory() as folder:
         config = _configure(Path(folder))
         daemon = await asyncio.create_subprocess_exec(
@@ -31,7 +31,7 @@ async def private_bus() -> AsyncIterator[asyncio.subprocess.Process]:
             "--nofork",
             "--print-address",
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,  # it complains of limits it may not raise
+            stderr=asyncio.subprocess.DEVNULL,  # it warns of limits that it may not raise
         )
         before = os.environ.get(VARIABLE)
         try:

@@ -1,1 +1,1 @@
-"""What a virtual sensor is exposed to: light and faults."""
+"""Inputs of a virtual sensor: light and faults."""

@@ -1,4 +1,4 @@
-"""What goes wrong with a virtual sensor, on demand."""
+"""Faults of a virtual sensor, on demand."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Faults:
-    """What goes wrong, from the moment it is set.
+    """Faults of a sensor; changes take effect at once.
 
     Attributes:
-        drop, swap, truncate: Probability that a frame is lost, overtaken by its successor, cut
-            short.
-        drop_next, swap_next, truncate_next: So many of the next frames are.
-        stall: No frames while it is set.
-        jitter: Frames are late by up to so many seconds.
-        ppm: How much faster the sensor's clock runs than the host's.
-        off_rate: The true rate is this many times the promised one.
-        refuse: (op, kind) → the error that the sensor answers.
-        mute: It answers no command.
-        charger: It is in its charger.
-        mtu: Largest ATT packet it agrees to; None for its own.
-        stalls, losses, deaths: (after how many seconds, for how many) it falls silent, breaks the
-            link, or its battery is empty; told to the sensor by `worn.Worn`.
+        drop, swap, truncate: Probability that a frame is lost, overtaken by its successor, or
+            truncated.
+        drop_next, swap_next, truncate_next: Number of next frames to which the same happens.
+        stall: Whether frames are withheld.
+        jitter: Largest delay of a frame, s.
+        ppm: Excess of the sensor clock's rate over the host's, parts per million.
+        off_rate: True sampling rate divided by the nominal one.
+        refuse: (op, kind) → error code with which the sensor answers.
+        mute: Whether it answers no commands.
+        charger: Whether it is on its charger.
+        mtu: Largest ATT packet it accepts, bytes; None for its default.
+        stalls, losses, deaths: (start, duration), s, of a silence, a lost link or an empty battery;
+            carried out by `virtual.schedule`.
     """
 
     drop: float = 0.0
@@ -57,12 +57,12 @@ class Faults:
 
 
 class Mishaps(Generic[T]):
-    """Does to a stream of frames what the faults say.
+    """Loss, reordering and truncation of a stream of frames.
 
     Args:
-        faults: May be changed at any time.
-        rng: Decides.
-        cut: Returns a frame cut short at a share of its length.
+        faults: Probabilities and counts; may be changed at any time.
+        rng: Source of randomness.
+        cut: Function that truncates a frame to a fraction of its length.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Mishaps(Generic[T]):
         self._overtaken: T | None = None
 
     def of(self, frame: T) -> list[T]:
-        """Return what is left of a frame, and the one that it overtook."""
+        """Return the frames to send in place of `frame`: none, itself, or also one it overtook."""
         faults, rng = self._faults, self._rng
         if faults.stall or rng.random() < faults.drop:
             return []
@@ -94,31 +94,36 @@ class Mishaps(Generic[T]):
 
 
 def cut(frame: bytes, share: float) -> bytes:
-    """Return the beginning of a frame, at least a byte less than all of it."""
+    """Return the first part of a frame, shorter by at least one byte.
+
+    Args:
+        frame: The frame.
+        share: Fraction of its length, below 1.
+    """
     return frame[: int(share * len(frame))]
 
 
 KEYS = {
-    "drop": "share of frames that are lost",
-    "reorder": "share of frames that their successor overtakes",
-    "truncate": "share of frames that are cut short",
-    "jitter": "seconds by which frames are late at most",
-    "ppm": "how much faster the sensor's clock runs, parts per million",
-    "rate": "the true sampling rate over the promised one",
-    "mtu": "largest packet that the sensor agrees to, bytes; 23 is the least there is",
+    "drop": "fraction of frames lost",
+    "reorder": "fraction of frames overtaken by their successor",
+    "truncate": "fraction of frames truncated",
+    "jitter": "largest delay of a frame in seconds",
+    "ppm": "excess rate of the sensor's clock in parts per million",
+    "rate": "true sampling rate divided by the nominal one",
+    "mtu": "largest packet the sensor accepts in bytes, at least 23",
     "sdk": "refuse: SDK mode cannot be entered",
-    "stall": "AT[+FOR]: it falls silent AT seconds after the start, FOR (10) seconds long",
-    "loss": "AT[+FOR]: the link breaks, and cannot be made for FOR (1) seconds",
+    "stall": "AT[+FOR]: no frames from AT seconds after the start, for FOR (10) seconds",
+    "loss": "AT[+FOR]: the link breaks and cannot be restored for FOR (1) seconds",
     "battery": "AT[+FOR]: the battery is empty, and charged again after FOR seconds",
 }
-"""What `parse` understands."""
+"""Keys of `parse`, with a description."""
 
 
 def parse(written: Sequence[str]) -> Faults:
-    """Return the faults that ``KEY=VALUE`` pairs stand for.
+    """Parse faults written as ``KEY=VALUE``.
 
     Raises:
-        Refused: No such fault, or its value makes no sense.
+        Refused: Unknown fault, or invalid value.
     """
     pairs = [text.partition("=") for text in written]
     given = Options("--fault", {key: value for key, _, value in pairs}, KEYS)
@@ -146,5 +151,7 @@ def _span(given: Options, key: str, usual: float) -> tuple[float, float] | None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?", written)
     if found is None:
-        raise Refused(f"--fault: {key} is AT or AT+FOR in seconds, such as 20+5, not {written!r}")
+        raise Refused(
+            f"--fault: {key} must be AT or AT+FOR in seconds, such as 20+5, not {written!r}"
+        )
     return float(found[1]), float(found[2]) if found[2] else usual

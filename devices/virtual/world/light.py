@@ -1,4 +1,4 @@
-"""What a virtual sensor sees: counts as a function of time."""
+"""Light at a virtual sensor: counts as a function of time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,21 @@ from innpar.devices.base import NS, Chunk, Event
 Ints = npt.NDArray[np.int64]
 
 Light = Callable[[Ints], Ints]
-"""(samples,) ns since the Unix epoch, ascending from call to call → (samples, 4) counts."""
+"""(samples,) int64 ns since the Unix epoch, ascending over all calls → (samples, 4) counts."""
 
 LIMIT = (1 << 21) - 1
-"""A 22-bit converter."""
+"""Largest count of the sensor's 22-bit converter."""
 
 
 def pulse(times: Ints) -> Ints:
-    """Return a pulse of 72 a minute on three channels and a steady ambient, systole a minimum."""
+    """Return a pulse of 72 per minute on three channels and constant ambient light.
+
+    Args:
+        times: (samples,) int64, ns since the Unix epoch.
+
+    Returns:
+        (samples, 4) int64 counts; systole is a minimum.
+    """
     phase = (times % (5 * NS)) / NS * 1.2 * 2 * math.pi
     beat = np.cos(phase) + 0.4 * np.cos(2 * phase + 0.8)
     counts = np.stack([base - gain * beat for base, gain in _OPTICS], axis=1)
@@ -33,18 +40,18 @@ _OPTICS = ((410_000, 2_100), (402_000, 1_700), (425_000, 1_300))
 
 
 TRUTH = 4096
-"""Chunks of true pressure kept for whoever asks."""
+"""Most chunks of true pressure kept."""
 
 
 class FromChunks:
-    """The light that a simulated wearer or a recording saw, interpolated to any sensor's instants.
+    """Light from a simulated wearer or a recording, interpolated to the sensor's sampling times.
 
     Args:
-        items: Chunks in order; fewer than three light channels are repeated, a missing ambient is
-            dark.
+        items: Chunks in order; fewer than three light channels are repeated, and a missing ambient
+            channel is zero.
 
     Attributes:
-        truth: The ``abp`` chunks among them, moved to the sensor's time like the light.
+        truth: Its ``abp`` chunks, shifted to the sensor's time like the light.
     """
 
     def __init__(self, items: Iterator[Chunk | Event]) -> None:
@@ -55,12 +62,19 @@ class FromChunks:
         self._shift: int | None = None
 
     def __call__(self, times: Ints) -> Ints:
-        """Return (samples, 4) counts; after the last chunk the last sample is held."""
+        """Return the light at (samples,) int64 `times`, ns since the Unix epoch.
+
+        Returns:
+            (samples, 4) int64 counts; after the last chunk, the last sample is repeated.
+
+        Raises:
+            ValueError: There is no PPG among the items.
+        """
         while not len(self._times) or self._times[-1] + (self._shift or 0) < times[-1]:
             if not self._more(int(times[0])):
                 break
         if not len(self._times):
-            raise ValueError("there is no PPG to show to the sensor")
+            raise ValueError("the wearer of the virtual sensor provides no PPG")
         at = times - (self._shift or 0)
         since = (self._times - at[0]).astype(np.float64)
         seen = [np.interp(at - at[0], since, column) for column in self._counts.T]
@@ -70,7 +84,7 @@ class FromChunks:
         return counts
 
     def _more(self, first: int) -> bool:
-        """Fetch the next chunk of light; the first one begins when the sensor first looks."""
+        """Fetch the next PPG chunk; the first one is shifted to begin at `first`, ns."""
         for chunk in self._items:
             if not isinstance(chunk, Chunk) or not len(chunk):
                 continue

@@ -134,7 +134,7 @@ def calibration(device: DeviceIndex, course: Course) -> str:
 def quality(device: DeviceIndex, course: Course) -> str:
     """Return the longest gaps, and why beats have no pressures."""
     ppg = device.tracks["ppg"]
-    why = {(event.start, event.end): event for event in device.of("gap") if event.of_light}
+    why = {(event.start, event.end): event for event in device.of("gap") if event.concerns_ppg}
     rows = []
     for hole in sorted(ppg.holes, key=lambda hole: hole[0] - hole[1]):
         event = why.get(hole)

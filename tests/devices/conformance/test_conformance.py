@@ -1,4 +1,4 @@
-"""The conformance test itself: what conforms passes, each fault is named."""
+"""The conformance check itself: correct devices pass, each violation is named."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ PAGE = ROOT / "docs" / "devices.md"
 
 @pytest.fixture(autouse=True)
 def _brief(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only real devices are worth cancelling at every moment."""
+    """Cancel at two times only, except where a device is to conform in full."""
     if "conforms" not in request.node.name:
         monkeypatch.setattr("innpar.devices.conformance.CANCEL_AFTER", (0.0, 0.002))
 
 
 def example() -> dict[str, Any]:
-    """Return what the device in docs/devices.md defines."""
+    """Return the definitions of the example in docs/devices.md."""
     code = page_code()
     names: dict[str, Any] = {"__name__": "innpar_blinker"}
     exec(compile(code, str(PAGE), "exec"), names)
@@ -75,7 +75,7 @@ Items = Callable[[], Iterator[Any]]
 
 
 class Odd:
-    """A device that yields what it is told, ten chunks by default."""
+    """A device that yields the given items, ten chunks by default."""
 
     id = "odd"
     source = "simulated"
@@ -114,7 +114,7 @@ async def test_nothing_is_wrong_with_a_plain_device() -> None:
     assert await faults(Odd(lambda items: items.insert(3, event("wear", 0.3, worn=True)))) == []
 
 
-async def test_a_gap_that_is_told_is_no_fault() -> None:
+async def test_a_gap_with_an_event_is_no_violation() -> None:
     def lose(items: list[Any]) -> None:
         items[4] = gap(0.39, 0.50)
 
@@ -122,17 +122,20 @@ async def test_a_gap_that_is_told_is_no_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (lambda items: items.insert(5, event("wear", 0.2, worn=True)), "has to be ahead"),
+        (lambda items: items.insert(5, event("wear", 0.2, worn=True)), "must precede"),
         (lambda items: items.pop(4), "no gap event"),
         (lambda items: items.__setitem__(4, gap(0.38, 0.5)), "does not start at"),
         (lambda items: items.__setitem__(4, gap(0.39, 0.6)), "does not end at"),
         (lambda items: items.append(event("wear", 2.0)), "'worn'"),
         (lambda items: items.append(event("party", 2.0)), "unknown kind"),
         (lambda items: items.append(event("notice", 2.0, text="x", n=np.int64(1))), "plain JSON"),
-        (lambda items: items.append(event("notice", 2.0, text="x", code=7)), "code is a str"),
-        (lambda items: items.append(replace(event("marker", 2.0, text="x"), end=0)), "lasts"),
+        (lambda items: items.append(event("notice", 2.0, text="x", code=7)), "code must be a str"),
+        (
+            lambda items: items.append(replace(event("marker", 2.0, text="x"), end=0)),
+            "has a duration",
+        ),
         (lambda items: items.append("a word"), "yields str"),
         (lambda items: items.clear(), "no samples"),
         (lambda items: items.reverse(), "are not after the one before"),
@@ -144,30 +147,32 @@ async def test_a_gap_that_is_told_is_no_fault() -> None:
         (lambda items: items.__setitem__(2, chunk(2, data=np.zeros((10, 2)))), "channels change"),
         (
             lambda items: items.__setitem__(slice(None), [chunk(n, rate=70.0) for n in range(10)]),
-            "says 70 Hz and sends 100 Hz",
+            "is 70 Hz, measured 100 Hz",
         ),
     ],
 )
-async def test_what_is_wrong_is_named(change: Callable[[list[Any]], object], said: str) -> None:
+async def test_every_violation_is_named(
+    change: Callable[[list[Any]], object], message: str
+) -> None:
     found = await faults(Odd(change))
-    assert any(said in fault for fault in found), found
+    assert any(message in fault for fault in found), found
 
 
 @pytest.mark.parametrize(
-    ("others", "said"),
+    ("others", "message"),
     [
-        ({"id": "Left Wrist"}, "is not made of"),
+        ({"id": "Left Wrist"}, "may contain only"),
         ({"source": "dream"}, "source 'dream'"),
         ({"polarity": 2}, "polarity 2"),
         ({"site": "toe"}, "site 'toe'"),
         ({"source": "live"}, "it ended; a live device"),
     ],
 )
-async def test_what_it_says_of_itself(others: dict[str, Any], said: str) -> None:
-    assert any(said in fault for fault in await faults(Odd(**others)))
+async def test_its_attributes_are_checked(others: dict[str, Any], message: str) -> None:
+    assert any(message in fault for fault in await faults(Odd(**others)))
 
 
-async def test_a_buffer_that_is_used_again() -> None:
+async def test_a_reused_buffer_is_found() -> None:
     shared = np.zeros((10, 1))
 
     def reuse(items: list[Any]) -> None:
@@ -190,7 +195,7 @@ async def test_a_buffer_that_is_used_again() -> None:
     assert any("changes after" in fault for fault in await faults(Late(reuse)))
 
 
-async def test_what_is_left_behind_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leftover_tasks_and_threads_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("innpar.devices.conformance.GRACE", 0.05)
     monkeypatch.setattr("innpar.devices.conformance.CLOSING", 0.3)
     over = threading.Event()
@@ -239,7 +244,7 @@ def test_check_raises_all_faults_in_one_message() -> None:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Install a package with an entry point, by what pip leaves of one."""
+    """Install a package with an entry point, as the metadata files that pip writes."""
 
     def install(name: str, code: str) -> None:
         folder = tmp_path / f"site-{time.monotonic_ns()}"
@@ -273,18 +278,18 @@ def test_a_plugged_in_device_is_listed_and_made(package: Callable[[str, str], No
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("import a_library_that_is_not_there", "cannot be loaded .*a_library_that_is_not_there"),
         ("entry = 3", "is no Entry"),
         ("1 / 0", "cannot be loaded"),
     ],
 )
-def test_a_broken_one_is_told_in_one_line(
-    package: Callable[[str, str], None], code: str, said: str
+def test_a_broken_plugin_is_reported_in_one_line(
+    package: Callable[[str, str], None], code: str, message: str
 ) -> None:
     package("broken", code)
-    with pytest.raises(Refused, match=said) as caught:
+    with pytest.raises(Refused, match=message) as caught:
         create("broken")
     assert "\n" not in str(caught.value)
     assert listed()["broken"] == str(caught.value)
@@ -303,12 +308,12 @@ def test_a_built_in_name_cannot_be_taken(package: Callable[[str, str], None]) ->
     assert create("demo").source == "simulated"
 
 
-def test_the_command_wants_a_device(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_needs_a_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert capsys.readouterr().err.startswith("which device? ")
     assert main(["demo-that-is-not"]) == 1
     assert "no device is called" in capsys.readouterr().out
 
 
-def test_what_was_not_tested_is_in_the_list() -> None:
+def test_untested_devices_are_listed() -> None:
     assert "pairing untested" in listed()["polar"]

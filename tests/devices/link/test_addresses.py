@@ -1,4 +1,4 @@
-"""Where a sensor was last: remembered on disk, tried first, and forgotten where it is wrong."""
+"""Last-known addresses: stored on disk, tried first, and replaced if wrong."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ pytest.importorskip("dbus_fast")
 
 
 class Deaf:
-    """A scanner that must not be needed."""
+    """A scanner that fails when used."""
 
     def __init__(self, *_: object, **__: object) -> None:
-        raise AssertionError("it listened for what advertises")
+        raise AssertionError("it scanned")
 
 
-async def hear(polar: Polar, clock: ScaledClock, folder: Path) -> Heard:
-    """Stream a little with addresses remembered in `folder`."""
+async def stream(polar: Polar, clock: ScaledClock, folder: Path) -> Heard:
+    """Stream a little with addresses stored in `folder`."""
     polar.sought.addresses = Addresses(folder)
     heard = Heard()
     async with polar.open(clock=clock) as items:
@@ -45,47 +45,47 @@ async def hear(polar: Polar, clock: ScaledClock, folder: Path) -> Heard:
     raise AssertionError("a live device never ends by itself")
 
 
-async def test_the_next_run_connects_without_listening(tmp_path: Path) -> None:
+async def test_the_next_run_connects_without_scanning(tmp_path: Path) -> None:
     clock = ScaledClock(20)
     async with bumble([VirtualPolar(clock)]) as radio:
-        first = await hear(Polar(radio=radio), clock, tmp_path)
+        first = await stream(Polar(radio=radio), clock, tmp_path)
         deaf = replace(radio, scanner=Deaf)  # type: ignore[arg-type]
         again = Polar(radio=deaf)
-        second = await hear(again, clock, tmp_path)
-        with pytest.raises(AssertionError, match="it listened"):
-            await hear(Polar("polar", radio=deaf), clock, tmp_path)  # another name: not known
-    told = [h.told("connected")[0].detail for h in (first, second)]
+        second = await stream(again, clock, tmp_path)
+        with pytest.raises(AssertionError, match="it scanned"):
+            await stream(Polar("polar", radio=deaf), clock, tmp_path)  # another name: not known
+    details = [h.told("connected")[0].detail for h in (first, second)]
     assert again.id == "polar-verity-8a3f1b2c"
-    assert told[0]["address"] == told[1]["address"] == "A0:9E:8A:3F:1B:2C"
-    assert told[0]["name"] == told[1]["name"] == "Polar Sense 8A3F1B2C"
+    assert details[0]["address"] == details[1]["address"] == "A0:9E:8A:3F:1B:2C"
+    assert details[0]["name"] == details[1]["name"] == "Polar Sense 8A3F1B2C"
 
 
 async def test_over_both_radios(air: Serve, tmp_path: Path) -> None:
     clock = ScaledClock(20)
     async with air([VirtualPolar(clock)]) as radio:
         for _ in range(2):
-            assert (await hear(Polar(radio=radio), clock, tmp_path)).samples > 200
+            assert (await stream(Polar(radio=radio), clock, tmp_path)).samples > 200
 
 
-async def test_a_sensor_that_is_not_there_any_more_is_listened_for(
+async def test_a_sensor_not_at_its_last_address_is_scanned_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("innpar.devices.virtual.radio.bumble_backend.CONNECT_SECONDS", 0.5)
     Addresses(tmp_path).keep("polar-verity", "A0:9E:00:00:00:01", "Polar Sense 00000001")
     clock = ScaledClock(20)
     async with bumble([VirtualPolar(clock)]) as radio:
-        heard = await hear(Polar(radio=radio), clock, tmp_path)
+        heard = await stream(Polar(radio=radio), clock, tmp_path)
     assert heard.told("connected")[0].detail["address"] == "A0:9E:8A:3F:1B:2C"
     kept = Addresses(tmp_path).recall("polar-verity")
     assert kept == ("A0:9E:8A:3F:1B:2C", "Polar Sense 8A3F1B2C")
 
 
-async def test_an_address_is_kept_only_of_what_proved_to_be_it(tmp_path: Path) -> None:
+async def test_an_address_is_stored_only_once_the_sensor_is_verified(tmp_path: Path) -> None:
     clock = ScaledClock(20)
     async with bumble([VirtualMuse(clock)]) as radio:
         polar = Polar("polar-verity", "00:55:DA:B0:4A:2B", radio=radio)
         with pytest.raises(Exception, match="does not stream"):
-            await hear(polar, clock, tmp_path)
+            await stream(polar, clock, tmp_path)
     assert os.listdir(tmp_path) == []
 
 
@@ -103,13 +103,13 @@ async def test_an_address_is_kept_only_of_what_proved_to_be_it(tmp_path: Path) -
         '{"schema": "innpar-address/2", "device": "a", "address": "A0:9E:8A:3F:1B:2C", "name": ""}',
     ],
 )
-def test_what_makes_no_sense_is_not_remembered(text: str, tmp_path: Path) -> None:
+def test_an_invalid_file_is_ignored(text: str, tmp_path: Path) -> None:
     (tmp_path / "address").mkdir()
     (tmp_path / "address/a.json").write_text(text)
     assert Addresses(tmp_path).recall("a") is None
 
 
-def test_it_is_private_and_whole(tmp_path: Path) -> None:
+def test_files_are_private_and_written_atomically(tmp_path: Path) -> None:
     addresses = Addresses(tmp_path)
     addresses.keep("a", "A0:9E:8A:3F:1B:2C", "Polar Sense 8A3F1B2C")
     (file,) = tmp_path.rglob("*.json")
@@ -123,7 +123,7 @@ def test_it_is_private_and_whole(tmp_path: Path) -> None:
     assert os.listdir(file.parent) == ["a.json"]
 
 
-def test_a_run_remembers_unless_told_not_to(
+def test_addresses_are_stored_unless_disabled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

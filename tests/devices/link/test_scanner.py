@@ -1,4 +1,4 @@
-"""One radio for those who listen and those who connect, over both virtual radios."""
+"""One radio shared by searches and connections, over both virtual radios."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
 
 LONG = 600.0
-"""Seconds that no test waits for."""
+"""Scanning time, s, that no test waits for."""
 
 
 def anything(_: Sighting) -> bool:
@@ -31,7 +31,7 @@ def nothing(_: Sighting) -> bool:
     return False
 
 
-async def test_one_that_is_never_heard_keeps_nobody_waiting(air: Serve) -> None:
+async def test_a_search_for_an_absent_sensor_delays_no_other(air: Serve) -> None:
     clock = ScaledClock(1)
     async with asyncio.timeout(60), air([VirtualPolar(clock)]) as radio:
         absent = asyncio.create_task(find(nothing, LONG, radio, ""))
@@ -57,7 +57,7 @@ async def test_a_dead_sensor_does_not_delay_anothers_reconnection() -> None:
 
             waiting = asyncio.create_task(wait_for_ever())
             dead.power(False)
-            await asyncio.sleep(0.2)  # it is being listened for
+            await asyncio.sleep(0.2)  # the search for it has begun
             alive.hang_up()
             kinds: list[str] = []
             async for item in items:
@@ -68,7 +68,7 @@ async def test_a_dead_sensor_does_not_delay_anothers_reconnection() -> None:
             await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def test_two_who_would_take_the_same_do_not(air: Serve) -> None:
+async def test_two_searches_never_return_the_same_sensor(air: Serve) -> None:
     async with air([VirtualPolar(ScaledClock(1))]) as radio:
         both = [asyncio.create_task(find(anything, LONG, radio, "")) for _ in range(2)]
         done, pending = await asyncio.wait(both, return_when="FIRST_COMPLETED", timeout=60)
@@ -77,16 +77,16 @@ async def test_two_who_would_take_the_same_do_not(air: Serve) -> None:
         await asyncio.sleep(0.2)
         assert [task.done() for task in pending] == [False]
         async with connect(found, radio, ScaledClock(1)):
-            pass  # it is given back
+            pass  # released on leaving
         assert (await asyncio.wait_for(pending.pop(), 60)).address == found.address
         async with connect(found, radio, ScaledClock(1)):
             pass
     assert not taken(found.address)
 
 
-async def test_while_somebody_has_the_radio_no_time_passes() -> None:
+async def test_scanning_time_does_not_run_while_the_radio_is_in_use() -> None:
     async with bumble([VirtualPolar(ScaledClock(1))]) as radio:
-        async with radio.ear.silent():
+        async with radio.shared_scanner.silent():
             looking = asyncio.create_task(find(anything, 0.5, radio, "gone"))
             await asyncio.sleep(1)
             assert not looking.done()
@@ -97,7 +97,7 @@ async def test_while_somebody_has_the_radio_no_time_passes() -> None:
 
 
 class Slow(BaseBleakScanner):
-    """A scanner that takes its time, and counts how many scan."""
+    """A slow scanner that counts how many scans run at once."""
 
     on: int = 0
     most: int = 0
@@ -115,7 +115,7 @@ class Slow(BaseBleakScanner):
         Slow.on -= 1
 
 
-async def test_there_is_one_scan_and_none_is_left_whenever_it_is_closed() -> None:
+async def test_there_is_one_scan_and_none_outlives_its_cancellation() -> None:
     radio = Radio(scanner=Slow)
     for rounds in range(30):
         before = asyncio.all_tasks()

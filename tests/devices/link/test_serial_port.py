@@ -299,5 +299,5 @@ async def test_a_port_that_is_not_there(tmp_path: Path) -> None:
             pass
     with pytest.raises(Refused, match=r"which port\? for example serial:/dev/ttyUSB0"):
         create("serial")
-    with pytest.raises(Refused, match="unit is one of"):
+    with pytest.raises(Refused, match="unit must be one of"):
         create("serial:/dev/null?unit=hours")

@@ -1,4 +1,4 @@
-"""Blocks as an inlet hands them over, made up: what is stamped late was not taken late."""
+"""Synthetic blocks of an inlet: samples stamped late were not taken late."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from innpar.stream.windows.resample import Resampler
 
 Numbers = npt.NDArray[np.int64]
 START = 1_790_000_000 * NS
-"""When the sender's clock was at `UP`."""
+"""Host time at which the sender's clock was at `UP`."""
 UP = 5000 * NS
 
 
 class Fed:
-    """A stream that is handed what was sent, every `every` ns; checks every chunk as it comes."""
+    """A stream that receives the samples sent, every `every` ns, and checks each chunk."""
 
     def __init__(self, nominal: float) -> None:
         self.stream = LslDecoder("x", ("n",), (0,), nominal)
@@ -29,7 +29,7 @@ class Fed:
         self.times: list[Numbers] = []
 
     def feed(self, sent: Numbers, every: int = 10_000_000) -> Fed:
-        """Push samples that were sent, and stamped, at those moments."""
+        """Push samples that were sent and stamped at these times."""
         pulls = -(-sent // every)
         for pull in np.unique(pulls):
             own = sent[pulls == pull]
@@ -54,7 +54,7 @@ class Fed:
 
     @property
     def late(self) -> Numbers:
-        """Times since `START`."""
+        """Times since `START`, ns."""
         return np.concatenate(self.times) - START
 
 
@@ -64,7 +64,7 @@ class Fed:
     st.sampled_from([64.0, 100.0]),
     st.lists(st.tuples(st.floats(4, 25), st.floats(0.5, 1.5)), min_size=1, max_size=3),
 )
-def test_a_sender_that_froze_lost_nothing_and_took_nothing_later(
+def test_a_sender_that_froze_loses_and_delays_no_samples(
     seed: int, rate: float, freezes: list[tuple[float, float]]
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -86,7 +86,7 @@ def test_a_sender_that_froze_lost_nothing_and_took_nothing_later(
 
 @pytest.mark.parametrize("burst", [4, 16, 32])
 @pytest.mark.parametrize("nominal", [64.0, 0.0])
-def test_the_end_of_a_burst_is_not_of_the_future(burst: int, nominal: float) -> None:
+def test_the_end_of_a_burst_is_not_in_the_future(burst: int, nominal: float) -> None:
     true = np.rint(np.arange(64 * 40) * NS / 64).astype(np.int64)
     sent = true.reshape(-1, burst)[:, -1:] + np.arange(burst) * 20_000
     fed = Fed(nominal).feed(sent.ravel(), 1_000_000)
@@ -97,7 +97,7 @@ def test_the_end_of_a_burst_is_not_of_the_future(burst: int, nominal: float) -> 
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(-100, 300)), min_size=1, max_size=20))
-def test_the_bound_keeps_order_whatever_comes(blocks: list[tuple[int, int]]) -> None:
+def test_the_bound_preserves_order(blocks: list[tuple[int, int]]) -> None:
     bound, last, at, arrival = Bound(), -(10**12), 0, 0
     for n, ahead in blocks:
         times = (at + np.arange(1, n + 1) * 10) * 1_000_000

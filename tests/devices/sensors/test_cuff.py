@@ -190,7 +190,7 @@ def test_by_name() -> None:
         "live",
     )
     assert create("cuff").id == "cuff"
-    with pytest.raises(Refused, match="user is a number from 0 to 254"):
+    with pytest.raises(Refused, match="user must be a number from 0 to 254"):
         create("cuff?user=999")
 
 

@@ -1,4 +1,4 @@
-"""What can happen to a session file: killed processes, full disks, damage, other people's files."""
+"""Session files after kills, full disks and damage, and files of other programs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from support.sessions import demo, keys, mount_small, played, record, samples, u
 
 START = 1_700_000_000 * NS
 HEAD = 0.2
-"""Share of `whole` in which the file says what it is, and its first block lies."""
+"""Fraction of `whole` that holds its header and first block."""
 KILLS = int(os.environ.get("INNPAR_KILLS", "5"))
 
 ACTIONS = (
@@ -46,7 +46,7 @@ ACTIONS = (
 
 
 def arguments(action: str, path: Path) -> list[str]:
-    """Return the command that does something with a file, into ``out`` beside it."""
+    """Return the command for an action on a file, with output ``out`` beside it."""
     out = str(path.parent / "out")
     if action == "report":
         return ["report", str(path), out]
@@ -98,13 +98,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stream(whole: Path) -> list[object]:
-    """What is in it."""
+    """All items in the session."""
     return keys(played(whole))
 
 
 @pytest.mark.parametrize("number", range(KILLS))
 def test_killed_at_a_random_moment(number: int, tmp_path: Path) -> None:
-    """Whatever was recorded a second before is there, and nothing that was not recorded."""
+    """All samples recorded a second before are there, and no others."""
     path = tmp_path / "killed.mcap"
     speed = random.Random(number).choice([1, 20, 60])
     command = [sys.executable, "-c", RECORD, str(path), str(START), str(speed)]
@@ -180,7 +180,7 @@ def test_damaged_anywhere(
     assert len(times) or share < HEAD
 
 
-def test_a_damaged_length_sets_no_memory_aside() -> None:
+def test_a_damaged_length_allocates_no_memory() -> None:
     import lz4.frame
     import zstandard
 
@@ -195,7 +195,7 @@ def test_a_damaged_length_sets_no_memory_aside() -> None:
                 assert len(_unpack(bytes(damaged), how, len(plain))) <= len(plain)
 
 
-def test_damage_is_told_and_left_out(
+def test_damaged_blocks_are_reported_and_left_out(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with SessionFile(whole) as file:
@@ -205,9 +205,9 @@ def test_damage_is_told_and_left_out(
     path = tmp_path / "damaged.mcap"
     path.write_bytes(data)
     assert main(["session", "verify", str(path)]) == 1
-    said = capsys.readouterr().out
-    assert "1 of" in said
-    assert "messages are missing" in said
+    output = capsys.readouterr().out
+    assert "1 of" in output
+    assert "messages are missing" in output
     last = played(path)[-1]
     assert isinstance(last, Event)
     assert "damaged" in last.detail["text"]
@@ -248,8 +248,8 @@ async def test_a_file_that_vanishes_ends_the_recording(tmp_path: Path) -> None:
             if recorder.failed:
                 break
             await _soon()
-        (told,) = recorder.take(next(items))
-        assert "the file has been deleted" in told.detail["text"]
+        (event,) = recorder.take(next(items))
+        assert "the file has been deleted" in event.detail["text"]
         assert recorder.take(next(items)) == []
 
 
@@ -290,7 +290,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert recorder.path == tmp_path / f"{name}.mcap"
 
 
-def test_a_recording_that_was_never_begun_is_not_left(tmp_path: Path) -> None:
+def test_a_recording_that_was_never_begun_leaves_no_file(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "nothing.mcap", VirtualClock(), {"software": "test"})
     assert recorder.path.exists()
     recorder.close()
@@ -318,7 +318,7 @@ def test_the_configuration_is_recorded(tmp_path: Path) -> None:
 def test_verify_and_repair_agree(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a file without an end, as a killed process leaves it, no block is lost."""
+    """No block of a file truncated by a kill is lost."""
     path = tmp_path / "killed.mcap"
     with SessionFile(whole) as file:
         last = file.blocks[-1]
@@ -337,25 +337,25 @@ def test_verify_and_repair_agree(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no session file"),
-        (b"time,ppg\n1,2\n", "no session file"),
-        (MAGIC, "nothing was recorded"),
-        (MAGIC + b"\0" * 500, "nothing was recorded"),
-        (MAGIC * 40, "nothing was recorded"),
-        (b"\x89MCAP9\r\n" + b"x" * 99, "no session file"),
+        (b"", "not a session file"),
+        (b"time,ppg\n1,2\n", "not a session file"),
+        (MAGIC, "contains no data"),
+        (MAGIC + b"\0" * 500, "contains no data"),
+        (MAGIC * 40, "contains no data"),
+        (b"\x89MCAP9\r\n" + b"x" * 99, "not a session file"),
     ],
 )
 @pytest.mark.parametrize("action", ACTIONS)
-def test_what_is_no_session(
+def test_other_files_are_refused(
     content: bytes, words: str, action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "odd.mcap"
     path.write_bytes(content)
     assert main(arguments(action, path)) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert said[0].startswith(f"innpar-stream: {path}: ")
-    assert words in said[0]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"innpar-stream: {path}: ")
+    assert words in lines[0]
     assert not (tmp_path / "out").exists()
 
 
@@ -373,14 +373,14 @@ def test_any_file_gives_a_result_or_one_line(
     if kind == "foreign":
         _robot(path)
     status = main(arguments(action, path))
-    said = capsys.readouterr().err.splitlines()
-    assert (status, len(said)) in ((0, 0), (1, 0), (2, 1))
-    assert all(line.startswith("innpar-stream: ") for line in said)
+    lines = capsys.readouterr().err.splitlines()
+    assert (status, len(lines)) in ((0, 0), (1, 0), (2, 1))
+    assert all(line.startswith("innpar-stream: ") for line in lines)
     if kind != "foreign":
         assert status == (action == "verify")
 
 
-def test_nothing_is_written_where_something_is(
+def test_existing_files_are_not_overwritten(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for action in ("repair", "cut", "merge", "redact", "plot", "report", "export csv"):
@@ -401,7 +401,7 @@ def test_a_session_is_not_written_over_itself(whole: Path, tmp_path: Path) -> No
     assert path.read_bytes() == whole.read_bytes()
 
 
-def test_what_could_not_be_completed_is_not_left(whole: Path, tmp_path: Path) -> None:
+def test_incomplete_output_is_removed(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "small"
     if why := mount_small(folder, 8):
         pytest.skip(f"no small file system: {why}")
@@ -415,7 +415,7 @@ def test_what_could_not_be_completed_is_not_left(whole: Path, tmp_path: Path) ->
         unmount(folder)
 
 
-def test_somebody_elses_mcap(tmp_path: Path) -> None:
+def test_an_mcap_file_of_another_program(tmp_path: Path) -> None:
     path = tmp_path / "robot.mcap"
     _robot(path)
     with pytest.raises(Refused, match="verify"):
@@ -502,21 +502,21 @@ def test_an_overview_is_drawn(
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_info_says_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "demo.mcap"
     live = record(path, demo(60, seed=3))
     assert main(["session", "info", str(path)]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     (cuff,) = [i for i in live if isinstance(i, Event) and i.kind == "cuff"]
     ppg = sum(len(i) for i in played(path) if isinstance(i, Chunk) and i.signal == "ppg")
-    assert f"ppg: {ppg} samples of ppg0, ppg1, ppg2, ambient at 55 Hz, 60.0 s" in said
-    assert f"{len(estimates(live))} beats" in said
-    assert "demo: simulated, worn at wrist" in said
-    assert f"cuff {cuff.detail['sbp']}/{cuff.detail['dbp']} at" in said
+    assert f"ppg: {ppg} samples of ppg0, ppg1, ppg2, ambient at 55 Hz, 60.0 s" in output
+    assert f"{len(estimates(live))} beats" in output
+    assert "demo: simulated, worn at wrist" in output
+    assert f"cuff {cuff.detail['sbp']}/{cuff.detail['dbp']} at" in output
 
 
 def test_half_an_hour_at_the_highest_rate() -> None:
-    """Size, cost of writing, time to seek and to export; the script's own limits are a day's."""
+    """Limit size, cost of writing, and time to seek and export; the script checks a whole day."""
     bench = ROOT / "scripts/bench_session.py"
     done = subprocess.run(
         [sys.executable, bench, "0.5"], capture_output=True, text=True, timeout=100, check=False
@@ -526,7 +526,7 @@ def test_half_an_hour_at_the_highest_rate() -> None:
 
 def test_addresses_are_pseudonyms_unless_kept(tmp_path: Path) -> None:
     told = {"address": "A0:9E:1A:12:34:56", "rate": 55}
-    said = []
+    addresses = []
     for number, keep in enumerate((False, False, True)):
         recorder = Recorder(tmp_path / f"{number}.mcap", VirtualClock(), {}, keep_address=keep)
         for _ in range(2):
@@ -536,9 +536,9 @@ def test_addresses_are_pseudonyms_unless_kept(tmp_path: Path) -> None:
             events = [json.loads(m.data) for m in file.messages() if b"connected" in m.data]
         first, again = (event["detail"]["address"] for event in events)
         assert first == again
-        said.append(first)
-    assert said[2] == told["address"]
-    assert len(set(said)) == 3
+        addresses.append(first)
+    assert addresses[2] == told["address"]
+    assert len(set(addresses)) == 3
     assert b"A0:9E" not in (tmp_path / "0.mcap").read_bytes()
 
 
@@ -552,8 +552,8 @@ def test_some_seconds_in_detail(tmp_path: Path, capsys: pytest.CaptureFixture[st
         out = tmp_path / f"detail.{suffix}"
         words = ["session", "plot", str(path), str(out), "--at", at, "--seconds", "10"]
         assert main(words) == 0
-        said = capsys.readouterr().out
-        beats = int(said.split(", ")[1].split()[0])
+        output = capsys.readouterr().out
+        beats = int(output.split(", ")[1].split()[0])
         assert len(within) - 1 <= beats <= len(within) + 1
         magic = {"png": b"\x89PNG", "svg": b"<?xml", "html": b"<!doctype", "pdf": b"%PDF"}
         assert out.read_bytes().startswith(magic[suffix])
@@ -570,7 +570,7 @@ def test_some_seconds_in_detail(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "ends with .png" in capsys.readouterr().err
 
 
-def test_a_stretch_is_what_was_recorded_then(tmp_path: Path) -> None:
+def test_an_excerpt_matches_the_recording(tmp_path: Path) -> None:
     path = tmp_path / "demo.mcap"
     live = record(path, demo(120, seed=3))
     times, data = samples(played(path))

@@ -1,4 +1,4 @@
-"""The simulated wearer: the same whatever the cutting and the pace, and like a person."""
+"""The simulated wearer: the same for any cut and pace, and physiologically plausible."""
 
 import functools
 import math
@@ -43,7 +43,7 @@ def whole() -> list[Chunk | Event]:
 @settings(max_examples=12, deadline=None)
 @given(chunk_seconds=st.floats(0.02, 40.0), duration=st.floats(1.0, 150.0))
 @example(chunk_seconds=2.0, duration=17.6)  # times 55 Hz it is a little more than a whole number
-def test_any_cutting_gives_the_same_samples(chunk_seconds: float, duration: float) -> None:
+def test_any_cut_gives_the_same_samples(chunk_seconds: float, duration: float) -> None:
     wearer = Simulated(duration=duration, pace=Pace(1.0, chunk_seconds))
     items = list(wearer.items(0))
     for signal in SIGNALS:
@@ -52,8 +52,8 @@ def test_any_cutting_gives_the_same_samples(chunk_seconds: float, duration: floa
         inside = all_times < round(duration * NS)
         assert np.array_equal(times, all_times[inside])
         assert np.array_equal(data, all_data[inside])
-    said = [event for event in events(items)[1:] if event.end < (duration - 1) * NS]
-    assert said == [event for event in events(whole())[1:] if event.end < (duration - 1) * NS]
+    message = [event for event in events(items)[1:] if event.end < (duration - 1) * NS]
+    assert message == [event for event in events(whole())[1:] if event.end < (duration - 1) * NS]
 
 
 @pytest.mark.parametrize("speed", [1.0, 20.0, math.inf])
@@ -68,7 +68,7 @@ async def test_any_pace_gives_the_same_samples(speed: float) -> None:
         assert np.array_equal(joined(items, signal)[1], data[inside])
 
 
-async def test_the_lead_comes_at_once_and_the_rest_in_time() -> None:
+async def test_the_lead_is_delivered_at_once_and_the_rest_in_time() -> None:
     clock = VirtualClock()
     began = clock.now()
     wearer = Simulated(duration=12.0, lead=6.0)
@@ -103,7 +103,7 @@ def test_another_seed_is_another_person() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
-def test_pressures_at_rest_are_a_persons(seed: int) -> None:
+def test_pressures_at_rest_are_physiological(seed: int) -> None:
     times, abp = joined(quiet(seed, 64.0), "abp")
     assert np.all(np.diff(times) == NS // 125)
     feet, peaks = beats(abp[:, 0])
@@ -177,7 +177,7 @@ def highpass(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return x - np.convolve(padded, np.full(251, 1 / 251), "valid")
 
 
-def test_every_hole_is_an_event_and_every_such_event_a_hole() -> None:
+def test_holes_and_gap_events_correspond() -> None:
     items = list(Simulated(seed=1, duration=600.0).items(0))
     times, _ = joined(items, "ppg")
     holes = np.flatnonzero(np.diff(times) > 1.5 * NS / 55)
@@ -202,7 +202,7 @@ def test_the_arm_moves_where_the_counts_jump() -> None:
     assert at[moved].mean() > 5 * at[~moved].mean()
 
 
-def test_it_says_first_what_it_is() -> None:
+def test_the_first_item_describes_the_device() -> None:
     wearer = Simulated("left", seed=7, duration=1.0)
     first = next(iter(wearer.items(5 * NS)))
     assert isinstance(first, Event)

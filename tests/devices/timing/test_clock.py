@@ -1,4 +1,4 @@
-"""Sensor time to host time under drift and jitter, and samples placed without a hole unnamed."""
+"""Sensor time to host time under drift and jitter, and sample times with every hole reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.devices.base import NS
-from innpar.devices.timing.clock import SensorClock, Steady
+from innpar.devices.timing.clock import MonotonicTimes, SensorClock
 from innpar.devices.timing.timeline import PlacedSamples, Timeline
 
 START = 1_790_000_000 * NS
@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def jitter(kind: str, rng: np.random.Generator, n: int) -> Ints:
-    """20 ms of arrival jitter, by three laws."""
+    """Return 20 ms of arrival jitter of one of three distributions."""
     law = {
         "uniform": rng.uniform(0, 20e6, n),
         "exponential": rng.exponential(20e6, n),
@@ -29,18 +29,18 @@ def jitter(kind: str, rng: np.random.Generator, n: int) -> Ints:
 
 
 def run(ppm: float, law: str, seconds: float, seed: int) -> tuple[Ints, Ints, SensorClock]:
-    """Play 0.8 s batches of 44 samples; return host times, and sensor time plus smallest delay."""
+    """Play 0.8 s batches of 44 samples; return host times, and true times plus smallest delay."""
     rng = np.random.default_rng(seed)
     frames = int(seconds / 0.8)
     clock = SensorClock()
-    steady = Steady(clock)
+    monotonic = MonotonicTimes(clock)
     out, true = [], []
     delays = jitter(law, rng, frames)
     for k in range(frames):
         host = START + np.rint((44 * k + np.arange(1, 45)) / 55 * NS).astype(np.int64)
         sensor = SENSOR + np.rint((host - START) * (1 - ppm * 1e-6)).astype(np.int64)
         clock.observe(int(sensor[-1]), int(host[-1]) + SMALLEST + int(delays[k]))
-        out.append(steady.host(sensor))
+        out.append(monotonic.host(sensor))
         true.append(host + SMALLEST)
     return np.concatenate(out), np.concatenate(true), clock
 
@@ -62,10 +62,10 @@ def test_within_5_ms_after_a_minute_and_10_ppm_after_ten(ppm: float, law: str) -
 @given(st.integers(0, 2**32 - 1), st.floats(-500, 500))
 @settings(max_examples=30, deadline=None)
 def test_never_backward(seed: int, ppm: float) -> None:
-    """Not even with delays of seconds and a sensor clock that is set, back or forth."""
+    """Cover delays of seconds and a sensor clock that is set, backward or forward."""
     rng = np.random.default_rng(seed)
     clock = SensorClock()
-    steady = Steady(clock)
+    monotonic = MonotonicTimes(clock)
     host, shift, last = START, 0, 0
     for _ in range(150):
         step = int(rng.uniform(0.1, 3) * NS)
@@ -77,14 +77,14 @@ def test_never_backward(seed: int, ppm: float) -> None:
         sensor = SENSOR + 10**7 * NS + shift + np.rint(times * (1 + ppm / 1e6)).astype(np.int64)
         delay = int(rng.exponential(0.02) * NS) if rng.random() < 0.95 else 4 * NS
         clock.observe(int(sensor[-1]), host + delay)
-        out = steady.host(sensor)
+        out = monotonic.host(sensor)
         assert out[0] > last
         assert (np.diff(out) > 0).all()
         last = int(out[-1])
 
 
 @pytest.mark.parametrize("minutes", [5, 15, 60])
-def test_a_long_silence_of_a_clock_that_went_on(minutes: int) -> None:
+def test_a_long_silence_of_a_running_clock(minutes: int) -> None:
     clock = SensorClock()
     steps = [*range(700), *range(700 + 60 * minutes, 800 + 60 * minutes)]
     for k in steps:
@@ -94,7 +94,7 @@ def test_a_long_silence_of_a_clock_that_went_on(minutes: int) -> None:
     assert abs(last - START - round(steps[-1] * NS * (1 + 100e-6))) < 1_000_000
 
 
-def test_a_clock_that_was_set_behind_our_back_is_followed() -> None:
+def test_a_clock_that_was_set_without_notice_is_followed() -> None:
     clock = SensorClock()
     for k in range(100):
         clock.observe(SENSOR + k * NS, START + k * NS)
@@ -181,7 +181,7 @@ def test_sent_is_received_plus_declared_lost(
     assert (np.diff(times) > 0).all()
 
 
-def test_the_true_rate_is_measured_not_believed() -> None:
+def test_the_true_rate_is_measured_not_assumed() -> None:
     timeline: Timeline[Ints] = Timeline([135.0, 55.0])
     sent = frames(54.77, [42] * 20)
     placed = push_all(timeline, sent)
@@ -196,7 +196,7 @@ def test_a_lost_frame_right_at_the_start_does_not_halve_the_rate() -> None:
     assert account(placed) == (350, 50, [50])
 
 
-def test_a_rate_nobody_expected() -> None:
+def test_an_unknown_rate() -> None:
     timeline: Timeline[Ints] = Timeline([55.0])
     placed = push_all(timeline, frames(80, [50] * 10))
     assert timeline.rate == pytest.approx(80)
@@ -232,7 +232,7 @@ def test_a_set_sensor_clock_loses_an_unknown_number(shift: int) -> None:
     assert holes == [None]
 
 
-def test_frames_held_up_before_a_loss_do_not_make_it_unknown() -> None:
+def test_delayed_frames_before_a_loss_do_not_make_it_unknown() -> None:
     sent = frames(55, [50] * 30)
     sent[8:13] = [(t, s, sent[13][2]) for t, s, _ in sent[8:13]]  # the first of them by 4.5 s
     kept = [*sent[:9], *sent[13:]]
@@ -240,7 +240,7 @@ def test_frames_held_up_before_a_loss_do_not_make_it_unknown() -> None:
 
 
 @pytest.mark.parametrize("ppm", [-500, 500])
-def test_a_clock_that_runs_apart_for_hours_is_not_a_set_one(ppm: int) -> None:
+def test_a_clock_that_drifts_for_hours_was_not_set(ppm: int) -> None:
     timeline: Timeline[Ints] = Timeline([55.0])
     apart = [(t, s, a + (t - SENSOR) * ppm // 10**6) for t, s, a in frames(55, [550] * 1440)]
     assert account(push_all(timeline, apart))[2] == []

@@ -1,4 +1,4 @@
-"""Placing jittery stamps."""
+"""De-jittering of timestamps."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from innpar.devices.base import NS
 from innpar.devices.timing.dejitter import REACH, Dejitter, StampRun
 
 
-def place(even: Dejitter, stamps: np.ndarray, cuts: tuple[int, ...] = ()) -> list[StampRun]:
-    runs = [run for part in np.split(stamps, sorted(cuts)) for run in even.push(part)]
-    return runs + even.flush()
+def place(dejitter: Dejitter, stamps: np.ndarray, cuts: tuple[int, ...] = ()) -> list[StampRun]:
+    runs = [run for part in np.split(stamps, sorted(cuts)) for run in dejitter.push(part)]
+    return runs + dejitter.flush()
 
 
 def grid(n: int, rate: float) -> np.ndarray:
@@ -76,17 +76,17 @@ def test_missing_samples_are_counted(missing: int) -> None:
 
 
 def test_a_wrong_rate_is_measured() -> None:
-    even = Dejitter(100.0)
+    dejitter = Dejitter(100.0)
     stamps = grid(1000, 55)
-    runs = place(even, stamps)
-    assert even.rate == pytest.approx(55)
+    runs = place(dejitter, stamps)
+    assert dejitter.rate == pytest.approx(55)
     assert not [run for run in runs if run.lost]
     assert np.abs(together(runs) - stamps).max() <= REACH * NS / 55
 
 
-def test_a_slow_stream_is_not_kept_back_for_ever() -> None:
-    even = Dejitter(2.0)
-    assert sum(len(run.times) for run in place(even, grid(5, 2))) == 5
+def test_a_slow_stream_is_not_held_back_endlessly() -> None:
+    dejitter = Dejitter(2.0)
+    assert sum(len(run.times) for run in place(dejitter, grid(5, 2))) == 5
 
 
 def test_a_drifting_rate_is_followed() -> None:
@@ -98,17 +98,17 @@ def test_a_drifting_rate_is_followed() -> None:
 
 
 def fives(stamps: np.ndarray) -> tuple[int, ...]:
-    """Return where to cut so that they come five at a time."""
+    """Return the cuts that divide the stamps into groups of five."""
     return tuple(range(5, len(stamps), 5))
 
 
-def gaps(even: Dejitter, stamps: np.ndarray) -> int:
-    """Return how many gaps a reader finds, who takes 1.5 periods of the stated rate for one."""
+def gaps(dejitter: Dejitter, stamps: np.ndarray) -> int:
+    """Return the number of steps beyond 1.5 periods of the stated rate."""
     found, last = 0, None
     for part in np.split(stamps, fives(stamps)):
-        for run in even.push(part):
+        for run in dejitter.push(part):
             times = run.times if last is None else np.concatenate([[last], run.times])
-            found += int((np.diff(times) > 1.5 * NS / even.rate).sum())
+            found += int((np.diff(times) > 1.5 * NS / dejitter.rate).sum())
             last = int(run.times[-1])
     return found
 
@@ -120,7 +120,7 @@ def gaps(even: Dejitter, stamps: np.ndarray) -> int:
     st.floats(0, 0.4),
     st.sampled_from(["normal", "uniform", "late"]),
 )
-def test_even_samples_of_no_stated_rate_may_jitter(
+def test_regular_samples_of_no_stated_rate_may_jitter(
     seed: int, rate: float, size: float, law: str
 ) -> None:
     rng, n = np.random.default_rng(seed), int(40 * rate)
@@ -129,11 +129,11 @@ def test_even_samples_of_no_stated_rate_may_jitter(
         "uniform": rng.uniform(-size, size, n),
         "late": rng.exponential(size, n),
     }[law]
-    even, stamps = Dejitter(0.0), grid(n, rate) + np.rint(noise * NS / rate).astype(np.int64)
+    dejitter, stamps = Dejitter(0.0), grid(n, rate) + np.rint(noise * NS / rate).astype(np.int64)
     if law == "late":
         stamps = np.maximum.accumulate(stamps)
-    assert gaps(even, stamps) == 0
-    assert even.rate <= rate * 1.1
+    assert gaps(dejitter, stamps) == 0
+    assert dejitter.rate <= rate * 1.1
 
 
 def test_their_missing_samples_are_counted_too() -> None:
@@ -151,15 +151,13 @@ def test_their_missing_samples_are_counted_too() -> None:
     st.floats(0.2, 0.5),
     st.sampled_from([0, 3, 40]),
 )
-def test_truly_irregular_stamps_are_believed(
-    seed: int, rate: float, size: float, missing: int
-) -> None:
+def test_truly_irregular_stamps_are_kept(seed: int, rate: float, size: float, missing: int) -> None:
     rng, n = np.random.default_rng(seed), int(30 * rate)
     steps = rng.uniform(1 - size, 1 + size, n)
     stamps = 10**15 + np.rint(np.cumsum(steps) * NS / rate).astype(np.int64)
     stamps = np.delete(stamps, range(300, 300 + missing))
-    even = Dejitter(0.0)
-    runs = place(even, stamps, fives(stamps))
+    dejitter = Dejitter(0.0)
+    runs = place(dejitter, stamps, fives(stamps))
     if not (together(runs) == stamps).all():
         return  # once in a while such a walk looks like jitter
     lost = [run.lost for run in runs if run.lost]
@@ -167,7 +165,7 @@ def test_truly_irregular_stamps_are_believed(
     assert not missing or lost[0] == pytest.approx(missing, abs=2 + 0.3 * missing)
 
 
-def test_irregular_stamps_hardly_ever_pass_for_even_ones() -> None:
+def test_irregular_stamps_rarely_pass_for_regular_ones() -> None:
     rng = np.random.default_rng(2)
     passed = 0
     for _ in range(100):
@@ -183,10 +181,10 @@ def test_irregular_stamps_hardly_ever_pass_for_even_ones() -> None:
     st.integers(0, 30),
     st.lists(st.integers(0, 1500), max_size=6),
 )
-def test_a_backlog_was_taken_evenly_and_its_loss_is_counted(
+def test_a_backlog_is_spaced_evenly_and_its_loss_counted(
     seed: int, frozen: int, lost: int, cuts: list[int]
 ) -> None:
-    """A sender stands still, then sends what has come up, stamped as it is sent."""
+    """A sender stalls, then sends its backlog, stamped when sent."""
     rng = np.random.default_rng(seed)
     true = grid(1500, 64)
     stamps = true + rng.normal(0, 2e5, 1500).astype(np.int64)

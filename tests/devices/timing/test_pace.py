@@ -60,12 +60,12 @@ async def test_a_long_hole_and_a_clock_set_back_are_not_waited_out(jump: int) ->
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, math.nan])
-def test_a_speed_is_positive(speed: float) -> None:
+def test_a_speed_must_be_positive(speed: float) -> None:
     with pytest.raises(ValueError, match="speed"):
         Pace(speed)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
-def test_a_chunk_lasts(seconds: float) -> None:
+def test_a_chunk_length_must_be_positive_and_finite(seconds: float) -> None:
     with pytest.raises(ValueError, match="chunk"):
         Pace(1.0, seconds)

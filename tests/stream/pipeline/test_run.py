@@ -22,8 +22,8 @@ from innpar.devices import (
     Lost,
     NotFound,
     NoticeCode,
-    by_clock,
     code_of,
+    is_real_time,
 )
 from innpar.devices.registry import create
 from innpar.devices.simulated.device import Simulated
@@ -400,12 +400,12 @@ async def test_what_goes_by_the_clock_never_waits_and_what_can_wait_does() -> No
     engine = Engine(shipped())
     clock, full = VirtualClock(), Full()
     now = Simulated(duration=20)
-    assert by_clock(now)
+    assert is_real_time(now)
     await run([enrol(now, engine, clock)], engine, full, clock)
     assert not full.asked.is_set()
     assert len(estimates(full.items)) > 10
     for patient in (wearer(duration=20), wearer(speed=20.0, duration=20)):
-        assert not by_clock(patient)
+        assert not is_real_time(patient)
         task = asyncio.create_task(run([enrol(patient, engine, clock)], engine, full, clock))
         await asyncio.wait_for(full.asked.wait(), 20)
         task.cancel()
@@ -414,10 +414,10 @@ async def test_what_goes_by_the_clock_never_waits_and_what_can_wait_does() -> No
 
 
 def test_a_virtual_radio_goes_by_the_clock_and_a_recording_does_not(tmp_path: Path) -> None:
-    assert by_clock(virtual_device(create("polar-verity")))
-    assert by_clock(create("polar-verity"))
+    assert is_real_time(virtual_device(create("polar-verity")))
+    assert is_real_time(create("polar-verity"))
     (tmp_path / "x.csv").write_text("time,ppg\n" + "".join(f"{k / 50},{k}\n" for k in range(99)))
-    assert not by_clock(create(f"replay:{tmp_path / 'x.csv'}"))
+    assert not is_real_time(create(f"replay:{tmp_path / 'x.csv'}"))
 
 
 def summaries(items: list[Item]) -> list[Summary]:

@@ -187,7 +187,7 @@ def written(kind: str, folder: Path, wave: Any) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["xdf", "edf"])
-def test_packed_by_gzip(kind: str, tmp_path: Path) -> None:
+def test_compressed_with_gzip(kind: str, tmp_path: Path) -> None:
     path = written(kind, tmp_path, pulse())
     plain = samples(replayed(path)[1])
     packed = tmp_path / "packed.bin"
@@ -202,7 +202,7 @@ def test_packed_by_gzip(kind: str, tmp_path: Path) -> None:
         replayed(packed)
 
 
-def test_what_must_be_unpacked_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_to_be_unpacked_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session = tmp_path / "s.mcap.gz"
     session.write_bytes(gzip.compress(MAGIC + bytes(100)))
     record = tmp_path / "a.hea.gz"
@@ -215,10 +215,10 @@ def test_what_must_be_unpacked_says_so(tmp_path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("kind", ["xdf", "edf"])
 @pytest.mark.parametrize("share", [0.3, 0.95])
-def test_a_file_that_ends_early_says_so_in_the_stream(
+def test_a_truncated_file_yields_a_notice(
     kind: str, share: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In one line of ours, and not in the reader's own words."""
+    """Report it in one line of ours, without output of the library."""
     path = written(kind, tmp_path, pulse())
     assert not [i for i in replayed(path)[1] if isinstance(i, Event) and i.kind == "notice"]
     data = path.read_bytes()
@@ -235,8 +235,8 @@ def test_a_file_that_ends_early_says_so_in_the_stream(
 
 
 @pytest.mark.parametrize("kind", ["xdf", "edf", "wfdb"])
-def test_cut_short_or_damaged(kind: str, tmp_path: Path) -> None:
-    """One line that names the file, or a part of what was there; never something else."""
+def test_truncated_or_damaged(kind: str, tmp_path: Path) -> None:
+    """Expect one line that names the file, or part of the samples."""
     wave = pulse()
     path = written(kind, tmp_path, wave)
     data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Faults of virtual sensors on demand, and what the real drivers make of them."""
+"""Faults of virtual sensors on demand, and how the real drivers handle them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
 
 
-def test_what_can_be_said() -> None:
+def test_parse() -> None:
     assert parse([]) == Faults()
     assert parse(["drop=0.1", "reorder=0.2", "truncate=0.3", "jitter=0.02", "ppm=-500"]) == Faults(
         drop=0.1, swap=0.2, truncate=0.3, jitter=0.02, ppm=-500
@@ -37,22 +37,22 @@ def test_what_can_be_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "message"),
     [
         ("drops=1", "no option 'drops'.*did you mean drop"),
-        ("drop=2", "drop is a number from 0 to 1"),
-        ("mtu=22", "mtu is a number from 23 to 517"),
-        ("sdk=off", "sdk is one of refuse"),
-        ("stall=soon", r"stall is AT or AT\+FOR in seconds"),
-        ("rate=0", "rate is a number from 0.1 to 4"),
+        ("drop=2", "drop must be a number from 0 to 1"),
+        ("mtu=22", "mtu must be a number from 23 to 517"),
+        ("sdk=off", "sdk must be one of refuse"),
+        ("stall=soon", r"stall must be AT or AT\+FOR in seconds"),
+        ("rate=0", "rate must be a number from 0.1 to 4"),
     ],
 )
-def test_what_makes_no_sense(written: str, said: str) -> None:
-    with pytest.raises(Refused, match=said):
+def test_invalid_faults(written: str, message: str) -> None:
+    with pytest.raises(Refused, match=message):
         parse([written])
 
 
-def test_what_a_sensor_cannot_have() -> None:
+def test_faults_that_a_sensor_cannot_have() -> None:
     with pytest.raises(Refused, match="only a Polar has an SDK mode"):
         virtual_device(create("muse"), faults=parse(["sdk=refuse"]))
     with pytest.raises(Refused, match="no Bluetooth"):
@@ -85,7 +85,7 @@ SPECS = ["polar-verity:8A3F1B2C?rate=135", "muse", "berrymed", "o2ring", "emotib
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("spec", SPECS)
 async def test_lossy_and_late(spec: str) -> None:
-    """Every sensor at once with everything that can happen to a frame."""
+    """Run every sensor with all faults of frames at once."""
     faults = ["drop=0.05", "reorder=0.05", "truncate=0.03", "ppm=500"]
     if spec != "emotibit":
         faults.append("jitter=0.02")
@@ -126,16 +126,16 @@ def link_again(heard: Heard) -> bool:
 
 @pytest.mark.parametrize("air", ["bumble", "bluez"])
 @pytest.mark.parametrize(
-    ("spec", "fault", "error", "said"),
+    ("spec", "fault", "error", "message"),
     [
         ("polar-verity", "mtu=23", Refused, "MTU"),
         ("polar-verity?rate=176", "sdk=refuse", Refused, "SDK"),
     ],
 )
 async def test_refusals(
-    spec: str, fault: str, error: type[DeviceError], said: str, air: Air
+    spec: str, fault: str, error: type[DeviceError], message: str, air: Air
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         await wear(spec, [fault], lambda h: True, air=air)
 
 
@@ -145,12 +145,12 @@ async def test_the_smallest_mtu_is_enough_for_the_others(spec: str) -> None:
     assert heard.samples > 300
 
 
-async def test_a_rate_that_is_not_the_promised_one() -> None:
+async def test_a_rate_that_differs_from_the_nominal_one() -> None:
     heard = await wear("polar-verity", ["rate=0.8"], lambda h: bool(h.told("notice")))
     assert heard.told("notice")[0].detail["text"] == "the sensor says 55 Hz and sends 44 Hz"
 
 
-async def test_what_old_firmware_says_and_sends() -> None:
+async def test_old_firmware_with_another_rate() -> None:
     spec = "polar-verity?rate=135"
     heard = await wear(spec, ["rate=0.4074"], lambda h: bool(h.told("notice")))
     assert heard.told("notice")[0].detail["text"] == "the sensor says 135 Hz and sends 55 Hz"
