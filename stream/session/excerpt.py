@@ -12,22 +12,12 @@ from innpar.devices import NS, BadPacket, Chunk, Event
 from innpar.devices.session.contents import entry_of
 from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
-from innpar.stream.windows.channel import ChannelPicker, Choice
-from innpar.stream.windows.conditioning import conditioning_matrix
-from innpar.stream.windows.resample import GridSamples as Run
-from innpar.stream.windows.resample import Resampler
-from innpar.stream.windows.window import Windower
 
 BEFORE, AFTER = 15, 15
-"""Seconds around it within which everything about it was recorded."""
+"""Seconds around an excerpt within which everything about it was recorded."""
 
-AROUND = 3 * NS
-"""On either side samples are kept too, for the filter."""
-
-WINDOW, GUARD, BAND = 5.0, 0.2, (0.5, 8.0)
-"""Seconds and Hz by which the best channel is chosen, and the pulse is shown."""
-RATE = 125.0
-"""Hz of the shown pulse."""
+AROUND = 8 * NS
+"""ns on either side of which samples are kept: a window of the network, its guards and a hop."""
 
 
 @dataclass(slots=True)
@@ -96,56 +86,3 @@ def _keep_beat(found: Excerpt, beat: dict[str, Any]) -> None:
     end = start + len(told.get("samples") or ()) / float(told.get("rate") or 1)
     if end * NS >= found.low and start * NS < found.high:
         found.beats.append(beat)
-
-
-def chosen(
-    polarity: int, labels: tuple[str, ...], runs: list[Run], rate: float = RATE
-) -> Choice | None:
-    """Return the channel that the first usable window has best, as the pipeline would.
-
-    Args:
-        polarity: As of `Device`.
-        labels: Of the channels.
-        runs: On the grid of `rate`, Hz.
-    """
-    window, guard = 4 * round(WINDOW * rate / 4), round(GUARD * rate)
-    picker = ChannelPicker(polarity, rate, conditioning_matrix(window, guard, rate, BAND))
-    windower = Windower(window, guard, window)
-    for run in runs:
-        if run.data.shape[1] != len(labels):
-            continue
-        for found in windower.push(run):
-            _, _, quality = picker.push(found.segment, labels, found.raw)
-            if quality.accepted:
-                return picker.choice
-    return picker.choice
-
-
-def pulse(
-    found: Excerpt, polarity: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
-    """Return the best channel upright, without baseline and noise, as the network sees it, about.
-
-    Returns:
-        (samples,) times in s since the Unix epoch, (samples,) in the sensor's unit, and the
-        channel's label; empty where nothing longer than a second was recorded.
-    """
-    grid, runs = Resampler(RATE), list[Run]()
-    for chunk in found.chunks.get("ppg", []):
-        runs += [one for one in grid.push(chunk) if isinstance(one, Run)]
-    runs += [one for one in grid.flush() if isinstance(one, Run)]
-    first = next(iter(found.chunks.get("ppg", [])), None)
-    choice = chosen(polarity, first.channels, runs) if first is not None else None
-    if choice is None:
-        return np.empty(0), np.empty(0), ""
-    from scipy.signal import butter, sosfiltfilt
-
-    band = butter(2, BAND, "bandpass", fs=RATE, output="sos")
-    times, values = [np.empty(0)], [np.empty(0)]
-    for segment in dict.fromkeys(run.segment for run in runs):
-        parts = [run for run in runs if run.segment == segment]
-        data = np.concatenate([run.data for run in parts])
-        if data.shape[1] == len(choice.weights) and len(data) > RATE:
-            values.append(sosfiltfilt(band, data @ np.array(choice.weights)))
-            times.append((parts[0].index + np.arange(len(data))) / RATE)
-    return np.concatenate(times), np.concatenate(values), choice.label

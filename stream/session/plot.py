@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from innpar.devices import NS, Event
-from innpar.devices.session.contents import about, devices_in, extent, source_of
+from innpar.devices.session.contents import about, devices_in, extent, running, source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.messages.payload import iso
-from innpar.stream.session.excerpt import Excerpt, pulse, stretch
+from innpar.stream.session.excerpt import Excerpt, stretch
 from innpar.stream.session.index import DeviceIndex, index_session
 from innpar.stream.session.new_file import fresh
+from innpar.stream.session.pulse import Conditioning, conditioning_of, pulse
 
 COLOURS = {"sbp": "#b2182b", "map": "#444444", "dbp": "#2166ac"}
 PULSE, HEART, GOOD, TRUE = "#1b7837", "#762a83", "#1b7837", "#999999"
@@ -79,7 +80,7 @@ def _overview(path: Path, figure_of: Any) -> tuple[Any, str]:
 
 def _detail(path: Path, figure_of: Any, at: str, seconds: float) -> tuple[Any, str]:
     with SessionFile(path) as file:
-        devices = devices_in(file)
+        devices, needs = devices_in(file), conditioning_of(running(file))
         if not devices:
             raise SessionError(f"{path}: no PPG was recorded in it; there is nothing to plot")
         shown = []
@@ -94,7 +95,7 @@ def _detail(path: Path, figure_of: Any, at: str, seconds: float) -> tuple[Any, s
     figure = figure_of(figsize=(12, 5.5 * len(shown)), dpi=110, layout="constrained")
     parts = figure.subfigures(len(shown), 1, squeeze=False)
     for rows, (device, known, found) in zip(parts, shown, strict=True):
-        _draw_detail(rows[0], device, known, found)
+        _draw_detail(rows[0], device, known, found, needs)
     return figure, f"{seconds:g} s, {sum(len(found.beats) for _, _, found in shown)} beats"
 
 
@@ -176,18 +177,18 @@ def _draw(figure: Any, device: DeviceIndex) -> None:
             axis.axvspan((start / NS - zero) / 60, (end / NS - zero) / 60, color=TRUE, lw=0.5)
 
 
-def _draw_detail(figure: Any, device: str, known: dict[str, Any], found: Excerpt) -> None:
+def _draw_detail(
+    figure: Any, device: str, known: dict[str, Any], found: Excerpt, needs: Conditioning
+) -> None:
     """Draw some seconds of one device: pulse, pressure, and where beats were found."""
     zero, length = found.low / NS, (found.high - found.low) / NS
     figure.suptitle(f"{device}  ({source_of(known).upper()})  {length:g} s from {iso(found.low)}")
     light, pressure = figure.subplots(2, 1, sharex=True)
     polarity = known.get("polarity")
-    times, values, label = pulse(found, polarity if polarity in (-1, 0, 1) else 0)
-    inside = (times >= zero) & (times < zero + length)
-    times, values = times[inside], values[inside]
-    for piece in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > 0.02) + 1):
-        light.plot(times[piece] - zero, values[piece], color=PULSE, lw=1.2)
-    light.set_ylabel(f"PPG {label}, upright".replace("  ", " "))
+    wave = pulse(found, polarity if polarity in (-1, 0, 1) else 0, needs)
+    for times, values in wave.pieces(zero, zero + length):
+        light.plot(times - zero, values, color=PULSE, lw=1.2)
+    light.set_ylabel(f"PPG {wave.channel}, upright".replace("  ", " "))
     true_times, true = found.samples("abp")
     if len(true_times):
         true_seconds = true_times / NS - zero

@@ -26,9 +26,9 @@ from innpar.devices.session.device import ReplayedSession, open_session
 from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import Pace
-from innpar.stream.session.excerpt import chosen
 from innpar.stream.session.export.content import PlacedBeat, estimate
 from innpar.stream.session.export.formats import missing
+from innpar.stream.session.pulse import best_channel, shipped
 from innpar.stream.windows.channel import Choice
 from innpar.stream.windows.resample import GridSamples, Resampler, period
 
@@ -43,7 +43,7 @@ def dataframe(
     path: str | Path,
     *,
     device: str | None = None,
-    rate: float = 125.0,
+    rate: float | None = None,
     begin: float = 0.0,
     end: float = math.inf,
 ) -> pd.DataFrame:
@@ -52,9 +52,10 @@ def dataframe(
     Args:
         path: The session.
         device: Which of its devices; None for the only one.
-        rate: Of the grid, Hz; a whole number of nanoseconds a sample.
-        begin: Seconds after the first sample.
-        end: Likewise.
+        rate: Sampling rate of the grid, Hz, with a whole number of nanoseconds per sample; None
+            for the shipped model's.
+        begin: Start of the excerpt, seconds after the first sample.
+        end: End of the excerpt, seconds after the first sample.
 
     Returns:
         One row a sample, indexed by its time (UTC). ``PPG`` is the channel with the best signal,
@@ -72,6 +73,7 @@ def dataframe(
         import pandas as pd
     except ImportError:
         raise missing("A DataFrame", "pandas") from None
+    rate = shipped().rate if rate is None else rate
     options = {"from": str(begin)} | ({} if math.isinf(end) else {"to": str(end)})
     options |= {} if device is None else {"device": device}
     session = open_session(Path(path), options, pace=Pace(math.inf))
@@ -127,7 +129,7 @@ def _signals(session: ReplayedSession, rate: float) -> tuple[Grid, Choice | None
                 put(item.signal, grids[item.signal].push(item))
     for signal, grid in grids.items():
         put(signal, grid.flush())
-    choice = chosen(session.polarity, labels, stretches, rate)
+    choice = best_channel(session.polarity, labels, stretches, shipped().at(rate))
     if choice is not None:
         weights = np.array(choice.weights)
         fitting = [s for s in stretches if s.data.shape[1] == len(weights)]

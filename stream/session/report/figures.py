@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices import NS
+from innpar.devices.session.contents import running
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.session.beat_table import BeatTable
-from innpar.stream.session.excerpt import pulse, stretch
+from innpar.stream.session.excerpt import stretch
 from innpar.stream.session.index import DeviceIndex
+from innpar.stream.session.pulse import Pulse, conditioning_of, pulse
 from innpar.stream.session.report.findings import RANGES, Trend, in_range
 from innpar.stream.session.report.svg import Chart, around, stacked
 
@@ -124,17 +126,16 @@ def examples(file: SessionFile, device: DeviceIndex) -> str:
     figures = []
     polarity = device.about.get("polarity")
     known = polarity if polarity in (-1, 0, 1) else 0
+    needs = conditioning_of(running(file))
     for title, at in _moments(device.beats):
         low = round((at - SHOWN / 2) * NS)
         found = stretch(file, device.id, low, low + round(SHOWN * NS))
-        times, values, label = pulse(found, known)
-        if not found.beats or not len(times):
+        wave, zero = pulse(found, known, needs), low / NS
+        light = _light(wave, zero)
+        if not found.beats or not light:
             continue
-        zero = low / NS
-        inside = (times >= zero) & (times < zero + SHOWN)
-        light = _light(times[inside] - zero, values[inside])
         pressure = _pressure(found.beats, found.samples("abp"), zero)
-        told = f"{title}: above the PPG ({escape(label)}), below the reconstructed pressure"
+        told = f"{title}: above the PPG ({escape(wave.channel)}), below the reconstructed pressure"
         told += ", grey the true one" if "abp" in device.tracks else ""
         figures.append(f"<figure>{light}{pressure}<figcaption>{told}</figcaption></figure>")
     return f"<div class=pair>{''.join(figures)}</div>" if figures else ""
@@ -160,11 +161,16 @@ def _moments(beats: BeatTable) -> list[tuple[str, float]]:
     return [(title, float(t[place[n]])) for title, n in chosen.items()]
 
 
-def _light(times: Floats, values: Floats) -> str:
-    limits = (float(values.min()), float(values.max()))
-    chart = Chart((0.0, SHOWN), limits, width=352, height=84, label="pulse wave")
-    for piece in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > 0.02) + 1):
-        chart.line(times[piece], values[piece], GOOD)
+def _light(wave: Pulse, zero: float) -> str:
+    """Return a chart of the pulse from `zero`, s since the Unix epoch; empty without samples."""
+    pieces = list(wave.pieces(zero, zero + SHOWN))
+    if not pieces:
+        return ""
+    low = min(float(values.min()) for _, values in pieces)
+    high = max(float(values.max()) for _, values in pieces)
+    chart = Chart((0.0, SHOWN), (low, high), width=352, height=84, label="pulse wave")
+    for times, values in pieces:
+        chart.line(times - zero, values, GOOD)
     return chart.svg()
 
 
