@@ -27,7 +27,7 @@ from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import Pace
 from innpar.stream.session.export.content import PlacedBeat, estimate
-from innpar.stream.session.export.formats import missing
+from innpar.stream.session.export.formats import require
 from innpar.stream.session.pulse import best_channel, shipped
 from innpar.stream.windows.channel import Choice
 from innpar.stream.windows.resample import GridSamples, Resampler, period
@@ -69,10 +69,9 @@ def dataframe(
         DeviceError: No such file, no session, or no such device in it.
         ValueError: Such a grid is not possible.
     """
-    try:
-        import pandas as pd
-    except ImportError:
-        raise missing("A DataFrame", "pandas") from None
+    require("pandas", "a DataFrame")
+    import pandas as pd
+
     rate = shipped().rate if rate is None else rate
     options = {"from": str(begin)} | ({} if math.isinf(end) else {"to": str(end)})
     options |= {} if device is None else {"device": device}

@@ -29,7 +29,6 @@ from innpar.stream.session.export.content import (
     placed,
     plain,
 )
-from innpar.stream.session.export.formats import missing
 
 if TYPE_CHECKING:
     from edfio import Bdf, Edf
@@ -65,14 +64,9 @@ def edf(place: PlacedSignal, events: Sequence[Event], subject: str = "") -> Edf 
         place: The segment, every value finite.
         events: Of the device; those that go with the segment become annotations.
         subject: Whose it is.
-
-    Raises:
-        SessionError: edfio is not installed.
     """
-    try:
-        import edfio
-    except ImportError:
-        raise missing("EDF+", "edfio") from None
+    import edfio
+
     segment = place.segment
     wide = any(_counts(column) and _span(column) > LSB16 for column in segment.data.T)
     wide = wide and all(_span(column) <= LSB24 for column in segment.data.T)

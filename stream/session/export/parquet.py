@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from innpar.devices.session.reader import SessionFile
-from innpar.stream.session.export.formats import missing
 from innpar.stream.session.export.tables import TIMES, pieces
 
 ROWS = 1 << 16
@@ -15,15 +14,9 @@ ROWS = 1 << 16
 
 
 def to_parquet(file: SessionFile, folder: Path) -> int:
-    """Write one Parquet file a table; times are timestamps in UTC, to the nanosecond.
+    """Write one Parquet file per table; times are timestamps in UTC, to the nanosecond."""
+    import pyarrow as pa  # type: ignore[import-untyped]  # it ships none
 
-    Raises:
-        SessionError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]  # it ships none
-    except ImportError:
-        raise missing("Parquet", "pyarrow") from None
     tables: dict[str, _ParquetTable] = {}
     try:
         for piece in pieces(file):

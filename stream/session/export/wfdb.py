@@ -30,7 +30,6 @@ from innpar.stream.session.export.content import (
     placed,
     plain,
 )
-from innpar.stream.session.export.formats import missing
 
 Marks = list[tuple[int, str, str]]
 """(ns since the Unix epoch, WFDB's symbol, note)."""
@@ -55,14 +54,9 @@ def to_wfdb(file: SessionFile, folder: Path) -> int:
 
     Beats are annotated as ``N``, without pressures as ``Q``; everything else that happened as a
     comment, ``"``.
-
-    Raises:
-        SessionError: wfdb is not installed.
     """
-    try:
-        import wfdb  # type: ignore[import-untyped]  # it ships none
-    except ImportError:
-        raise missing("WFDB", "wfdb") from None
+    import wfdb  # type: ignore[import-untyped]  # it ships none
+
     marks, known = _marks(file), known_of(file)
     written: dict[str, list[tuple[str, Segment]]] = {}
     for place in placed(file):

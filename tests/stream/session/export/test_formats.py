@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,12 @@ from innpar.devices.replay import open_recording
 from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.stream.cli import arguments
 from innpar.stream.cli.main import main
+from innpar.stream.errors import SessionError
 from innpar.stream.results import Beat, Item
 from innpar.stream.session.export.content import PlacedSignal, Segment
 from innpar.stream.session.export.edf import edf, settle
 from innpar.stream.session.export.fhir import _told
-from innpar.stream.session.export.formats import FORMATS
+from innpar.stream.session.export.formats import FORMATS, require
 from innpar.stream.session.recorder import Recorder
 from support.harness import estimates
 from support.sessions import MAX, demo, played, record, samples
@@ -69,6 +73,27 @@ def stretches(items: list[Any], signal: str) -> list[tuple[Any, Any]]:
 
 def test_the_command_line_knows_every_format() -> None:
     assert set(arguments.FORMATS) == set(FORMATS)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_its_writer(name: str) -> None:
+    row = FORMATS[name]
+    module, _, function = row.writer.partition(":")
+    assert callable(getattr(import_module(f"innpar.stream.session.export.{module}"), function))
+    assert row.about
+
+
+def test_the_table_is_cheap_to_read() -> None:
+    code = "import sys, innpar.stream.session.export.formats as f; print(*f.FORMATS, *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert loaded >= set(FORMATS)
+    assert not loaded & {"numpy", "mcap", "asyncio", "edfio", "pyarrow"}
+
+
+def test_a_missing_package_is_named() -> None:
+    with pytest.raises(SessionError, match="--format x needs no_such_package: scripts/setup"):
+        require("no_such_package", "--format x")
 
 
 def test_csv_tells_everything_of_a_beat(session: tuple[Path, list[Item]], tmp_path: Path) -> None:
