@@ -13,8 +13,8 @@ from typing import Any
 from innpar.devices.notices import NoticeCode, code_in
 from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.errors import BrokerError, ConfigError
+from innpar.stream.messages.encoding import to_json
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.messages.payload import to_json
 from innpar.stream.mqtt.address import Address, check_root
 from innpar.stream.mqtt.connection import MqttConnection, Received, connect
 from innpar.stream.sinks.beat_line import printable

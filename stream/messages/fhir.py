@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from innpar.stream.messages.encoding import PRESSURE_UNIT, iso, to_json
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.messages.payload import PRESSURE_UNIT, iso, to_json
 from innpar.stream.results import Summary
 
 CONTENT_TYPE = "application/fhir+json"

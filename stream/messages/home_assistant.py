@@ -11,8 +11,8 @@ import re
 from importlib.metadata import version
 from typing import Any
 
+from innpar.stream.messages.encoding import to_json
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.messages.payload import to_json
 from innpar.stream.results import DeviceInfo
 
 PREFIX = "homeassistant"

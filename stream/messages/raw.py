@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.messages.payload import waveform_parcel, waveform_payload
+from innpar.stream.messages.waveform import waveform_parcel, waveform_payload
 from innpar.stream.results import Waveform
 
 CONTENT_TYPE = "application/octet-stream"

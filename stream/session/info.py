@@ -12,7 +12,7 @@ from innpar.devices import NS
 from innpar.devices.session.contents import damage_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.writer import Writer
-from innpar.stream.messages.payload import iso
+from innpar.stream.messages.encoding import iso
 from innpar.stream.session.beat_table import BeatTable
 from innpar.stream.session.index import DeviceIndex, SessionIndex, SignalIndex, index_session, shown
 from innpar.stream.session.new_file import fresh

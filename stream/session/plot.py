@@ -18,7 +18,7 @@ from innpar.devices import NS, Event
 from innpar.devices.session.contents import about, devices_in, extent, running, source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.errors import ConfigError, SessionError
-from innpar.stream.messages.payload import iso
+from innpar.stream.messages.encoding import iso
 from innpar.stream.session.excerpt import Excerpt, stretch
 from innpar.stream.session.index import DeviceIndex, index_session
 from innpar.stream.session.new_file import fresh

@@ -41,7 +41,7 @@ from innpar.devices.session.items import (
 from innpar.devices.session.writer import Writer
 from innpar.stream.calibration.store import StoredCalibration
 from innpar.stream.errors import SessionError
-from innpar.stream.messages.payload import beat_payload
+from innpar.stream.messages.beat import beat_payload
 from innpar.stream.messages.pseudonym import Pseudonyms
 from innpar.stream.results import Beat, Item
 

@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from typing import IO, Any, TextIO
 
 from innpar.stream.errors import ConfigError
-from innpar.stream.messages.payload import beat_payload, to_json
+from innpar.stream.messages.beat import beat_payload
+from innpar.stream.messages.encoding import to_json
 from innpar.stream.results import Beat, Item
 
 _log = logging.getLogger(__name__)

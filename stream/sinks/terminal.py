@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from innpar.devices import NS, Event
-from innpar.stream.messages.payload import beat_payload
+from innpar.stream.messages.beat import beat_payload
 from innpar.stream.results import Beat, Item, State
 from innpar.stream.sinks.beat_line import beat_line
 from innpar.stream.sinks.jsonlines import ReaderGone, silence

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from innpar.devices import NS, Event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
-from innpar.stream.messages.payload import iso
+from innpar.stream.messages.encoding import iso
 from innpar.stream.session.export.content import (
     UNITS,
     PlacedSignal,

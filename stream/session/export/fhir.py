@@ -18,6 +18,7 @@ from typing import Any
 from innpar.devices import NS, Event
 from innpar.devices.session.contents import source_of
 from innpar.devices.session.reader import SessionFile
+from innpar.stream.messages.encoding import PRESSURE_UNIT, iso
 from innpar.stream.messages.fhir import (
     NOTE,
     PRESSURES,
@@ -27,7 +28,6 @@ from innpar.stream.messages.fhir import (
     panel,
     quantity,
 )
-from innpar.stream.messages.payload import PRESSURE_UNIT, iso
 from innpar.stream.session.export.content import (
     PlacedBeat,
     Segment,

@@ -15,8 +15,10 @@ from paho.mqtt.properties import Properties
 
 from innpar.devices import NS, Event
 from innpar.stream.beats.summary import Summaries
+from innpar.stream.messages.beat import beat_payload
+from innpar.stream.messages.encoding import iso, seconds
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.messages.payload import beat_payload, iso, parcel, reply_parcel, seconds
+from innpar.stream.messages.payload import parcel, reply_parcel
 from innpar.stream.mqtt.bridge import Bridge
 from innpar.stream.mqtt.properties import packed
 from innpar.stream.results import Beat, CalibrationState, Reason, Reference, State

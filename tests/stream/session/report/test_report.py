@@ -294,7 +294,7 @@ def test_round_numbers_on_axes() -> None:
 
 
 def test_the_beats_survive_the_way_to_json(session: tuple[Path, list[Item]]) -> None:
-    from innpar.stream.messages.payload import beat_payload
+    from innpar.stream.messages.beat import beat_payload
     from innpar.stream.session.index import index_session
 
     path, live = session
