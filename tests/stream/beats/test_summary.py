@@ -13,7 +13,7 @@ from support.schemas import schema
 
 def test_a_summary_is_the_median_of_ten_seconds() -> None:
     summaries, first = Summaries(), START // (10 * NS) * 10 * NS
-    assert summaries.told(Event("demo", "battery", first, first, {"percent": 81}), birth()) == []
+    assert summaries.event(Event("demo", "battery", first, first, {"percent": 81}), birth()) == []
     values = [110.0, 140.0, 120.0]
     for index, sbp in enumerate(values):
         assert summaries.beat(beat(index, peak=first + index * NS, sbp=sbp), birth()) == []
@@ -40,17 +40,17 @@ def test_a_summary_of_rejected_beats_has_no_pressures() -> None:
 def test_summaries_come_without_beats_and_say_what_the_device_told() -> None:
     summaries, t = Summaries(), START // (10 * NS) * 10 * NS
     told = {"model": "Polar Sense", "battery": 87}
-    summaries.told(Event("demo", "connected", t, t, told), birth())
+    summaries.event(Event("demo", "connected", t, t, told), birth())
     summaries.begin(t)
     summaries.beat(beat(peak=t + NS), birth())
     ahead = Event("demo", "disconnected", t + 12 * NS, t + 12 * NS, {"why": "out of reach"})
-    summaries.told(ahead, birth())
+    summaries.event(ahead, birth())
     assert summaries.reached(t + 10 * NS, birth()) == []  # a beat may still come
     found = summaries.reached(t + 36 * NS, birth())
     back = Event("demo", "connected", t + 33 * NS, t + 33 * NS, told | {"battery": 86})
-    assert summaries.told(back, birth()) == []
+    assert summaries.event(back, birth()) == []
     gap = Event("demo", "gap", t + 12 * NS, t + 41 * NS, {"why": "out of reach", "lost": None})
-    found += summaries.told(gap, birth())
+    found += summaries.event(gap, birth())
     late = beat(peak=t + 5 * NS)
     assert summaries.beat(late, birth()) == []
     found += summaries.flush(birth())
@@ -69,12 +69,12 @@ def test_a_long_hole_is_not_told_ten_seconds_at_a_time() -> None:
     summaries, t = Summaries(), START // (10 * NS) * 10 * NS
     summaries.begin(t)
     hour = Event("demo", "gap", t + NS, t + 3601 * NS, {"why": "samples missing", "lost": None})
-    (before,) = summaries.told(hour, birth())
+    (before,) = summaries.event(hour, birth())
     assert before.start == t
     (after,) = summaries.flush(birth())
     assert after.start == t + 3600 * NS
     back = Event("demo", "gap", t, t - 3600 * NS, {"why": "clock set back", "lost": None})
     summaries.begin(t)
-    summaries.told(back, birth())
+    summaries.event(back, birth())
     (earlier,) = summaries.reached(t - 3584 * NS, birth())
     assert earlier.start == t - 3600 * NS
