@@ -1,4 +1,4 @@
-"""Some seconds of a session, read without the rest: what was recorded, and what came of it."""
+"""Read some seconds of a session: samples, events and beats, without reading the whole file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
 
 BEFORE, AFTER = 15, 15
-"""Seconds around an excerpt within which everything about it was recorded."""
+"""Seconds before and after an excerpt within which all its messages were recorded."""
 
 AROUND = 8 * NS
 """ns on either side of which samples are kept: a window of the network, its guards and a hop."""
@@ -22,12 +22,14 @@ AROUND = 8 * NS
 
 @dataclass(slots=True)
 class Excerpt:
-    """What a session holds of one device between two moments, both ns since the Unix epoch.
+    """One device's samples, beats and events within a time span.
 
     Attributes:
-        chunks: Samples that lie in between, and some around them, by signal.
-        beats: ``bp-beat/1`` messages of beats whose waveform touches it.
-        events: That begin in between.
+        low: Start, ns since the Unix epoch.
+        high: End, ns since the Unix epoch.
+        chunks: Samples of each signal within the span and `AROUND` it.
+        beats: ``bp-beat/1`` messages of beats whose waveform overlaps the span.
+        events: Events that begin within the span.
     """
 
     low: int
@@ -37,7 +39,7 @@ class Excerpt:
     events: list[Event] = field(default_factory=list)
 
     def samples(self, signal: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Return (times, data) of a signal within; holes are holes."""
+        """Return (times, data) of a signal within the span; gaps are left out."""
         found = self.chunks.get(signal, [])
         wide = len(found[0].channels) if found else 0
         alike = [chunk for chunk in found if len(chunk.channels) == wide]
@@ -50,7 +52,7 @@ class Excerpt:
 
 
 def stretch(file: SessionFile, device: str, low: int, high: int) -> Excerpt:
-    """Read what lies between two moments, ns since the Unix epoch."""
+    """Read a device's excerpt between two times, ns since the Unix epoch."""
     found = Excerpt(low, high)
     for place, block in enumerate(file.blocks):
         if block.end < low - BEFORE * NS or block.start > high + AFTER * NS:
@@ -81,8 +83,8 @@ def _keep(found: Excerpt, entry: Any) -> None:
 
 
 def _keep_beat(found: Excerpt, beat: dict[str, Any]) -> None:
-    told = beat.get("abp") or {}
-    start = float(told.get("start") or beat["t"])
-    end = start + len(told.get("samples") or ()) / float(told.get("rate") or 1)
+    abp = beat.get("abp") or {}
+    start = float(abp.get("start") or beat["t"])
+    end = start + len(abp.get("samples") or ()) / float(abp.get("rate") or 1)
     if end * NS >= found.low and start * NS < found.high:
         found.beats.append(beat)

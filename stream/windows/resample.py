@@ -34,7 +34,9 @@ def period(rate: float) -> int:
     """
     ns = round(NS / rate)
     if ns * rate != NS:
-        raise ValueError(f"the grid needs whole nanoseconds per sample, which {rate} Hz has not")
+        raise ValueError(
+            f"{rate} Hz is not a whole number of nanoseconds per sample; choose another"
+        )
     return ns
 
 

@@ -51,23 +51,23 @@ def dataframe(
 
     Args:
         path: The session.
-        device: Which of its devices; None for the only one.
+        device: Id of the device; None for the only one.
         rate: Sampling rate of the grid, Hz, with a whole number of nanoseconds per sample; None
             for the shipped model's.
         begin: Start of the excerpt, seconds after the first sample.
         end: End of the excerpt, seconds after the first sample.
 
     Returns:
-        One row a sample, indexed by its time (UTC). ``PPG`` is the channel with the best signal,
-        turned so that a pulse rises, in the sensor's unit; ``PPG_<label>`` each channel as it is;
-        ``ABP`` the reconstructed pressure, mmHg; ``ABP_true`` a true one where there is one;
-        ``Marker`` the text of a marker at its sample, empty elsewhere. NaN where nothing was
+        One row per sample, indexed by its time (UTC). ``PPG``: the channel with the best signal,
+        pulse upward, in the sensor's unit; ``PPG_<label>``: each channel as recorded; ``ABP``: the
+        reconstructed pressure, mmHg; ``ABP_true``: the true pressure, where recorded, mmHg;
+        ``Marker``: the text of a marker at its sample, empty elsewhere. NaN where nothing was
         recorded or reconstructed. ``attrs``: sampling_rate (Hz), device, channel, source.
 
     Raises:
         SessionError: pandas is not installed.
-        DeviceError: No such file, no session, or no such device in it.
-        ValueError: Such a grid is not possible.
+        DeviceError: The file does not exist or is not a session, or has no such device.
+        ValueError: The grid of `rate` is not possible.
     """
     require("pandas", "a DataFrame")
     import pandas as pd
@@ -99,7 +99,7 @@ def dataframe(
 
 
 def _signals(session: ReplayedSession, rate: float) -> tuple[Grid, Choice | None, list[Event]]:
-    """Return the recorded signals on the grid, the PPG to use, and the events."""
+    """Return the recorded signals on the grid, the chosen PPG channel, and the events."""
     columns: Grid = {"PPG": []}
     grids = {"ppg": Resampler(rate), "abp": Resampler(rate)}
     labels: tuple[str, ...] = ()
@@ -139,7 +139,7 @@ def _signals(session: ReplayedSession, rate: float) -> tuple[Grid, Choice | None
 def _estimates(
     session: ReplayedSession, rate: float
 ) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
-    """Yield the reconstructed pressure, put on the grid."""
+    """Yield the reconstructed pressure on the grid."""
     grid = Resampler(rate)
     low, high = max(session.begin, session.first), min(session.end, session.last + 1)
     with SessionFile(session.path, session.seen) as file:

@@ -1,4 +1,4 @@
-"""A session as Parquet files, the same tables as in CSV; pandas, Polars, R and DuckDB read them."""
+"""A session as Parquet files, with the same tables as CSV."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from innpar.devices.session.reader import SessionFile
 from innpar.stream.session.export.tables import TIMES, pieces
 
 ROWS = 1 << 16
-"""In memory at once of one table, and in one row group of its file."""
+"""Rows of a table in memory, and in one row group of its file."""
 
 
 def to_parquet(file: SessionFile, folder: Path) -> int:
@@ -22,7 +22,7 @@ def to_parquet(file: SessionFile, folder: Path) -> int:
         for piece in pieces(file):
             name = piece.table
             while name in tables and tables[name].columns != tuple(piece.columns):
-                name += "-more"  # a sensor that came back with other channels
+                name += "-more"  # a sensor that reconnected with other channels
             if name not in tables:
                 tables[name] = _ParquetTable(pa, folder / f"{name}.parquet", piece.kinds)
             tables[name].add(piece.columns)
@@ -33,7 +33,7 @@ def to_parquet(file: SessionFile, folder: Path) -> int:
 
 
 class _ParquetTable:
-    """One file that grows row group by row group."""
+    """Writer of one Parquet file, row group by row group."""
 
     def __init__(self, pa: Any, path: Path, kinds: Mapping[str, type]) -> None:
         from pyarrow import parquet

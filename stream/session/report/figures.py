@@ -32,25 +32,31 @@ SHADES = {
     "hr": ("#6d7f99", "#7fae97", "#2f7d57", "#d9790c", "#b2182b"),
 }
 TICKS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400)
-"""Seconds between two marks on an axis of time."""
+"""Seconds between two ticks of a time axis."""
 MOST = 400
-"""Gaps, flags or readings in one chart."""
+"""Largest number of gaps, markers or readings in one chart."""
 NUMBERED = 20
-"""Markers up to which their numbers have room."""
+"""Largest number of markers that are numbered."""
 SHOWN = 6.0
-"""Seconds of an example."""
+"""Length of an example, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What every chart over the whole session needs: from and to, s since the Unix epoch."""
+    """Time axis of the charts over the whole session.
+
+    Attributes:
+        first: Start, s since the Unix epoch.
+        last: End, s since the Unix epoch.
+        zone: Time zone of the times shown; None for this computer's.
+    """
 
     first: float
     last: float
     zone: tzinfo | None
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return round moments by the clock, and how they are written."""
+        """Return round clock times, s since the Unix epoch, with their labels."""
         span = self.last - self.first
         step = next((s for s in TICKS if span / s <= 9), TICKS[-1])
         begin = datetime.fromtimestamp(self.first, self.zone)
@@ -96,7 +102,7 @@ def trends(device: DeviceIndex, course: Course, found: Trend) -> str:
 
 
 def _holes(chart: Chart, device: DeviceIndex, found: Trend) -> None:
-    """Shade where nothing was recorded, and lightly where nothing could be made of it."""
+    """Shade gaps, and lightly the times without usable beats."""
     blind = ~np.isfinite(found.values["sbp"])
     half = found.step / 2
     chart.spans(found.times[blind] - half, found.times[blind] + half, "none")
@@ -107,7 +113,7 @@ def _holes(chart: Chart, device: DeviceIndex, found: Trend) -> None:
 
 
 def ranges(beats: BeatTable) -> str:
-    """Return a bar for each column of `RANGES`: what share of the time it was where."""
+    """Return a bar for each column of `RANGES` with its shares of time."""
     rows = []
     for name in RANGES:
         shares = in_range(beats, name)
@@ -122,7 +128,7 @@ def ranges(beats: BeatTable) -> str:
 
 
 def examples(file: SessionFile, device: DeviceIndex) -> str:
-    """Return some seconds of pulse and pressure: typical, with the lowest, with the highest."""
+    """Return excerpts of PPG and pressure at typical, lowest and highest SBP."""
     figures = []
     polarity = device.about.get("polarity")
     known = polarity if polarity in (-1, 0, 1) else 0
@@ -135,14 +141,14 @@ def examples(file: SessionFile, device: DeviceIndex) -> str:
         if not found.beats or not light:
             continue
         pressure = _pressure(found.beats, found.samples("abp"), zero)
-        told = f"{title}: above the PPG ({escape(wave.channel)}), below the reconstructed pressure"
-        told += ", grey the true one" if "abp" in device.tracks else ""
-        figures.append(f"<figure>{light}{pressure}<figcaption>{told}</figcaption></figure>")
+        caption = f"{title}: PPG ({escape(wave.channel)}) above, reconstructed pressure below"
+        caption += ", true pressure in grey" if "abp" in device.tracks else ""
+        figures.append(f"<figure>{light}{pressure}<figcaption>{caption}</figcaption></figure>")
     return f"<div class=pair>{''.join(figures)}</div>" if figures else ""
 
 
 def _moments(beats: BeatTable) -> list[tuple[str, float]]:
-    """Return what to show and when: middles of runs of good beats, s since the Unix epoch."""
+    """Return (title, time) of the excerpts: middles of runs of good beats, s since the epoch."""
     t, good = beats.column("t"), beats.usable & (beats.column("quality") >= 0.8)
     runs = np.array([good[max(0, n - 4) : n + 5].all() for n in range(len(t))])
     where = np.flatnonzero(runs & good)
@@ -177,9 +183,9 @@ def _light(wave: Pulse, zero: float) -> str:
 def _pressure(beats: Sequence[dict[str, Any]], truth: Any, zero: float) -> str:
     waves = []
     for beat in beats:
-        told = beat["abp"]
-        samples = np.array(told.get("samples") or [], dtype=np.float64)
-        waves.append((told["start"] - zero + np.arange(len(samples)) / told["rate"], samples))
+        abp = beat["abp"]
+        samples = np.array(abp.get("samples") or [], dtype=np.float64)
+        waves.append((abp["start"] - zero + np.arange(len(samples)) / abp["rate"], samples))
     times, true = truth
     values = [samples for _, samples in waves] + ([true[:, 0]] if len(times) else [])
     limits = around(values, 10, 40)

@@ -43,13 +43,13 @@ def test_how_far_off_a_reading_found_the_beats_before_it() -> None:
     assert table.check(112.0, 130, 82) == (1.0, -2.0)
     assert table.check(125.5, 130, 82) == (10.5, -2.0)
     device = DeviceIndex("x", beats=table)
-    device.told = [
+    device.events = [
         Event("x", "cuff", 112 * NS, 112 * NS, {"sbp": 130, "dbp": 82}),
         Event("x", "cuff", 125 * NS, 125 * NS, {"sbp": 130, "dbp": 82, "remembered": {"age_s": 9}}),
     ]
     shown = calibration(device, Course(100.0, 130.0, UTC))
-    assert "ours was off by +1.0/-2.0 before it" in shown
-    assert "taken before" in shown
+    assert "error before it +1.0/-2.0 mmHg" in shown
+    assert "from an earlier run" in shown
 
 
 def test_the_beats_survive_the_way_to_json(tmp_path: Path) -> None:

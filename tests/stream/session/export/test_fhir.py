@@ -10,7 +10,7 @@ import pytest
 
 from innpar.devices import NS, Event
 from innpar.stream.results import Beat, Item
-from innpar.stream.session.export.fhir import _told
+from innpar.stream.session.export.fhir import event_observations
 from support.exports import exported
 from support.harness import estimates
 
@@ -56,10 +56,10 @@ def test_a_fhir_bundle_is_valid_and_says_what_was_published(
 def test_a_remembered_reading_is_of_when_it_was_taken() -> None:
     at = 1_700_000_000 * NS
     detail = {"sbp": 128.0, "dbp": 79.0}
-    (now,) = _told(Event("x", "cuff", at, at, detail))
+    (now,) = event_observations(Event("x", "cuff", at, at, detail))
     assert now["effectiveDateTime"] == "2023-11-14T22:13:20.000Z"
     detail |= {"remembered": {"age_s": 3600.5}}
     codes = [part["code"]["coding"] for part in now["component"]]
     assert [[one["code"] for one in code] for code in codes] == [["8480-6"], ["8462-4"]]
-    (earlier,) = _told(Event("x", "cuff", at, at, detail))
+    (earlier,) = event_observations(Event("x", "cuff", at, at, detail))
     assert earlier["effectiveDateTime"] == "2023-11-14T21:13:19.500Z"
