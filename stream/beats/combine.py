@@ -1,6 +1,6 @@
 """Join overlapping windows of reconstructed pressure into one continuous waveform.
 
-The reconstruction is exact only away from a window's edges (±163 samples of context, of which the
+The reconstruction is exact only away from a window's edges (±163 samples of context; the
 outermost matter least), so windows are joined by dropping `drop` samples at the right edge, not by
 averaging. The previous window's samples beyond that edge fade out over the first `FADE` samples of
 the next, so that no step remains where two windows were normalised differently. An accepted and a

@@ -17,7 +17,7 @@ BEFORE, AFTER = 15, 15
 """Seconds before and after an excerpt within which all its messages were recorded."""
 
 AROUND = 8 * NS
-"""ns on either side of which samples are kept: a window of the network, its guards and a hop."""
+"""Extra samples kept on either side, ns: a window of the network, its guards and a hop."""
 
 
 @dataclass(slots=True)

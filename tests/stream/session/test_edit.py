@@ -1,4 +1,4 @@
-"""Parts of sessions, several in one, and sessions that name nobody."""
+"""Cut, merged and redacted sessions."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_what_was_published_is_what_it_says(
 
 
 class Asks(HTMLParser):
-    """What a page would load: every attribute that names another file."""
+    """External references of a page: every attribute that names another file."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Asks(HTMLParser):
 
 
 def opened(page: Path, folder: Path) -> tuple[str, str]:
-    """Open a page in Chromium; return the document as it became, and what the console said."""
+    """Open a page in Chromium; return the document as it became, and the console's messages."""
     if CHROMIUM is None:
         message = "chromium is not installed"
         if os.environ.get("CI") == "true":
