@@ -1,1 +1,1 @@
-"""Everything between a device's samples and the published beats."""
+"""From a device's samples to published beats."""

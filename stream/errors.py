@@ -1,4 +1,4 @@
-"""What a person can put right before a run; every message is whole and says what to do."""
+"""Errors that a user can fix; each message is one sentence that ends with the remedy."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from innpar import InnparError
 
 
 class ConfigError(InnparError):
-    """A flag, file or environment variable that makes no sense."""
+    """A command-line flag, configuration file or environment variable is invalid."""
 
 
 class BrokerError(InnparError):
-    """The MQTT broker cannot be reached, or refuses.
+    """The MQTT broker is unreachable or refuses the connection.
 
     Attributes:
-        after_start: Whether it had already taken messages.
+        after_start: Whether the broker had already accepted messages.
     """
 
     after_start = False
 
 
 class SessionError(InnparError):
-    """A session file that cannot be written or read."""
+    """A session file cannot be written or read."""

@@ -1,4 +1,4 @@
-"""What the pipeline gives out: one `Beat` a beat, one `Waveform` a hop, a `Summary`."""
+"""Results of the pipeline: a `Beat` per heart beat, `Waveform`s per hop, a `Summary` per 10 s."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ Reason = Literal[
     "implausible",
     "uncalibrated",  # only where a run or its model requires a cuff reading
 ]
+"""Reason for withholding a beat's pressures."""
 CalibrationState = Literal["none", "ok", "stale"]
+"""``none``: no cuff reading; ``stale``: one that is too old, or too much has changed since."""
 Presence = Literal["online", "offline", "stale"]
-"""Whether a device is there; stale: connected, but silent."""
+"""Connection of a device; ``stale``: connected, but no data arrive."""
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationStatus:
-    """Which cuff reading an estimate rests on.
+    """Cuff reading behind a beat's pressures.
 
     Attributes:
         state: ``none`` without a reading, ``stale`` when it is too old or too much has changed.
-        age_s: Seconds between the reading and the end of the window that the beat came with.
-        sbp: The reading, mmHg.
-        dbp: The reading, mmHg.
+        age_s: Age of the reading at the end of the window that completed the beat, s; None
+            without a reading.
+        sbp: Systolic pressure of the reading, mmHg; None without one.
+        dbp: Diastolic pressure of the reading, mmHg; None without one.
     """
 
     state: CalibrationState = "none"
@@ -48,7 +51,14 @@ NOT_CALIBRATED = CalibrationStatus()
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where the true pressure lies with probability `level`, mmHg."""
+    """Prediction intervals of a beat's pressures.
+
+    Attributes:
+        level: Probability with which each interval contains the true pressure, 0 to 1.
+        sbp: Lower and upper limit of the systolic pressure, mmHg.
+        dbp: Lower and upper limit of the diastolic pressure, mmHg.
+        map_: Lower and upper limit of the mean pressure, mmHg.
+    """
 
     level: float
     sbp: tuple[float, float]
@@ -58,18 +68,19 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """From a systolic peak at the sensor to its estimate, part by part, ms.
+    """Delay from the systolic peak at the sensor to the published beat, by cause, ms.
 
-    ``total = sensor + guard + lookahead + hop + beat + compute``; all but `compute` are signal
-    time. A replay at full speed takes longer chunks, so its `sensor` is the chunk's, not a radio's.
+    ``total = sensor + guard + lookahead + hop + beat + compute``. All parts but `compute` are
+    signal time, so they do not depend on the speed of a replay. A replay at full speed delivers
+    longer chunks than a radio; `sensor` then reflects those.
 
     Attributes:
-        sensor: The window's last sample waited this long for its chunk to be delivered.
-        guard: Samples after the window that only the zero-phase filter sees.
-        lookahead: Edge samples of the window whose reconstruction is not exact and is dropped.
-        hop: The beat's last sample waited this long for its window to be due.
-        beat: From the systolic peak to the sample that confirms the end of the beat.
-        compute: Filter, network and beat search, measured.
+        sensor: Wait of the window's last sample for the delivery of its chunk.
+        guard: Samples after the window that only the zero-phase filter needs.
+        lookahead: Samples dropped at the window's edge, where the reconstruction is inexact.
+        hop: Wait of the beat's last sample for the next window to be due.
+        beat: Time from the systolic peak to the sample that confirms the end of the beat.
+        compute: Measured time for filter, network and beat detection.
     """
 
     sensor: float
@@ -81,12 +92,19 @@ class Latency:
 
     @property
     def total(self) -> float:
+        """Sum of all parts, ms."""
         return self.sensor + self.guard + self.lookahead + self.hop + self.beat + self.compute
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The true pressures of the same beat, mmHg, where a device carries them."""
+    """True pressures of a beat, from a device that also records arterial pressure.
+
+    Attributes:
+        sbp: Systolic pressure, mmHg.
+        dbp: Diastolic pressure, mmHg.
+        map_: Mean pressure, mmHg.
+    """
 
     sbp: float
     dbp: float
@@ -97,30 +115,34 @@ class Reference:
 class Beat:
     """One heart beat: its pressures and its reconstructed arterial pressure waveform.
 
+    All pressures are None, and `abp` is empty, when `valid` is False; `reasons` then says why.
+
     Attributes:
         device: Id of the device.
         source: ``live``, ``replay`` or ``simulated``.
         session: Id of this run of this device.
-        seq: Strictly increasing and gapless within a session, from 0.
+        seq: Sequence number within the session, from 0 without gaps.
         peak: Time of the systolic peak at the sensor, ns since the Unix epoch.
-        sbp: Systolic pressure, mmHg; None where quality or plausibility say no (so for all
-            pressures).
+        sbp: Systolic pressure, mmHg.
         dbp: Diastolic pressure at the foot before the upstroke, mmHg.
-        map_: Mean over the beat from foot to foot, mmHg.
-        hr: Heart rate, from this upstroke to the next, beats a minute; given, too, where only the
-            pressures are implausible.
-        interval: Of the pressures; None where they are.
-        quality: 0 to 1.
-        valid: Whether pressures are given.
-        reasons: Why not.
-        calibration: The cuff reading it rests on.
-        latency: See `Latency`.
-        skew_ppm: Of the device's clock against this computer's; None where only one clock exists.
-        clock_error_ms: Uncertainty of the device's time on this computer's clock.
-        abp_start: Time of ``abp[0]``, ns since the Unix epoch: the foot of the beat.
-        rate: Of `abp`, Hz.
-        abp: (samples,) float32 mmHg from this foot to the next; empty where not valid.
-        reference: The true pressures, where the device carries them.
+        map_: Mean pressure from this foot to the next, mmHg.
+        hr: Heart rate from this upstroke to the next, beats per minute; None where the signal is
+            poor or the rhythm implausible, but present where only the pressures are withheld.
+        interval: Prediction intervals of the pressures; None when they are None or when the
+            model has no intervals.
+        quality: Signal quality, 0 to 1.
+        valid: Whether the beat has pressures.
+        reasons: Reasons for withholding the pressures; empty when valid.
+        calibration: Cuff reading behind the pressures.
+        latency: Delay from the systolic peak to this beat, by cause.
+        skew_ppm: Rate of the device's clock relative to this computer's, parts per million; None
+            where only one clock exists.
+        clock_error_ms: Uncertainty of the device's time on this computer's clock, ms; None where
+            only one clock exists.
+        abp_start: Time of ``abp[0]``, the foot of the beat, ns since the Unix epoch.
+        rate: Sampling rate of `abp`, Hz.
+        abp: (samples,) float32, mmHg, from this foot to the next.
+        reference: True pressures, where the device records them.
         model: Name and hash of the model.
     """
 
@@ -149,6 +171,7 @@ class Beat:
 
     @property
     def pulse_pressure(self) -> float | None:
+        """Systolic minus diastolic pressure, mmHg; None without pressures."""
         if self.sbp is None or self.dbp is None:
             return None
         return self.sbp - self.dbp
@@ -156,11 +179,18 @@ class Beat:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waveform:
-    """A stretch of continuous signal, one hop long.
+    """One hop of continuous signal.
 
     Attributes:
-        kind: ``abp`` in mmHg, ``ppg`` as the model saw it (unit standard deviation).
-        start: Time of the first sample, ns since the Unix epoch.
+        device: Id of the device.
+        kind: ``abp``: reconstructed arterial pressure, mmHg; ``ppg``: the network's input, in
+            units of its window's standard deviation.
+        source: ``live``, ``replay`` or ``simulated``.
+        session: Id of this run of this device.
+        seq: Number of the hop within the session, from 0, shared by both kinds; a hop of poor
+            quality has no ``abp``.
+        start: Time of ``samples[0]``, ns since the Unix epoch.
+        rate: Sampling rate, Hz.
         samples: (samples,) float32.
     """
 
@@ -176,11 +206,15 @@ class Waveform:
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """What a subscriber must know about a device to read its messages; published, retained.
+    """Description of a device and its run, published as a retained message.
 
     Attributes:
-        model: Name and hash of the network.
-        detail: What the device told of itself on connecting, and the channel in use.
+        device: Id of the device.
+        source: ``live``, ``replay`` or ``simulated``.
+        session: Id of this run of this device.
+        model: Name and hash of the model.
+        rate: Sampling rate of the published waveforms, Hz.
+        detail: Properties reported by the device on connecting, and the PPG channel in use.
     """
 
     device: str
@@ -193,7 +227,12 @@ class DeviceInfo:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Whether a device is there: ``online``, ``offline`` or ``stale`` (connected, but silent)."""
+    """Connection of a device.
+
+    Attributes:
+        device: Id of the device.
+        state: ``online``, ``offline`` or ``stale`` (connected, but no data arrive).
+    """
 
     device: str
     state: Presence
@@ -201,21 +240,24 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Ten seconds of a device: the beats whose peaks lie in ``[start, end)``.
+    """Ten seconds of a device: the beats whose systolic peaks lie in ``[start, end)``.
 
     Attributes:
-        start: ns since the Unix epoch.
-        end: ns since the Unix epoch.
-        medians: ``sbp``, ``dbp``, ``map``, ``pp`` in mmHg and ``hr`` in beats a minute over the
-            valid beats; None where there was none.
-        quality: Median over all beats, 0 to 1; 0 where none was found.
-        beats: How many were found.
-        valid: How many of them carry pressures.
-        reasons: How often each reason was given.
-        calibration: Of the last beat.
-        battery: Percent as last told, None when never.
-        link: Whether the device is there, as last told.
-        model: Name and hash of the network.
+        device: Id of the device.
+        source: ``live``, ``replay`` or ``simulated``.
+        session: Id of this run of this device.
+        start: Start, ns since the Unix epoch.
+        end: End, ns since the Unix epoch.
+        medians: Medians over the valid beats: ``sbp``, ``dbp``, ``map`` and ``pp`` in mmHg,
+            ``hr`` in beats per minute; None where no beat is valid.
+        quality: Median signal quality of all beats, 0 to 1; 0 without beats.
+        beats: Number of beats.
+        valid: Number of beats with pressures.
+        reasons: Reason for withholding pressures → number of beats.
+        calibration: Cuff reading behind the last beat.
+        battery: Last reported battery level, percent; None before the first report.
+        link: Connection of the device at the end.
+        model: Name and hash of the model.
     """
 
     device: str
@@ -235,4 +277,4 @@ class Summary:
 
 
 Item = Beat | Waveform | Summary | DeviceInfo | State | Event
-"""What a sink receives."""
+"""Anything a sink receives."""

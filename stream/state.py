@@ -1,4 +1,4 @@
-"""The folder of whatever must survive the program."""
+"""The folder of state that persists between runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def state_folder() -> Path:
-    """Return where this user's programs keep what must survive them (XDG)."""
+    """Return this user's folder of persistent state (XDG base directories)."""
     base = os.environ.get("XDG_STATE_HOME")
     home = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
     return home / "innpar-stream"

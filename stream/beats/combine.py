@@ -1,11 +1,11 @@
-"""Overlapping windows of reconstructed pressure → one continuous waveform.
+"""Join overlapping windows of reconstructed pressure into one continuous waveform.
 
-The reconstruction is exact only away from a window's edges (±163 samples of context, of which the
+The reconstruction is exact only away from a window's edges (±163 samples of context; the
 outermost matter least), so windows are joined by dropping `drop` samples at the right edge, not by
-averaging. What the previous window says beyond its edge fades out over the first `FADE` samples of
-the next, so that no step remains where two windows were normalised differently. Nothing fades
-between an accepted window and a rejected one, and a cuff reading starts the waveform afresh: what a
-beat says must rest on nothing else.
+averaging. The previous window's samples beyond that edge fade out over the first `FADE` samples of
+the next, so that no step remains where two windows were normalised differently. An accepted and a
+rejected window are not blended, and a cuff reading starts a new waveform: a beat's pressures must
+depend on one calibration only.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from innpar.stream.results import NOT_CALIBRATED, CalibrationStatus, Reason
 from innpar.stream.windows.quality import Quality
 
 FADE = 32
+"""Samples over which two windows are blended."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reconstruction:
-    """One window that has been through the network.
+    """One window with the network's output.
 
     Attributes:
-        segment: As of `Window`.
+        segment: Number of the gap-free segment; see `GridSamples`.
         index: Grid index of the first sample.
-        ppg: (window,) float32 as the network saw it, in units of its standard deviation.
+        ppg: (window,) float32, the network's input, in units of its standard deviation.
         abp: (window,) float32, mmHg.
-        quality: Of the window.
+        quality: Quality of the window.
         delivered: Time of the newest sample the device had delivered when the window was due, ns.
-        compute_ms: Filter and network, measured.
-        calibration: The cuff reading that `abp` rests on.
-        half_widths: (3,) of the intervals of SBP, DBP and MAP, mmHg; None where not known.
+        compute_ms: Measured time for filter and network, ms.
+        calibration: Cuff reading behind `abp`.
+        half_widths: (3,) half-widths of the intervals of SBP, DBP and MAP, mmHg; None without.
     """
 
     segment: int
@@ -50,19 +51,19 @@ class Reconstruction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JoinedWave:
-    """The next samples of the continuous waveform.
+    """The next samples of the joined waveform.
 
     Attributes:
-        segment: Counts stretches without any interruption.
+        segment: Number of the uninterrupted stretch.
         index: Grid index of the first sample.
         abp: (samples,) float64, mmHg.
         ppg: (samples,) float32.
         score: Quality of the samples, 0 to 1.
-        reasons: Why not accepted.
-        delivered: As of `Reconstruction`.
-        compute_ms: As of `Reconstruction`.
-        calibration: As of `Reconstruction`.
-        half_widths: As of `Reconstruction`.
+        reasons: Reasons for a quality below acceptance.
+        delivered: See `Reconstruction`.
+        compute_ms: See `Reconstruction`.
+        calibration: See `Reconstruction`.
+        half_widths: See `Reconstruction`.
     """
 
     segment: int
@@ -79,10 +80,10 @@ class JoinedWave:
 
 @dataclass(slots=True)
 class Combiner:
-    """Join windows.
+    """Join windows of one device.
 
     Attributes:
-        drop: Samples dropped at the right edge, and at the left edge of a segment.
+        drop: Samples dropped at the right edge of a window, and at the left edge of a segment.
     """
 
     drop: int
@@ -97,7 +98,7 @@ class Combiner:
         self._tail = np.empty(0, np.float32)
 
     def push(self, window: Reconstruction) -> JoinedWave:
-        """Return the samples that this window adds to those already given out."""
+        """Return the samples that this window adds to those already returned."""
         if window.segment != self._source:
             self._source, self._end = window.segment, window.index
             self._tail = self._tail[:0]

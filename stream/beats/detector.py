@@ -1,13 +1,13 @@
-"""Beats in an arterial pressure waveform, found as it arrives.
+"""Detect beats in an arterial pressure waveform as it arrives.
 
 A beat begins with the steep rise of systole. The rise over the last 128 ms, a slope sum (1), has
-one high peak a beat; a peak counts when it is the highest within a quarter second on either side
-and reaches a third of what the last beats reached, which the dicrotic wave does not. At the start
-of a segment, and after two seconds without a beat, what is to be reached is learnt from the highest
-rise of two seconds: the segment's first, or those just before. Rises, and the heart rate, are those
-of the PPG where it comes along: its upstroke is there whatever a network makes of a pulse that it
-has never seen. Every decision about a sample uses a fixed number of samples around it, so it never
-depends on how the waveform was cut.
+one high peak per beat; a peak counts when it is the highest within a quarter second on either side
+and reaches about a third of the typical rise of the last beats, which the dicrotic wave does not.
+At the start of a segment, and after two seconds without a beat, the typical rise is the highest
+rise of two seconds: the segment's first, or those just before. Rises and heart rate are taken from
+the PPG where it is present: its upstroke is there however badly the network reconstructs a pulse
+unlike its training data. Every decision about a sample uses a fixed number of samples around it, so
+it does not depend on how the waveform was cut.
 
 1. Zong et al., An open-source algorithm to detect onset of arterial blood pressure pulses,
    Computers in Cardiology 30 (2003) 259, doi 10.1109/CIC.2003.1291140
@@ -29,9 +29,9 @@ RIVAL_SECONDS = 0.256
 LEARN_SECONDS = 2.0
 FOOT_SECONDS = 0.32
 LEAST_SHARE = 0.35
-"""Of the typical rise, for a rise to be a beat."""
+"""Share of the typical rise that makes a rise a beat."""
 LONGEST_SECONDS = 20.0
-"""Further apart, two rises do not make a beat."""
+"""Longest time between two rises of one beat."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,16 +42,16 @@ class DetectedBeat:
         foot: Grid index of the diastolic minimum before the upstroke.
         peak: Grid index of the systolic maximum.
         end: Grid index of the next foot.
-        confirmed: Grid index of the sample that settled where the beat ends.
+        confirmed: Grid index of the sample that confirmed the end of the beat.
         sbp: Maximum, mmHg.
-        dbp: At the foot, mmHg.
+        dbp: Value at the foot, mmHg.
         map_: Mean from foot to foot, mmHg.
-        rr: From this upstroke to the next, s.
+        rr: Time from this upstroke to the next, s.
         abp: (end - foot,) float64, mmHg.
-        piece: The waveform's piece that held the sample `confirmed`.
-        oldest: The piece that held its foot; the beat rests on no cuff reading later than that.
-        score: Least quality of the pieces it lies in.
-        reasons: Of those pieces.
+        piece: Piece of the waveform that holds the sample `confirmed`.
+        oldest: Piece that holds the foot; no later cuff reading affects the beat.
+        score: Lowest quality of the pieces it lies in.
+        reasons: Reasons of those pieces for a quality below acceptance.
     """
 
     foot: int
@@ -81,7 +81,7 @@ class BeatFinder:
     """Cut a continuous waveform into beats.
 
     Attributes:
-        rate: Hz.
+        rate: Sampling rate, Hz.
     """
 
     rate: float
@@ -100,7 +100,7 @@ class BeatFinder:
         self._y = self._rising = np.empty(0)
 
     def push(self, piece: JoinedWave) -> list[DetectedBeat]:
-        """Take the next samples and return the beats that they complete."""
+        """Add the next samples and return the beats that they complete."""
         if piece.segment != self._segment:
             self._begin(piece)
         self._y = np.concatenate([self._y, piece.abp])
@@ -138,7 +138,7 @@ class BeatFinder:
     def _begin(self, piece: JoinedWave) -> None:
         rise, rival = round(RISE_SECONDS * self.rate), round(RIVAL_SECONDS * self.rate)
         self._segment, self._start = piece.segment, piece.index
-        # The first sample that has a rise and, before it, every rival.
+        # The first sample with a full rise and a full interval of rivals before it.
         self._first = self._decided = self._last_rise = piece.index + rise + rival
         self._y = self._rising = np.empty(0)
         self._pieces.clear()
@@ -155,15 +155,15 @@ class BeatFinder:
         lows = np.lib.stride_tricks.sliding_window_view(y, rise + 1).min(axis=1)
         return np.asarray(y[rise:] - lows)
 
-    def _upstroke(self, n: int, known: int) -> list[DetectedBeat]:
-        """Take the rise that ends at `n`; with the one before it, it makes a beat."""
+    def _upstroke(self, n: int, confirmed: int) -> list[DetectedBeat]:
+        """Add the rise that ends at `n`; return the beat between the previous rise and this one."""
         y, start = self._y, self._start
         rise = n - round(RISE_SECONDS * self.rate)
         earliest = max(n - round(FOOT_SECONDS * self.rate), start)
         if self._last is not None:
             earliest = max(earliest, self._last.peak)
         begin = max(rise, earliest)
-        top = int(np.argmax(y[begin - start : known + 1 - start])) + begin
+        top = int(np.argmax(y[begin - start : confirmed + 1 - start])) + begin
         climb = y[earliest - start : top + 1 - start]
         foot = earliest + len(climb) - 1 - int(np.argmin(climb[::-1]))
         if foot >= top:
@@ -179,14 +179,14 @@ class BeatFinder:
         overlapping = [
             p for p in self._pieces if p.index < foot and p.index + len(p.abp) > last.foot
         ]
-        holder = next(p for p in self._pieces if p.index + len(p.abp) > known)
+        holder = next(p for p in self._pieces if p.index + len(p.abp) > confirmed)
         reasons = dict.fromkeys(r for p in overlapping for r in p.reasons)
         return [
             DetectedBeat(
                 last.foot,
                 last.peak,
                 foot,
-                known,
+                confirmed,
                 float(y[last.peak - start]),
                 float(wave[0]),
                 float(wave.mean()),
@@ -200,7 +200,7 @@ class BeatFinder:
         ]
 
     def _forget(self) -> None:
-        """Drop what no later decision can ask for."""
+        """Discard samples that no later decision needs."""
         keep = self._decided - round((LEARN_SECONDS + RISE_SECONDS + RIVAL_SECONDS) * self.rate)
         if self._last is not None:
             keep = min(keep, self._last.foot)
@@ -216,7 +216,7 @@ class BeatFinder:
 
 
 def _vertex(values: npt.NDArray[np.float64]) -> float:
-    """Return the position of the maximum, between samples by a parabola."""
+    """Return the position of the maximum, interpolated by a parabola."""
     k = int(np.argmax(values))
     if 0 < k < len(values) - 1:
         a, b, c = (float(value) for value in values[k - 1 : k + 2])

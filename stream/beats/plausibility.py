@@ -1,4 +1,4 @@
-"""Whether a reconstructed beat can be a human being's.
+"""Physiological plausibility of a reconstructed beat.
 
 The limits are those of the signal abnormality index for arterial pressure: Sun, Reisner & Mark,
 Computers in Cardiology 33 (2006) 13 (jSQI).
@@ -13,11 +13,16 @@ import numpy as np
 from innpar.stream.beats.detector import DetectedBeat
 
 PRESSURE = (20.0, 300.0)
+"""Limits of systolic and diastolic pressure, mmHg."""
 MEAN = (30.0, 200.0)
+"""Limits of the mean pressure, mmHg."""
 RR_SECONDS = (0.3, 3.0)
 LEAST_PULSE = 20.0
+"""Lowest pulse pressure, mmHg."""
 LARGEST_STEP = 20.0
+"""Largest change of a pressure from one beat to the next, mmHg."""
 LARGEST_RR_STEP = 0.5
+"""Largest change of the beat interval from one beat to the next, s."""
 
 
 def _within(value: float, limits: tuple[float, float]) -> bool:
@@ -26,12 +31,12 @@ def _within(value: float, limits: tuple[float, float]) -> bool:
 
 @dataclass(slots=True)
 class Plausibility:
-    """Judge beats one after the other, in mmHg and s."""
+    """Check consecutive beats against physiological limits."""
 
     _last: DetectedBeat | None = field(init=False, default=None)
 
     def push(self, beat: DetectedBeat) -> tuple[bool, bool]:
-        """Return whether pressures and rhythm are plausible, alone and after the beat before."""
+        """Return whether pressures and rhythm are plausible, alone and after the last beat."""
         last, self._last = self._last, beat
         pressures = (
             bool(np.isfinite(beat.abp).all())

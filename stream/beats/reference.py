@@ -1,4 +1,4 @@
-"""The true pressure beside the estimate, where a device carries one."""
+"""Match reconstructed beats with the true pressure, where a device records it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from innpar.stream.results import Beat, Reference
 from innpar.stream.windows.resample import SET_BACK, GridSamples, Resampler, period
 
 MATCH_SECONDS = 0.15
-"""Between the systolic peaks of an estimate and its reference."""
+"""Largest distance between the systolic peaks of a beat and its reference."""
 MOST = 64
-"""Beats held at most on either side; a reference that stays away holds nobody up for long."""
+"""Beats held at most on either side, so that a missing reference does not delay the output."""
 PATIENCE_SECONDS = 3.0
-"""How long after its peak a reference beat can be confirmed at the latest."""
+"""Longest time from a reference beat's peak to its confirmation."""
 
 
 @dataclass(slots=True)
 class ReferenceTrack:
-    """Hold estimates until the true pressure of the same beat is known, or known to be absent.
+    """Hold beats until their true pressure is known, or known to be absent.
 
-    Without any true pressure (`Chunk`s of signal ``abp``) estimates pass at once.
+    Without true pressure (`Chunk`s of signal ``abp``) beats pass at once.
 
     Attributes:
-        rate: Of the beat search, Hz.
-        expected: Whether the device carries a true pressure at all.
+        rate: Sampling rate of the beat detection, Hz.
+        expected: Whether the device records true pressure.
+        beats: Number of reference beats found.
     """
 
     rate: float
@@ -46,7 +47,7 @@ class ReferenceTrack:
         self._finder = BeatFinder(self.rate)
 
     def chunk(self, chunk: Chunk) -> list[Beat]:
-        """Take true pressure (mmHg, first channel) and return the estimates that are settled."""
+        """Add true pressure (mmHg, first channel) and return the beats that need not wait."""
         self.expected = True
         for output in self._resampler.push(chunk):
             if isinstance(output, GridSamples):
@@ -58,12 +59,12 @@ class ReferenceTrack:
         return self._release()
 
     def push(self, estimate: Beat) -> list[Beat]:
-        """Take an estimate and return those that are settled."""
+        """Add a beat and return those that need not wait."""
         self._held.append(estimate)
         return self._release()
 
     def flush(self) -> list[Beat]:
-        """Settle every estimate that is still held."""
+        """Return every beat that is still held."""
         self._reached = 2**62
         return self._release()
 

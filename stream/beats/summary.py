@@ -1,4 +1,4 @@
-"""Ten seconds of a device in one message: for those who need a number, not every beat."""
+"""Summaries of ten seconds, for subscribers that do not need every beat."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from innpar.stream.results import (
 )
 
 PERIOD = 10 * NS
-"""ns of the stream in a summary; each begins at a multiple of it."""
+"""Length of a summary, ns of the stream; each begins at a multiple of it."""
 
 LATE = 6 * NS
-"""ns after its peak until which a beat may come: the next beat ends it, and a window shows it."""
+"""Longest time from a beat's peak to its arrival, ns: it needs the next beat and a window."""
 
 LONGEST = 600 * NS
-"""A longer hole is passed over: nobody wants three hours of nothing ten seconds at a time."""
+"""Longest gap, ns, that is filled with empty summaries."""
 
 
 @dataclass(slots=True)
 class Summaries:
-    """Collects what one wearer's stream gives, and gives out each ten seconds once they are over.
+    """Collect beats and events of one device, and return a summary for each ten seconds.
 
-    They are over by the stream alone (a later beat, a later window, a gap), so that a replay gives
-    the same at any speed; `reached` may also be told by the host's clock, where the stream's time
-    is the host's and may stand still. What comes too late then counts in the next.
+    Only the stream ends a summary (a later beat, a later window, a gap), so a replay gives the
+    same summaries at any speed. `reached` may also be called with the host's time, where the
+    stream's time is the host's and the device may fall silent. Late beats count in the next one.
 
     Attributes:
         silent: Whether the device is connected but sends nothing.
@@ -43,7 +43,7 @@ class Summaries:
     _last: int = 0
     _closed: bool = False
     _beats: list[Beat] = field(default_factory=list)
-    _told: list[Event] = field(default_factory=list)
+    _events: list[Event] = field(default_factory=list)
     _battery: float | None = None
     _connected: bool = True
     _calibration: CalibrationStatus = NOT_CALIBRATED
@@ -51,75 +51,75 @@ class Summaries:
 
     @property
     def link(self) -> Presence:
-        """Whether the device is there, by all that it has told; it is while samples come."""
-        told = [event.kind for event in self._told if event.kind != "battery"]
-        connected = told[-1] == "connected" if told else self._connected
+        """Connection by the events so far; a device that sends samples is online."""
+        kinds = [event.kind for event in self._events if event.kind != "battery"]
+        connected = kinds[-1] == "connected" if kinds else self._connected
         return "online" if not self.silent else "stale" if connected else "offline"
 
     def begin(self, time: int) -> None:
-        """The stream has come to `time`, ns; before the first summary also that it began then."""
+        """Advance the stream to `time`, ns; the first call also sets its beginning."""
         if self._start is None or (time < self._start and not self._closed):
             self._start = time // PERIOD * PERIOD
         self._last = max(self._last, time)
 
-    def beat(self, beat: Beat, birth: DeviceInfo) -> list[Summary]:
-        """Take a beat, whatever it shows."""
+    def beat(self, beat: Beat, info: DeviceInfo) -> list[Summary]:
+        """Add a beat, valid or not; return the summaries that it ends."""
         self.begin(beat.peak)
-        done = self._until(beat.peak, birth)
+        done = self._until(beat.peak, info)
         self._beats.append(beat)
         self._calibration, self._at = beat.calibration, beat.peak
         return done
 
-    def told(self, event: Event, birth: DeviceInfo) -> list[Summary]:
-        """Take what the device tells; it may come ahead of its samples and counts in its time."""
+    def event(self, event: Event, info: DeviceInfo) -> list[Summary]:
+        """Add an event, which may precede its samples; return the summaries that it ends."""
         if event.kind in ("battery", "connected", "disconnected"):
             if self._start is None:
-                self._hear(event)  # before any sample: there may never be one
+                self._apply(event)  # before the first sample, which may never come
             else:
-                self._told.append(event)
+                self._events.append(event)
         if event.kind != "gap" or event.detail.get("signal", "ppg") != "ppg":
             return []
         if event.end < event.start:  # the clock was set back
-            done = self.flush(birth)
+            done = self.flush(info)
             self.begin(event.end)
             return done
         self.begin(event.start)
         self._last = max(self._last, event.end)
-        return self._until(event.end, birth)
+        return self._until(event.end, info)
 
-    def reached(self, time: int, birth: DeviceInfo) -> list[Summary]:
-        """Close what no beat can come for any more, at `time`, ns of the stream."""
+    def reached(self, time: int, info: DeviceInfo) -> list[Summary]:
+        """Return the summaries that no further beat can change at `time`, ns of the stream."""
         if self._start is None:
             return []
         self._last = max(self._last, time)
-        return self._until(time - LATE, birth)
+        return self._until(time - LATE, info)
 
-    def flush(self, birth: DeviceInfo) -> list[Summary]:
-        """Return what the end of the stream leaves; what is pushed later begins anew."""
+    def flush(self, info: DeviceInfo) -> list[Summary]:
+        """Return the summaries that the end of the stream leaves; later items start anew."""
         if self._start is None:
             return []
-        done = self._until(self._last, birth)
+        done = self._until(self._last, info)
         if self._last > self._start or self._beats:
-            done.append(self._close(birth))
+            done.append(self._close(info))
         self._start, self._last, self._closed = None, 0, False
         return done
 
-    def _until(self, time: int, birth: DeviceInfo) -> list[Summary]:
+    def _until(self, time: int, info: DeviceInfo) -> list[Summary]:
         """Close every summary that ends before or at `time`."""
         assert self._start is not None
         done: list[Summary] = []
         while time - self._start >= PERIOD:
-            done.append(self._close(birth))
+            done.append(self._close(info))
             if time - self._start > LONGEST:
                 self._start = time // PERIOD * PERIOD
         return done
 
-    def _close(self, birth: DeviceInfo) -> Summary:
+    def _close(self, info: DeviceInfo) -> Summary:
         assert self._start is not None
         start, end = self._start, self._start + PERIOD
-        for event in [one for one in self._told if one.start < end]:
-            self._hear(event)
-        self._told = [one for one in self._told if one.start >= end]
+        for event in [event for event in self._events if event.start < end]:
+            self._apply(event)
+        self._events = [event for event in self._events if event.start >= end]
         beats, self._beats = self._beats, []
         self._start, self._closed = end, True
         valid = [beat for beat in beats if beat.valid]
@@ -131,9 +131,9 @@ class Summaries:
             "hr": [beat.hr for beat in valid],
         }
         return Summary(
-            device=birth.device,
-            source=birth.source,
-            session=birth.session,
+            device=info.device,
+            source=info.source,
+            session=info.session,
             start=start,
             end=end,
             medians={name: _median(values) for name, values in columns.items()},
@@ -144,10 +144,10 @@ class Summaries:
             calibration=self._status(end, bool(beats)),
             battery=self._battery,
             link="offline" if not self._connected else "stale" if self.silent else "online",
-            model=birth.model,
+            model=info.model,
         )
 
-    def _hear(self, event: Event) -> None:
+    def _apply(self, event: Event) -> None:
         if event.kind != "battery":
             self._connected = event.kind == "connected"
         level = event.detail.get("percent" if event.kind == "battery" else "battery")
@@ -155,7 +155,7 @@ class Summaries:
             self._battery = level
 
     def _status(self, end: int, fresh: bool) -> CalibrationStatus:
-        """Return the last beat's; without one since, the reading has aged."""
+        """Return the last beat's calibration, aged until `end` where no beat came since."""
         status = self._calibration
         if fresh or status.age_s is None:
             return status

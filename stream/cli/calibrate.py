@@ -13,12 +13,12 @@ from typing import Any
 from innpar.devices.notices import NoticeCode, code_in
 from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.errors import BrokerError, ConfigError
+from innpar.stream.messages.encoding import to_json
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.messages.payload import to_json
 from innpar.stream.mqtt.address import Address, check_root
 from innpar.stream.mqtt.connection import MqttConnection, Received, connect
 from innpar.stream.sinks.beat_line import printable
-from innpar.stream.sinks.terminal import tell_cuff
+from innpar.stream.sinks.terminal import cuff_text
 
 QUIET = 0.4
 """s without another retained message, after which all of them have come."""
@@ -187,9 +187,9 @@ def _news(event: dict[str, Any], cuff: PlannedCuff) -> tuple[bool, str] | None:
         cuff.dbp,
     ):
         try:
-            return False, tell_cuff(detail)
+            return False, cuff_text(detail)
         except (KeyError, TypeError, ValueError):  # a check that somebody else's program wrote
-            return False, tell_cuff({"sbp": cuff.sbp, "dbp": cuff.dbp})
+            return False, cuff_text({"sbp": cuff.sbp, "dbp": cuff.dbp})
     refused = event.get("kind") == "notice" and code_in(detail) is NoticeCode.CALIBRATE_REFUSED
     return (True, printable(detail.get("text"))) if refused else None
 

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from innpar.stream.errors import BrokerError
-from innpar.stream.messages.payload import to_json
+from innpar.stream.messages.encoding import to_json
 from innpar.stream.messages.raw import readable
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.connection import Received, connect

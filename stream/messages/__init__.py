@@ -1,1 +1,1 @@
-"""The MQTT contract: results as payloads, payloads as commands. No network."""
+"""MQTT messages: results as payloads, payloads as commands. No network."""

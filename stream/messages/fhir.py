@@ -1,4 +1,4 @@
-"""A summary as FHIR (R4) observations: blood pressure panel and heart rate, a message each."""
+"""Summaries as FHIR R4 observations: a blood pressure panel and a heart rate per summary."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from innpar.stream.messages.encoding import PRESSURE_UNIT, iso, to_json
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.messages.payload import PRESSURE_UNIT, iso, to_json
 from innpar.stream.results import Summary
 
 CONTENT_TYPE = "application/fhir+json"
@@ -22,7 +22,7 @@ CONTINUOUS = {
     "sbp": ("75997-7", "Systolic blood pressure by Continuous non-invasive monitoring"),
     "dbp": ("75995-1", "Diastolic blood pressure by Continuous non-invasive monitoring"),
 }
-"""Said beside those of what was estimated, not of a cuff's readings."""
+"""Additional codes of estimated pressures; cuff readings do not have them."""
 NOTE = "Research software: not a medical device, not for diagnosis or treatment."
 VITAL = {"coding": [{"system": CATEGORY, "code": "vital-signs", "display": "Vital Signs"}]}
 Resource = dict[str, Any]
@@ -50,7 +50,7 @@ def observations(summary: Summary, root: str) -> list[Parcel]:
 
 
 def _head(summary: Summary, name: str) -> dict[str, Any]:
-    """Return when, by what and how; whose it is, only who wears the device knows."""
+    """Return the fields common to a summary's observations; the subject is unknown here."""
     whole = f"{summary.device}/{summary.session}/{name}-{summary.start}"
     text = f"medians of {summary.valid} usable beats of {summary.beats}"
     return {
@@ -76,16 +76,16 @@ def _code(*codes: tuple[str, str]) -> Resource:
 
 
 def quantity(value: float, unit: str) -> Resource:
-    """Return a FHIR Quantity, to a tenth; `unit` in UCUM."""
+    """Return a FHIR Quantity, rounded to a tenth; `unit` in UCUM."""
     return {"value": round(float(value), 1), "unit": unit, "system": UCUM, "code": unit}
 
 
 def panel(pressures: Mapping[str, float | None], *, continuous: bool) -> Resource:
-    """Return a blood pressure panel, mmHg, without when and whose.
+    """Return a blood pressure panel, without time and subject.
 
     Args:
-        pressures: By name.
-        continuous: Whether they were followed beat by beat, not measured once.
+        pressures: ``sbp``, ``dbp`` and ``map``, mmHg; those that are None are left out.
+        continuous: Whether they come from continuous monitoring, not from a single measurement.
     """
     components = []
     for name, own in PRESSURES.items():
@@ -98,5 +98,5 @@ def panel(pressures: Mapping[str, float | None], *, continuous: bool) -> Resourc
 
 
 def heart_rate(value: float) -> Resource:
-    """Return a heart rate, beats a minute, without when and whose."""
+    """Return a heart rate, beats per minute, without time and subject."""
     return {"code": _code(("8867-4", "Heart rate")), "valueQuantity": quantity(value, "/min")}

@@ -1,7 +1,7 @@
-"""A device for Home Assistant: what its MQTT device discovery wants to know, one message a device.
+"""Home Assistant MQTT discovery: one message per device.
 
-Everything is read from the ``summary``, which is never retained: a number that nobody renews
-expires. Pressures have no device class, for Home Assistant would show ``pressure`` as hPa. See
+All values come from the ``summary``, which is never retained, so a value without a newer summary
+expires. Pressures have no device class: Home Assistant would show ``pressure`` as hPa. See
 https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
 """
 
@@ -11,15 +11,15 @@ import re
 from importlib.metadata import version
 from typing import Any
 
+from innpar.stream.messages.encoding import to_json
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.messages.payload import to_json
 from innpar.stream.results import DeviceInfo
 
 PREFIX = "homeassistant"
-"""First level of discovery topics, where Home Assistant has not been told another."""
+"""Default first level of discovery topics."""
 
 EXPIRE = 30
-"""s without a summary, of which there is one every ten, until a value is unknown."""
+"""Seconds without a summary (one every ten) after which a value is unknown."""
 
 _PRESSURES = {
     "sbp": "Systolic pressure",
@@ -29,31 +29,31 @@ _PRESSURES = {
 }
 
 
-def discovery(birth: DeviceInfo, node: str, root: str, prefix: str = PREFIX) -> Parcel:
+def discovery(info: DeviceInfo, node: str, root: str, prefix: str = PREFIX) -> Parcel:
     """Return the retained message on ``<prefix>/device/<id>/config``.
 
     Args:
-        birth: Of the device.
-        node: This process's name in ``<root>/bridge/<node>``.
+        info: Description of the device.
+        node: Name of this process in ``<root>/bridge/<node>``.
         root: First levels of every topic.
         prefix: First levels of discovery topics.
     """
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{root}-{birth.device}")
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{root}-{info.device}")
     return Parcel(
         (f"{prefix}/device/{name}/config",),
-        to_json(_config(birth, name, node, root)),
+        to_json(_config(info, name, node, root)),
         retain=True,
         durable=False,
     )
 
 
-def _config(birth: DeviceInfo, name: str, node: str, root: str) -> dict[str, Any]:
-    whose = "" if birth.source == "live" else f" ({birth.source})"
-    known = {"model": birth.detail.get("model"), "sw_version": birth.detail.get("firmware")}
+def _config(info: DeviceInfo, name: str, node: str, root: str) -> dict[str, Any]:
+    suffix = "" if info.source == "live" else f" ({info.source})"
+    known = {"model": info.detail.get("model"), "sw_version": info.detail.get("firmware")}
     return {
         "device": {
             "identifiers": [name],
-            "name": f"{birth.device}{whose}",
+            "name": f"{info.device}{suffix}",
             **{key: str(value) for key, value in known.items() if value},
         },
         "origin": {"name": "innpar-stream", "sw_version": version("innpar-stream")},
@@ -67,18 +67,18 @@ def _config(birth: DeviceInfo, name: str, node: str, root: str) -> dict[str, Any
             }
             for key, value, more in _sensors()
         },
-        "state_topic": f"{root}/devices/{birth.device}/summary",
+        "state_topic": f"{root}/devices/{info.device}/summary",
         "qos": 1,
         "availability_mode": "all",
         "availability": [
             {"topic": f"{root}/bridge/{node}/state"},
-            {"topic": f"{root}/devices/{birth.device}/state"},
+            {"topic": f"{root}/devices/{info.device}/state"},
         ],
     }
 
 
 def _sensors() -> list[tuple[str, str, dict[str, Any]]]:
-    """Return (key, value in the summary, the rest) each."""
+    """Return (key, template of the value, further settings) per sensor."""
     measured = {"state_class": "measurement"}
     about = {"entity_category": "diagnostic"}
     pressure = {"unit_of_measurement": "mmHg", "suggested_display_precision": 0, **measured}

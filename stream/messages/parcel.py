@@ -1,4 +1,4 @@
-"""One message: its bytes, its topics, and how the broker treats it."""
+"""One MQTT message: bytes, topics and delivery properties."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One payload, encoded once, and where it goes.
+    """One encoded payload and its topics.
 
     Attributes:
-        topics: Every topic that gets these bytes.
-        payload: UTF-8, where `text` says so.
+        topics: Topics that receive these bytes.
+        payload: Encoded content, UTF-8 if `text`.
         content_type: MIME type.
         qos: 0 or 1.
         retain: Whether the broker keeps it for later subscribers.
-        durable: Whether it is kept while the broker is away; a waveform is not.
-        expiry: Seconds, or None for never.
+        durable: Whether it is queued while the broker is unreachable; waveforms are not.
+        expiry: Message expiry interval, s; None for never.
         headers: MQTT 5 user properties.
-        correlation: MQTT 5 correlation data, of a request or its reply.
-        response: Topic on which a request wants its reply (MQTT 5).
+        correlation: MQTT 5 correlation data of a request or its reply.
+        response: MQTT 5 response topic of a request.
         text: Whether the payload is UTF-8.
     """
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
+from innpar.stream.messages.encoding import to_json
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.messages.payload import to_json
 from innpar.stream.results import Presence
 
 

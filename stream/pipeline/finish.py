@@ -90,7 +90,7 @@ class Finisher:
             return [self._checker.told(item)]
         if isinstance(item, DeviceInfo):
             return [item]
-        return [item, *self.summaries.told(item, self.birth)]
+        return [item, *self.summaries.event(item, self.birth)]
 
     def truth(self, chunk: Chunk) -> list[Item]:
         """Take true arterial pressure."""

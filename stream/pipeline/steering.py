@@ -11,7 +11,7 @@ from innpar.devices import NS, Event, HostClock, NoticeCode, is_real_time, notic
 from innpar.stream.calibration.store import LONGEST
 from innpar.stream.errors import SessionError
 from innpar.stream.messages.commands import Calibrate, Command, Mark, Record
-from innpar.stream.messages.payload import iso
+from innpar.stream.messages.encoding import iso
 from innpar.stream.pipeline.tape import TapeDeck
 from innpar.stream.pipeline.wearer import Wearer
 

@@ -1,4 +1,4 @@
-"""A session's beats as columns: a day of them in some megabytes."""
+"""Beats of a session as columns; a day takes some megabytes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ COLUMNS = ("t", "peak", *PRESSURES, "pp", "hr", "quality", "valid", *EDGES, "lev
 
 @dataclass(slots=True)
 class BeatTable:
-    """Published beats in their order.
+    """Published beats in order.
 
     Attributes:
-        reasons: How many beats have each reason against them.
-        states: How many each state of the calibration.
-        breaks: Places where a number in the sequence is missing.
-        sources: How many beats say live, replay or simulated.
+        reasons: Reason for withholding pressures → number of beats.
+        states: State of the calibration → number of beats.
+        sources: ``live``, ``replay`` or ``simulated`` → number of beats.
+        breaks: Number of gaps in the sequence numbers.
     """
 
     reasons: Counter[str] = field(default_factory=Counter)
@@ -42,7 +42,7 @@ class BeatTable:
         return len(self._columns["t"])
 
     def add(self, beat: Mapping[str, Any]) -> None:
-        """Take a ``bp-beat/1`` message; numbers it does not have become NaN."""
+        """Add a ``bp-beat/1`` message; missing numbers become NaN."""
         interval = beat.get("interval") or {}
         values = {name: beat.get(name) for name in COLUMNS}
         for name in PRESSURES:
@@ -60,43 +60,46 @@ class BeatTable:
         self.sources[str(beat.get("source"))] += 1
         seq = beat.get("seq")
         if isinstance(seq, int):
-            # Beats end where the run did; a number left out between two of them is a loss.
+            # The end of a run is no loss; a sequence number missing between two beats is.
             self.breaks += self._seq is not None and seq != self._seq + 1
             self._seq = seq
 
     def column(self, name: str) -> npt.NDArray[np.float64]:
-        """Return one of `COLUMNS`, (beats,): times in s since the Unix epoch, mmHg, beats a minute.
+        """Return one of `COLUMNS`, (beats,): times in s since the epoch, mmHg, beats per minute.
 
-        ``peak`` is ``t`` between two samples of the waveform, for intervals from beat to beat.
+        ``peak`` is ``t`` interpolated between the waveform's samples, for beat-to-beat intervals.
         """
         return np.array(self._columns[name], dtype=np.float64)
 
     def check(self, at: float, sbp: float, dbp: float) -> tuple[float, float] | None:
-        """Return by how much SBP and DBP were above a reading before it; see `Checker`.
+        """Return the errors of SBP and DBP, mmHg, just before a cuff reading; see `Checker`.
 
         Args:
-            at: Of the reading, s since the Unix epoch.
-            sbp: mmHg.
-            dbp: mmHg.
+            at: Time of the reading, s since the Unix epoch.
+            sbp: Systolic pressure of the reading, mmHg.
+            dbp: Diastolic pressure of the reading, mmHg.
+
+        Returns:
+            Estimate minus reading; None with too few calibrated beats before it.
         """
         t = self.column("t")
         near = self.usable & (self.column("calibrated") == 1) & (t > at - SECONDS) & (t <= at)
         if near.sum() < ENOUGH:
             return None
-        ours = (float(np.median(self.column(name)[near])) for name in ("sbp", "dbp"))
-        above_sbp, above_dbp = (a - b for a, b in zip(ours, (sbp, dbp), strict=True))
-        return above_sbp, above_dbp
+        estimates = (float(np.median(self.column(name)[near])) for name in ("sbp", "dbp"))
+        sbp_error, dbp_error = (a - b for a, b in zip(estimates, (sbp, dbp), strict=True))
+        return sbp_error, dbp_error
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
-        """Which beats have pressures, (beats,)."""
+        """(beats,) whether each beat has pressures."""
         return np.asarray((self.column("valid") == 1) & np.isfinite(self.column("sbp")))
 
 
 def _peak(beat: Mapping[str, Any]) -> float | None:
-    """Return where the parabola through the highest samples has its vertex, s since the epoch."""
-    time, told = beat.get("t"), beat.get("abp") or {}
-    samples, rate, start = told.get("samples"), told.get("rate"), told.get("start")
+    """Return the vertex of the parabola through the highest samples, s since the Unix epoch."""
+    time, abp = beat.get("t"), beat.get("abp") or {}
+    samples, rate, start = abp.get("samples"), abp.get("rate"), abp.get("start")
     if time is None or not samples or not rate or start is None:
         return None if time is None else float(time)
     at = round((time - start) * rate)

@@ -1,4 +1,4 @@
-"""New sessions of old ones: a part, several in one, or one that names nobody."""
+"""Edit sessions: cut a part, merge several, or remove personal data."""
 
 from __future__ import annotations
 
@@ -32,24 +32,25 @@ from innpar.stream.session.index import progress
 from innpar.stream.session.new_file import fresh
 
 PRIVATE = ("address", "name", "serial", "subject", "user")
-"""What a device's ``connected`` event may tell that leads to a person."""
+"""Keys of a device's ``connected`` event that may identify a person."""
 
 
 KEPT: Mapping[NoticeCode | None, str] = {
     NoticeCode.STALLED_RESTARTED: "the stream was started again",
     NoticeCode.NOTIFICATIONS_DROPPED: "too slow: ",
 }
-"""Words that stay of a notice: decoding once more needs them where version 0.1 gave no code.
+"""Texts of notices that `redact` keeps: decoding recordings of version 0.1, which have no codes,
+depends on them.
 
-Other notices may hold an address, and of markers nothing can be known.
+Other notices may contain an address, and markers anything.
 """
 
 LATEST = 1e9
-"""Seconds; no session is longer."""
+"""Longest session, s."""
 
 
 class SessionPart(NamedTuple):
-    """A message on its way into another file; its topic, its content, its time."""
+    """A message for another file: topic, content, and time in ns since the Unix epoch."""
 
     topic: Topic
     data: bytes
@@ -57,24 +58,24 @@ class SessionPart(NamedTuple):
 
 
 Edit = Callable[[SessionFile, Message, SessionPart], list[SessionPart]]
-"""What becomes of a message."""
+"""Function from a message to the messages that replace it."""
 
 
 def cut(path: Path, out: Path, begin: float, end: float) -> int:
     """Write the part of a session from `begin` to `end`, seconds after each device's first sample.
 
-    What was told before and still holds comes along. Frames do too, but decoding them once more
-    begins afresh where the part does.
+    Earlier events that still apply are copied to its beginning. Raw frames are copied, too, but
+    decoding them again starts from scratch at the beginning of the part.
 
     Raises:
-        ConfigError: There is no such part.
-        SessionError: `out` cannot be written, or nothing lies in that part.
-        DeviceError: There is no such file, or it is no session.
+        ConfigError: The limits are invalid.
+        SessionError: `out` cannot be written, or the part contains no samples.
+        DeviceError: The file does not exist or is not a session.
     """
     if not (math.isfinite(begin) and begin >= 0):
-        raise ConfigError(f"--from: a number of seconds from 0, not {begin:g}")
+        raise ConfigError(f"--from: must be 0 or more seconds, not {begin:g}")
     if not end > begin:
-        raise ConfigError(f"--to: more seconds than --from={begin:g}, not {end:g}")
+        raise ConfigError(f"--to: must be later than --from={begin:g}, not {end:g}")
     begin, end = min(begin, LATEST), min(end, LATEST)
     with SessionFile(path) as file:
         spans = {device: extent(file, device) for device in devices_in(file)}
@@ -84,7 +85,7 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
         }
         if all(last < windows[device][0] for device, (_, last) in spans.items()):
             raise SessionError(
-                f"{path}: there is nothing after {begin:g} s; choose an earlier part"
+                f"{path}: there are no samples after {begin:g} s; choose an earlier part"
             )
         standing = {
             device: StateAt(
@@ -119,11 +120,11 @@ def cut(path: Path, out: Path, begin: float, end: float) -> int:
 
 
 def merge(paths: Sequence[Path], out: Path) -> int:
-    """Write several sessions into one, each device's in the order of its time.
+    """Merge several sessions into one, in order of time.
 
     Raises:
-        SessionError: `out` cannot be written, or one device was in two sessions at the same time.
-        DeviceError: There is no such file, or it is no session.
+        SessionError: `out` cannot be written, or sessions of one device overlap in time.
+        DeviceError: A file does not exist or is not a session.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(SessionFile(path)) for path in paths]
@@ -136,8 +137,8 @@ def merge(paths: Sequence[Path], out: Path) -> int:
             for other, start, stop, two in spans:
                 if device == other and one != two and first <= stop and start <= last:
                     raise SessionError(
-                        f"{paths[one]} and {paths[two]} both hold {device} at the same time; "
-                        "cut one of them"
+                        f"{paths[one]} and {paths[two]} overlap in time for {device}; "
+                        "cut one of them first"
                     )
         begins = {number: first for _, first, _, number in reversed(spans)}
         files = [files[number] for number in sorted(begins, key=begins.__getitem__)]
@@ -147,13 +148,13 @@ def merge(paths: Sequence[Path], out: Path) -> int:
 
 
 def redact(path: Path, out: Path) -> int:
-    """Write a session without what leads to a person: ids, addresses, names, words of markers.
+    """Write a session without ids, addresses, names and the texts of markers.
 
-    Times and the signals themselves stay.
+    Times and signals are unchanged.
 
     Raises:
         SessionError: `out` cannot be written.
-        DeviceError: There is no such file, or it is no session.
+        DeviceError: The file does not exist or is not a session.
     """
     names: dict[str, str] = {}
 
@@ -173,7 +174,7 @@ def redact(path: Path, out: Path) -> int:
             if "text" in detail:
                 detail["text"] = KEPT.get(code_of(entry), "(redacted)")
             if entry.kind == "notice" and code_of(entry) is None:
-                detail.pop("code", None)  # of another program: it may hold anything
+                detail.pop("code", None)  # from another program: it may contain anything
             data = pack_event(replace(entry, detail=detail))
         elif topic.what == BEATS:
             data = to_json({**from_json(data), "device": name})
@@ -182,13 +183,13 @@ def redact(path: Path, out: Path) -> int:
 
     with SessionFile(path) as file:
         kept = _write([file], out, nameless)
-    told = json.dumps(names, ensure_ascii=False)
-    print(f"{out}: {kept} messages; who is who, for your own notes: {told}")
+    key = json.dumps(names, ensure_ascii=False)
+    print(f"{out}: {kept} messages; new ids, for your own records: {key}")
     return 0
 
 
 def _write(files: Sequence[SessionFile], out: Path, edit: Edit) -> int:
-    """Write what `edit` makes of every message; return how many there are.
+    """Write every message as edited; return their number.
 
     Raises:
         SessionError: `out` cannot be written.
@@ -203,7 +204,7 @@ def _write(files: Sequence[SessionFile], out: Path, edit: Edit) -> int:
                     continue
                 piece = SessionPart(Topic.of(channel.topic), message.data, message.time)
                 for topic, data, time in edit(file, message, piece):
-                    # An event that comes along from before has the encoding of all events.
+                    # An event copied from before the part has the encoding of events.
                     about = channel.about if topic.what == piece.topic.what else {}
                     encoding = "json" if topic.what in ("events", RUN) else channel.encoding
                     number = writer.channel(str(topic), encoding, about)

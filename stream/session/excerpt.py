@@ -1,4 +1,4 @@
-"""Some seconds of a session, read without the rest: what was recorded, and what came of it."""
+"""Read some seconds of a session: samples, events and beats, without reading the whole file."""
 
 from __future__ import annotations
 
@@ -12,32 +12,24 @@ from innpar.devices import NS, BadPacket, Chunk, Event
 from innpar.devices.session.contents import entry_of
 from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
-from innpar.stream.windows.channel import ChannelPicker, Choice
-from innpar.stream.windows.conditioning import conditioning_matrix
-from innpar.stream.windows.resample import GridSamples as Run
-from innpar.stream.windows.resample import Resampler
-from innpar.stream.windows.window import Windower
 
 BEFORE, AFTER = 15, 15
-"""Seconds around it within which everything about it was recorded."""
+"""Seconds before and after an excerpt within which all its messages were recorded."""
 
-AROUND = 3 * NS
-"""On either side samples are kept too, for the filter."""
-
-WINDOW, GUARD, BAND = 5.0, 0.2, (0.5, 8.0)
-"""Seconds and Hz by which the best channel is chosen, and the pulse is shown."""
-RATE = 125.0
-"""Hz of the shown pulse."""
+AROUND = 8 * NS
+"""Extra samples kept on either side, ns: a window of the network, its guards and a hop."""
 
 
 @dataclass(slots=True)
 class Excerpt:
-    """What a session holds of one device between two moments, both ns since the Unix epoch.
+    """One device's samples, beats and events within a time span.
 
     Attributes:
-        chunks: Samples that lie in between, and some around them, by signal.
-        beats: ``bp-beat/1`` messages of beats whose waveform touches it.
-        events: That begin in between.
+        low: Start, ns since the Unix epoch.
+        high: End, ns since the Unix epoch.
+        chunks: Samples of each signal within the span and `AROUND` it.
+        beats: ``bp-beat/1`` messages of beats whose waveform overlaps the span.
+        events: Events that begin within the span.
     """
 
     low: int
@@ -47,7 +39,7 @@ class Excerpt:
     events: list[Event] = field(default_factory=list)
 
     def samples(self, signal: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Return (times, data) of a signal within; holes are holes."""
+        """Return (times, data) of a signal within the span; gaps are left out."""
         found = self.chunks.get(signal, [])
         wide = len(found[0].channels) if found else 0
         alike = [chunk for chunk in found if len(chunk.channels) == wide]
@@ -60,7 +52,7 @@ class Excerpt:
 
 
 def stretch(file: SessionFile, device: str, low: int, high: int) -> Excerpt:
-    """Read what lies between two moments, ns since the Unix epoch."""
+    """Read a device's excerpt between two times, ns since the Unix epoch."""
     found = Excerpt(low, high)
     for place, block in enumerate(file.blocks):
         if block.end < low - BEFORE * NS or block.start > high + AFTER * NS:
@@ -91,61 +83,8 @@ def _keep(found: Excerpt, entry: Any) -> None:
 
 
 def _keep_beat(found: Excerpt, beat: dict[str, Any]) -> None:
-    told = beat.get("abp") or {}
-    start = float(told.get("start") or beat["t"])
-    end = start + len(told.get("samples") or ()) / float(told.get("rate") or 1)
+    abp = beat.get("abp") or {}
+    start = float(abp.get("start") or beat["t"])
+    end = start + len(abp.get("samples") or ()) / float(abp.get("rate") or 1)
     if end * NS >= found.low and start * NS < found.high:
         found.beats.append(beat)
-
-
-def chosen(
-    polarity: int, labels: tuple[str, ...], runs: list[Run], rate: float = RATE
-) -> Choice | None:
-    """Return the channel that the first usable window has best, as the pipeline would.
-
-    Args:
-        polarity: As of `Device`.
-        labels: Of the channels.
-        runs: On the grid of `rate`, Hz.
-    """
-    window, guard = 4 * round(WINDOW * rate / 4), round(GUARD * rate)
-    picker = ChannelPicker(polarity, rate, conditioning_matrix(window, guard, rate, BAND))
-    windower = Windower(window, guard, window)
-    for run in runs:
-        if run.data.shape[1] != len(labels):
-            continue
-        for found in windower.push(run):
-            _, _, quality = picker.push(found.segment, labels, found.raw)
-            if quality.accepted:
-                return picker.choice
-    return picker.choice
-
-
-def pulse(
-    found: Excerpt, polarity: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
-    """Return the best channel upright, without baseline and noise, as the network sees it, about.
-
-    Returns:
-        (samples,) times in s since the Unix epoch, (samples,) in the sensor's unit, and the
-        channel's label; empty where nothing longer than a second was recorded.
-    """
-    grid, runs = Resampler(RATE), list[Run]()
-    for chunk in found.chunks.get("ppg", []):
-        runs += [one for one in grid.push(chunk) if isinstance(one, Run)]
-    runs += [one for one in grid.flush() if isinstance(one, Run)]
-    first = next(iter(found.chunks.get("ppg", [])), None)
-    choice = chosen(polarity, first.channels, runs) if first is not None else None
-    if choice is None:
-        return np.empty(0), np.empty(0), ""
-    from scipy.signal import butter, sosfiltfilt
-
-    band = butter(2, BAND, "bandpass", fs=RATE, output="sos")
-    times, values = [np.empty(0)], [np.empty(0)]
-    for segment in dict.fromkeys(run.segment for run in runs):
-        parts = [run for run in runs if run.segment == segment]
-        data = np.concatenate([run.data for run in parts])
-        if data.shape[1] == len(choice.weights) and len(data) > RATE:
-            values.append(sosfiltfilt(band, data @ np.array(choice.weights)))
-            times.append((parts[0].index + np.arange(len(data))) / RATE)
-    return np.concatenate(times), np.concatenate(values), choice.label

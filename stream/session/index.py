@@ -1,8 +1,7 @@
-"""One pass through a session file: what is in it, and what is missing."""
+"""Index of a session file's contents, built in one pass."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +24,11 @@ DROPS = frozenset(
         NoticeCode.RECORDING_FAILED,
     )
 )
-"""Notices of things thrown away."""
+"""Notices of dropped data."""
 MANY = 2000
-"""Blocks, a quarter of an hour or so, from which on reading shows its progress."""
+"""Blocks (about a quarter of an hour) from which reading shows its progress."""
 OFTEN = 500
-"""Items between two looks at the screen."""
+"""Items between two updates of the progress bar."""
 
 
 @dataclass(slots=True)
@@ -37,14 +36,14 @@ class SignalIndex:
     """One signal of one device.
 
     Attributes:
-        channels: Labels, of the newest chunk.
-        rate: Stated, Hz, by the newest chunk.
-        samples: Rows.
+        channels: Labels of the newest chunk's channels.
+        rate: Stated rate of the newest chunk, Hz.
+        samples: Number of rows.
         missing: Rows with a value that is not finite.
-        disordered: Rows whose time is not after that of the row before.
-        first: Time of the first row, ns since the Unix epoch.
-        last: Latest time.
-        holes: (start, end) of every hole of more than 1.5 sample periods, ns.
+        disordered: Rows whose time is not after the previous row's.
+        first: Time of the first row, ns since the Unix epoch; None without rows.
+        last: Latest time, ns since the Unix epoch.
+        holes: (start, end) of every gap of more than 1.5 sample periods, ns since the Unix epoch.
     """
 
     channels: tuple[str, ...] = ()
@@ -57,7 +56,7 @@ class SignalIndex:
     holes: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, chunk: Chunk) -> None:
-        """Take a chunk."""
+        """Add a chunk."""
         self.channels, self.rate = chunk.channels, chunk.rate
         if not len(chunk):
             return
@@ -74,28 +73,27 @@ class SignalIndex:
 
     @property
     def seconds(self) -> float:
-        """From the first to the last sample."""
+        """Seconds from the first to the last sample."""
         return (self.last - (self.first or self.last)) / NS
 
     @property
     def lost(self) -> float:
-        """Seconds in holes."""
+        """Total duration of the gaps, s."""
         return sum(end - start for start, end in self.holes) / NS
 
 
 @dataclass(slots=True)
 class DeviceIndex:
-    """What is in a session of one device.
+    """One device's contents of a session.
 
     Attributes:
-        id: Of the device.
-        about: What was noted when it was opened.
-        tracks: By signal.
-        frames: Raw frames.
-        frame_bytes: In them.
-        events: How many of each kind.
-        told: Every event but the changes of quality, in order.
-        beats: What was published.
+        id: Id of the device.
+        about: Properties noted when the device was opened.
+        tracks: Signal → its index.
+        frames: Number of raw frames.
+        frame_bytes: Total size of the raw frames, bytes.
+        events: All events in order.
+        beats: Published beats.
     """
 
     id: str
@@ -103,42 +101,41 @@ class DeviceIndex:
     tracks: dict[str, SignalIndex] = field(default_factory=dict)
     frames: int = 0
     frame_bytes: int = 0
-    events: Counter[str] = field(default_factory=Counter)
-    told: list[Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     beats: BeatTable = field(default_factory=BeatTable)
 
     @property
     def source(self) -> str:
-        """What was recorded: ``live``, ``simulated``, or ``replay`` of what was not simulated."""
+        """Source of the recording: ``live``, ``simulated``, or ``replay`` of a real recording."""
         return source_of(self.about)
 
     @property
     def dropped(self) -> list[str]:
-        """What the device said of things thrown away, because they came too fast or not at all."""
-        told = [event for event in self.of("notice") if code_of(event) in DROPS]
-        return [str(event.detail.get("text", "")) for event in told]
+        """Texts of the notices of dropped data."""
+        drops = [event for event in self.of("notice") if code_of(event) in DROPS]
+        return [str(event.detail.get("text", "")) for event in drops]
 
     def of(self, kind: str) -> list[Event]:
         """Return the events of one kind."""
-        return [event for event in self.told if event.kind == kind]
+        return [event for event in self.events if event.kind == kind]
 
 
 @dataclass(slots=True)
 class SessionIndex:
-    """What is in a session.
+    """Contents of a session.
 
     Attributes:
         path: The file.
-        size: Bytes.
-        blocks: Of the file.
-        run: What was running.
-        devices: By id.
-        messages: That could be read.
-        absent: Messages whose numbers are missing between those.
+        size: Size, bytes.
+        blocks: Number of blocks.
+        run: Description of the run.
+        devices: Id → contents.
+        messages: Number of readable messages.
+        absent: Messages missing between those, by their sequence numbers.
         unknown: Messages of a channel whose definition is lost.
-        faults: Messages that are not what their channel says.
-        trouble: What is wrong with the file, in words; empty where it is sound.
-        whole: Whether it was closed in order.
+        faults: Messages that do not match their channel's format.
+        trouble: Damage to the file as text; empty where it is intact.
+        whole: Whether the file was closed properly.
     """
 
     path: Path
@@ -155,7 +152,7 @@ class SessionIndex:
     _last: int = -1
 
     def add(self, file: SessionFile, message: Message) -> None:
-        """Take a message."""
+        """Add a message."""
         self.messages += 1
         self.absent += (message.sequence - self._last - 1) & 0xFFFFFFFF
         self._last = message.sequence
@@ -178,8 +175,7 @@ class SessionIndex:
         if isinstance(entry, Chunk):
             found.tracks.setdefault(entry.signal, SignalIndex()).add(entry)
         elif isinstance(entry, Event):
-            found.events[entry.kind] += 1
-            found.told.append(entry)
+            found.events.append(entry)
         elif isinstance(entry, Frame):
             found.frames += 1
             found.frame_bytes += len(entry.raw)
@@ -193,7 +189,7 @@ def index_session(path: Path) -> SessionIndex:
     """Read a session from end to end.
 
     Raises:
-        DeviceError: There is no such file, or it is no session.
+        DeviceError: The file does not exist or is not a session.
     """
     with SessionFile(path) as file:
         found = SessionIndex(path, file.size, len(file.blocks))
@@ -204,7 +200,7 @@ def index_session(path: Path) -> SessionIndex:
 
 
 def progress(messages: Iterable[Message], blocks: int, file: SessionFile) -> Iterator[Message]:
-    """Yield `messages`, showing on a terminal how far a file of many blocks has been read."""
+    """Yield `messages` with a progress bar on a terminal, for files of many blocks."""
     start = file.blocks[0].start
     total = max(file.blocks[-1].end, start + 1) - start
     if blocks < MANY:
@@ -213,12 +209,12 @@ def progress(messages: Iterable[Message], blocks: int, file: SessionFile) -> Ite
 
 
 def shown(items: Iterable[T], text: str, total: int, done: Callable[[T], int]) -> Iterator[T]:
-    """Yield `items`, showing on a terminal how far that has come.
+    """Yield `items` with a progress bar on a terminal.
 
     Args:
-        text: What is being done.
-        total: What there is to do, in any unit.
-        done: How much of it is done with an item.
+        text: Label of the bar.
+        total: Total work, in any unit.
+        done: Work completed with an item, in the same unit.
     """
     from rich.console import Console
     from rich.progress import Progress

@@ -1,4 +1,4 @@
-"""``innpar-stream session``: look into a recording, check it, mend it, hand it on."""
+"""``innpar-stream session``: describe, verify and repair sessions."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from innpar.devices import NS
 from innpar.devices.session.contents import damage_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.writer import Writer
-from innpar.stream.messages.payload import iso
+from innpar.stream.messages.encoding import iso
 from innpar.stream.session.beat_table import BeatTable
 from innpar.stream.session.index import DeviceIndex, SessionIndex, SignalIndex, index_session, shown
 from innpar.stream.session.new_file import fresh
 
 MOST_LINES = 10
-"""Gaps that are listed; of more only the number is told."""
+"""Gaps or markers that are listed; the rest is only counted."""
 
 
 def info(path: Path) -> int:
-    """Print what is in a session; return the exit status."""
+    """Print the contents of a session; return the exit status."""
     for line in describe(index_session(path)):
         print(line)
     return 0
 
 
 def verify(path: Path) -> int:
-    """Print what is wrong with a session; return 0 where nothing is, 1 otherwise."""
+    """Print the faults of a session; return 0 without any, else 1."""
     found = index_session(path)
-    faults = [*wrong(found)]
+    faults = [*faults_of(found)]
     for fault in faults:
         print(f"{path}: {fault}")
     if not faults:
-        print(f"{path}: sound; {found.messages} messages in {found.blocks} blocks, none missing")
+        print(f"{path}: intact; {found.messages} messages in {found.blocks} blocks, none missing")
     return 1 if faults else 0
 
 
-def wrong(found: SessionIndex) -> Iterator[str]:
-    """Yield what is wrong with a session, a line each."""
+def faults_of(found: SessionIndex) -> Iterator[str]:
+    """Yield the faults of a session, one line each."""
     if found.trouble:
-        remedy = f"`innpar-stream session repair {found.path}` makes a whole one of it"
+        remedy = f"`innpar-stream session repair {found.path}` writes a repaired copy"
         yield f"{found.trouble}; {remedy}"
     if found.absent:
-        yield f"{found.absent} messages are missing between those that can be read"
+        yield f"{found.absent} messages are missing between the readable ones"
     if found.unknown:
-        yield f"{found.unknown} messages are of channels whose definition is lost"
+        yield f"{found.unknown} messages belong to channels whose definition is lost"
     if found.faults:
-        yield f"{found.faults} messages are not what their channel says"
+        yield f"{found.faults} messages do not match their channel's format"
     for device in found.devices.values():
         for signal, track in device.tracks.items():
             if track.disordered:
@@ -59,7 +59,7 @@ def wrong(found: SessionIndex) -> Iterator[str]:
 
 
 def describe(found: SessionIndex) -> Iterator[str]:
-    """Yield what is in a session, line by line."""
+    """Yield the contents of a session, line by line."""
     model = found.run.get("model")
     yield f"{found.path}: {found.size / 1e6:.1f} MB, {found.blocks} blocks"
     yield f"  recorded by {found.run.get('software', 'an unknown version')}"
@@ -73,8 +73,8 @@ def describe(found: SessionIndex) -> Iterator[str]:
 
 def _device(device: DeviceIndex) -> Iterator[str]:
     about = device.about
-    whose = f", of {about['subject']}" if about.get("subject") else ""
-    yield f"{device.id}: {device.source}, worn at {about.get('site', '?')}{whose}"
+    subject = f", subject {about['subject']}" if about.get("subject") else ""
+    yield f"{device.id}: {device.source}, worn at {about.get('site', '?')}{subject}"
     for signal, track in device.tracks.items():
         yield f"  {_signal(signal, track)}"
     if device.frames:
@@ -113,9 +113,9 @@ def _gaps(device: DeviceIndex, ppg: SignalIndex) -> Iterator[str]:
     if not ppg.holes:
         yield "  no gaps"
         return
-    told = [event for event in device.of("gap") if event.concerns_ppg]
-    why = {(event.start, event.end): event.detail.get("why") for event in told}
-    lost = sum(int(event.detail.get("lost") or 0) for event in told)
+    gaps = [event for event in device.of("gap") if event.concerns_ppg]
+    why = {(event.start, event.end): event.detail.get("why") for event in gaps}
+    lost = sum(int(event.detail.get("lost") or 0) for event in gaps)
     yield f"  {len(ppg.holes)} gaps, {ppg.lost:.2f} s in all; {lost} samples declared lost"
     for start, end in ppg.holes[:MOST_LINES]:
         text = f"    {iso(start)}  {(end - start) / NS:8.3f} s  {why.get((start, end)) or ''}"
@@ -143,22 +143,22 @@ def _beats(beats: BeatTable) -> Iterator[str]:
 
 
 def repair(path: Path, out: Path | None) -> int:
-    """Make a whole session of a torn or damaged one, which stays as it is.
+    """Write a repaired copy of a damaged session.
 
     Raises:
-        SessionError: It exists already, or cannot be written.
-        DeviceError: There is no such file, or it is no session.
+        SessionError: The copy exists already or cannot be written.
+        DeviceError: The file does not exist or is not a session.
     """
     out = out or path.with_name(f"{path.stem}.repaired{path.suffix}")
     with SessionFile(path) as file:
         kept = _copy(file, out)
-        trouble = damage_of(file) or "nothing was wrong with the original"
-    print(f"{out}: whole, {kept} messages; {trouble}")
+        trouble = damage_of(file) or "the original was intact"
+    print(f"{out}: intact, {kept} messages; {trouble}")
     return 0
 
 
 def _copy(file: SessionFile, out: Path) -> int:
-    """Write what can be read, block by block; return the number of messages."""
+    """Write the readable messages, block by block; return their number."""
     kept = 0
     with fresh(out) as target:
         writer = Writer(target, "innpar-stream session repair")

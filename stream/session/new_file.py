@@ -1,4 +1,4 @@
-"""Files that are written for somebody: never over another, and whole or not at all."""
+"""New output files and folders: never overwriting, and removed again on failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from innpar.stream.errors import SessionError
 
 @contextmanager
 def fresh(path: Path) -> Iterator[io.FileIO]:
-    """Open a file that does not exist yet; where what is done inside fails it is removed again.
+    """Open a file that does not exist yet; remove it again if the context fails.
 
     Yields:
         The file, open for writing, unbuffered; it is closed afterwards.
@@ -26,7 +26,9 @@ def fresh(path: Path) -> Iterator[io.FileIO]:
     except FileExistsError:
         raise SessionError(f"{path}: exists already; name another file") from None
     except OSError as error:
-        raise SessionError(f"{path}: cannot be written ({error.strerror})") from None
+        raise SessionError(
+            f"{path}: cannot be written ({error.strerror}); name another file"
+        ) from None
     try:
         with target:
             yield target
@@ -40,17 +42,19 @@ def fresh(path: Path) -> Iterator[io.FileIO]:
 
 @contextmanager
 def fresh_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder that does not exist yet; where what is done inside fails it is removed again.
+    """Create a folder that does not exist yet; remove it again if the context fails.
 
     Raises:
-        SessionError: It exists already, or cannot be made or written to.
+        SessionError: It exists already, or cannot be created or written.
     """
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
         raise SessionError(f"{folder}: exists already; name a new folder") from None
     except OSError as error:
-        raise SessionError(f"{folder}: cannot be made ({error.strerror})") from None
+        raise SessionError(
+            f"{folder}: cannot be created ({error.strerror}); name another folder"
+        ) from None
     try:
         yield folder
     except BaseException as error:

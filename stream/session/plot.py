@@ -1,6 +1,6 @@
-"""A session as a picture: pressures and intervals, heart rate, quality and gaps; or a detail.
+"""Plot a session: pressures and intervals, heart rate, quality and gaps; or a detail.
 
-The file's suffix says which kind of picture: ``.png``, ``.svg``, ``.pdf``, or ``.html``.
+The suffix of the output file selects the format: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from typing import Any
 import numpy as np
 
 from innpar.devices import NS, Event
-from innpar.devices.session.contents import about, devices_in, extent, source_of
+from innpar.devices.session.contents import about, devices_in, extent, running, source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.errors import ConfigError, SessionError
-from innpar.stream.messages.payload import iso
-from innpar.stream.session.excerpt import Excerpt, pulse, stretch
+from innpar.stream.messages.encoding import iso
+from innpar.stream.session.excerpt import Excerpt, stretch
 from innpar.stream.session.index import DeviceIndex, index_session
 from innpar.stream.session.new_file import fresh
+from innpar.stream.session.pulse import Conditioning, conditioning_of, pulse
 
 COLOURS = {"sbp": "#b2182b", "map": "#444444", "dbp": "#2166ac"}
 PULSE, HEART, GOOD, TRUE = "#1b7837", "#762a83", "#1b7837", "#999999"
 MOST_POINTS = 20_000
 LONGEST = 120.0
-"""Seconds in one detail."""
+"""Longest detail, s."""
 KINDS = (".png", ".svg", ".pdf", ".html")
 NOTE = "Research software: not a medical device, not for diagnosis or treatment."
 
@@ -37,16 +38,16 @@ def plot(path: Path, out: Path | None, at: str | None = None, seconds: float = 1
 
     Args:
         path: The session.
-        out: The picture; beside the session where None.
-        at: Where the detail begins: seconds after the first sample, H:MM:SS, or a moment in
-            ISO-8601 with a time zone; None for the overview.
-        seconds: That it shows.
+        out: The plot; beside the session where None.
+        at: Start of the detail: seconds or H:MM:SS after the first sample, or a time in ISO-8601
+            with a time zone; None for the overview.
+        seconds: Length of the detail, s.
 
     Raises:
-        SessionError: matplotlib is not installed, there is nothing to draw, or the picture exists
+        SessionError: matplotlib is not installed, the session has no PPG, or the plot exists
             already or cannot be written.
-        ConfigError: There is no such moment, or no such kind of picture.
-        DeviceError: There is no such file, or it is no session.
+        ConfigError: `at`, `seconds` or the suffix of `out` is invalid.
+        DeviceError: The file does not exist or is not a session.
     """
     try:
         from matplotlib.figure import Figure
@@ -54,14 +55,16 @@ def plot(path: Path, out: Path | None, at: str | None = None, seconds: float = 1
         raise SessionError("a plot needs matplotlib: scripts/setup report") from None
     out = out or path.with_suffix(".png")
     if out.suffix.lower() not in KINDS:
-        raise ConfigError(f"{out}: a picture's name ends with {', '.join(KINDS)}")
+        raise ConfigError(f"{out}: the name of a plot ends with {', '.join(KINDS)}")
     if at is not None and not 0 < seconds <= LONGEST:
-        raise ConfigError(f"--seconds: more than 0 and at most {LONGEST:g}, not {seconds:g}")
+        raise ConfigError(
+            f"--seconds: must be more than 0 and at most {LONGEST:g}, not {seconds:g}"
+        )
     with fresh(out) as target:
         drawn = _overview(path, Figure) if at is None else _detail(path, Figure, at, seconds)
-        figure, said = drawn
+        figure, summary = drawn
         _save(figure, target, out.suffix.lower(), path.name)
-    print(f"{out}: {said}")
+    print(f"{out}: {summary}")
     return 0
 
 
@@ -79,7 +82,7 @@ def _overview(path: Path, figure_of: Any) -> tuple[Any, str]:
 
 def _detail(path: Path, figure_of: Any, at: str, seconds: float) -> tuple[Any, str]:
     with SessionFile(path) as file:
-        devices = devices_in(file)
+        devices, needs = devices_in(file), conditioning_of(running(file))
         if not devices:
             raise SessionError(f"{path}: no PPG was recorded in it; there is nothing to plot")
         shown = []
@@ -94,19 +97,19 @@ def _detail(path: Path, figure_of: Any, at: str, seconds: float) -> tuple[Any, s
     figure = figure_of(figsize=(12, 5.5 * len(shown)), dpi=110, layout="constrained")
     parts = figure.subfigures(len(shown), 1, squeeze=False)
     for rows, (device, known, found) in zip(parts, shown, strict=True):
-        _draw_detail(rows[0], device, known, found)
+        _draw_detail(rows[0], device, known, found, needs)
     return figure, f"{seconds:g} s, {sum(len(found.beats) for _, _, found in shown)} beats"
 
 
 def moment(text: str, first: int) -> int:
-    """Return the moment that was written, ns since the Unix epoch.
+    """Parse a time; return ns since the Unix epoch.
 
     Args:
         text: Seconds or H:MM:SS after the first sample, or ISO-8601 with a time zone.
         first: Time of the first sample, ns since the Unix epoch.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: `text` is none of these.
     """
     if re.fullmatch(r"(\d+:)?\d+:\d+(\.\d+)?|\d+(\.\d+)?", text):
         parts = [float(part) for part in reversed(text.split(":"))]
@@ -117,7 +120,7 @@ def moment(text: str, first: int) -> int:
         when = datetime.min
     if when.tzinfo is None:
         raise ConfigError(
-            f"--at: seconds or H:MM:SS after the beginning, or 2026-11-23T14:02:11Z, not {text!r}"
+            f"--at: use seconds or H:MM:SS from the start, or 2026-11-23T14:02:11Z, not {text!r}"
         )
     since = when - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * NS + since.microseconds * 1000
@@ -138,7 +141,7 @@ def _save(figure: Any, target: io.FileIO, kind: str, title: str) -> None:
 
 
 def _draw(figure: Any, device: DeviceIndex) -> None:
-    """Draw one device's course."""
+    """Draw the overview of one device."""
     ppg = device.tracks["ppg"]
     zero = (ppg.first or 0) / NS
     figure.suptitle(
@@ -146,7 +149,7 @@ def _draw(figure: Any, device: DeviceIndex) -> None:
     )
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1))
     pressure, heart, quality = axes
-    # Where beats are more than points of the picture, every n-th tells as much.
+    # Beyond the resolution of the plot every n-th beat is enough.
     every = max(1, len(device.beats) // MOST_POINTS)
 
     def column(name: str) -> Any:
@@ -176,26 +179,26 @@ def _draw(figure: Any, device: DeviceIndex) -> None:
             axis.axvspan((start / NS - zero) / 60, (end / NS - zero) / 60, color=TRUE, lw=0.5)
 
 
-def _draw_detail(figure: Any, device: str, known: dict[str, Any], found: Excerpt) -> None:
-    """Draw some seconds of one device: pulse, pressure, and where beats were found."""
+def _draw_detail(
+    figure: Any, device: str, known: dict[str, Any], found: Excerpt, needs: Conditioning
+) -> None:
+    """Draw some seconds of one device: PPG, pressure and beats."""
     zero, length = found.low / NS, (found.high - found.low) / NS
     figure.suptitle(f"{device}  ({source_of(known).upper()})  {length:g} s from {iso(found.low)}")
     light, pressure = figure.subplots(2, 1, sharex=True)
     polarity = known.get("polarity")
-    times, values, label = pulse(found, polarity if polarity in (-1, 0, 1) else 0)
-    inside = (times >= zero) & (times < zero + length)
-    times, values = times[inside], values[inside]
-    for piece in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > 0.02) + 1):
-        light.plot(times[piece] - zero, values[piece], color=PULSE, lw=1.2)
-    light.set_ylabel(f"PPG {label}, upright".replace("  ", " "))
+    wave = pulse(found, polarity if polarity in (-1, 0, 1) else 0, needs)
+    for times, values in wave.pieces(zero, zero + length):
+        light.plot(times - zero, values, color=PULSE, lw=1.2)
+    light.set_ylabel(f"PPG {wave.channel}, upright".replace("  ", " "))
     true_times, true = found.samples("abp")
     if len(true_times):
         true_seconds = true_times / NS - zero
         pressure.plot(true_seconds, true[:, 0], color=TRUE, lw=1, label="true")
     for beat in found.beats:
-        told = beat["abp"]
-        samples = told.get("samples") or []
-        at = told.get("start", beat["t"]) - zero + np.arange(len(samples)) / told["rate"]
+        abp = beat["abp"]
+        samples = abp.get("samples") or []
+        at = abp.get("start", beat["t"]) - zero + np.arange(len(samples)) / abp["rate"]
         pressure.plot(at, samples, color=COLOURS["sbp"], lw=1.2, label="reconstructed")
         mark = {"color": COLOURS["sbp"]} if beat.get("valid") else {"color": TRUE, "ls": ":"}
         for axis in (light, pressure):
@@ -216,7 +219,7 @@ def _draw_detail(figure: Any, device: str, known: dict[str, Any], found: Excerpt
 
 
 def _note(axis: Any, event: Event, zero: float) -> None:
-    """Draw a gap, or a marker or reading with its words."""
+    """Draw a gap, or a marker or cuff reading with its text."""
     at = event.start / NS - zero
     if event.kind == "gap" and event.concerns_ppg:
         axis.axvspan(at, event.end / NS - zero, color=TRUE, alpha=0.4, lw=0)

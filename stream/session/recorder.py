@@ -1,9 +1,9 @@
-"""What a run records of itself, ahead of anything that could go wrong with it.
+"""Record a run into a session file.
 
-Frames before they are decoded, items before the pipeline gets them, beats as they are published. A
-block reaches the file after `FLUSH` seconds, so that killing the process loses no more than that;
-every `SYNC` seconds the file is made to survive the computer too. When the file cannot be written
-any more, recording stops and says so, and streaming goes on.
+Frames are recorded before decoding, items before the pipeline, beats as published. A block is
+written within `FLUSH` seconds, so killing the process loses no more than that; every `SYNC` seconds
+the file is synced to the disk. When the file can no longer be written, recording stops with a
+notice, and streaming continues.
 """
 
 from __future__ import annotations
@@ -41,39 +41,40 @@ from innpar.devices.session.items import (
 from innpar.devices.session.writer import Writer
 from innpar.stream.calibration.store import StoredCalibration
 from innpar.stream.errors import SessionError
-from innpar.stream.messages.payload import beat_payload
+from innpar.stream.messages.beat import beat_payload
 from innpar.stream.messages.pseudonym import Pseudonyms
 from innpar.stream.results import Beat, Item
 
 log = logging.getLogger(__name__)
 
 FLUSH = 0.4
-"""Seconds that a message may wait in memory, at most; the check itself takes a little."""
+"""Longest time that a message waits in memory, s."""
 CHECK = 0.1
+"""Seconds between two checks whether to flush."""
 SYNC = 5.0
-"""Seconds between two requests to the disk to keep what it was given."""
+"""Seconds between two syncs to the disk."""
 
 
 class Recorder:
-    """Writes one session file; also a sink, for the beats.
+    """Writer of one session file; also a sink, for the beats.
 
     Args:
-        path: A file that does not exist yet, or a folder, in which it gets a dated name. It is
-            removed again where nothing came to be recorded.
-        clock: The host's; it says when something was recorded.
-        run: What is running, as `recording.describe` returns it.
-        keep_address: Whether radio addresses are written as they are, not as a pseudonym that
-            differs from file to file.
-        subjects: Who wears what, by the id a device was asked for by, which may be the beginning
-            of the one it has; "" for everybody. A pseudonym where nobody is named.
-        tag: Ends the dated name of a file in a folder.
+        path: A file that does not exist yet, or a folder for a file with a dated name. The file is
+            removed again if nothing was recorded.
+        clock: Clock of the host, for the time of recording.
+        run: Description of the run, from `innpar.stream.app.recording.describe`.
+        keep_address: Whether to write radio addresses unchanged, not as pseudonyms that differ
+            between files.
+        subjects: Device id, or its beginning as given to ``--device``, → subject; "" for all
+            devices. A pseudonym is used for devices without a subject.
+        tag: End of the dated name in a folder.
 
     Attributes:
         path: The file.
-        failed: Why recording stopped; empty while it goes on.
+        failed: Reason why recording stopped; empty while recording.
 
     Raises:
-        SessionError: It cannot be written there.
+        SessionError: The file cannot be written.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Recorder:
         self._subjects = subjects or {}
         self.path = _named(path, clock, tag)
         self.failed = ""
-        self._untold: set[str] = set()
+        self._unreported: set[str] = set()
         self._known: set[str] = set()
         self._learnt: dict[str, StoredCalibration] = {}
         self._since = 0.0
@@ -100,7 +101,7 @@ class Recorder:
             self._file = io.FileIO(self.path, "x")
         except FileExistsError:
             raise SessionError(
-                f"{self.path}: exists already, and a recording is never overwritten; name another"
+                f"{self.path}: exists already, and recordings are never overwritten; name another"
             ) from None
         except OSError as error:
             raise _refused(self.path, error) from None
@@ -113,9 +114,9 @@ class Recorder:
             raise _refused(self.path, error) from None
 
     def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
-        """Note what is known of a device that has just been opened, and what steers its run."""
+        """Record the properties of a device that has just been opened, and its run's settings."""
         self._known.add(device.id)
-        told = {
+        about = {
             "source": device.source,
             "origin": getattr(device, "origin", device.source),
             "polarity": device.polarity,
@@ -124,7 +125,7 @@ class Recorder:
             "session": session,
             "subject": self._subject(device.id),
         }
-        self._put(str(Topic(device.id, ABOUT)), JSON, self._clock.now(), to_json(told))
+        self._put(str(Topic(device.id, ABOUT)), JSON, self._clock.now(), to_json(about))
 
     def _subject(self, device: str) -> str:
         for name, subject in self._subjects.items():
@@ -133,7 +134,7 @@ class Recorder:
         return self._pseudonyms.subject()
 
     def tap(self, device: Device) -> Tap:
-        """Return what takes a device's frames."""
+        """Return the function that records a device's frames."""
 
         def take(channel: str, arrival: int, raw: bytes) -> None:
             self._put(str(Topic(device.id, RAW, channel)), BYTES, arrival, raw)
@@ -144,19 +145,19 @@ class Recorder:
         """Record an item of a device's stream.
 
         Returns:
-            What is to be told to whoever listens, once a device: that recording has stopped.
+            A notice once per device after recording has stopped, for the sinks.
         """
         if isinstance(item, Event):
             topic = str(Topic(item.device, EVENTS))
-            told = replace(item, detail=self._pseudonyms.hidden(item.detail))
-            self._put(topic, JSON, item.start, pack_event(told))
+            event = replace(item, detail=self._pseudonyms.hidden(item.detail))
+            self._put(topic, JSON, item.start, pack_event(event))
         else:
             at = int(item.times[-1]) if len(item) else 0
             topic, labels = str(Topic(item.device, item.signal)), "\t".join(item.channels)
             self._put(topic, SAMPLES, at, pack_chunk(item), channels=labels)
-        if item.device not in self._untold:
+        if item.device not in self._unreported:
             return []
-        self._untold.discard(item.device)
+        self._unreported.discard(item.device)
         code = NoticeCode.RECORDING_FAILED
         return [notice(item.device, self._clock.now(), code, self.failed)]
 
@@ -167,24 +168,24 @@ class Recorder:
             self._put(topic, JSON, item.peak, to_json(beat_payload(item)))
 
     def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
-        """Record a reading that has taken effect, for a replay that begins later.
+        """Record a calibration that has taken effect, for a replay that begins later.
 
         Args:
-            device: Whose.
-            kept: The reading, with what was learnt from it.
+            device: Id of the device.
+            kept: The cuff reading and the calibration computed from it.
             at: Time of the device's last sample, ns since the Unix epoch.
         """
         if self._learnt.get(device) is not kept:
             self._learnt[device] = kept
-            told = pack_event(kept.event(device, kept.reading.time))
-            self._put(str(Topic(device, LEARNT)), JSON, at, told)
+            event = pack_event(kept.event(device, kept.reading.time))
+            self._put(str(Topic(device, LEARNT)), JSON, at, event)
 
     async def ready(self) -> None:
-        """Return at once: a file takes what it is given."""
+        """Return at once: writing to a file does not wait."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Recorder]:
-        """Write in time while inside; the file is whole afterwards."""
+        """Flush and sync regularly inside the context; the file is complete afterwards."""
         task = asyncio.create_task(self._watch(), name="recorder")
         try:
             yield self
@@ -196,7 +197,7 @@ class Recorder:
                 self.close()
 
     def close(self) -> None:
-        """Finish the file, or remove it where nothing came to be recorded."""
+        """Finish the file, or remove it if nothing was recorded."""
         if self._file.closed:
             return
         if not self._begun:
@@ -210,7 +211,7 @@ class Recorder:
         self._file.close()
 
     def _remove(self) -> None:
-        """Leave no file in which there is nothing."""
+        """Remove the empty file."""
         self._file.close()
         with contextlib.suppress(OSError):
             self.path.unlink()
@@ -252,29 +253,29 @@ class Recorder:
                 self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        """Stop recording; what has been written stays readable."""
+        """Stop recording; the file so far stays readable."""
         if self.failed:
             return
         self.failed = (
-            f"recording to {self.path} has stopped ({error.strerror or error}); streaming goes on"
+            f"recording to {self.path} has stopped ({error.strerror or error}); streaming continues"
         )
-        self._untold = set(self._known)
+        self._unreported = set(self._known)
         log.warning("%s", self.failed)
-        # On a full disk there is no room for a summary; without it the file is read all the same.
+        # A full disk has no room for the file's summary; it is readable without.
         with contextlib.suppress(OSError):
             self._writer.finish()
         self._file.close()
 
 
 def _refused(path: Path, error: OSError) -> SessionError:
-    return SessionError(f"{path}: cannot be recorded to ({error.strerror}); name another place")
+    return SessionError(f"{path}: cannot be written ({error.strerror}); name another place")
 
 
 def place(text: str) -> Path:
-    """Return where to record, as somebody wrote it; a folder that ends with a slash is made.
+    """Return the path of ``--record``; create the folder if it ends with a slash.
 
     Raises:
-        SessionError: It cannot be made.
+        SessionError: The folder cannot be created.
     """
     path = Path(text).expanduser()
     if text.endswith(("/", os.sep)):

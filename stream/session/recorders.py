@@ -1,7 +1,7 @@
-"""What a run records at any moment: nothing, all of it into one file, or a device into its own.
+"""Recorders of a run: one for the whole run, and one per device that is recorded by command.
 
-A recording that starts while a device streams begins with a gap, after which live run and replay
-both start afresh, and with the calibration in force; so it replays as it was streamed.
+A recording that starts while a device streams begins with a gap, after which both live run and
+replay start from scratch, and with the current calibration; so its replay equals the live run.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from innpar.stream.results import Item
 from innpar.stream.session.recorder import Recorder
 
 Begin = Callable[[Path | None, str], Recorder]
-"""Makes a recorder: of a path, None for where recordings go by default, and a tag for its name."""
+"""Function from a path (None for the default folder) and a tag for the name to a recorder."""
 
 
 class Recorders:
-    """Holds the recorders of a run; to the pipeline it is one.
+    """All recorders of a run, with the interface of one.
 
     Args:
-        begin: Makes a recorder.
+        begin: Function that creates a recorder.
     """
 
     def __init__(self, begin: Begin) -> None:
@@ -37,10 +37,10 @@ class Recorders:
 
     @asynccontextmanager
     async def running(self, path: Path | None) -> AsyncIterator[Recorder | None]:
-        """Record everything to `path` while inside, if there is one; every file is whole after.
+        """Record the whole run to `path`, unless None; every file is complete afterwards.
 
         Raises:
-            SessionError: It cannot be written there.
+            SessionError: The file cannot be written.
         """
         async with AsyncExitStack() as stack:
             if path is not None:
@@ -52,22 +52,22 @@ class Recorders:
                     await self.stop(device)
 
     async def start(self, device: str, waiting: Sequence[Event] = ()) -> Path:
-        """Begin a recording of one device that streams; return its file.
+        """Start recording one streaming device; return the file.
 
         Args:
-            device: Its id.
-            waiting: Events that have been told and are still to take effect.
+            device: Id of the device.
+            waiting: Received events that have not taken effect yet.
 
         Raises:
-            SessionError: It is recorded already, or cannot be.
+            SessionError: The device is being recorded already, or cannot be.
         """
         if device not in self._enrolled:
-            raise SessionError(f"{device} does not stream at present; try again later")
+            raise SessionError(f"{device} is not streaming; try again later")
         if self._all is not None and not self._all.failed:
-            raise SessionError(f"{device} is recorded already, to {self._all.path.name}")
+            raise SessionError(f"{device} is being recorded already, to {self._all.path.name}")
         if device in self._own:
             if not self._own[device][0].failed:
-                raise SessionError(f"{device} is recorded already; stop that first")
+                raise SessionError(f"{device} is being recorded already; stop that recording first")
             await self.stop(device)
         recorder, stack = self._begin(None, device), AsyncExitStack()
         await stack.enter_async_context(recorder.running())
@@ -78,26 +78,30 @@ class Recorders:
         return recorder.path
 
     async def stop(self, device: str) -> Path:
-        """End the recording of one device; return its file.
+        """Stop recording one device; return the file.
 
         Raises:
-            SessionError: There is none.
+            SessionError: The device is not being recorded by a command.
         """
         if device not in self._own:
-            whole = "; that of the whole run ends with it" if self._all is not None else ""
+            whole = (
+                "; the recording of the whole run ends with the run"
+                if self._all is not None
+                else ""
+            )
             raise SessionError(f"{device} is not being recorded by a command{whole}")
         recorder, stack = self._own.pop(device)
         await stack.aclose()
         return recorder.path
 
     def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
-        """Note what is known of a device that has just been opened; see `Recorder`."""
+        """Record the properties of a device that has just been opened; see `Recorder`."""
         self._enrolled[device.id] = device, session, require_calibration
         for recorder in self._of(device.id):
             recorder.enrol(device, session, require_calibration)
 
     def tap(self, device: Device) -> Tap:
-        """Return what takes a device's frames."""
+        """Return the function that records a device's frames."""
 
         def take(channel: str, arrival: int, raw: bytes) -> None:
             for recorder in self._of(device.id):
@@ -106,20 +110,20 @@ class Recorders:
         return take
 
     def take(self, item: Chunk | Event) -> list[Event]:
-        """Record an item; return what is to be told to whoever listens."""
+        """Record an item; return notices for the sinks, see `Recorder`."""
         if isinstance(item, Event) and item.kind in LASTING:
             lasting = self._lasting.setdefault(item.device, {})
-            lasting.pop(item.kind, None)  # the newest is the last
+            lasting.pop(item.kind, None)  # keeps the newest last
             lasting[item.kind] = item
-        return [told for recorder in self._of(item.device) for told in recorder.take(item)]
+        return [event for recorder in self._of(item.device) for event in recorder.take(item)]
 
     def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
-        """Record a reading that has taken effect; see `Recorder`."""
+        """Record a calibration that has taken effect; see `Recorder`."""
         for recorder in self._of(device):
             recorder.learnt(device, kept, at)
 
     async def ready(self) -> None:
-        """Return at once: a file takes what it is given."""
+        """Return at once: writing to a file does not wait."""
 
     async def send(self, item: Item) -> None:
         """Record a beat; see `Sink`."""

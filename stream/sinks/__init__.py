@@ -1,1 +1,1 @@
-"""Where results go besides MQTT: terminal, JSON lines, LSL."""
+"""Sinks besides MQTT: terminal, JSON lines, LSL."""

@@ -1,4 +1,4 @@
-"""Where items go that the pipeline gives out."""
+"""The sink protocol: a destination of the pipeline's items."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from innpar.stream.results import Item
 
 
 class Sink(Protocol):
-    """Receives every item; `send` never waits on a network."""
+    """Destination of items; `send` never waits for a network."""
 
-    async def send(self, item: Item) -> None: ...
+    async def send(self, item: Item) -> None:
+        """Take an item."""
+        ...
 
     async def ready(self) -> None:
-        """Return when there is room. What can wait does it here; see `devices.is_real_time`."""
+        """Wait until the sink can take more items. Only sources that can be paused call this."""
         ...
 
 
 class FanOut:
-    """Gives every item to several sinks."""
+    """Sink that passes every item to several sinks."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)

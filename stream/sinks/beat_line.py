@@ -1,4 +1,4 @@
-"""One wearer in one line, for the terminal: of our own run or of what is heard on MQTT."""
+"""One line per device for the terminal, from a run's own beats or from MQTT."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _REASON = {
 
 
 def beat_line(beat: Mapping[str, Any]) -> Text:
-    """Return what a ``bp-beat/1`` message says, on one line; ``.plain`` is the mere text.
+    """Return a ``bp-beat/1`` message as one line; ``.plain`` is the text without styles.
 
-    A message may come from anybody: what is missing or no number shows as a dash.
+    The message may come from an unknown source: a missing or non-numeric value shows as a dash.
     """
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(f"{printable(beat.get('device'))}  ", style="bold")
@@ -89,6 +89,6 @@ def _whole(value: Any) -> str:
 
 
 def printable(value: Any) -> str:
-    """Return a text that cannot steer the terminal it is shown on."""
+    """Return a text without control characters, at most 200 characters long."""
     text = value if isinstance(value, str) else "?"
     return "".join(c if c.isprintable() else "·" for c in text[:200])

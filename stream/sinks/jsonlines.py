@@ -1,4 +1,4 @@
-"""Beats as lines of JSON on standard output."""
+"""Beats as JSON lines on standard output."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from contextlib import asynccontextmanager
 from typing import IO, Any, TextIO
 
 from innpar.stream.errors import ConfigError
-from innpar.stream.messages.payload import beat_payload, to_json
+from innpar.stream.messages.beat import beat_payload
+from innpar.stream.messages.encoding import to_json
 from innpar.stream.results import Beat, Item
 
 _log = logging.getLogger(__name__)
 
 LINES = 1024
-"""Beats that wait for a slow reader."""
+"""Lines that wait for a slow reader."""
 LAST_LINES = 0.5
-"""s for them once a run has been stopped; one that ends by itself waits for its reader."""
+"""Seconds for those once a run is stopped; a run that ends by itself waits for its reader."""
 
 
 class ReaderGone(Exception):
-    """Nobody reads standard output any more, or it cannot be written."""
+    """Standard output was closed by its reader, or cannot be written."""
 
 
 class JsonSink:
-    """One line of JSON a beat, the same bytes as on MQTT; made by `open`.
+    """Sink that writes one line of JSON per beat, the same bytes as on MQTT; see `open`.
 
-    A thread writes, so that a reader that pauses (``| less``) holds up neither radio nor broker.
+    A thread writes, so that a paused reader (``| less``) delays neither radio nor broker.
 
     Attributes:
-        dropped: Lines left out because a live source outran its reader, or the run was stopped.
+        dropped: Lines dropped because a live source outran the reader, or the run was stopped.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.dropped = 0
         self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=LINES)
-        self._gone = False
-        # A daemon: a reader that never reads again must not keep the process.
+        self._closed = False
+        # A daemon: a reader that has stopped reading must not keep the process alive.
         self._writer = threading.Thread(target=self._write, args=(stream,), daemon=True)
 
     @classmethod
@@ -53,7 +54,7 @@ class JsonSink:
             ConfigError: There is no standard output.
         """
         if stream is None:
-            raise ConfigError("--json: there is no standard output to write to")
+            raise ConfigError("--json: there is no standard output; redirect it to a file or pipe")
         sink = cls(stream.buffer)
         sink._writer.start()
         try:
@@ -65,26 +66,29 @@ class JsonSink:
                     await sink._read()
             sink.dropped += sink._unread
             if sink.dropped:
-                _log.warning("%d beats were not written: the reader was too slow", sink.dropped)
+                _log.warning(
+                    "%d beats were not written: the reader of standard output was too slow",
+                    sink.dropped,
+                )
             with contextlib.suppress(queue.Full):
                 sink._lines.put_nowait(None)
 
     @property
     def _unread(self) -> int:
-        return 0 if self._gone else self._lines.unfinished_tasks
+        return 0 if self._closed else self._lines.unfinished_tasks
 
     async def _read(self) -> None:
-        """Return when the reader has everything, or is gone."""
+        """Wait until the reader has everything, or is gone."""
         while self._unread:  # noqa: ASYNC110 - a thread writes
             await asyncio.sleep(0.005)
 
     async def send(self, item: Item) -> None:
-        """Queue a beat's line; the oldest gives way where the reader is too slow.
+        """Queue a beat's line; drop the oldest where the queue is full.
 
         Raises:
-            ReaderGone: It reads no more.
+            ReaderGone: Standard output was closed.
         """
-        if self._gone:
+        if self._closed:
             raise ReaderGone
         if not isinstance(item, Beat):
             return
@@ -96,8 +100,8 @@ class JsonSink:
         self._lines.put_nowait(to_json(beat_payload(item)) + b"\n")
 
     async def ready(self) -> None:
-        """Return when there is room."""
-        while self._lines.full() and not self._gone:  # noqa: ASYNC110 - a thread makes the room
+        """Wait until the queue has room."""
+        while self._lines.full() and not self._closed:  # noqa: ASYNC110 - a thread makes the room
             await asyncio.sleep(0.005)
 
     def _write(self, stream: IO[bytes]) -> None:
@@ -109,13 +113,13 @@ class JsonSink:
             except OSError as error:
                 if not isinstance(error, BrokenPipeError):
                     _log.warning("standard output cannot be written: %s", error.strerror)
-                self._gone = True
+                self._closed = True
                 silence(stream)
                 return
             self._lines.task_done()
 
 
 def silence(stream: IO[Any]) -> None:
-    """Let a stream whose reader has gone lead nowhere: Python flushes what it holds at the end."""
+    """Redirect a closed stream to nowhere, so that Python's flush at exit does not fail."""
     with open(os.devnull, "wb") as nowhere, contextlib.suppress(OSError):
         os.dup2(nowhere.fileno(), stream.fileno())

@@ -1,4 +1,4 @@
-"""A key press in the terminal as a marker; the terminal is afterwards as it was."""
+"""Key presses in the terminal as markers; the terminal's mode is restored afterwards."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 NAMES = {" ": "mark"}
-"""Keys whose marker is called otherwise than the key; letters and digits are their own name."""
+"""Key → text of its marker; letters and digits are their own text."""
 
 
 SEQUENCE = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*[@-~]|O[ -~]|[^\[O])", re.DOTALL)
-"""What a terminal sends for an arrow, a function key, or a key with Alt."""
+"""Escape sequence of an arrow, a function key, or a key with Alt."""
 CUT = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*|O)?$")
-"""The beginning of one; the escape key alone, too."""
+"""Beginning of an escape sequence, or the escape key alone."""
 
 
 class KeyPresses:
-    """Finds in what a terminal sends the keys that mark; sequences of other keys mark nothing."""
+    """Extract marker keys from terminal input; escape sequences are ignored."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
-        self._left = ""
+        self._pending = ""
 
     def push(self, typed: bytes) -> list[str]:
-        """Return the markers' texts of some more bytes."""
+        """Add input and return the texts of its markers."""
         more = self._decoder.decode(typed)
-        if self._left == "\x1b" and more and not re.match(r"[\[O].", more):
-            self._left = ""  # that was the escape key
-        text = SEQUENCE.sub("", self._left + more)
+        if self._pending == "\x1b" and more and not re.match(r"[\[O].", more):
+            self._pending = ""  # the escape key alone
+        text = SEQUENCE.sub("", self._pending + more)
         cut = CUT.search(text)
-        self._left = cut[0] if cut else ""
+        self._pending = cut[0] if cut else ""
         if cut:
             text = text[: cut.start()]
         return [NAMES.get(key, key) for key in text if key in NAMES or key.isalnum()]
@@ -42,22 +42,22 @@ class KeyPresses:
 
 @contextmanager
 def listening(stream: IO[Any], press: Callable[[str], None]) -> Iterator[bool]:
-    """Call `press` with a marker's text for every key while inside.
+    """Call `press` with a marker's text for every key press inside the context.
 
     Args:
         stream: Standard input.
-        press: Gets ``mark`` for the space bar, else the letter or digit.
+        press: Callback; its text is ``mark`` for the space bar, else the letter or digit.
 
     Yields:
-        Whether anybody can press: the stream is a terminal, and ours at present.
+        Whether keys can be read: the stream is a terminal with this process in the foreground.
     """
     try:
         import termios
         import tty
 
         fd = stream.fileno()
-        before = termios.tcgetattr(fd) if stream.isatty() and _ours(fd) else None
-    except (ImportError, OSError, ValueError):  # no terminal here, or none of this kind
+        before = termios.tcgetattr(fd) if stream.isatty() and _in_foreground(fd) else None
+    except (ImportError, OSError, ValueError):  # no terminal, or an unsupported one
         before = None
     if before is None:
         yield False
@@ -65,11 +65,11 @@ def listening(stream: IO[Any], press: Callable[[str], None]) -> Iterator[bool]:
     loop, typing = asyncio.get_running_loop(), KeyPresses()
 
     def read() -> None:
-        if not _ours(fd):  # sent to the background: what is typed belongs to somebody else
+        if not _in_foreground(fd):  # in the background: input belongs to another process
             return
         try:
             typed = os.read(fd, 64)
-        except OSError:  # the terminal has gone
+        except OSError:  # the terminal was closed
             typed = b""
         if not typed:
             loop.remove_reader(fd)
@@ -85,9 +85,9 @@ def listening(stream: IO[Any], press: Callable[[str], None]) -> Iterator[bool]:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
-def _ours(fd: int) -> bool:
-    """Return whether this process may read the terminal without being stopped for it."""
+def _in_foreground(fd: int) -> bool:
+    """Return whether this process is in the terminal's foreground and may read from it."""
     try:
         return os.tcgetpgrp(fd) == os.getpgrp()
-    except OSError:  # a terminal that controls nobody
+    except OSError:  # not a controlling terminal
         return True

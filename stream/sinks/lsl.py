@@ -1,7 +1,7 @@
-"""The sink that publishes on LSL, so that LabRecorder records a run beside everything else.
+"""Sink that publishes LSL streams, for LabRecorder and other LSL programs.
 
-Three streams a device: ``PPG`` as the network saw it, ``ABP`` and beats. Every sample carries its
-own time at the sensor, on LSL's clock. Only this file and the ``lsl`` device know pylsl.
+Three streams per device: ``PPG`` (the network's input), ``ABP`` and beats. Every sample carries its
+own time at the sensor, on LSL's clock.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from innpar.devices.lsl.library import library
 from innpar.stream.results import Beat, DeviceInfo, Item, Waveform
 
 OURS = "innpar"
-"""First part of every source id; the ``lsl`` device leaves such streams alone unless asked."""
+"""First part of every source id; the ``lsl`` device ignores such streams by default."""
 
 KEPT = 60
-"""s of signal that liblsl keeps for a slow receiver; then the oldest go, at the receiver's loss."""
+"""Seconds of signal that liblsl keeps for a slow receiver; then it drops the oldest."""
 
 PAST = 60 * NS
-"""ns. What lies further off now is a recording."""
+"""Largest distance from now, ns, at which samples are not from a recording."""
 
 LEAVE = 0.3
-"""s for what has been handed to liblsl to reach its receivers when leaving."""
+"""Seconds for the last samples to reach their receivers on closing."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutletKind:
-    """One of the streams of a device.
+    """Kind of LSL stream of a device.
 
     Attributes:
-        type: LSL's content type.
-        channels: (label, unit, type) each.
+        name: Second part of the stream's name.
+        type: LSL content type.
+        channels: (label, unit, type) of each channel.
         regular: Whether it has a nominal rate.
     """
 
@@ -68,22 +69,22 @@ KINDS: dict[str, OutletKind] = {
 
 
 class LslSink:
-    """Publishes items; made by `open`."""
+    """Sink that publishes waveforms and beats on LSL; see `open`."""
 
     def __init__(self, clock: HostClock) -> None:
         self._lsl = library()
         self._clock = clock
-        self._births: dict[str, DeviceInfo] = {}
+        self._info_of: dict[str, DeviceInfo] = {}
         self._outlets: dict[tuple[str, str], Any] = {}
         self._shifts: dict[str, int] = {}
 
     @classmethod
     @asynccontextmanager
     async def open(cls, clock: HostClock) -> AsyncIterator[Self]:
-        """Make a sink whose streams are closed on leaving.
+        """Return a sink whose streams are closed on leaving the context.
 
         Args:
-            clock: The host's, which dates the samples.
+            clock: Clock of the host, in whose time the samples are dated.
 
         Raises:
             NotFound: The LSL library cannot be loaded.
@@ -97,12 +98,12 @@ class LslSink:
             sink._outlets.clear()
 
     async def ready(self) -> None:
-        """Return at once: LSL receivers cannot hold a sender up."""
+        """Return at once: LSL receivers cannot delay a sender."""
 
     async def send(self, item: Item) -> None:
         """Publish waveforms and beats."""
         if isinstance(item, DeviceInfo):
-            self._births[item.device] = item
+            self._info_of[item.device] = item
         elif isinstance(item, Waveform):
             end = item.start + round((len(item.samples) - 1) * NS / item.rate)
             outlet = self._outlet(item, item.kind, item.rate)
@@ -116,7 +117,7 @@ class LslSink:
     def _stamp(self, item: Waveform | Beat, time: int) -> float:
         """Return `time`, ns since the epoch, on LSL's clock, s.
 
-        A recording's past has no place on that clock: its first sample is sent as of now.
+        A recording is shifted so that its first sample lies at the present.
         """
         if item.device not in self._shifts:
             now = self._clock.now()
@@ -133,24 +134,24 @@ class LslSink:
         return outlet
 
     def _info(self, item: Waveform | Beat, kind: str, rate: float) -> Any:
-        """Return the stream's description, as the XDF metadata conventions have it."""
-        what = KINDS[kind]
+        """Return the stream's description, by the XDF metadata conventions."""
+        outlet = KINDS[kind]
         info = self._lsl.StreamInfo(
-            f"{item.device} {what.name}",
-            what.type,
-            len(what.channels),
-            rate if what.regular else self._lsl.IRREGULAR_RATE,
+            f"{item.device} {outlet.name}",
+            outlet.type,
+            len(outlet.channels),
+            rate if outlet.regular else self._lsl.IRREGULAR_RATE,
             "float32",
             f"{OURS}-{socket.gethostname()}-{item.device}-{kind}",
         )
         desc = info.desc()
         channels = desc.append_child("channels")
-        for label, unit, type_ in what.channels:
+        for label, unit, type_ in outlet.channels:
             channel = channels.append_child("channel")
             for key, value in (("label", label), ("unit", unit), ("type", type_)):
                 channel.append_child_value(key, value)
-        birth = self._births.get(item.device)
-        model = str(birth.detail.get("model", "")) if birth else ""
+        known = self._info_of.get(item.device)
+        model = str(known.detail.get("model", "")) if known else ""
         acquisition = desc.append_child("acquisition")
         acquisition.append_child_value("manufacturer", "innpar-stream")
         acquisition.append_child_value("model", model or item.device)
@@ -158,10 +159,10 @@ class LslSink:
             ("device", item.device),
             ("source", item.source),
             ("session", item.session),
-            ("network", birth.model if birth else ""),
+            ("network", known.model if known else ""),
             ("notice", "research software; not a medical device"),
         ):
             desc.append_child_value(key, value)
-        # A hop after a gap is stamped anew: what is missing shows in the stamps.
+        # Each hop has its own time stamp, so gaps show in the stamps.
         desc.append_child("synchronization").append_child_value("can_drop_samples", "true")
         return info

@@ -1,4 +1,4 @@
-"""What a run shows a person: one calm line a wearer, and what is going on."""
+"""Terminal output of a run: one line per device, and messages about events."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from rich.live import Live
 from rich.text import Text
 
 from innpar.devices import NS, Event
-from innpar.stream.messages.payload import beat_payload
+from innpar.stream.messages.beat import beat_payload
 from innpar.stream.results import Beat, Item, State
 from innpar.stream.sinks.beat_line import beat_line
 from innpar.stream.sinks.jsonlines import ReaderGone, silence
 
 REFRESH = 0.25
-"""s between two looks at the screen; where output is no terminal, s between lines are `PLAIN`."""
+"""Seconds between two updates of the terminal."""
 PLAIN = 1.0
+"""Seconds between two lines of a device where the output is not a terminal."""
 
 
 class TerminalSink:
-    """A sink that shows the newest beat of every wearer.
+    """Sink that shows the newest beat of every device.
 
     Args:
-        quiet: Standard output belongs to somebody else; say what is going on on standard error and
-            show no beats.
+        quiet: Whether to print messages on standard error and no beats, where standard output is
+            used for JSON.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=quiet, highlight=False, soft_wrap=True)
         self._quiet = quiet
         self._newest: dict[str, dict[str, Any]] = {}
-        self._said: dict[str, float] = {}
+        self._printed: dict[str, float] = {}
         self._live: Live | None = None
-        self._gone = False
+        self._closed = False
 
     def __enter__(self) -> TerminalSink:
         if self._console.is_terminal and not self._quiet:
@@ -63,22 +64,22 @@ class TerminalSink:
         """Return at once: only the newest beat is kept."""
 
     async def send(self, item: Item) -> None:
-        """Remember a beat, tell an event.
+        """Show a beat or an event.
 
         Raises:
-            ReaderGone: Standard output has been closed.
+            ReaderGone: Standard output was closed.
         """
-        if self._gone and not self._quiet:
+        if self._closed and not self._quiet:
             raise ReaderGone
         if isinstance(item, Beat):
             self._beat(item)
         elif isinstance(item, State) and item.state == "stale":
-            self.say(f"{item.device}: connected, but silent")
-        elif isinstance(item, Event) and (text := tell(item)):
+            self.say(f"{item.device}: connected, but sends no data")
+        elif isinstance(item, Event) and (text := event_text(item)):
             self.say(f"{_clock(item.start)} {item.device}: {text}")
 
     def say(self, text: str) -> None:
-        """Print a line above the wearers' lines."""
+        """Print a line above the devices' lines."""
         self._print(Text(text))
 
     def _beat(self, beat: Beat) -> None:
@@ -88,27 +89,27 @@ class TerminalSink:
             self._newest[beat.device] = beat_payload(beat)
             return
         now = time.monotonic()
-        if now - self._said.get(beat.device, -PLAIN) >= PLAIN:
-            self._said[beat.device] = now
+        if now - self._printed.get(beat.device, -PLAIN) >= PLAIN:
+            self._printed[beat.device] = now
             self._print(beat_line(beat_payload(beat)))
 
     def _print(self, text: Text) -> None:
-        if self._gone:
+        if self._closed:
             return
         try:
             self._console.print(text)
             if not self._console.is_terminal:
                 self._console.file.flush()
-        except (OSError, SystemExit):  # rich makes a broken pipe a SystemExit
-            self._gone = True
+        except (OSError, SystemExit):  # rich raises SystemExit on a broken pipe
+            self._closed = True
             silence(self._console.file)
 
     def _lines(self) -> Text:
         return Text("\n").join(beat_line(payload) for payload in self._newest.values())
 
 
-def tell(event: Event) -> str | None:
-    """Return what an event means to a person, or None where it only clutters a screen."""
+def event_text(event: Event) -> str | None:
+    """Return an event as text for the user; None for events of no interest to one."""
     detail = event.detail
     if event.kind == "gap":
         if not event.concerns_ppg:
@@ -120,14 +121,14 @@ def tell(event: Event) -> str | None:
         counted = "" if lost is None else f", {lost} samples"
         return f"gap of {length:.2f} s{counted}: {detail.get('why')}"
     if event.kind == "cuff":
-        return tell_cuff(detail)
+        return cuff_text(detail)
     if event.kind == "connected":
         rate = detail.get("rate")
         return f"connected: {detail.get('model')}" + (f", {rate:g} Hz" if rate else "")
     if event.kind == "disconnected":
         return f"disconnected: {detail.get('why')}"
     if event.kind == "posture":
-        return f"the sensor is {detail['wrist_height']:+g} cm from the heart's height"
+        return f"sensor at {detail['wrist_height']:+g} cm from heart height"
     if event.kind in ("notice", "marker"):
         return str(detail.get("text"))
     if event.kind == "wear":
@@ -135,19 +136,19 @@ def tell(event: Event) -> str | None:
     return None
 
 
-def tell_cuff(detail: Mapping[str, Any]) -> str:
-    """Return a cuff reading in words, and how far off we were by it."""
+def cuff_text(detail: Mapping[str, Any]) -> str:
+    """Return a cuff event as text, with the errors of the pressures before it."""
     text = f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg"
     remembered, check = detail.get("remembered"), detail.get("check")
     if isinstance(remembered, Mapping):
         ago = f"{remembered['age_s'] / 3600:.1f} h ago"
-        return f"{text} of {ago} is remembered; measure again where the sensor has moved"
+        return f"{text} from {ago}, kept from the last run; measure again if the sensor has moved"
     if not isinstance(check, Mapping):
         return text
     mean = check["mae"]
     return (
-        f"{text}; ours was off by {check['sbp']:+.1f}/{check['dbp']:+.1f} "
-        f"(mean error of {check['n']}: {mean['sbp']:.1f}/{mean['dbp']:.1f})"
+        f"{text}; error before it {check['sbp']:+.1f}/{check['dbp']:+.1f} mmHg "
+        f"(mean absolute error of {check['n']}: {mean['sbp']:.1f}/{mean['dbp']:.1f})"
     )
 
 

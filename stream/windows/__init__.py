@@ -1,1 +1,1 @@
-"""From samples to conditioned windows: resample, window, condition, judge. No I/O."""
+"""From samples to conditioned windows: resample, cut, condition, assess. No I/O."""

@@ -1,4 +1,4 @@
-"""Which of a sensor's PPG channels to use, and which way up it is."""
+"""Choose a sensor's best PPG channel and its polarity."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from innpar.stream.windows.quality import Quality, assess
 
 AMBIENT = "ambient"
 AMBIENT_GAIN = 0.05
-"""Ambient light is subtracted only where that raises the quality by more than this."""
+"""Least gain in quality for which ambient light is subtracted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One PPG signal made of a sensor's channels.
+    """One PPG signal as a combination of a sensor's channels.
 
     Attributes:
-        label: As published, e.g. ``ppg2`` or ``ppg2-ambient``.
-        weights: (channels,) what each contributes; the sign turns the pulse upward.
+        label: Published label, e.g. ``ppg2`` or ``ppg2-ambient``.
+        weights: (channels,) weight of each channel; their sign turns the pulse upward.
     """
 
     label: str
@@ -30,14 +30,17 @@ class Choice:
 
 @dataclass(slots=True)
 class ChannelPicker:
-    """Keep the channel with the best quality until the next gap.
+    """Choose the channel with the best quality and keep it until the next gap.
 
-    Until a window has been accepted the choice stays open, so that a first second of fumbling with
-    the strap does not decide for the hour.
+    The choice stays open until a window has been accepted, so that the seconds in which the strap
+    is being put on do not decide for the rest of the recording.
 
     Attributes:
-        polarity: +1, -1, or 0 to find out by the slope's skewness (the rising edge of a pulse is
+        polarity: +1, -1, or 0 to detect it by the slope's skewness (the rising edge of a pulse is
             the steep one on wrist and finger alike).
+        rate: Sampling rate, Hz.
+        matrix: From `conditioning_matrix`.
+        choice: Channel in use; None before the first window.
     """
 
     polarity: int
@@ -50,11 +53,11 @@ class ChannelPicker:
     def push(
         self, segment: int, channels: tuple[str, ...], raw: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], Quality]:
-        """Return a window's chosen signal: raw and conditioned, upright, with its quality.
+        """Return the chosen signal of a window, raw and conditioned, pulse upward; and its quality.
 
         Args:
-            segment: A new one opens the choice again.
-            channels: Labels.
+            segment: Number of the gap-free segment; a new one reopens the choice.
+            channels: Labels of the channels.
             raw: (guard + window + guard, channels).
         """
         if segment != self._segment:

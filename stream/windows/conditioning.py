@@ -2,9 +2,9 @@
 
 A causal filter in front of the network delays each harmonic differently and so changes the pulse's
 morphology. The network looks ahead anyway, so the filter may too: inside a window with a guard on
-either side, a Whittaker smoother (1) is a zero-phase second-order Butterworth filter applied
-forward and backward (squared magnitude 1 / (1 + (f/fc)^4)) whose ends need no padding, and one less
-it removes baseline wander (2): constants and straight lines vanish exactly, whatever their size.
+either side, a Whittaker smoother (1) equals a second-order Butterworth filter applied forward and
+backward (zero phase, gain 1 / (1 + (f/fc)^4)) and needs no padding at the ends. One minus a
+smoother removes baseline wander (2): constants and straight lines vanish exactly, however large.
 Both are linear, so conditioning a window is one product with a fixed matrix.
 
 1. Eilers, A perfect smoother, Anal. Chem. 75 (2003) 3631, doi 10.1021/ac034173t
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 
 def _smoother(samples: int, cutoff: float, rate: float) -> npt.NDArray[np.float64]:
-    """Return the inverse of 1 + weight · DᵀD, D the second difference: five diagonals."""
+    """Return the inverse of the five-diagonal 1 + weight · DᵀD, with D the second difference."""
     from scipy.linalg import solveh_banded
 
     weight = (2.0 * np.sin(np.pi * cutoff / rate)) ** -4.0
@@ -39,20 +39,20 @@ def _smoother(samples: int, cutoff: float, rate: float) -> npt.NDArray[np.float6
 def conditioning_matrix(
     window: int, guard: int, rate: float, band: tuple[float, float]
 ) -> npt.NDArray[np.float64]:
-    """Return the band-pass that `condition` applies.
+    """Return the band-pass filter of `condition`.
 
     Args:
         window: Samples kept.
         guard: Samples before and after the window that only the filter sees.
-        rate: Hz.
-        band: Frequencies where the gain is one half, Hz.
+        rate: Sampling rate, Hz.
+        band: Frequencies at which the gain is one half, Hz.
 
     Returns:
         (window + 2 guard, window) float64, read-only; ``raw @ matrix`` is the conditioned window.
     """
     low, high = band
     if not 0 < low < high < rate / 2:
-        raise ValueError(f"a band lies within 0 and half of {rate:g} Hz, not {low:g} to {high:g}")
+        raise ValueError(f"a band lies between 0 and half of {rate:g} Hz, not {low:g} to {high:g}")
     samples = window + 2 * guard
     baseline_free = np.eye(samples) - _smoother(samples, low, rate)
     matrix = (_smoother(samples, high, rate) @ baseline_free).T[:, guard : guard + window]
@@ -66,8 +66,8 @@ def condition(
 ) -> npt.NDArray[np.float32]:
     """Condition one window.
 
-    One at a time on purpose: a matrix-vector product and a matrix-matrix product round differently,
-    and the result must not depend on how many windows happened to be ready.
+    Windows are conditioned one at a time: matrix-vector and matrix-matrix products round
+    differently, and the result must not depend on how many windows happen to be ready.
 
     Args:
         raw: (window + 2 guard,) samples at the model's rate, any unit, pulse upward.

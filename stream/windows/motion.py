@@ -1,10 +1,10 @@
-"""Whether the arm moves, by its accelerometer: a window of light taken meanwhile is not believed.
+"""Detect arm movement by acceleration; PPG windows recorded during movement are rejected.
 
-What counts is how far the acceleration strays within a second, all axes together. On an Empatica E4
-worn through an hour of daily life (3570 windows of 5.1 s), light alone was found
-usable in 59 % of the windows whose worst second strayed less than 0.05 g, 25 % from 0.05 to 0.1 g,
-13 % to 0.2 g and 7 % beyond: there, what is left is not worth its risk. A sensor lying still strays
-by less than 0.013 g an axis (van Hees et al., J Appl Physiol 2014,
+The measure is the standard deviation of the acceleration within a second, all axes together. On an
+Empatica E4 worn through an hour of daily life (3570 windows of 5.1 s), the PPG alone was judged
+usable in 59 % of the windows whose worst second stayed below 0.05 g, 25 % from 0.05 to 0.1 g, 13 %
+to 0.2 g and 7 % beyond; the few of the last group are not worth the risk. A sensor lying still
+stays below 0.013 g per axis (van Hees et al., J Appl Physiol 2014,
 doi:10.1152/japplphysiol.00421.2014).
 """
 
@@ -18,25 +18,25 @@ import numpy.typing as npt
 from innpar.devices import NS, Chunk
 
 MOVING = 0.2
-"""g, root of the summed variances of a second's axes, from which on an arm moves."""
+"""Limit of the standard deviation within a second, all axes together, g."""
 
 LEAST = 8
-"""Samples of a second without which it is not judged."""
+"""Least number of samples by which a second is judged."""
 
 KEPT = 32
-"""Seconds kept; a window with its guards has six."""
+"""Seconds kept; a window with its guards spans six."""
 
 Floats = npt.NDArray[np.float64]
 
 
 class MotionJudge:
-    """Keeps the last seconds of acceleration, by the second; pure, and the same for any cut."""
+    """Movement by the second, over the last `KEPT` seconds; the same for any cut of the input."""
 
     def __init__(self) -> None:
         self._seconds: dict[int, list[Floats]] = {}
 
     def push(self, chunk: Chunk) -> None:
-        """Take acceleration, (samples, axes) in g; samples that are not numbers are left out."""
+        """Add acceleration, (samples, axes) in g; samples that are not finite are left out."""
         if not len(chunk):
             return
         seconds = chunk.times // NS
@@ -47,19 +47,19 @@ class MotionJudge:
             del self._seconds[old]
 
     def moving(self, start: int, end: int) -> bool:
-        """Return whether the arm moved in any second that reaches into a time span, ns, and is over
+        """Return whether the arm moved in any second that overlaps a time span, ns, and is complete
         at its end.
 
-        A second that is not over says nothing yet, so that the answer does not depend on how far
-        ahead of the light a packet of acceleration reaches. What arrives after the light is not
-        known to move; the next window sees what this one missed.
+        An incomplete second does not count, so the result does not depend on how far ahead of the
+        PPG a packet of acceleration reaches. Acceleration that arrives after the PPG is missed
+        here and counts for the next window.
         """
         touched = range(start // NS, end // NS)
-        return any(_strays(self._seconds.get(second, ())) > MOVING for second in touched)
+        return any(_deviation(self._seconds.get(second, ())) > MOVING for second in touched)
 
 
-def _strays(pieces: Sequence[Floats]) -> float:
-    """Return the root of the summed variances of a second's axes, g."""
+def _deviation(pieces: Sequence[Floats]) -> float:
+    """Return the root of the summed variances of the axes of a second, g."""
     if sum(map(len, pieces)) < LEAST or len({piece.shape[1] for piece in pieces}) != 1:
         return 0.0
     rows = np.concatenate(pieces)

@@ -1,8 +1,8 @@
-"""How far a window of PPG can be trusted, and why not further.
+"""Signal quality of a PPG window, and the reasons for a low one.
 
-The limits were set on the shared training records, the rejected records and wristband recordings:
-a wrist pulse has negative skewness where a finger pulse has positive, so neither skewness nor its
-sign decides here. What both sites share: the pulse repeats, its rising edge is the steep one (the
+The limits were set on training records, rejected records and wristband recordings. A wrist pulse
+has negative skewness where a finger pulse has positive, so the skewness of the signal is not used.
+Both sites have in common: the pulse repeats, its rising edge is the steep one (the
 slope's skewness is positive), and its size changes slowly.
 """
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from innpar.stream.results import Reason
 
 ACCEPT = 0.5
-"""Least quality with which pressures are published."""
+"""Lowest quality with which pressures are published."""
 
 # (value that scores 0, value that scores 1); halfway is the limit of acceptance.
 PERIODICITY = (0.4, 0.9)  # ambient light reaches 0.57, 95 % of good finger windows exceed 0.84
@@ -27,20 +27,21 @@ CLIPPED = (0.2, 0.02)  # share of samples that stand still at either rail
 FLAT_SECONDS = (0.8, 0.3)  # longest constant run; 7-bit oximeters repeat a value for up to 0.3 s
 
 DOUBT = 4.0
-"""The network's contradictions at which confidence is gone, relative to the usual ones. Wrist
-pulses, which it has never seen, contradict it up to half again as much as finger pulses do."""
+"""Inconsistency of the network's output, relative to the usual one, at which confidence is 0. On
+wrist pulses, absent from its training data, it is up to one and a half times that on finger pulses.
+"""
 
 SHORTEST_RR, LONGEST_RR = 0.296, 1.6
-"""Beat intervals searched, s."""
+"""Range of beat intervals searched, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Of one window.
+    """Quality of one window.
 
     Attributes:
-        score: 0 to 1, the least of the single scores.
-        reasons: Which of them fall below `ACCEPT`.
+        score: 0 to 1, the lowest of the single scores.
+        reasons: Reasons whose score is below `ACCEPT`.
         steepness: Skewness of the slope; negative where the signal is upside down.
     """
 
@@ -50,10 +51,11 @@ class Quality:
 
     @property
     def accepted(self) -> bool:
+        """Whether pressures are published."""
         return self.score >= ACCEPT
 
     def at_most(self, confidence: float) -> Quality:
-        """Return this quality, bounded by the network's own confidence, 0 to 1."""
+        """Return this quality, limited by the network's confidence, 0 to 1."""
         reasons = self.reasons
         if confidence < ACCEPT and "low_quality" not in reasons:
             reasons = (*reasons, "low_quality")
@@ -61,16 +63,16 @@ class Quality:
 
 
 def confidence(usual: Mapping[str, float], found: Mapping[str, float]) -> float:
-    """Return how little the network contradicts itself, 0 to 1.
+    """Return the consistency of the network's output with itself, 0 to 1.
 
-    Two contradictions show bad input without knowing the truth: between the reconstructed pressure
-    and the network's own account of its gradient, and between the PPG and what the inverse makes of
-    the pressure and its gradient. (Neither shows a biased pressure. The exact inverse of the exact
-    output is the PPG again, whatever the PPG was.)
+    Two inconsistencies reveal bad input without a reference: between the reconstructed pressure and
+    the gradient that the network outputs, and between the PPG and the PPG that the inverse network
+    computes from the pressure and its gradient. (Neither reveals a biased pressure: the inverse of
+    the unchanged output is the PPG itself, whatever it was.)
 
     Args:
-        usual: Names and values that most good windows stay below, as a manifest gives them.
-        found: The same names' values of a window.
+        usual: Limits that most good windows stay below, by name, from the manifest.
+        found: Values of a window, by the same names.
     """
     return min((_score(found[name], (DOUBT * v, v)) for name, v in usual.items()), default=1.0)
 
@@ -86,7 +88,7 @@ def _longest_run(raw: npt.NDArray[np.float64]) -> int:
 
 
 def _clipped(raw: npt.NDArray[np.float64]) -> float:
-    """Share of samples that stand still in the outer tenth of the range, above or below."""
+    """Return the share of samples that repeat in the outer tenth of the range, at either end."""
     low, high = float(raw.min()), float(raw.max())
     still = np.diff(raw) == 0
     inner, still = raw[1:-1], still[1:] & still[:-1]
@@ -98,10 +100,10 @@ def _clipped(raw: npt.NDArray[np.float64]) -> float:
 
 
 def _periodicity(x: npt.NDArray[np.float64], rate: float) -> float:
-    """Mean over three half windows of the largest autocorrelation peak at a beat-like lag.
+    """Return the largest autocorrelation peak at a beat-like lag, mean over three half windows.
 
-    Half windows, because over a whole one the beat intervals of a healthy young heart already vary
-    enough to spoil the correlation.
+    Over a whole window the beat intervals of a healthy young heart already vary enough to lower the
+    correlation.
     """
     half = len(x) // 2
     shortest, longest = round(SHORTEST_RR * rate), round(LONGEST_RR * rate)
@@ -123,12 +125,12 @@ def _periodicity(x: npt.NDArray[np.float64], rate: float) -> float:
 def assess(
     raw: npt.NDArray[np.float64], conditioned: npt.NDArray[np.float32], rate: float
 ) -> Quality:
-    """Judge one window.
+    """Assess one window.
 
     Args:
-        raw: (guard + window + guard,) the sensor's unit.
-        conditioned: (window,) of the same, pulse upward.
-        rate: Hz.
+        raw: (guard + window + guard,) samples in the sensor's unit.
+        conditioned: (window,) the same conditioned, pulse upward.
+        rate: Sampling rate, Hz.
     """
     x = conditioned.astype(np.float64)
     deviation = float(x.std())

@@ -1,9 +1,9 @@
-"""Samples at the device's own times → samples on the model's grid, in gap-free segments.
+"""Resample from the device's own times to the model's grid, in gap-free segments.
 
 The grid is absolute: sample ``n`` lies at ``n / rate`` seconds since the Unix epoch, exactly, so a
 sample's time is one integer, never a sum of steps, and two wearers share one grid. Between device
 samples the value is a cubic Hermite polynomial whose slopes come from the parabola through three
-neighbours, which asks for one sample of look-ahead and takes any spacing.
+neighbours; it needs one sample of look-ahead and allows any spacing.
 
 Nothing is computed across a gap: a hole of more than 1.5 sample periods, a device's own gap event,
 or a clock set back ends the segment, and the next sample starts a new one.
@@ -21,20 +21,22 @@ from innpar.devices import NS, Chunk, Event
 HOLE = 1.5
 """Sample periods without a sample that make a gap."""
 LARGEST = 1e15
-"""No sensor counts this far; NaN and infinity fail the same comparison."""
+"""Limit of a sample's magnitude; NaN and infinity fail the same comparison."""
 SET_BACK = NS
-"""A step back in time of more than this (ns) is a clock set back; less is a sample out of order."""
+"""Step back in time, ns, beyond which the clock was set back; less is a sample out of order."""
 
 
 def period(rate: float) -> int:
-    """Return the grid's ns a sample.
+    """Return the sampling interval of a grid, ns.
 
     Raises:
         ValueError: `rate` (Hz) does not divide a second into whole nanoseconds.
     """
     ns = round(NS / rate)
     if ns * rate != NS:
-        raise ValueError(f"the grid needs whole nanoseconds a sample; {rate} Hz has not")
+        raise ValueError(
+            f"{rate} Hz is not a whole number of nanoseconds per sample; choose another"
+        )
     return ns
 
 
@@ -43,7 +45,7 @@ class GridSamples:
     """Consecutive grid samples of one segment.
 
     Attributes:
-        segment: Counts gap-free segments from 0.
+        segment: Number of the gap-free segment, from 0.
         index: Grid index of the first sample; its time is ``index / rate`` s since the epoch.
         data: (samples, channels) float64.
         delivered: Time of the newest sample that the device had delivered by then, ns.
@@ -57,12 +59,12 @@ class GridSamples:
 
 @dataclass(slots=True)
 class SampleCounts:
-    """What was wrong with the samples so far.
+    """Counts of faults in the samples so far.
 
     Attributes:
         missing: Rows dropped because a value was not finite.
         disordered: Rows dropped because their time was not after the row before.
-        gaps: Gaps, whoever found them.
+        gaps: Gaps, reported by the device or found here.
     """
 
     missing: int = 0
@@ -72,11 +74,11 @@ class SampleCounts:
 
 @dataclass(slots=True)
 class Resampler:
-    """Put one sensor's chunks on the grid.
+    """Resample one sensor's chunks.
 
     Attributes:
-        rate: Of the grid, Hz; a whole number of nanoseconds a sample.
-        tally: What was dropped.
+        rate: Sampling rate of the grid, Hz; a whole number of nanoseconds per sample.
+        tally: Counts of faults.
     """
 
     rate: float
@@ -97,7 +99,7 @@ class Resampler:
         self._data = np.empty((0, channels))
 
     def push(self, item: Chunk | Event) -> list[GridSamples | Event]:
-        """Take a chunk, or an event of the device, and return what is ready, in order."""
+        """Add a chunk, or an event of the device; return what is ready, in order."""
         if isinstance(item, Event):
             if item.kind != "gap" or not item.concerns_ppg:
                 return [item]
@@ -123,7 +125,7 @@ class Resampler:
         return outputs
 
     def flush(self) -> list[GridSamples | Event]:
-        """End the last segment."""
+        """End the segment and return its last samples."""
         outputs = self._advance(closing=True)
         self._clear(0)
         return outputs
@@ -131,7 +133,7 @@ class Resampler:
     def _runs(
         self, chunk: Chunk, times: npt.NDArray[np.int64]
     ) -> list[tuple[int, int, Event | None]]:
-        """Split rows into gap-free runs; rows out of order are left out and counted."""
+        """Split rows into gap-free runs; count and leave out rows out of order."""
         hole = int(HOLE * NS / chunk.rate)
         last = self._last
         if not len(times):
@@ -185,7 +187,7 @@ class Resampler:
         known = len(self._times) - (1 if closing else 2)
         if known < 1:
             return []
-        # The last point itself waits for what follows, or its last bit would depend on the cut.
+        # The last point waits for its successor, or its last bit would depend on the cut.
         stop = (int(self._times[known]) - (not closing)) // self._period + 1
         if stop <= self._next:
             return []
@@ -203,14 +205,14 @@ class Resampler:
         )
         stretch = GridSamples(self._segment, self._next, values, int(self._times[-1]))
         self._next = stop
-        # The next interval needs the slope at its left end, which needs one sample more.
+        # The next interval needs the slope at its left end, hence one sample more.
         spent = max(0, known - 1)
         if spent:
             self._times, self._data = self._times[spent:], self._data[spent:]
         return [stretch]
 
     def _slopes(self, closing: bool) -> npt.NDArray[np.float64]:
-        """Return the slope at each held sample, per second; one-sided at a segment's ends."""
+        """Return the slope at each held sample, per second; one-sided at the ends of a segment."""
         h = (np.diff(self._times) / NS)[:, None]
         d = np.diff(self._data, axis=0) / h
         slopes = np.empty_like(self._data)

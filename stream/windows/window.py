@@ -1,4 +1,4 @@
-"""Grid samples → overlapping windows with a guard for the filter; none spans a gap."""
+"""Cut grid samples into overlapping windows with guards for the filter; none spans a gap."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from innpar.stream.windows.resample import GridSamples
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """What the network is to see, with the guard on either side that only the filter sees.
+    """One window of the network, with a guard on either side that only the filter sees.
 
     Attributes:
-        segment: As of `GridSamples`.
+        segment: Number of the gap-free segment; see `GridSamples`.
         index: Grid index of the first sample after the left guard.
         raw: (guard + window + guard, channels) float64 in the sensor's unit.
-        delivered: As of `GridSamples`: when the last sample it needed had been delivered, ns.
+        delivered: Time of the newest sample that the device had delivered by then, ns.
     """
 
     segment: int
@@ -29,12 +29,12 @@ class Window:
 
 @dataclass(slots=True)
 class Windower:
-    """A ring of the newest samples that gives out a window every hop.
+    """Ring of the newest samples that yields a window every hop.
 
     Attributes:
         window: Samples the network sees.
         guard: Samples before and after them for the filter.
-        hop: Samples from one window to the next.
+        hop: Samples from one window to the next, a multiple of 4.
     """
 
     window: int
@@ -57,7 +57,7 @@ class Windower:
         return self.window + 2 * self.guard
 
     def push(self, stretch: GridSamples) -> list[Window]:
-        """Take grid samples and return the windows that they complete."""
+        """Add grid samples and return the windows that they complete."""
         if stretch.segment != self._segment:
             self._segment, self._index, self._held = stretch.segment, stretch.index, 0
             self._ring = np.empty((2 * self.span, stretch.data.shape[1]))

@@ -1,1 +1,1 @@
-"""A session in other people's formats: tables, EDF+, WFDB, XDF, FHIR, and a DataFrame."""
+"""Export a session as tables, EDF+, WFDB, XDF, FHIR or a DataFrame."""

@@ -1,4 +1,4 @@
-"""What a session holds, as those who write it in another format want it: in order, or joined."""
+"""Contents of a session for the exports: in order, or joined into gap-free segments."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from innpar.stream.session.index import progress
 from innpar.stream.windows.resample import HOLE
 
 LONGEST = 2 * 3600
-"""Seconds of signal in one segment at most: what is in memory at once stays bounded."""
+"""Longest segment, s; it bounds the memory in use."""
 
 ESTIMATE = "estimate"
-"""Name of the reconstructed arterial pressure, beside the signals that were recorded."""
+"""Name of the reconstructed arterial pressure, beside those of the recorded signals."""
 
 UNITS = {"ppg": "", "acc": "g", "abp": "mmHg", ESTIMATE: "mmHg"}
 FIRST_SECONDS = 60
-"""Within which every signal that begins with the session has begun."""
+"""Seconds within which every signal present from the beginning has started."""
 
 
 class PlacedBeat(NamedTuple):
-    """A published beat: the ``bp-beat/1`` message, and the device's id."""
+    """A published beat: id of the device, and the ``bp-beat/1`` message."""
 
     device: str
     payload: dict[str, Any]
 
     @property
     def time(self) -> int:
-        """Of the systolic peak, ns since the Unix epoch."""
+        """Time of the systolic peak, ns since the Unix epoch."""
         return round(float(self.payload["t"]) * 1000) * (NS // 1000)
 
 
@@ -46,10 +46,10 @@ class Segment:
 
     Attributes:
         device: Id of the device.
-        signal: Which: ``ppg``, ``acc``, ``abp`` (a true pressure) or `ESTIMATE`.
-        channels: Labels.
-        rate: Stated, Hz.
-        number: Of the segment within the signal, from 1.
+        signal: ``ppg``, ``acc``, ``abp`` (true pressure) or `ESTIMATE`.
+        channels: Labels of the channels.
+        rate: Stated sampling rate, Hz.
+        number: Number of the segment within the signal, from 1.
         times: (samples,) int64, ns since the Unix epoch.
         data: (samples, channels).
     """
@@ -64,14 +64,14 @@ class Segment:
 
     @property
     def measured_rate(self) -> float:
-        """Hz by its own times; as stated where there is only one sample."""
+        """Sampling rate by the sample times, Hz; the stated one for a single sample."""
         span = int(self.times[-1]) - int(self.times[0])
         return (len(self.times) - 1) * NS / span if span else self.rate
 
 
 @dataclass(slots=True)
 class Segments:
-    """Joins chunks of one signal of one device as long as there is no gap between them."""
+    """Join the chunks of one signal of one device into gap-free segments."""
 
     signal: str
     _parts: list[Chunk] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Segments:
     _held: int = 0
 
     def push(self, chunk: Chunk) -> Iterator[Segment]:
-        """Take a chunk; yield the segments that it ends."""
+        """Add a chunk; yield the segments that it ends."""
         if not len(chunk):
             return
         finite = np.asarray(np.isfinite(chunk.data).all(axis=1))
@@ -96,7 +96,7 @@ class Segments:
                 self._held += len(piece)
 
     def flush(self) -> Iterator[Segment]:
-        """Yield what is held."""
+        """Yield the last segment."""
         if not self._parts:
             return
         first = self._parts[0]
@@ -117,7 +117,7 @@ class Segments:
 
 
 def contents(file: SessionFile) -> Iterator[Chunk | Event | PlacedBeat]:
-    """Yield samples, events and published beats in their order; what is damaged is left out."""
+    """Yield samples, events and published beats in order; damaged messages are left out."""
     for message in progress(file.messages(), len(file.blocks), file):
         channel = file.channels.get(message.channel)
         if channel is None:
@@ -135,7 +135,7 @@ def contents(file: SessionFile) -> Iterator[Chunk | Event | PlacedBeat]:
 
 
 def sampled(item: Chunk | Event | PlacedBeat) -> tuple[str, Chunk] | None:
-    """Return the signal's name and the samples of an item; None where it has none."""
+    """Return the signal's name and the samples of an item; None without samples."""
     if isinstance(item, Chunk):
         return (item.signal, item) if len(item) else None
     if isinstance(item, Event):
@@ -145,19 +145,19 @@ def sampled(item: Chunk | Event | PlacedBeat) -> tuple[str, Chunk] | None:
 
 
 def estimate(beat: PlacedBeat) -> Chunk | None:
-    """Return the reconstructed pressure of a beat, from its foot to the next; None without one."""
-    told = beat.payload.get("abp") or {}
-    samples, rate = told.get("samples"), told.get("rate")
+    """Return a beat's reconstructed pressure, from foot to foot; None without one."""
+    abp = beat.payload.get("abp") or {}
+    samples, rate = abp.get("samples"), abp.get("rate")
     if not samples or not rate:
         return None
     data = np.array(samples, dtype=np.float64)[:, None]
-    start = round(float(told["start"]) * 1000) * (NS // 1000)
+    start = round(float(abp["start"]) * 1000) * (NS // 1000)
     times = start + np.rint(np.arange(len(data)) * (NS / rate)).astype(np.int64)
     return Chunk(beat.device, "abp", ("abp",), float(rate), times, data)
 
 
 def segments(file: SessionFile) -> Iterator[Segment]:
-    """Yield every gap-free stretch of every signal, as soon as it has ended."""
+    """Yield every gap-free segment of every signal as soon as it has ended."""
     joined: dict[tuple[str, str], Segments] = {}
     for item in contents(file):
         named = sampled(item)
@@ -170,23 +170,29 @@ def segments(file: SessionFile) -> Iterator[Segment]:
 
 
 class PlacedSignal(NamedTuple):
-    """A segment, and the span of time whose events go with it: gaps belong to what follows."""
+    """A segment and the time span of its events; a gap belongs to the segment after it.
+
+    Attributes:
+        segment: The segment.
+        low: Start of the span, ns since the Unix epoch.
+        high: Last moment of the span, ns since the Unix epoch.
+    """
 
     segment: Segment
     low: int
     high: int
 
     def holds(self, time: int) -> bool:
-        """Return whether something at `time`, ns since the Unix epoch, goes with the segment."""
+        """Return whether `time`, ns since the Unix epoch, lies in the span."""
         return self.low <= time <= self.high
 
     def within(self, time: int) -> int:
-        """Return `time`, or the sample's time next to it where that lies in a gap."""
+        """Return `time`, or the nearest end of the segment if it lies outside."""
         return min(max(time, int(self.segment.times[0])), int(self.segment.times[-1]))
 
 
 def placed(file: SessionFile) -> Iterator[PlacedSignal]:
-    """Yield the segments; every moment goes with exactly one of each signal."""
+    """Yield the segments; every moment lies in the span of exactly one per signal."""
     held: dict[tuple[str, str], PlacedSignal] = {}
     for segment in segments(file):
         key = segment.device, segment.signal
@@ -199,11 +205,11 @@ def placed(file: SessionFile) -> Iterator[PlacedSignal]:
 
 
 def events_of(file: SessionFile) -> dict[str, list[Event]]:
-    """Return the events of every device in their order, reading only the blocks that hold some."""
+    """Return the events of every device in order, reading only the blocks that contain some."""
     found: dict[str, list[Event]] = {}
-    told = {n for n, c in file.channels.items() if Topic.of(c.topic).what == EVENTS}
-    for message in file.messages(file.holding(told)):
-        if message.channel not in told:
+    numbers = {n for n, c in file.channels.items() if Topic.of(c.topic).what == EVENTS}
+    for message in file.messages(file.holding(numbers)):
+        if message.channel not in numbers:
             continue
         try:
             event = entry_of(file, message)
@@ -215,12 +221,12 @@ def events_of(file: SessionFile) -> dict[str, list[Event]]:
 
 
 def known_of(file: SessionFile) -> dict[str, dict[str, Any]]:
-    """Return what was noted of every device: source, site, subject, …"""
+    """Return the noted properties of every device: source, site, subject, …"""
     return {device: about(file, device) for device in devices_in(file)}
 
 
 def beginning(file: SessionFile) -> int:
-    """Return the time of the earliest sample, ns since the Unix epoch; 0 where there is none."""
+    """Return the time of the earliest sample, ns since the Unix epoch; 0 without samples."""
     missing = {n for n, c in file.channels.items() if Topic.of(c.topic).what in SIGNALS}
     first = 0
     for message in file.messages(file.holding(missing)):
@@ -239,5 +245,5 @@ def beginning(file: SessionFile) -> int:
 
 
 def plain(text: str) -> str:
-    """Return `text` as a file's name or a record's may be: letters, digits, ``-`` and ``_``."""
+    """Return `text` as a file or record name, with only letters, digits, ``-`` and ``_``."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in text)

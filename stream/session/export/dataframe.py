@@ -26,9 +26,9 @@ from innpar.devices.session.device import ReplayedSession, open_session
 from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import Pace
-from innpar.stream.session.excerpt import chosen
 from innpar.stream.session.export.content import PlacedBeat, estimate
-from innpar.stream.session.export.formats import missing
+from innpar.stream.session.export.formats import require
+from innpar.stream.session.pulse import best_channel, shipped
 from innpar.stream.windows.channel import Choice
 from innpar.stream.windows.resample import GridSamples, Resampler, period
 
@@ -43,7 +43,7 @@ def dataframe(
     path: str | Path,
     *,
     device: str | None = None,
-    rate: float = 125.0,
+    rate: float | None = None,
     begin: float = 0.0,
     end: float = math.inf,
 ) -> pd.DataFrame:
@@ -51,27 +51,28 @@ def dataframe(
 
     Args:
         path: The session.
-        device: Which of its devices; None for the only one.
-        rate: Of the grid, Hz; a whole number of nanoseconds a sample.
-        begin: Seconds after the first sample.
-        end: Likewise.
+        device: Id of the device; None for the only one.
+        rate: Sampling rate of the grid, Hz, with a whole number of nanoseconds per sample; None
+            for the shipped model's.
+        begin: Start of the excerpt, seconds after the first sample.
+        end: End of the excerpt, seconds after the first sample.
 
     Returns:
-        One row a sample, indexed by its time (UTC). ``PPG`` is the channel with the best signal,
-        turned so that a pulse rises, in the sensor's unit; ``PPG_<label>`` each channel as it is;
-        ``ABP`` the reconstructed pressure, mmHg; ``ABP_true`` a true one where there is one;
-        ``Marker`` the text of a marker at its sample, empty elsewhere. NaN where nothing was
+        One row per sample, indexed by its time (UTC). ``PPG``: the channel with the best signal,
+        pulse upward, in the sensor's unit; ``PPG_<label>``: each channel as recorded; ``ABP``: the
+        reconstructed pressure, mmHg; ``ABP_true``: the true pressure, where recorded, mmHg;
+        ``Marker``: the text of a marker at its sample, empty elsewhere. NaN where nothing was
         recorded or reconstructed. ``attrs``: sampling_rate (Hz), device, channel, source.
 
     Raises:
         SessionError: pandas is not installed.
-        DeviceError: No such file, no session, or no such device in it.
-        ValueError: Such a grid is not possible.
+        DeviceError: The file does not exist or is not a session, or has no such device.
+        ValueError: The grid of `rate` is not possible.
     """
-    try:
-        import pandas as pd
-    except ImportError:
-        raise missing("A DataFrame", "pandas") from None
+    require("pandas", "a DataFrame")
+    import pandas as pd
+
+    rate = shipped().rate if rate is None else rate
     options = {"from": str(begin)} | ({} if math.isinf(end) else {"to": str(end)})
     options |= {} if device is None else {"device": device}
     session = open_session(Path(path), options, pace=Pace(math.inf))
@@ -98,7 +99,7 @@ def dataframe(
 
 
 def _signals(session: ReplayedSession, rate: float) -> tuple[Grid, Choice | None, list[Event]]:
-    """Return the recorded signals on the grid, the PPG to use, and the events."""
+    """Return the recorded signals on the grid, the chosen PPG channel, and the events."""
     columns: Grid = {"PPG": []}
     grids = {"ppg": Resampler(rate), "abp": Resampler(rate)}
     labels: tuple[str, ...] = ()
@@ -127,7 +128,7 @@ def _signals(session: ReplayedSession, rate: float) -> tuple[Grid, Choice | None
                 put(item.signal, grids[item.signal].push(item))
     for signal, grid in grids.items():
         put(signal, grid.flush())
-    choice = chosen(session.polarity, labels, stretches, rate)
+    choice = best_channel(session.polarity, labels, stretches, shipped().at(rate))
     if choice is not None:
         weights = np.array(choice.weights)
         fitting = [s for s in stretches if s.data.shape[1] == len(weights)]
@@ -138,7 +139,7 @@ def _signals(session: ReplayedSession, rate: float) -> tuple[Grid, Choice | None
 def _estimates(
     session: ReplayedSession, rate: float
 ) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
-    """Yield the reconstructed pressure, put on the grid."""
+    """Yield the reconstructed pressure on the grid."""
     grid = Resampler(rate)
     low, high = max(session.begin, session.first), min(session.end, session.last + 1)
     with SessionFile(session.path, session.seen) as file:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from innpar.devices import NS, Event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
-from innpar.stream.messages.payload import iso
+from innpar.stream.messages.encoding import iso
 from innpar.stream.session.export.content import (
     UNITS,
     PlacedSignal,
@@ -29,30 +29,30 @@ from innpar.stream.session.export.content import (
     placed,
     plain,
 )
-from innpar.stream.session.export.formats import missing
 
 if TYPE_CHECKING:
     from edfio import Bdf, Edf
 
 LSB16, LSB24 = (1 << 16) - 1, (1 << 24) - 1
 _LABEL = 16
-"""Characters that a signal's name may have."""
+"""Characters of a signal's label."""
 
 
 def to_edf(file: SessionFile, folder: Path) -> int:
-    """Write one EDF+ (or BDF+) file a gap-free segment of a signal.
+    """Write one EDF+ or BDF+ file per gap-free segment of a signal; return the number of files.
 
-    Counts that need more than 16 bits go into BDF+, whose 24 hold them exactly. The format knows
-    whole data records only; the last is filled with its last sample, and an annotation says where.
+    Integers that need more than 16 bits go into BDF+, whose 24 bits hold them exactly. The format
+    has whole data records only; the last one is padded with its last sample, and an annotation
+    marks the end of the samples.
     """
     files, events, known = 0, events_of(file), known_of(file)
     for place in placed(file):
         segment = place.segment
         subject = str(known.get(segment.device, {}).get("subject", ""))
-        told = edf(place, events.get(segment.device, []), subject)
-        suffix = "bdf" if type(told).__name__ == "Bdf" else "edf"
+        content = edf(place, events.get(segment.device, []), subject)
+        suffix = "bdf" if type(content).__name__ == "Bdf" else "edf"
         path = folder / f"{segment.device}-{segment.signal}-{segment.number:03d}.{suffix}"
-        told.write(path)
+        content.write(path)
         settle(path, 3 if suffix == "bdf" else 2)
         files += 1
     return files
@@ -63,16 +63,11 @@ def edf(place: PlacedSignal, events: Sequence[Event], subject: str = "") -> Edf 
 
     Args:
         place: The segment, every value finite.
-        events: Of the device; those that go with the segment become annotations.
-        subject: Whose it is.
-
-    Raises:
-        SessionError: edfio is not installed.
+        events: Events of the device; those within the segment's span become annotations.
+        subject: Code of the patient.
     """
-    try:
-        import edfio
-    except ImportError:
-        raise missing("EDF+", "edfio") from None
+    import edfio
+
     segment = place.segment
     wide = any(_counts(column) and _span(column) > LSB16 for column in segment.data.T)
     wide = wide and all(_span(column) <= LSB24 for column in segment.data.T)
@@ -98,7 +93,7 @@ def edf(place: PlacedSignal, events: Sequence[Event], subject: str = "") -> Edf 
     )
     notes = [edfio.EdfAnnotation(at, None, text) for at, text in _notes(place, events, filled)]
     file: Any = edfio.Bdf if wide else edfio.Edf
-    told: Edf | Bdf = file(
+    content: Edf | Bdf = file(
         signals,
         patient=edfio.Patient(code=plain(subject) or "X"),
         recording=recording,
@@ -106,18 +101,18 @@ def edf(place: PlacedSignal, events: Sequence[Event], subject: str = "") -> Edf 
         data_record_duration=float(per_record.denominator),
         annotations=notes,
     )
-    return told
+    return content
 
 
 def settle(path: Path, width: int) -> None:
-    """Write the times of a file's annotations anew, each in whole microseconds.
+    """Rewrite the times of a file's annotations in whole microseconds.
 
-    edfio adds binary fractions of a second, so that some read ``+1.6963819999999998``; EDFlib
-    refuses a file whose data records do not begin exactly one after the other.
+    edfio adds binary fractions of a second, so that some become ``+1.6963819999999998``; EDFlib
+    rejects a file whose data records are not exactly contiguous.
 
     Args:
         path: The file.
-        width: Bytes a sample, 2 or 3.
+        width: Bytes per sample, 2 or 3.
     """
     data = bytearray(path.read_bytes())
     signals = int(data[252:256])
@@ -125,11 +120,11 @@ def settle(path: Path, width: int) -> None:
         width * int(data[at : at + 8]) for at in range(256 + 216 * signals, 256 + 224 * signals, 8)
     ]
     labels = [bytes(data[at : at + _LABEL]) for at in range(256, 256 + _LABEL * signals, _LABEL)]
-    told = next(n for n, label in enumerate(labels) if b"Annotations" in label)
-    first = 256 * (signals + 1) + sum(sizes[:told])
+    notes = next(n for n, label in enumerate(labels) if b"Annotations" in label)
+    first = 256 * (signals + 1) + sum(sizes[:notes])
     for at in range(first, len(data), sum(sizes)):
-        record = _ONSET.sub(_whole, data[at : at + sizes[told]])
-        data[at : at + sizes[told]] = record.ljust(sizes[told], b"\0")
+        record = _ONSET.sub(_whole, data[at : at + sizes[notes]])
+        data[at : at + sizes[notes]] = record.ljust(sizes[notes], b"\0")
     path.write_bytes(data)
 
 
@@ -149,7 +144,7 @@ def _span(column: npt.NDArray[np.float64]) -> float:
 
 
 def _range(column: npt.NDArray[np.float64], steps: int) -> tuple[float, float]:
-    """Return the values of the lowest and highest digit; a step is one count where that fits."""
+    """Return the physical range of the digital range; one step per count where that fits."""
     low, high = float(column.min()), float(column.max())
     if _counts(column) and high - low <= steps and len(f"{low + steps:.0f}") <= 8:
         return low, low + steps
@@ -160,14 +155,14 @@ def _range(column: npt.NDArray[np.float64], steps: int) -> tuple[float, float]:
 
 
 def _down(value: float) -> float:
-    """Return the largest number of eight characters that is not above `value`."""
+    """Return the largest number of at most eight characters not above `value`."""
     digits = 6 - max(0, math.floor(math.log10(abs(value))) if abs(value) >= 1 else 0) - 1
     scale = 10.0 ** max(0, digits)
     return math.floor(value * scale) / scale
 
 
 def _notes(place: PlacedSignal, events: Sequence[Event], filled: int) -> list[tuple[float, str]]:
-    """Return (seconds since the beginning, text)."""
+    """Return (seconds from the start of the segment, text) of every annotation."""
     segment = place.segment
     start = int(segment.times[0])
     notes = []

@@ -1,8 +1,8 @@
-"""A session as a FHIR bundle (R4): what a hospital's record system takes.
+"""A session as FHIR R4 bundles, for hospital record systems.
 
 Per minute a blood pressure panel and a heart rate, medians of that minute's beats; the
-reconstructed waveform as SampledData; cuff readings and markers one by one. A minute without a
-usable beat has no observation.
+reconstructed waveform as SampledData; each cuff reading and marker. A minute without a usable beat
+has no observation.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from innpar.devices import NS, Event
 from innpar.devices.session.contents import source_of
 from innpar.devices.session.reader import SessionFile
+from innpar.stream.messages.encoding import PRESSURE_UNIT, iso
 from innpar.stream.messages.fhir import (
     NOTE,
     PRESSURES,
@@ -27,7 +28,6 @@ from innpar.stream.messages.fhir import (
     panel,
     quantity,
 )
-from innpar.stream.messages.payload import PRESSURE_UNIT, iso
 from innpar.stream.session.export.content import (
     PlacedBeat,
     Segment,
@@ -39,13 +39,13 @@ from innpar.stream.session.export.content import (
 )
 
 EVERY = 60
-"""Seconds that one observation sums up, by the clock."""
+"""Length of the period of an observation, s; periods start at full minutes."""
 
 _NAMES = uuid.UUID("6f1c3b0e-3a52-4c8e-9d53-8f3a6d0f7a11")
 
 
 def to_fhir(file: SessionFile, folder: Path) -> int:
-    """Write one bundle a device, entry by entry."""
+    """Write one bundle per device; return the number of bundles."""
     known = known_of(file)
     writers: dict[str, _Bundle] = {}
     try:
@@ -64,7 +64,7 @@ def to_fhir(file: SessionFile, folder: Path) -> int:
 
 @dataclass(slots=True)
 class _Bundle:
-    """Writes one device's bundle; at most a minute of beats is held."""
+    """Writer of one device's bundle; holds at most a minute of beats."""
 
     path: Path
     device: str
@@ -91,8 +91,8 @@ class _Bundle:
 
     def take(self, item: PlacedBeat | Event) -> None:
         if isinstance(item, Event):
-            for told in _told(item):
-                self._observe(told, f"{item.kind}-{item.start}")
+            for resource in event_observations(item):
+                self._observe(resource, f"{item.kind}-{item.start}")
             return
         minute = item.time // (EVERY * NS)
         if minute != self._minute:
@@ -121,11 +121,11 @@ class _Bundle:
         text = f"estimated from a light sensor's pulse wave by {beat.get('model')}; source: "
         return {"method": {"text": text + source_of(self.known or beat)}}
 
-    def _observe(self, told: Resource, name: str) -> None:
+    def _observe(self, resource: Resource, name: str) -> None:
         links = {key: {"reference": self._link(key)} for key in ("patient", "device")}
         head = {"resourceType": "Observation", "status": "preliminary", "category": [VITAL]}
-        whose = {"subject": links["patient"], "device": links["device"]}
-        self._put({**head, **whose, **told}, name)
+        links_of = {"subject": links["patient"], "device": links["device"]}
+        self._put({**head, **links_of, **resource}, name)
 
     def _link(self, name: str) -> str:
         whole = f"{self.device}/{self.known.get('session')}/{name}"
@@ -138,7 +138,7 @@ class _Bundle:
         self._entries += 1
 
     def close(self) -> None:
-        """Write what is held, and end the bundle."""
+        """Write the last minute and end the bundle."""
         self._flush()
         self._out.write("\n]}\n")
         self._out.close()
@@ -158,11 +158,11 @@ def _note(good: Sequence[dict[str, Any]], beats: Sequence[PlacedBeat]) -> str:
     return f"{text}; calibration: {state}. {NOTE}"
 
 
-def _told(event: Event) -> Iterator[Resource]:
-    """Yield what a cuff reading or a marker is as an observation."""
+def event_observations(event: Event) -> Iterator[Resource]:
+    """Yield a cuff reading or a marker as an observation; nothing for other events."""
     at = {"effectiveDateTime": iso(event.start)}
     if event.kind == "cuff":
-        if remembered := event.detail.get("remembered"):  # taken before it entered this stream
+        if remembered := event.detail.get("remembered"):  # taken before this run
             taken = event.start - round(float(remembered["age_s"]) * NS)
             at = {"effectiveDateTime": iso(taken)}
         pressures = {key: float(event.detail[key]) for key in ("sbp", "dbp")}
@@ -173,7 +173,7 @@ def _told(event: Event) -> Iterator[Resource]:
 
 
 def _waves(beats: Sequence[PlacedBeat]) -> Iterator[Resource]:
-    """Yield the reconstructed pressure of some beats, a stretch without gaps each."""
+    """Yield the reconstructed pressure of some beats, one resource per gap-free segment."""
     joined, found = Segments("abp"), list[Segment]()
     for beat in beats:
         if (wave := estimate(beat)) is not None:

@@ -1,37 +1,65 @@
-"""``innpar-stream session export``: one folder a session and format."""
+"""``innpar-stream session export``: the table of formats, and one folder per session and format.
+
+The command line reads the table for its help, so this module imports nothing heavy.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
-from innpar.devices.session.contents import damage_of
-from innpar.devices.session.reader import SessionFile
 from innpar.stream.errors import SessionError
-from innpar.stream.session.new_file import fresh_folder
 
-FORMATS = {
-    "csv": "tables.to_csv",
-    "parquet": "parquet.to_parquet",
-    "edf": "edf.to_edf",
-    "wfdb": "wfdb.to_wfdb",
-    "xdf": "xdf.to_xdf",
-    "fhir": "fhir.to_fhir",
+
+class ExportFormat(NamedTuple):
+    """One value of ``--format``.
+
+    Attributes:
+        about: Description for the help text.
+        writer: ``module:function``, the module beside this one; the function takes the open
+            session and an empty folder, writes its files there and returns how many.
+        package: Package that the function imports, one of the extra ``export``; empty without.
+    """
+
+    about: str
+    writer: str
+    package: str = ""
+
+
+FORMATS: Mapping[str, ExportFormat] = {
+    "csv": ExportFormat("tables as text", "tables:to_csv"),
+    "parquet": ExportFormat("the same tables, typed", "parquet:to_parquet", "pyarrow"),
+    "edf": ExportFormat("EDF+ or BDF+, one file per gap-free segment", "edf:to_edf", "edfio"),
+    "wfdb": ExportFormat("PhysioNet records with annotations", "wfdb:to_wfdb", "wfdb"),
+    "xdf": ExportFormat("one file of LSL streams, as from LabRecorder", "xdf:to_xdf"),
+    "fhir": ExportFormat("one R4 bundle per device", "fhir:to_fhir"),
 }
-"""What ``--format`` may say → what writes a session into a folder and returns how many files."""
+"""Export formats by name. A new one is a file beside this one and a row here."""
 
 
 def export(path: Path, out: Path | None, format_: str) -> int:
     """Write a session's contents into a folder; return the exit status.
 
+    Args:
+        path: The session.
+        out: A folder that does not exist yet; beside the session where None.
+        format_: Name in `FORMATS`.
+
     Raises:
-        SessionError: The folder cannot be written to, or the format needs what is not installed.
-        DeviceError: There is no such file, or it is no session.
+        SessionError: The folder cannot be written, or the format's package is not installed.
+        DeviceError: The file does not exist or is not a session.
     """
-    module, _, name = FORMATS[format_].partition(".")
-    write: Callable[[SessionFile, Path], int]
-    write = getattr(import_module(f".{module}", __package__), name)
+    from innpar.devices.session.contents import damage_of
+    from innpar.devices.session.reader import SessionFile
+    from innpar.stream.session.new_file import fresh_folder
+
+    chosen = FORMATS[format_]
+    if chosen.package:
+        require(chosen.package, f"--format {format_}")
+    module, _, function = chosen.writer.partition(":")
+    write = getattr(import_module(f".{module}", __package__), function)
     with SessionFile(path) as file:
         with fresh_folder(out or path.with_name(f"{path.stem}-{format_}")) as folder:
             files = write(file, folder)
@@ -41,6 +69,13 @@ def export(path: Path, out: Path | None, format_: str) -> int:
     return 0
 
 
-def missing(what: str, package: str) -> SessionError:
-    """Return the error of a format whose package is not installed."""
-    return SessionError(f"{what} needs {package}: scripts/setup export")
+def require(package: str, feature: str) -> None:
+    """Check that a package of the extra ``export`` can be imported.
+
+    Raises:
+        SessionError: It is not installed.
+    """
+    try:
+        import_module(package)
+    except ImportError:
+        raise SessionError(f"{feature} needs {package}: scripts/setup export") from None

@@ -1,4 +1,4 @@
-"""A session as Parquet files, the same tables as in CSV; pandas, Polars, R and DuckDB read them."""
+"""A session as Parquet files, with the same tables as CSV."""
 
 from __future__ import annotations
 
@@ -7,29 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from innpar.devices.session.reader import SessionFile
-from innpar.stream.session.export.formats import missing
 from innpar.stream.session.export.tables import TIMES, pieces
 
 ROWS = 1 << 16
-"""In memory at once of one table, and in one row group of its file."""
+"""Rows of a table in memory, and in one row group of its file."""
 
 
 def to_parquet(file: SessionFile, folder: Path) -> int:
-    """Write one Parquet file a table; times are timestamps in UTC, to the nanosecond.
+    """Write one Parquet file per table; times are timestamps in UTC, to the nanosecond."""
+    import pyarrow as pa  # type: ignore[import-untyped]  # it ships none
 
-    Raises:
-        SessionError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]  # it ships none
-    except ImportError:
-        raise missing("Parquet", "pyarrow") from None
     tables: dict[str, _ParquetTable] = {}
     try:
         for piece in pieces(file):
             name = piece.table
             while name in tables and tables[name].columns != tuple(piece.columns):
-                name += "-more"  # a sensor that came back with other channels
+                name += "-more"  # a sensor that reconnected with other channels
             if name not in tables:
                 tables[name] = _ParquetTable(pa, folder / f"{name}.parquet", piece.kinds)
             tables[name].add(piece.columns)
@@ -40,7 +33,7 @@ def to_parquet(file: SessionFile, folder: Path) -> int:
 
 
 class _ParquetTable:
-    """One file that grows row group by row group."""
+    """Writer of one Parquet file, row group by row group."""
 
     def __init__(self, pa: Any, path: Path, kinds: Mapping[str, type]) -> None:
         from pyarrow import parquet

@@ -36,7 +36,7 @@ BEAT_COLUMNS: Mapping[str, type] = {
     "valid": bool,
     **dict.fromkeys(("reasons", "calibration", "source", "session", "model"), str),
 }
-"""Of the table of beats: mmHg, beats a minute, s and ms; ``reasons`` are parted by spaces."""
+"""Columns of the table of beats: mmHg, beats per minute, s, ms; ``reasons`` separated by spaces."""
 
 EVENT_COLUMNS: Mapping[str, type] = {"start": int, "end": int, "kind": str, "detail": str}
 MARKER_COLUMNS: Mapping[str, type] = {"time": int, "text": str}
@@ -46,9 +46,9 @@ class TableRow(NamedTuple):
     """Some rows of one table.
 
     Attributes:
-        table: Its name.
-        kinds: Of the columns: int, float, bool or str.
-        columns: By name, all of one length; None where there is no value.
+        table: Name of the table.
+        kinds: Column → type: int, float, bool or str.
+        columns: Column → values, all of one length; None where there is no value.
     """
 
     table: str
@@ -57,14 +57,14 @@ class TableRow(NamedTuple):
 
 
 def pieces(file: SessionFile) -> Iterator[TableRow]:
-    """Yield a session as rows of tables."""
+    """Yield the contents of a session as rows of tables."""
     for item in contents(file):
         if isinstance(item, Chunk):
             yield _samples(f"{item.device}-{item.signal}", item)
         elif isinstance(item, Event):
             detail = strict_json(item.detail, ensure_ascii=False)
-            told = (item.start, item.end, item.kind, detail)
-            yield _row(f"{item.device}-events", EVENT_COLUMNS, told)
+            row = (item.start, item.end, item.kind, detail)
+            yield _row(f"{item.device}-events", EVENT_COLUMNS, row)
             if item.kind == "marker":
                 text = str(item.detail.get("text", ""))
                 yield _row(f"{item.device}-markers", MARKER_COLUMNS, (item.start, text))
@@ -86,12 +86,12 @@ def _row(table: str, kinds: Mapping[str, type], values: tuple[Any, ...]) -> Tabl
 
 
 def beat_row(beat: PlacedBeat) -> dict[str, Any]:
-    """Return a beat as one row, by column; None where the message holds null."""
-    told = beat.payload
-    interval, reference = told.get("interval") or {}, told.get("reference") or {}
-    calibration, clock = told.get("calibration") or {}, told.get("clock") or {}
-    latency = told.get("latency_ms") or {}
-    found: dict[str, Any] = {"time": beat.time, **told, "level": interval.get("level")}
+    """Return a beat as one row, by column; None where the message has null."""
+    payload = beat.payload
+    interval, reference = payload.get("interval") or {}, payload.get("reference") or {}
+    calibration, clock = payload.get("calibration") or {}, payload.get("clock") or {}
+    latency = payload.get("latency_ms") or {}
+    found: dict[str, Any] = {"time": beat.time, **payload, "level": interval.get("level")}
     for name in _PRESSURES:
         low, high = interval.get(name) or (None, None)
         found |= {f"{name}_low": low, f"{name}_high": high}
@@ -100,22 +100,22 @@ def beat_row(beat: PlacedBeat) -> dict[str, Any]:
     found |= {f"calibration_{key}": calibration.get(key) for key in ("age_s", "sbp", "dbp")}
     found |= {"skew_ppm": clock.get("skew_ppm"), "clock_error_ms": clock.get("error_ms")}
     found |= {"time": beat.time, "calibration": calibration.get("state")}
-    found["reasons"] = " ".join(told.get("reasons") or ())
+    found["reasons"] = " ".join(payload.get("reasons") or ())
     return {column: found.get(column) for column in BEAT_COLUMNS}
 
 
 def to_csv(file: SessionFile, folder: Path) -> int:
-    """Write one CSV a table.
+    """Write one CSV file per table; return the number of files.
 
     Times are seconds since the Unix epoch, to the nanosecond; numbers are exact. An empty cell is
-    a value that there is not.
+    a missing value.
     """
     tables: dict[str, tuple[Any, tuple[str, ...]]] = {}
     with ExitStack() as stack:
         for piece in pieces(file):
             name, columns = piece.table, tuple(piece.columns)
             while name in tables and tables[name][1] != columns:
-                name += "-more"  # a sensor that came back with other channels
+                name += "-more"  # a sensor that reconnected with other channels
             if name not in tables:
                 stream = (folder / f"{name}.csv").open("w", encoding="utf-8", newline="")
                 writer = csv.writer(stack.enter_context(stream), lineterminator="\n")

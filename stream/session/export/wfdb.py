@@ -1,8 +1,8 @@
-"""A session as WFDB records (PhysioNet): one a gap-free stretch, its annotations beside it.
+"""A session as WFDB records (PhysioNet): one per gap-free segment, with annotations.
 
-The stretches of a signal are tied together by a multi-segment header, ``DEVICE-SIGNAL.hea``, in
-which gaps are null segments; it has one rate, the stated one, so its times are good to a sample or
-two. A record's own header says how exact its values and times are.
+A multi-segment header per signal, ``DEVICE-SIGNAL.hea``, joins its records; gaps are null segments.
+It has a single rate, the stated one, so its times are accurate to a sample or two. Each record's
+own header states the accuracy of its values and times.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ from innpar.stream.session.export.content import (
     placed,
     plain,
 )
-from innpar.stream.session.export.formats import missing
 
 Marks = list[tuple[int, str, str]]
-"""(ns since the Unix epoch, WFDB's symbol, note)."""
+"""(time in ns since the Unix epoch, WFDB symbol, note) of each annotation."""
 
 _LONGEST_NOTE = 250
-"""Bytes; the format has one byte for a note's length."""
+"""Longest note, bytes; the format stores its length in one byte."""
 _WIDEST = 2**31 - 2
 _FORMATS = (("16", 2**16), ("24", 2**24), ("32", 2**32))
 
@@ -51,30 +50,24 @@ class _Digits(NamedTuple):
 
 
 def to_wfdb(file: SessionFile, folder: Path) -> int:
-    """Write the records, their annotations (``.atr``), and a header a signal that ties them.
+    """Write records, annotations (``.atr``) and a header per signal; return the number of records.
 
-    Beats are annotated as ``N``, without pressures as ``Q``; everything else that happened as a
-    comment, ``"``.
-
-    Raises:
-        SessionError: wfdb is not installed.
+    Beats are annotated as ``N``, those without pressures as ``Q``, other events as comments, ``"``.
     """
-    try:
-        import wfdb  # type: ignore[import-untyped]  # it ships none
-    except ImportError:
-        raise missing("WFDB", "wfdb") from None
+    import wfdb  # type: ignore[import-untyped]  # it ships none
+
     marks, known = _marks(file), known_of(file)
     written: dict[str, list[tuple[str, Segment]]] = {}
     for place in placed(file):
         segment = place.segment
         stem = plain(f"{segment.device}-{segment.signal}")
         name = f"{stem}-{segment.number:04d}"
-        told = known.get(segment.device, {})
-        told = {**told, "source": source_of(told)}
-        about = [f"{key}: {told[key]}" for key in ("source", "subject") if key in told]
+        noted = known.get(segment.device, {})
+        noted = {**noted, "source": source_of(noted)}
+        about = [f"{key}: {noted[key]}" for key in ("source", "subject") if key in noted]
         _record(wfdb, folder, name, segment, about)
         _annotate(wfdb, folder, name, place, marks.get(segment.device, []))
-        # Of what has been written only the times are still of use, and not all of them.
+        # Only the first and last time of a written segment are still needed.
         ends = Segment(
             *(segment.device, segment.signal, segment.channels, segment.measured_rate),
             len(segment.times),
@@ -88,11 +81,11 @@ def to_wfdb(file: SessionFile, folder: Path) -> int:
 
 
 def _marks(file: SessionFile) -> dict[str, Marks]:
-    """Return what happened at every device, in the order of its time."""
+    """Return the annotations of every device in order of time."""
     found: dict[str, Marks] = {}
     for device, events in events_of(file).items():
-        told = [e for e in events if e.kind != "connected"]
-        found[device] = [(event.start, '"', _note(event)) for event in told]
+        noted = [event for event in events if event.kind != "connected"]
+        found[device] = [(event.start, '"', _note(event)) for event in noted]
     numbers = {n for n, c in file.channels.items() if Topic.of(c.topic).what == BEATS}
     for message in file.messages(file.holding(numbers)):
         if message.channel in numbers:
@@ -115,7 +108,7 @@ def _record(wfdb: Any, folder: Path, name: str, segment: Segment, about: list[st
     columns = [_digits(column) for column in segment.data.T]
     began = datetime.fromtimestamp(int(segment.times[0]) // NS, UTC)
     began = began.replace(microsecond=int(segment.times[0]) % NS // 1000)
-    # The format has one rate a record: the one by the sensor's own clock.
+    # The format has one rate per record: the measured one.
     rate = round(segment.measured_rate, 6)
     off = segment.times - segment.times[0] - np.arange(len(segment.times)) * (NS / rate)
     steps = ", ".join(
@@ -145,12 +138,12 @@ def _record(wfdb: Any, folder: Path, name: str, segment: Segment, about: list[st
 
 
 def _digits(column: npt.NDArray[np.float64]) -> _Digits:
-    """Return integers that hold a column: exactly where it holds counts, else in 24 bits."""
+    """Return a column as integers: exact if its values are integers, else in 24 bits."""
     low, high = float(column.min()), float(column.max())
     middle = math.floor((low + high) / 2)
     counts = bool((column == np.rint(column)).all()) and high - low < _WIDEST
     if counts and abs(middle) < _WIDEST:
-        # The lowest number of each format stands for a missing sample.
+        # The lowest number of each format marks a missing sample.
         format_ = next(name for name, size in _FORMATS if high - low < size - 4)
         return _Digits(column.astype(np.int64) - middle, 1.0, -middle, format_)
     largest = max(abs(low), abs(high))
@@ -178,7 +171,7 @@ def _annotate(wfdb: Any, folder: Path, name: str, place: PlacedSignal, marks: Ma
 
 
 def _tie(folder: Path, stem: str, parts: list[tuple[str, Segment]]) -> None:
-    """Write a multi-segment header of variable layout: only that may hold gaps."""
+    """Write a multi-segment header of variable layout, the only one that may contain gaps."""
     first = parts[0][1]
     rate, zero = first.rate, int(first.times[0])
     if len(parts) < 2 or any(part.channels != first.channels for _, part in parts):

@@ -1,7 +1,6 @@
-"""A session as XDF, the file format of the Lab Streaming Layer, as LabRecorder would write it.
+"""A session as XDF, the file format of the Lab Streaming Layer, as written by LabRecorder.
 
-One stream a signal, one of the beats' numbers, one of everything that happened, and one of the
-markers. Format: https://github.com/sccn/xdf/wiki/Specifications
+Per device one stream for each signal, and one each for beats, events and markers. Format: https://github.com/sccn/xdf/wiki/Specifications
 """
 
 from __future__ import annotations
@@ -34,21 +33,21 @@ MAGIC = b"XDF:"
 HEADER, STREAM, SAMPLES, OFFSET, BOUNDARY, FOOTER = range(1, 7)
 _MARK = bytes.fromhex("43A546DCCBF5410FB30ED5467383CBE4")
 _EVERY = 500
-"""Chunks between two boundaries, from which a reader of a damaged file goes on."""
+"""Chunks between two boundaries, at which readers resume in a damaged file."""
 
 _TYPES = {"ppg": "PPG", "acc": "ACC", "abp": "ABP", "estimate": "ABP"}
 _BEATS = ("sbp", "dbp", "map", "hr", "quality", "valid")
 _BEAT_UNITS = ("mmHg", "mmHg", "mmHg", "1/min", "1", "1")
 _RATE_WIDTH = 24
-"""Characters kept for a rate that is only known at the end."""
+"""Characters reserved for a rate that is only known at the end."""
 
 
 def to_xdf(file: SessionFile, folder: Path) -> int:
-    """Write one XDF file with all streams of all devices.
+    """Write one XDF file with all streams of all devices; return 1.
 
     Time stamps are seconds since the date in the file's header, exact to a nanosecond in the first
-    months. A stream without gaps states its rate; one with gaps states none, so that no reader
-    spreads its samples evenly over them.
+    months. A stream without gaps states its rate; one with gaps states none, so that readers do not
+    spread its samples evenly over the gaps.
     """
     zero = beginning(file) // 1000 * 1000
     known = known_of(file)
@@ -69,7 +68,7 @@ def to_xdf(file: SessionFile, folder: Path) -> int:
 
 @dataclass(slots=True)
 class _XdfStream:
-    """What a footer tells of a stream."""
+    """State of a stream, for its footer."""
 
     number: int
     rate: float
@@ -81,7 +80,7 @@ class _XdfStream:
 
 
 class _Writer:
-    """Writes chunk after chunk; nothing is held but the counts of each stream."""
+    """Writer of XDF chunks; it holds only the counts of each stream."""
 
     def __init__(self, stream: BinaryIO, zero: int) -> None:
         self._out = stream
@@ -117,14 +116,14 @@ class _Writer:
         self._numbers(stream, np.array([(beat.time - self._zero) / NS]), np.array([row]))
 
     def event(self, event: Event, about: dict[str, object]) -> None:
-        told = {"kind": event.kind, "end": (event.end - self._zero) / NS, **event.detail}
-        texts = [("events", "Events", strict_json(told, ensure_ascii=False))]
+        content = {"kind": event.kind, "end": (event.end - self._zero) / NS, **event.detail}
+        texts = [("events", "Events", strict_json(content, ensure_ascii=False))]
         if event.kind == "marker":
             texts.append(("markers", "Markers", str(event.detail.get("text", ""))))
         stamp = (event.start - self._zero) / NS
         for name, kind, text in texts:
-            what = (kind, 0.0, "string")
-            stream = self._stream(event.device, name, (name,), ("",), what, about)
+            format_ = (kind, 0.0, "string")
+            stream = self._stream(event.device, name, (name,), ("",), format_, about)
             data = text.encode()
             row = b"\x08" + struct.pack("<d", stamp) + _length(len(data)) + data
             self._count(stream, stamp, stamp, 1)
@@ -150,19 +149,19 @@ class _Writer:
         name: str,
         channels: tuple[str, ...],
         units: Sequence[str],
-        what: tuple[str, float, str],
+        format_: tuple[str, float, str],
         about: dict[str, object],
     ) -> _XdfStream:
         key = device, name, channels
         if key not in self._streams:
-            kind, rate, format_ = what
+            kind, rate, type_ = format_
             number = len(self._streams) + 1
             content = (
                 f"<name>{escape(device)} {name}</name><type>{kind}</type>"
                 f"<channel_count>{len(channels)}</channel_count><nominal_srate>"
             )
             rest = (
-                f"</nominal_srate><channel_format>{format_}</channel_format>"
+                f"</nominal_srate><channel_format>{type_}</channel_format>"
                 f"<source_id>innpar-{escape(device)}-{name}</source_id><created_at>0</created_at>"
                 + _description(device, channels, units, kind, about)
             )
@@ -174,29 +173,29 @@ class _Writer:
         return self._streams[key]
 
     def _offset(self, number: int, at: float) -> None:
-        """Say that the stream's clock is that of the file: without it readers warn."""
+        """Write a clock offset of zero; without one readers warn."""
         self._chunk(OFFSET, struct.pack("<Idd", number, at, 0.0))
 
     def close(self) -> None:
-        """Write the footers, and take back the rate of streams that had gaps."""
+        """Write the footers, and clear the stated rate of streams with gaps."""
         for stream in self._streams.values():
             self._offset(stream.number, stream.last)
             span = stream.last - stream.first
             measured = (stream.count - 1) / span if span > 0 else 0.0
-            told = (
+            content = (
                 f"<first_timestamp>{stream.first!r}</first_timestamp>"
                 f"<last_timestamp>{stream.last!r}</last_timestamp>"
                 f"<sample_count>{stream.count}</sample_count>"
                 f"<measured_srate>{measured:.9g}</measured_srate>"
             )
-            self._chunk(FOOTER, struct.pack("<I", stream.number) + _xml(told))
+            self._chunk(FOOTER, struct.pack("<I", stream.number) + _xml(content))
         for stream in self._streams.values():
             if stream.gaps:
                 self._out.seek(stream.rate_at)
                 self._out.write(b"0".ljust(_RATE_WIDTH))
 
     def _chunk(self, tag: int, content: bytes) -> int:
-        """Write a chunk; return where its content begins."""
+        """Write a chunk; return the position of its content."""
         self._chunks += 1
         if self._chunks % _EVERY == 0:
             self._put(BOUNDARY, _MARK)
@@ -210,7 +209,7 @@ class _Writer:
 
 
 def _length(count: int) -> bytes:
-    """Return a number as the format writes lengths: how many bytes, then those."""
+    """Return a number as a variable-length integer: its width in bytes, then the bytes."""
     for width, code in ((1, "B"), (4, "<I")):
         if count < 1 << (8 * width):
             return bytes([width]) + struct.pack(code, count)
@@ -232,9 +231,9 @@ def _description(
         f"<channel><label>{escape(label)}</label><unit>{unit}</unit><type>{kind}</type></channel>"
         for label, unit in zip(channels, units, strict=True)
     )
-    told = {"device": device, **{k: v for k, v in about.items() if v is not None}}
-    told["notice"] = "research software; not a medical device"
-    more = "".join(f"<{key}>{escape(str(value))}</{key}>" for key, value in told.items())
+    fields = {"device": device, **{k: v for k, v in about.items() if v is not None}}
+    fields["notice"] = "research software; not a medical device"
+    more = "".join(f"<{key}>{escape(str(value))}</{key}>" for key, value in fields.items())
     return (
         f"<desc><channels>{listed}</channels><acquisition><manufacturer>innpar-stream"
         f"</manufacturer></acquisition>{more}</desc>"

@@ -1,1 +1,1 @@
-"""The report of one session that people print: one HTML file that needs nothing else."""
+"""Session report: one self-contained HTML file to read and print."""

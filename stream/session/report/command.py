@@ -1,4 +1,4 @@
-"""``innpar-stream report``: a session on some pages that anybody can open and print."""
+"""``innpar-stream report``: a session as one HTML page to read and print."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def report(path: Path, out: Path | None, zone: tzinfo | None = None) -> int:
     Args:
         path: The session.
         out: The page; beside the session where None.
-        zone: By whose clock times are written; None for this computer's.
+        zone: Time zone of the times shown; None for this computer's.
 
     Raises:
-        SessionError: There is nothing to report, or the page exists already or cannot be written.
-        DeviceError: There is no such file, or it is no session.
+        SessionError: The session has no PPG, or the page exists already or cannot be written.
+        DeviceError: The file does not exist or is not a session.
     """
     out = out or path.with_suffix(".html")
     with fresh(out) as target:

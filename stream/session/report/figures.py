@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices import NS
+from innpar.devices.session.contents import running
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.session.beat_table import BeatTable
-from innpar.stream.session.excerpt import pulse, stretch
+from innpar.stream.session.excerpt import stretch
 from innpar.stream.session.index import DeviceIndex
+from innpar.stream.session.pulse import Pulse, conditioning_of, pulse
 from innpar.stream.session.report.findings import RANGES, Trend, in_range
 from innpar.stream.session.report.svg import Chart, around, stacked
 
@@ -30,25 +32,31 @@ SHADES = {
     "hr": ("#6d7f99", "#7fae97", "#2f7d57", "#d9790c", "#b2182b"),
 }
 TICKS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400)
-"""Seconds between two marks on an axis of time."""
+"""Seconds between two ticks of a time axis."""
 MOST = 400
-"""Gaps, flags or readings in one chart."""
+"""Largest number of gaps, markers or readings in one chart."""
 NUMBERED = 20
-"""Markers up to which their numbers have room."""
+"""Largest number of markers that are numbered."""
 SHOWN = 6.0
-"""Seconds of an example."""
+"""Length of an example, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What every chart over the whole session needs: from and to, s since the Unix epoch."""
+    """Time axis of the charts over the whole session.
+
+    Attributes:
+        first: Start, s since the Unix epoch.
+        last: End, s since the Unix epoch.
+        zone: Time zone of the times shown; None for this computer's.
+    """
 
     first: float
     last: float
     zone: tzinfo | None
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return round moments by the clock, and how they are written."""
+        """Return round clock times, s since the Unix epoch, with their labels."""
         span = self.last - self.first
         step = next((s for s in TICKS if span / s <= 9), TICKS[-1])
         begin = datetime.fromtimestamp(self.first, self.zone)
@@ -94,7 +102,7 @@ def trends(device: DeviceIndex, course: Course, found: Trend) -> str:
 
 
 def _holes(chart: Chart, device: DeviceIndex, found: Trend) -> None:
-    """Shade where nothing was recorded, and lightly where nothing could be made of it."""
+    """Shade gaps, and lightly the times without usable beats."""
     blind = ~np.isfinite(found.values["sbp"])
     half = found.step / 2
     chart.spans(found.times[blind] - half, found.times[blind] + half, "none")
@@ -105,7 +113,7 @@ def _holes(chart: Chart, device: DeviceIndex, found: Trend) -> None:
 
 
 def ranges(beats: BeatTable) -> str:
-    """Return a bar for each column of `RANGES`: what share of the time it was where."""
+    """Return a bar for each column of `RANGES` with its shares of time."""
     rows = []
     for name in RANGES:
         shares = in_range(beats, name)
@@ -120,28 +128,27 @@ def ranges(beats: BeatTable) -> str:
 
 
 def examples(file: SessionFile, device: DeviceIndex) -> str:
-    """Return some seconds of pulse and pressure: typical, with the lowest, with the highest."""
+    """Return excerpts of PPG and pressure at typical, lowest and highest SBP."""
     figures = []
     polarity = device.about.get("polarity")
     known = polarity if polarity in (-1, 0, 1) else 0
+    needs = conditioning_of(running(file))
     for title, at in _moments(device.beats):
         low = round((at - SHOWN / 2) * NS)
         found = stretch(file, device.id, low, low + round(SHOWN * NS))
-        times, values, label = pulse(found, known)
-        if not found.beats or not len(times):
+        wave, zero = pulse(found, known, needs), low / NS
+        light = _light(wave, zero)
+        if not found.beats or not light:
             continue
-        zero = low / NS
-        inside = (times >= zero) & (times < zero + SHOWN)
-        light = _light(times[inside] - zero, values[inside])
         pressure = _pressure(found.beats, found.samples("abp"), zero)
-        told = f"{title}: above the PPG ({escape(label)}), below the reconstructed pressure"
-        told += ", grey the true one" if "abp" in device.tracks else ""
-        figures.append(f"<figure>{light}{pressure}<figcaption>{told}</figcaption></figure>")
+        caption = f"{title}: PPG ({escape(wave.channel)}) above, reconstructed pressure below"
+        caption += ", true pressure in grey" if "abp" in device.tracks else ""
+        figures.append(f"<figure>{light}{pressure}<figcaption>{caption}</figcaption></figure>")
     return f"<div class=pair>{''.join(figures)}</div>" if figures else ""
 
 
 def _moments(beats: BeatTable) -> list[tuple[str, float]]:
-    """Return what to show and when: middles of runs of good beats, s since the Unix epoch."""
+    """Return (title, time) of the excerpts: middles of runs of good beats, s since the epoch."""
     t, good = beats.column("t"), beats.usable & (beats.column("quality") >= 0.8)
     runs = np.array([good[max(0, n - 4) : n + 5].all() for n in range(len(t))])
     where = np.flatnonzero(runs & good)
@@ -160,20 +167,25 @@ def _moments(beats: BeatTable) -> list[tuple[str, float]]:
     return [(title, float(t[place[n]])) for title, n in chosen.items()]
 
 
-def _light(times: Floats, values: Floats) -> str:
-    limits = (float(values.min()), float(values.max()))
-    chart = Chart((0.0, SHOWN), limits, width=352, height=84, label="pulse wave")
-    for piece in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > 0.02) + 1):
-        chart.line(times[piece], values[piece], GOOD)
+def _light(wave: Pulse, zero: float) -> str:
+    """Return a chart of the pulse from `zero`, s since the Unix epoch; empty without samples."""
+    pieces = list(wave.pieces(zero, zero + SHOWN))
+    if not pieces:
+        return ""
+    low = min(float(values.min()) for _, values in pieces)
+    high = max(float(values.max()) for _, values in pieces)
+    chart = Chart((0.0, SHOWN), (low, high), width=352, height=84, label="pulse wave")
+    for times, values in pieces:
+        chart.line(times - zero, values, GOOD)
     return chart.svg()
 
 
 def _pressure(beats: Sequence[dict[str, Any]], truth: Any, zero: float) -> str:
     waves = []
     for beat in beats:
-        told = beat["abp"]
-        samples = np.array(told.get("samples") or [], dtype=np.float64)
-        waves.append((told["start"] - zero + np.arange(len(samples)) / told["rate"], samples))
+        abp = beat["abp"]
+        samples = np.array(abp.get("samples") or [], dtype=np.float64)
+        waves.append((abp["start"] - zero + np.arange(len(samples)) / abp["rate"], samples))
     times, true = truth
     values = [samples for _, samples in waves] + ([true[:, 0]] if len(times) else [])
     limits = around(values, 10, 40)

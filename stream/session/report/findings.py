@@ -1,4 +1,4 @@
-"""What a session's beats say when they are summed up."""
+"""Summary statistics of a session's beats."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from innpar.stream.session.beat_table import EDGES, PRESSURES, BeatTable
 Floats = npt.NDArray[np.float64]
 
 BINS = 480
-"""In a trend, at most: what 720 px can show."""
+"""Largest number of bins in a trend, as many as 720 px can show."""
 SHORTEST = 5.0
-"""Seconds in a bin, at least."""
+"""Shortest bin, s."""
 FEW = 3
-"""Beats below which a bin tells nothing."""
+"""Least number of beats in a bin."""
 LONGEST_BEAT = 3.0
-"""Seconds that a beat may stand for."""
+"""Longest time that a beat represents, s."""
 DIP = 0.10
-"""Share by which the SBP of a dip lies below the session's median."""
+"""Share by which the SBP of a dip is below the session's median."""
 SUSTAINED = 60.0
-"""Seconds that a dip lasts at least, and over which the lowest and highest are means."""
+"""Shortest dip, and averaging time of the lowest and highest pressures, s."""
 NIGHT = (23, 7)
-"""Hours between which it is night."""
+"""Hours at which the night begins and ends."""
 ENOUGH = 1800.0
-"""Seconds of beats without which a night is not compared with a day."""
+"""Least duration of beats for comparing night and day, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Trend:
 
     Attributes:
         times: Middles of the bins, s since the Unix epoch.
-        step: Seconds in a bin.
-        values: By name of a column, (bins,); NaN where there were too few beats.
+        step: Length of a bin, s.
+        values: Column → (bins,) medians; NaN in bins with too few beats.
     """
 
     times: Floats
@@ -55,8 +55,8 @@ def trend(beats: BeatTable, first: float, last: float) -> Trend:
     values = {}
     for name in (*PRESSURES, *EDGES, "hr", "quality"):
         column = beats.column(name)
-        told = np.isfinite(column) & (usable | (name == "quality"))
-        values[name] = _medians(where[told], column[told], bins)
+        counted = np.isfinite(column) & (usable | (name == "quality"))
+        values[name] = _medians(where[counted], column[counted], bins)
     return Trend(np.asarray(first + (np.arange(bins) + 0.5) * step), step, values)
 
 
@@ -70,7 +70,7 @@ def _medians(where: npt.NDArray[np.int64], values: Floats, bins: int) -> Floats:
 
 
 def weights(beats: BeatTable) -> Floats:
-    """Return the seconds that each beat stands for, (beats,)."""
+    """Return the time that each beat represents, (beats,) s."""
     with np.errstate(divide="ignore", invalid="ignore"):
         lasts = 60.0 / beats.column("hr")
     return np.where(np.isfinite(lasts), np.minimum(lasts, LONGEST_BEAT), 0.0)
@@ -91,11 +91,11 @@ RANGES: dict[str, tuple[tuple[float, ...], tuple[str, ...]]] = {
         ("below 50", "50 to 60", "60 to 100", "100 to 120", "120 and above"),
     ),
 }
-"""Column → limits, and names of the ranges between them: mmHg, beats a minute."""
+"""Column → limits, mmHg or beats per minute, and names of the ranges between them."""
 
 
 def in_range(beats: BeatTable, name: str) -> list[tuple[str, float]]:
-    """Return the share of time in each range, by name; empty without usable beats."""
+    """Return (name, share of time) of each range; empty without usable beats."""
     limits, names = RANGES[name]
     usable = beats.usable & np.isfinite(beats.column(name))
     seconds, values = weights(beats)[usable], beats.column(name)[usable]
@@ -108,7 +108,7 @@ def in_range(beats: BeatTable, name: str) -> list[tuple[str, float]]:
 
 @dataclass(frozen=True, slots=True)
 class Extreme:
-    """A stretch with its mean pressures, mmHg; times in s since the Unix epoch."""
+    """A time span with its mean pressures, mmHg; times in s since the Unix epoch."""
 
     start: float
     end: float
@@ -118,7 +118,7 @@ class Extreme:
 
 
 def sustained(beats: BeatTable, *, highest: bool) -> Extreme | None:
-    """Return the minute with the lowest or highest mean MAP; None where no minute is covered."""
+    """Return the minute with the lowest or highest mean MAP; None if beats cover no minute."""
     usable = beats.usable
     t = beats.column("t")[usable]
     columns = [beats.column(name)[usable] for name in PRESSURES]
@@ -143,7 +143,7 @@ def sustained(beats: BeatTable, *, highest: bool) -> Extreme | None:
 
 
 def dips(course: Trend) -> list[Extreme]:
-    """Return stretches whose SBP lies a tenth below the session's median, the deepest first."""
+    """Return time spans with the SBP a tenth below the session's median, lowest first."""
     sbp = course.values["sbp"]
     if not np.isfinite(sbp).any():
         return []
@@ -164,19 +164,19 @@ def dips(course: Trend) -> list[Extreme]:
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """Means by day and by night, mmHg: SBP, DBP, MAP; hours by the clock of `zone`."""
+    """Mean SBP, DBP and MAP by day and by night, mmHg."""
 
     day: tuple[float, float, float]
     night: tuple[float, float, float]
 
     @property
     def fall(self) -> float:
-        """Share by which the SBP of the night lies below that of the day."""
+        """Share by which the SBP at night is below that by day."""
         return 1 - self.night[0] / self.day[0]
 
 
 def night(beats: BeatTable, zone: tzinfo | None) -> Night | None:
-    """Return day and night; None where half an hour of either is not there."""
+    """Return means by day and night in a time zone; None with under half an hour of either."""
     usable = beats.usable
     t, seconds = beats.column("t")[usable], weights(beats)[usable]
     hours = np.array([datetime.fromtimestamp(time, zone).hour for time in t.tolist()])
@@ -197,7 +197,7 @@ def night(beats: BeatTable, zone: tzinfo | None) -> Night | None:
 
 
 def percentiles(beats: BeatTable, name: str, at: Sequence[float] = (5, 50, 95)) -> list[float]:
-    """Return percentiles of the usable beats; NaN without any."""
+    """Return percentiles of a column over the usable beats; NaN without any."""
     column = beats.column(name)[beats.usable]
     column = column[np.isfinite(column)]
     return (

@@ -1,4 +1,4 @@
-"""Variability of the pulse from beat to beat, by NeuroKit2, in segments of five minutes.
+"""Pulse rate variability by NeuroKit2, in segments of five minutes.
 
 Makowski et al., NeuroKit2: A Python toolbox for neurophysiological signal processing. Behav Res
 Methods 53 (2021) 1689, doi 10.3758/s13428-020-01516-y. Five minutes: Task Force of the ESC and
@@ -15,7 +15,7 @@ import numpy as np
 from innpar.stream.session.beat_table import BeatTable
 
 SEGMENT = 300.0
-"""Seconds."""
+"""Length of a segment, s."""
 COVERED = 0.8
 """Share of a segment that usable intervals must cover."""
 MEASURES = {
@@ -27,7 +27,7 @@ MEASURES = {
     "HRV_HF": ("HF", "ms²"),
     "HRV_LFHF": ("LF/HF", ""),
 }
-"""NeuroKit2's name → ours, and its unit."""
+"""Name in NeuroKit2 → name and unit in the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Variability:
     """Medians and ranges over the segments.
 
     Attributes:
-        segments: How many there were.
-        values: (name, unit, lowest, median, highest).
-        why: Why there are none; empty where there are.
+        segments: Number of segments.
+        values: (name, unit, lowest, median, highest) of every measure.
+        why: Reason for the absence of values; empty with values.
     """
 
     segments: int
@@ -46,7 +46,7 @@ class Variability:
 
 
 def variability(beats: BeatTable) -> Variability:
-    """Return the pulse's variability; where that is not possible, why."""
+    """Return the pulse rate variability, or the reason for its absence."""
     try:
         import neurokit2 as nk  # type: ignore[import-untyped]  # it ships none
     except ImportError:
@@ -63,13 +63,13 @@ def variability(beats: BeatTable) -> Variability:
             continue
         intervals = {"RRI": lasts[inside], "RRI_Time": peaks[1:][inside] - start}
         with warnings.catch_warnings():
-            # It warns of what it leaves out for a segment's length; none of that is shown.
+            # NeuroKit2 warns about measures that need longer segments; the report has none.
             warnings.simplefilter("ignore")
             power = nk.hrv_frequency(intervals, normalize=False)
-            told = {**nk.hrv_time(intervals).iloc[0], **power.iloc[0]}
-        found.append([float(told[name]) for name in MEASURES])
+            measured = {**nk.hrv_time(intervals).iloc[0], **power.iloc[0]}
+        found.append([float(measured[name]) for name in MEASURES])
     if not found:
-        text = f"no {SEGMENT / 60:.0f} minutes of which usable beats cover {COVERED:.0%}"
+        text = f"no {SEGMENT / 60:.0f} minutes are covered to {COVERED:.0%} by usable beats"
         return Variability(0, [], text)
     values = []
     for (name, unit), column in zip(MEASURES.values(), np.array(found).T, strict=True):

@@ -1,4 +1,4 @@
-"""The report's page: what is said first of each device, and the frame around everything."""
+"""Page of the report: frame, and head of each device's section."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOTE = (
     "fingertip signals of patients; without a cuff reading they carry little of the absolute level."
 )
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""The page may load nothing at all."""
+"""Content security policy: the page loads nothing."""
 
 SOURCES = {
     "live": "LIVE RECORDING",
@@ -43,9 +43,9 @@ def page(found: SessionIndex, file: SessionFile, zone: tzinfo | None) -> str:
     """Return the whole page.
 
     Args:
-        found: What is in the session.
-        file: The same file, open.
-        zone: By whose clock times are written; None for this computer's.
+        found: Contents of the session.
+        file: The same session, open.
+        zone: Time zone of the times shown; None for this computer's.
     """
     devices = [device for device in found.devices.values() if "ppg" in device.tracks]
     style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
@@ -66,8 +66,8 @@ def _device(
     course = Course((ppg.first or 0) / NS, ppg.last / NS, zone)
     parts = [_head(device, course), f"<div class=note><b>{escape(NOTE)}</b></div>"]
     if len(device.beats):
-        told = trend(device.beats, course.first, course.last)
-        parts += [_tiles(device), "<h2>Course</h2>", trends(device, course, told), key(device)]
+        medians = trend(device.beats, course.first, course.last)
+        parts += [_tiles(device), "<h2>Course</h2>", trends(device, course, medians), key(device)]
         parts.append(lows(device, course))
         parts += ["<h2>Time in range</h2>", ranges(device.beats), share(device)]
         parts += ["<h2>Pulse waves</h2>", examples(file, device), heart(device)]
@@ -84,11 +84,11 @@ def _device(
 
 def _head(device: DeviceIndex, course: Course) -> str:
     shown = SOURCES.get(device.source, "SOURCE UNKNOWN")
-    whose = f"{escape(str(device.about['subject']))} · " if device.about.get("subject") else ""
+    subject = f"{escape(str(device.about['subject']))} · " if device.about.get("subject") else ""
     begins, ends = (datetime.fromtimestamp(t, course.zone) for t in (course.first, course.last))
     zone = begins.astimezone(course.zone).strftime("%Z") or "UTC"
     return (
-        f"<div class=head><div><h1>Blood pressure session</h1><p class=soft>{whose}"
+        f"<div class=head><div><h1>Blood pressure session</h1><p class=soft>{subject}"
         f"{escape(device.id)}, worn at {escape(str(device.about.get('site', 'an unknown place')))}"
         f" · {begins:%d %B %Y, %H:%M:%S} to {ends:%H:%M:%S} {escape(zone)} · "
         f"{span(course.last - course.first)}</p></div>"
@@ -103,10 +103,10 @@ def _tiles(device: DeviceIndex) -> str:
         low, middle, high = percentiles(beats, name)
         unit = "beats/min" if name == "hr" else "mmHg"
         value = "–" if math.isnan(middle) else f"{middle:.0f}"
-        told = "" if math.isnan(middle) else f"90 % of beats {low:.0f} to {high:.0f}"
+        spread = "" if math.isnan(middle) else f"90 % of beats {low:.0f} to {high:.0f}"
         tiles.append(
             f"<div class=tile><span>{title}, median</span><b>{value}</b><span>{unit}</span>"
-            f"<span>{told}</span></div>"
+            f"<span>{spread}</span></div>"
         )
     usable = int(beats.usable.sum())
     covered = span(float(weights(beats)[beats.usable].sum()))
@@ -118,8 +118,8 @@ def _tiles(device: DeviceIndex) -> str:
 
 def _foot(found: SessionIndex) -> str:
     model = found.run.get("model")
-    told = [f"{found.path.name}, {found.size / 1e6:.1f} MB"]
-    told.append(f"recorded by {found.run.get('software', 'an unknown version')}")
+    parts = [f"{found.path.name}, {found.size / 1e6:.1f} MB"]
+    parts.append(f"recorded by {found.run.get('software', 'an unknown version')}")
     if isinstance(model, dict):
-        told.append(f"model {model.get('id')}")
-    return f"<footer>{escape(' · '.join(told))}<br>{escape(NOTE)}</footer>"
+        parts.append(f"model {model.get('id')}")
+    return f"<footer>{escape(' · '.join(parts))}<br>{escape(NOTE)}</footer>"

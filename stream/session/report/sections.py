@@ -1,4 +1,4 @@
-"""The report's sections below its charts: tables, each with what is to be known of it."""
+"""Sections of the report below its charts: tables with notes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from innpar.stream.session.report.findings import Extreme, dips, night, sustaine
 from innpar.stream.session.report.hrv import variability
 
 MOST = 12
-"""Rows of a table; of more the number is told."""
+"""Rows of a table; the rest is only counted."""
 
 Row = Sequence[Any]
 
 
 def key(device: DeviceIndex) -> str:
-    """Return what the colours of the course mean."""
+    """Return the legend of the charts."""
     level = np.nanmax(device.beats.column("level"), initial=0)
     interval = f", shaded their {level:.0%} intervals" if level > 0 else ""
     return (
         f"<p class=soft>Medians of SBP (red), MAP (black) and DBP (blue){interval}. Bars: cuff "
-        "readings. Dark grey: nothing was recorded. Light grey: no usable beat. Orange: markers."
+        "readings. Dark grey: not recorded. Light grey: no usable beats. Orange: markers."
         "</p>"
     )
 
 
 def markers(device: DeviceIndex, course: Course) -> str:
-    """Return the markers, by the numbers of the chart."""
+    """Return the markers, numbered as in the chart."""
     events = device.of("marker")
     rows = [
         (number, clock(e.start / NS, course), str(e.detail.get("text", "")))
@@ -44,30 +44,30 @@ def markers(device: DeviceIndex, course: Course) -> str:
 
 
 def lows(device: DeviceIndex, course: Course) -> str:
-    """Return the lowest and highest minute, the dips, and night beside day."""
+    """Return the lowest and highest minute, the dips, and the comparison of night and day."""
     rows: list[Row] = []
     for title, highest in (("lowest minute", False), ("highest minute", True)):
         if (found := sustained(device.beats, highest=highest)) is not None:
             rows.append(_extreme(title, found, course))
     found_dips = dips(trend(device.beats, course.first, course.last))
     rows += [_extreme("dip", dip, course) for dip in found_dips]
-    told = table(
+    listed = table(
         "Lowest, highest, and dips",
         ("", "from", "lasting", "SBP", "DBP", "MAP"),
         rows,
-        "A dip: at least a minute with the SBP a tenth below the session's median.",
+        "Dip: at least a minute with the SBP a tenth below the session's median.",
     )
     dark = night(device.beats, course.zone)
     if dark is None:
-        return told + (
-            "<p class=soft>Night and day are not compared: that needs half an hour of beats of "
-            "each (night: 23 to 7 o'clock).</p>"
+        return listed + (
+            "<p class=soft>Night and day are not compared: this needs half an hour of beats of "
+            "each (night: 23:00 to 7:00).</p>"
         )
     by_day, by_night = (f"{side[0]:.0f}/{side[1]:.0f} mmHg" for side in (dark.day, dark.night))
     way = "lower" if dark.fall >= 0 else "higher"
-    return told + (
-        f"<p>By night (23 to 7 o'clock) {by_night}, by day {by_day}: "
-        f"the SBP of the night is {abs(dark.fall):.0%} {way}.</p>"
+    return listed + (
+        f"<p>At night (23:00 to 7:00) {by_night}, by day {by_day}: "
+        f"the SBP at night is {abs(dark.fall):.0%} {way}.</p>"
     )
 
 
@@ -78,17 +78,17 @@ def _extreme(title: str, found: Extreme, course: Course) -> Row:
 
 
 def share(device: DeviceIndex) -> str:
-    """Return what the shares of time are shares of."""
+    """Return the note on the shares of time."""
     ppg = device.tracks["ppg"]
     covered = float(weights(device.beats)[device.beats.usable].sum()) / max(ppg.seconds, 1e-9)
     return (
-        f"<p class=soft>Shares of the time that usable beats cover: {min(covered, 1):.0%} of the "
-        "session. The ranges are round numbers, no diagnosis.</p>"
+        f"<p class=soft>Shares of the time covered by usable beats, {min(covered, 1):.0%} of the "
+        "session. The limits are round numbers, not a diagnosis.</p>"
     )
 
 
 def heart(device: DeviceIndex) -> str:
-    """Return the pulse's variability, or why there is none."""
+    """Return the pulse rate variability, or the reason for its absence."""
     found = variability(device.beats)
     title = "<h2>Pulse rate variability</h2>"
     if found.why:
@@ -99,50 +99,48 @@ def heart(device: DeviceIndex) -> str:
     ]
     note = (
         f"Computed by NeuroKit2 from the peaks of the reconstructed pressure, in {found.segments} "
-        "segments of five minutes; a pulse's variability is not quite that of an ECG."
+        "segments of five minutes. Pulse rate variability differs slightly from that of an ECG."
     )
     return table("Pulse rate variability", ("", "median", "range", ""), rows, note)
 
 
 def _figures(value: float) -> str:
-    """Return three figures, or all before the point."""
+    """Return three significant figures, or all digits before the point."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def calibration(device: DeviceIndex, course: Course) -> str:
-    """Return the cuff readings and how far off the pressures were before them."""
+    """Return the cuff readings with the errors of the pressures before them."""
     rows: list[Row] = []
     for event in device.of("cuff"):
         detail = event.detail
-        told = "taken before" if detail.get("remembered") else ""
-        off = device.beats.check(event.start / NS, detail["sbp"], detail["dbp"])
-        if off is not None and not told:
-            told = f"ours was off by {off[0]:+.1f}/{off[1]:+.1f} before it"
+        note = "from an earlier run" if detail.get("remembered") else ""
+        error = device.beats.check(event.start / NS, detail["sbp"], detail["dbp"])
+        if error is not None and not note:
+            note = f"error before it {error[0]:+.1f}/{error[1]:+.1f} mmHg"
         reading = f"{detail.get('sbp')}/{detail.get('dbp')} mmHg"
-        rows.append((clock(event.start / NS, course), reading, told))
+        rows.append((clock(event.start / NS, course), reading, note))
     states = device.beats.states
     total = max(1, sum(states.values()))
     shares = ", ".join(f"{state} {n / total:.0%}" for state, n in states.most_common())
     note = f"Beats by state of the calibration: {shares}." if states else ""
     if not rows:
-        note = (
-            f"No cuff reading was given: the level of the pressures is not to be relied on. {note}"
-        )
+        note = f"There was no cuff reading: do not rely on the level of the pressures. {note}"
     return table("Calibration", ("time", "cuff", ""), rows, note)
 
 
 def quality(device: DeviceIndex, course: Course) -> str:
-    """Return the longest gaps, and why beats have no pressures."""
+    """Return the longest gaps, and the reasons for withholding pressures."""
     ppg = device.tracks["ppg"]
     why = {(event.start, event.end): event for event in device.of("gap") if event.concerns_ppg}
     rows = []
     for hole in sorted(ppg.holes, key=lambda hole: hole[0] - hole[1]):
         event = why.get(hole)
-        told = event.detail if event is not None else {}
-        lost = "" if told.get("lost") is None else str(told["lost"])
+        detail = event.detail if event is not None else {}
+        lost = "" if detail.get("lost") is None else str(detail["lost"])
         seconds = (hole[1] - hole[0]) / NS
         rows.append(
-            (clock(hole[0] / NS, course), f"{seconds:.2f} s", lost, str(told.get("why", "")))
+            (clock(hole[0] / NS, course), f"{seconds:.2f} s", lost, str(detail.get("why", "")))
         )
     note = f"{len(ppg.holes)} gaps, {span(ppg.lost)} in all" if ppg.holes else "No gaps"
     quality = device.beats.column("quality")
@@ -152,11 +150,11 @@ def quality(device: DeviceIndex, course: Course) -> str:
     if reasons:
         note += "; beats without pressures: "
         note += ", ".join(f"{why.replace('_', ' ')} {n}" for why, n in reasons.most_common())
-    return table("Quality and gaps", ("longest gaps", "length", "lost", "why"), rows, f"{note}.")
+    return table("Quality and gaps", ("longest gaps", "length", "lost", "reason"), rows, f"{note}.")
 
 
 def signals(found: SessionIndex, device: DeviceIndex) -> str:
-    """Return what was recorded, and what was lost on the way."""
+    """Return the recorded signals and the dropped data."""
     rows: list[Row] = [
         (name.upper(), f"{track.rate:g} Hz", ", ".join(track.channels), f"{track.samples}")
         for name, track in device.tracks.items()
@@ -164,7 +162,7 @@ def signals(found: SessionIndex, device: DeviceIndex) -> str:
     if device.frames:
         rows.append(("raw frames", "", f"{device.frame_bytes / 1e6:.2f} MB", f"{device.frames}"))
     notes = [
-        f"drops: {'; '.join(device.dropped[-3:])}" if device.dropped else "nothing was dropped"
+        f"drops: {'; '.join(device.dropped[-3:])}" if device.dropped else "no data were dropped"
     ]
     clocks = [float(event.detail["skew_ppm"]) for event in device.of("clock")]
     if clocks:
@@ -196,14 +194,14 @@ def _cells(row: Row, tag: str) -> Iterator[str]:
 
 
 def clock(time: float, course: Course) -> str:
-    """Return a moment by the clock, with its day where the session has several."""
+    """Return a clock time, with its day where the session spans several."""
     moment = datetime.fromtimestamp(time, course.zone)
     days = course.last - course.first > 86_400 / 2
     return f"{moment:%a %H:%M:%S}" if days else f"{moment:%H:%M:%S}"
 
 
 def span(seconds: float) -> str:
-    """Return a length of time as people say it."""
+    """Return a duration as text."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)

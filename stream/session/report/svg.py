@@ -1,4 +1,4 @@
-"""Charts as inline SVG: no script, no font, no network; they print as sharp as text."""
+"""Charts as inline SVG: no script, no font, no network."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 8.0, 10.0, 20.0
-"""Room around the drawing, px."""
+"""Margins of a chart, px."""
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(slots=True)
 class Chart:
-    """One panel with a shared way of drawing; elements appear in the order in which they are added.
+    """One panel; later elements are drawn over earlier ones.
 
     Attributes:
-        x: From and to, in whatever the callers' x values are.
-        y: From and to.
-        width: px.
-        height: px.
-        unit: Written beside the y axis.
-        label: What it shows, for those who cannot see it.
+        x: Limits of the x axis, in the unit of the x values.
+        y: Limits of the y axis.
+        width: Width, px.
+        height: Height, px.
+        unit: Label of the y axis.
+        label: Description for screen readers.
     """
 
     x: tuple[float, float]
@@ -54,7 +54,7 @@ class Chart:
         return np.asarray(self.height - BOTTOM - (values - low) * scale)
 
     def grid(self, ticks: Sequence[tuple[float, str]]) -> None:
-        """Draw the axes: lines at round values, and these ticks (x, text) below."""
+        """Draw horizontal lines at round values, and ticks (x, label)."""
         for value in round_values(*self.y, max(2, round(self.height / 40))):
             at = float(self._y(np.array([value]))[0])
             self._parts.append(
@@ -102,7 +102,7 @@ class Chart:
             self._parts.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{radius}" fill="{colour}"/>')
 
     def bars(self, x: Floats, low: Floats, high: Floats, colour: str) -> None:
-        """Draw upright bars with caps, as a cuff reading's pressures."""
+        """Draw vertical bars with caps, as for cuff readings."""
         edges = zip(self._x(x).tolist(), self._y(low).tolist(), self._y(high).tolist(), strict=True)
         for at, bottom, top in edges:
             self._parts.append(
@@ -112,7 +112,7 @@ class Chart:
             )
 
     def spans(self, starts: Floats, ends: Floats, kind: str) -> None:
-        """Shade stretches of x from top to bottom; `kind` is a class of the page's style."""
+        """Shade ranges of x over the full height; `kind` is a class of the page's style sheet."""
         low, high = self._x(np.clip(starts, *self.x)), self._x(np.clip(ends, *self.x))
         for a, b in zip(low.tolist(), high.tolist(), strict=True):
             self._parts.append(
@@ -121,7 +121,7 @@ class Chart:
             )
 
     def flags(self, x: Floats, texts: Sequence[str], colour: str) -> None:
-        """Draw upright lines with a number on top each; without numbers, where many, fainter."""
+        """Draw vertical lines with a label each; fainter if none has a label."""
         faint = 1 if any(texts) else 0.4
         for at, text in zip(self._x(x).tolist(), texts, strict=True):
             self._parts.append(
@@ -154,15 +154,15 @@ def stacked(parts: Sequence[tuple[str, float, str]], width: float = 720.0) -> st
                 f'class="s">{share:.0%}</text>'
             )
         at += wide
-    told = ", ".join(f"{name} {share:.0%}" for name, share, _ in parts)
+    label = ", ".join(f"{name} {share:.0%}" for name, share, _ in parts)
     return (
-        f'<svg viewBox="0 0 {width:g} 22" role="img" aria-label="{escape(told, quote=True)}">'
+        f'<svg viewBox="0 0 {width:g} 22" role="img" aria-label="{escape(label, quote=True)}">'
         f"{''.join(drawn)}</svg>"
     )
 
 
 def round_values(low: float, high: float, about: int) -> list[float]:
-    """Return about so many round values between two."""
+    """Return about so many round values between two limits."""
     if not high > low:
         return [low]
     raw = (high - low) / about
@@ -173,7 +173,7 @@ def round_values(low: float, high: float, about: int) -> list[float]:
 
 
 def around(values: Sequence[Floats], step: float, least: float) -> tuple[float, float]:
-    """Return round limits around finite values, at least `least` apart."""
+    """Return round limits of the finite values, at least `least` apart."""
     finite = np.concatenate([np.ravel(v)[np.isfinite(np.ravel(v))] for v in values])
     if not len(finite):
         return 0.0, least

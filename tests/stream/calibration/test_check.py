@@ -17,7 +17,7 @@ from innpar.stream.calibration.check import Checker
 from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.messages.payload import parcel
 from innpar.stream.results import CalibrationStatus, Item
-from innpar.stream.sinks.terminal import tell
+from innpar.stream.sinks.terminal import event_text
 from support.harness import estimates, stream_all
 from support.items import START, beat
 
@@ -105,8 +105,9 @@ def test_the_check_is_of_what_was_published_whatever_the_chunks() -> None:
 def test_the_check_is_published_and_shown() -> None:
     event = filled().told(cuff(19.5))
     jsonschema.validate(json.loads(parcel(event).payload), SCHEMA)
-    assert tell(event) == (
-        "cuff reading 120/80 mmHg; ours was off by +4.5/+4.5 (mean error of 1: 4.5/4.5)"
+    assert event_text(event) == (
+        "cuff reading 120/80 mmHg; error before it +4.5/+4.5 mmHg "
+        "(mean absolute error of 1: 4.5/4.5)"
     )
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(parcel(Event("d", "cuff", 0, 0, {})).payload), SCHEMA)

@@ -28,7 +28,7 @@ from innpar.stream.pipeline.wearer import enrol
 from innpar.stream.results import Beat, Item
 from innpar.stream.session.recorder import Recorder
 from innpar.stream.sinks.base import FanOut
-from innpar.stream.sinks.terminal import tell
+from innpar.stream.sinks.terminal import event_text
 from support.harness import Keep, estimates, same, shipped, stream_all
 
 START = 1_700_000_000 * NS
@@ -109,7 +109,7 @@ def test_the_next_run_begins_calibrated(kept: Path) -> None:
     assert first == pytest.approx(3580, abs=15)
     (cuff,) = told(items, "cuff")
     assert cuff.detail["remembered"]["age_s"] == pytest.approx(3580, abs=1)
-    assert "is remembered" in (tell(cuff) or "")
+    assert "kept from the last run" in (event_text(cuff) or "")
     json.loads(parcel(cuff).payload)
     without = late(streamed(None, again), again)
 

@@ -173,7 +173,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from innpar.stream.mqtt.outbox import Outbox
-from innpar.stream.messages.payload import Parcel
+from innpar.stream.messages.parcel import Parcel
 from innpar.stream.mqtt.spool import Spool
 outbox = Outbox(Spool(Path(sys.argv[1])))
 for number in range(300):
@@ -200,7 +200,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from innpar.stream.mqtt.outbox import Outbox
-from innpar.stream.messages.payload import Parcel
+from innpar.stream.messages.parcel import Parcel
 from innpar.stream.mqtt.spool import Spool
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 outbox = Outbox(Spool(Path(sys.argv[1])), memory=50)

@@ -467,7 +467,7 @@ def test_a_device_that_never_sends_fills_no_memory() -> None:
     summaries, birth = Summaries(), DeviceInfo("x", "live", "s", "m", 125.0, {})
     for time in range(100):
         for kind in ("connected", "disconnected"):
-            summaries.told(Event("x", kind, time, time, {}), birth)
+            summaries.event(Event("x", kind, time, time, {}), birth)
     assert not summaries._told
     summaries.silent = True
     assert summaries.link == "offline"

@@ -39,6 +39,7 @@ from innpar.stream.calibration.store import StoredCalibration
 from innpar.stream.calibration.types import CuffReading
 from innpar.stream.cli.main import main
 from innpar.stream.errors import ConfigError, SessionError
+from innpar.stream.messages.beat import beat_payload
 from innpar.stream.messages.commands import (
     Calibrate,
     Command,
@@ -47,7 +48,6 @@ from innpar.stream.messages.commands import (
     Record,
     parse_command,
 )
-from innpar.stream.messages.payload import beat_payload
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.sidecars import forward_markers

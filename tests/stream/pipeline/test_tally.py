@@ -6,7 +6,7 @@ import pytest
 
 from innpar.devices import NS, Event
 from innpar.stream.pipeline.tally import RunTally
-from innpar.stream.sinks.terminal import tell
+from innpar.stream.sinks.terminal import event_text
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ def test_only_a_gap_in_the_light_is_shown_and_counted(signal: dict[str, str], co
     outcome = RunTally()
     outcome.add(gap)
     assert outcome.gaps == counts
-    assert (tell(gap) is not None) == bool(counts)
+    assert (event_text(gap) is not None) == bool(counts)

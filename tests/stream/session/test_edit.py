@@ -1,4 +1,4 @@
-"""Parts of sessions, several in one, and sessions that name nobody."""
+"""Cut, merged and redacted sessions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_two_in_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (data == np.concatenate([part[1] for part in parts])).all()
     assert keys(played(out, device="other")) == keys(played(other))
     assert main(["session", "merge", str(early), str(early), str(tmp_path / "d")]) == 2
-    assert "both hold demo at the same time" in capsys.readouterr().err
+    assert "overlap in time for demo" in capsys.readouterr().err
 
 
 def test_a_session_that_names_nobody(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What can befall a recording while a whole run goes on, by the real command."""
+"""Recordings that are interrupted, by running the real command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 
 def run(*arguments: str) -> tuple[int, list[dict[str, Any]], list[str]]:
-    """Return the exit status, the beats, and what was said."""
+    """Return the exit status, the beats, and the messages."""
     done = subprocess.run(
         [*RUN, *arguments], capture_output=True, text=True, timeout=90, check=False
     )
@@ -51,7 +51,7 @@ def test_a_full_disk(small: Path) -> None:
     assert (status, other) == (0, 0)
     assert [beat["seq"] for beat in beats] == [beat["seq"] for beat in wanted]
     (line,) = [line for line in said if "demo-3: recording to" in line]
-    assert "has stopped (No space left on device); streaming goes on" in line
+    assert "has stopped (No space left on device); streaming continues" in line
     assert not any("Traceback" in line for line in said)
     items = played(small / "full.mcap")
     assert sum(isinstance(item, Chunk) for item in items) > 5
@@ -63,7 +63,7 @@ def test_a_folder_that_only_can_be_read(small: Path) -> None:
         status, beats, said = run("--duration", "5", "--record", str(path))
         assert (status, beats) == (2, [])
         assert len(said) == 1
-        assert "cannot be recorded to (Read-only file system); name another place" in said[0]
+        assert "cannot be written (Read-only file system); name another place" in said[0]
 
 
 def test_a_file_that_vanishes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a run publishes on LSL, received by an inlet that knows nothing of our code."""
+"""A run's LSL streams, received by an independent inlet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Received = dict[str, tuple[Any, np.ndarray, np.ndarray]]
 
 
 def listen(ready: threading.Event, over: threading.Event, received: Received) -> None:
-    """Record like LabRecorder: resolve what is there, pull everything with its stamps."""
+    """Record like LabRecorder: resolve all streams, pull every sample with its time stamp."""
     inlets: dict[str, Any] = {}
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     resolver = lsl.ContinuousResolver()
@@ -53,7 +53,7 @@ def listen(ready: threading.Event, over: threading.Event, received: Received) ->
 
 
 class Gate:
-    """Keeps every item, and lets the run end once the receiver has heard enough after `ready`."""
+    """Sink that keeps every item, and ends the run once the receiver has enough after `ready`."""
 
     def __init__(self, ready: threading.Event) -> None:
         self.items: list[Item] = []

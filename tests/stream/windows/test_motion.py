@@ -1,4 +1,4 @@
-"""A moving arm, by its accelerometer or by what the device says: no pressures, and the reason."""
+"""A moving arm, by acceleration or by the device's own report: no pressures, with the reason."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Played:
 
 
 def light(seconds: float) -> Iterator[Chunk]:
-    """Yield an undisturbed wearer's light in chunks of half a second."""
+    """Yield undisturbed PPG in chunks of half a second."""
     for item in Simulated(motion=False, dropouts=False, cuff=False).items(START):
         if isinstance(item, Chunk) and item.signal == "ppg":
             if int(item.times[-1]) > START + seconds * NS:
@@ -127,7 +127,7 @@ def light(seconds: float) -> Iterator[Chunk]:
 
 
 def worn(moving: slice, told: Iterable[Event] = ()) -> list[Chunk | Event]:
-    """Return light, and acceleration that comes a second behind it, 40 s of both."""
+    """Return 40 s of PPG, and acceleration that arrives a second later."""
     acc = shaken(40, moving)
     items: list[Chunk | Event] = []
     waiting = sorted(told, key=lambda e: e.start)
@@ -191,7 +191,7 @@ def test_any_cut_gives_the_same_beats(size: int) -> None:
 
 @pytest.mark.real
 def test_the_limit_on_a_real_wrist() -> None:
-    """What the module says of an hour with an Empatica E4: where the arm moves, light is no use."""
+    """The figures in the module's docstring, from an hour with an Empatica E4."""
     folder = need_data() / "wearable/empatica_e4"
     rows = gzip.decompress((folder / "ACC.csv.gz").read_bytes()).decode().splitlines()
     table = np.array([[float(cell) for cell in row.split(",")] for row in rows])

@@ -162,5 +162,5 @@ def test_a_change_of_channels_is_a_gap() -> None:
 
 
 def test_a_grid_needs_whole_nanoseconds() -> None:
-    with pytest.raises(ValueError, match="whole nanoseconds"):
+    with pytest.raises(ValueError, match="whole number of nanoseconds"):
         Resampler(60.0)

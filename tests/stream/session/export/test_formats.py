@@ -1,96 +1,49 @@
-"""Sessions in other people's formats, each read again by somebody else's library."""
+"""The table of export formats, and what every export holds."""
 
 from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from innpar.devices import NS, Chunk, Event
 from innpar.devices.replay import open_recording
-from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.stream.cli import arguments
-from innpar.stream.cli.main import main
-from innpar.stream.results import Beat, Item
-from innpar.stream.session.export.content import PlacedSignal, Segment
-from innpar.stream.session.export.edf import edf, settle
-from innpar.stream.session.export.fhir import _told
-from innpar.stream.session.export.formats import FORMATS
-from innpar.stream.session.recorder import Recorder
-from support.harness import estimates
-from support.sessions import MAX, demo, played, record, samples
-
-START = 1_700_000_000 * NS
-WORDS = 'stood up <"&ü>'
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Item]]:
-    """A session with gaps, a cuff reading, its beats, and markers."""
-    path = tmp_path_factory.mktemp("session") / "demo.mcap"
-    device = demo(150, seed=3)
-    return path, record(path, device)
-
-
-@pytest.fixture(scope="module")
-def marked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Chunk | Event]]:
-    """The stream alone, with a marker among its samples that was given late."""
-    path = tmp_path_factory.mktemp("marked") / "marked.mcap"
-    recorder = Recorder(path, VirtualClock(START), {"software": "test"})
-    device = demo(150, seed=3, pace=Pace(float("inf"), 1.0))
-    recorder.enrol(device, "s")
-    items = list(device.items(START))
-    where = next(n for n, i in enumerate(items) if isinstance(i, Event) and i.kind == "gap") + 2
-    at = START + 20 * NS
-    items.insert(where, Event("demo", "marker", at, at, {"text": WORDS}))
-    for item in items:
-        recorder.take(item)
-    recorder.close()
-    return path, items
-
-
-def exported(path: Path, format_: str, out: Path) -> Path:
-    assert main(["session", "export", str(path), str(out), "--format", format_]) == 0
-    return out
-
-
-def stretches(items: list[Any], signal: str) -> list[tuple[Any, Any]]:
-    """Return (times, data) of every gap-free stretch."""
-    times, data = samples(items, signal)
-    rate = next(i.rate for i in items if isinstance(i, Chunk) and i.signal == signal)
-    ends = np.flatnonzero(np.diff(times) > 1.5 * NS / rate) + 1
-    parts = np.split(np.arange(len(times)), ends)
-    return [(times[part], data[part]) for part in parts]
+from innpar.stream.errors import SessionError
+from innpar.stream.session.export.formats import FORMATS, require
+from support.exports import START, WORDS, epoch, exported, stretches
+from support.sessions import MAX
 
 
 def test_the_command_line_knows_every_format() -> None:
     assert set(arguments.FORMATS) == set(FORMATS)
 
 
-def test_csv_tells_everything_of_a_beat(session: tuple[Path, list[Item]], tmp_path: Path) -> None:
-    path, live = session
-    out = exported(path, "csv", tmp_path / "csv")
-    beats = estimates(live)
-    with (out / "demo-beats.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert [int(row["seq"]) for row in rows] == [beat.seq for beat in beats]
-    for row, beat in zip(rows, beats, strict=True):
-        assert row["valid"] == str(beat.valid)
-        assert row["reasons"].split() == list(beat.reasons)
-        assert row["calibration"] == beat.calibration.state
-        assert abs(float(row["time"]) - beat.peak / NS) <= 0.0005
-        assert (row["sbp"] == "") == (beat.sbp is None)
-        if beat.sbp is not None and beat.interval is not None:
-            assert abs(float(row["sbp"]) - beat.sbp) <= 0.051
-            assert abs(float(row["dbp_high"]) - beat.interval.dbp[1]) <= 0.051
-    wave = np.concatenate([beat.abp for beat in beats])
-    with (out / "demo-estimate.csv").open() as stream:
-        told = [float(row["abp"]) for row in csv.DictReader(stream)]
-    assert np.abs(np.array(told) - wave).max() <= 0.051
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_its_writer(name: str) -> None:
+    row = FORMATS[name]
+    module, _, function = row.writer.partition(":")
+    assert callable(getattr(import_module(f"innpar.stream.session.export.{module}"), function))
+    assert row.about
+
+
+def test_the_table_is_cheap_to_read() -> None:
+    code = "import sys, innpar.stream.session.export.formats as f; print(*f.FORMATS, *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert loaded >= set(FORMATS)
+    assert not loaded & {"numpy", "mcap", "asyncio", "edfio", "pyarrow"}
+
+
+def test_a_missing_package_is_named() -> None:
+    with pytest.raises(SessionError, match="--format x needs no_such_package: scripts/setup"):
+        require("no_such_package", "--format x")
 
 
 @pytest.mark.parametrize("format_", ["csv", "parquet", "edf", "wfdb", "xdf", "fhir"])
@@ -147,16 +100,10 @@ def _wfdb(out: Path) -> list[tuple[float, str]]:
         notes = wfdb.rdann(str(path.with_suffix("")), "atr")
         for at, text in zip(notes.sample, notes.aux_note, strict=True):
             if text.startswith("marker: "):
-                since = (head.base_datetime - _epoch()).total_seconds()
+                since = (head.base_datetime - epoch()).total_seconds()
                 text = text.removeprefix("marker: ").encode().decode("unicode_escape")
                 found.append((since + at / head.fs, text))
     return found
-
-
-def _epoch() -> Any:
-    from datetime import datetime
-
-    return datetime(1970, 1, 1)
 
 
 def _xdf(out: Path) -> list[tuple[float, str]]:
@@ -183,118 +130,6 @@ def _fhir(out: Path) -> list[tuple[float, str]]:
     ]
 
 
-def test_parquet_holds_every_number(session: tuple[Path, list[Item]], tmp_path: Path) -> None:
-    pd = pytest.importorskip("pandas")
-    path, live = session
-    out = exported(path, "parquet", tmp_path / "parquet")
-    for signal in ("ppg", "acc", "abp"):
-        times, data = samples(played(path), signal)
-        frame = pd.read_parquet(out / f"demo-{signal}.parquet")
-        assert (frame["time"].astype("int64").to_numpy() == times).all()
-        assert (frame.drop(columns="time").to_numpy() == data).all()
-    frame = pd.read_parquet(out / "demo-beats.parquet")
-    assert frame["seq"].tolist() == [beat.seq for beat in estimates(live)]
-    assert frame["valid"].dtype == bool
-    assert str(frame["time"].dtype) == "datetime64[ns, UTC]"
-
-
-@pytest.mark.parametrize("signal", ["ppg", "acc", "abp"])
-def test_wfdb_holds_the_samples_within_what_it_states(
-    signal: str, marked: tuple[Path, list[Chunk | Event]], tmp_path: Path
-) -> None:
-    wfdb = pytest.importorskip("wfdb")
-    path, items = marked
-    out = exported(path, "wfdb", tmp_path / "wfdb")
-    parts = stretches(items, signal)
-    assert len(list(out.glob(f"demo-{signal}-0*.hea"))) == len(parts)
-    for number, (times, data) in enumerate(parts, 1):
-        told = wfdb.rdrecord(str(out / f"demo-{signal}-{number:04d}"))
-        stated = {c.partition(": ")[0]: c.partition(": ")[2] for c in told.comments}
-        steps = [float(s.split()[-1]) for s in stated["resolution of a value"].split(", ")]
-        assert (np.abs(told.p_signal - data) <= np.array(steps) * 0.51).all()
-        if signal == "ppg":
-            assert (told.p_signal == data).all()
-        began = round((told.base_datetime - _epoch()).total_seconds() * 1e6) * 1000
-        grid = began + np.arange(len(times)) * (NS / told.fs)
-        late = float(stated["resolution of a time"].split()[0])
-        assert np.abs(grid - times).max() <= (late + 0.002) * 1e6
-    if len(parts) > 1:
-        whole = wfdb.rdrecord(str(out / f"demo-{signal}"))
-        assert np.isfinite(whole.p_signal[:, 0]).sum() == sum(len(t) for t, _ in parts)
-        assert not np.isfinite(whole.p_signal[:, 0]).all()
-
-
-def test_edflib_reads_every_edf(tmp_path: Path) -> None:
-    """Whatever the fraction of a second at which a recording begins."""
-    edflib = pytest.importorskip("pyedflib")
-    chance = np.random.default_rng(1)
-    for number in range(100):
-        start = START + int(chance.integers(86_400 * NS))
-        rate = float(chance.choice([28, 55, 125, 176]))
-        times = start + np.rint(np.arange(900) * (NS / rate)).astype(np.int64)
-        data = np.rint(chance.normal(size=(900, 1)) * 1000)
-        segment = Segment("demo", "ppg", ("ppg0",), rate, 1, times, data)
-        at = int(times[chance.integers(900)]) + 7
-        note = Event("demo", "marker", at, at, {"text": WORDS})
-        path = tmp_path / f"{number}.edf"
-        edf(PlacedSignal(segment, 0, 2**63 - 1), [note]).write(path)
-        settle(path, 2)
-        with edflib.EdfReader(str(path)) as file:
-            assert (file.readSignal(0)[:900] == data[:, 0]).all()
-            assert file.starttime_subsecond == start % NS // 1000 * 10
-            onsets, _, texts = file.readAnnotations()
-            (told,) = (t for t, text in zip(onsets, texts, strict=True) if "marker" in text)
-            assert abs(told * NS + start - at) < 2000
-
-
-def test_wfdb_annotates_the_beats(session: tuple[Path, list[Item]], tmp_path: Path) -> None:
-    wfdb = pytest.importorskip("wfdb")
-    out = exported(session[0], "wfdb", tmp_path / "wfdb")
-    symbols = []
-    for path in sorted(out.glob("demo-abp-*.atr")):
-        symbols += wfdb.rdann(str(path.with_suffix("")), "atr").symbol
-    beats = estimates(session[1])
-    assert abs(symbols.count("N") - sum(beat.valid for beat in beats)) <= 1
-    assert symbols.count("Q") <= sum(not beat.valid for beat in beats)
-
-
-def test_xdf_is_read_by_pyxdf_sample_for_sample(
-    session: tuple[Path, list[Item]], tmp_path: Path
-) -> None:
-    pyxdf = pytest.importorskip("pyxdf")
-    path, live = session
-    out = exported(path, "xdf", tmp_path / "xdf")
-    # As everybody reads it: with the clocks made one, and samples evened out.
-    streams, header = pyxdf.load_xdf(str(out / "session.xdf"))
-    by = {stream["info"]["name"][0]: stream for stream in streams}
-    items = played(path)
-    gaps = [i for i in items if isinstance(i, Event) and i.kind == "gap"]
-    assert gaps
-    for signal in ("ppg", "acc", "abp"):
-        times, data = samples(items, signal)
-        got = by[f"demo {signal}"]
-        assert (got["time_series"] == data).all()
-        zero = round((times[0] / NS - got["time_stamps"][0]) * 1e6) * 1000
-        allowed = 2_000 if signal == "ppg" else 2_000_000
-        assert np.abs(np.rint(got["time_stamps"] * NS) + zero - times).max() <= allowed
-        stated = float(got["info"]["nominal_srate"][0])
-        assert stated == (0 if signal != "abp" else next(_rates(items, "abp")))
-    beats = estimates(live)
-    told = by["demo beats"]["time_series"]
-    assert len(told) == len(beats)
-    sbp = np.array([np.nan if b.sbp is None else b.sbp for b in beats])
-    assert np.nanmax(np.abs(told[:, 0] - sbp)) <= 0.051
-    assert len(by["demo estimate"]["time_series"]) == sum(len(b.abp) for b in beats)
-    labels = by["demo ppg"]["info"]["desc"][0]["channels"][0]["channel"]
-    assert [label["label"][0] for label in labels] == ["ppg0", "ppg1", "ppg2", "ambient"]
-    assert by["demo ppg"]["footer"]["info"]["sample_count"] == [str(len(samples(items)[0]))]
-    assert header["info"]["version"] == ["1.0"]
-
-
-def _rates(items: list[Any], signal: str) -> Any:
-    return (i.rate for i in items if isinstance(i, Chunk) and i.signal == signal)
-
-
 @pytest.mark.parametrize(
     ("format_", "name"), [("xdf", "session.xdf"), ("wfdb", "demo-ppg-0001.hea")]
 )
@@ -310,82 +145,3 @@ def test_an_export_can_be_replayed(
     assert (data[:, 0] == full[: len(data), 1]).all()
     assert len(data) == len(full)
     assert np.abs(times - wanted).max() < 3_000_000
-
-
-def test_a_fhir_bundle_is_valid_and_says_what_was_published(
-    session: tuple[Path, list[Item]], tmp_path: Path
-) -> None:
-    bundles = pytest.importorskip("fhir.resources.R4B.bundle")
-    path, live = session
-    out = exported(path, "fhir", tmp_path / "fhir")
-    text = (out / "demo.json").read_text()
-    bundle = bundles.Bundle.model_validate_json(text)
-    told = [entry.resource for entry in bundle.entry]
-    links = {entry.fullUrl for entry in bundle.entry}
-    assert len(links) == len(told)
-    observations = [one for one in told if one.__class__.__name__ == "Observation"]
-    assert all(one.status == "preliminary" for one in observations)
-    assert all(one.subject.reference in links for one in observations)
-    by: dict[str, list[Any]] = {}
-    for one in observations:
-        key = one.code.coding[0].code if one.code.coding else one.code.text
-        by.setdefault(key, []).append(one)
-    valid = [beat for beat in estimates(live) if beat.valid and beat.sbp is not None]
-    minutes: dict[int, list[Beat]] = {}
-    for beat in valid:
-        minutes.setdefault(round(beat.peak / 1e6) // 60_000, []).append(beat)
-    ours = [one for one in by["85354-9"] if "estimated" in one.method.text]
-    assert len(ours) == len(by["8867-4"]) == len(minutes)
-    for one, beats in zip(ours, minutes.values(), strict=True):
-        codes = [[c.code for c in part.code.coding] for part in one.component]
-        assert codes == [["8480-6", "75997-7"], ["8462-4", "75995-1"], ["8478-0"]]
-        quantity = one.component[0].valueQuantity
-        assert (quantity.code, quantity.system) == ("mm[Hg]", "http://unitsofmeasure.org")
-        middle = np.median([beat.sbp for beat in beats])
-        assert abs(float(quantity.value) - middle) <= 0.11
-        assert "source: simulated" in one.method.text
-    waves = [one.valueSampledData for one in by["Reconstructed arterial pressure waveform"]]
-    assert {float(wave.period) for wave in waves} == {8.0}
-    count = sum(len(wave.data.split()) for wave in waves)
-    assert count == sum(len(beat.abp) for beat in estimates(live))
-
-
-def test_a_remembered_reading_is_of_when_it_was_taken() -> None:
-    at = 1_700_000_000 * NS
-    detail = {"sbp": 128.0, "dbp": 79.0}
-    (now,) = _told(Event("x", "cuff", at, at, detail))
-    assert now["effectiveDateTime"] == "2023-11-14T22:13:20.000Z"
-    detail |= {"remembered": {"age_s": 3600.5}}
-    codes = [part["code"]["coding"] for part in now["component"]]
-    assert [[one["code"] for one in code] for code in codes] == [["8480-6"], ["8462-4"]]
-    (earlier,) = _told(Event("x", "cuff", at, at, detail))
-    assert earlier["effectiveDateTime"] == "2023-11-14T21:13:19.500Z"
-
-
-def test_a_frame_is_what_neurokit_takes(session: tuple[Path, list[Item]]) -> None:
-    nk = pytest.importorskip("neurokit2")
-    from innpar.stream.session.export.dataframe import dataframe
-
-    path, live = session
-    frame = dataframe(path, begin=0, end=60)
-    rate = frame.attrs["sampling_rate"]
-    assert (rate, frame.attrs["source"], frame.attrs["device"]) == (125.0, "simulated", "demo")
-    assert {"PPG", "PPG_ppg0", "PPG_ambient", "ABP", "ABP_true", "Marker"} == {*frame.columns} - {
-        "PPG_ppg1",
-        "PPG_ppg2",
-    }
-    steps = np.diff(frame.index.as_unit("ns").asi8)
-    assert (steps == 8_000_000).all()
-    piece = frame["PPG"].dropna().iloc[: int(20 * rate)].to_numpy()
-    signals, info = nk.ppg_process(piece, sampling_rate=rate)
-    found = float(np.median(signals["PPG_Rate"]))
-    begin = frame.index[0].value
-    wanted = [b.hr for b in estimates(live) if b.hr and b.peak < begin + 25 * NS]
-    assert abs(found - float(np.median(wanted))) < 4
-    assert len(info["PPG_Peaks"]) > 15
-    # Upright: the rising edge of a pulse is the steep one.
-    slope = np.diff(piece)
-    assert np.mean((slope - slope.mean()) ** 3) > 0
-    beat = next(b for b in estimates(live) if b.valid and b.abp_start > begin)
-    rows = frame.loc[frame.index.as_unit("ns").asi8 >= beat.abp_start - 1, "ABP"]
-    assert np.abs(rows.to_numpy()[: len(beat.abp) - 1] - beat.abp[:-1]).max() <= 0.051

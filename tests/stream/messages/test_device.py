@@ -1,0 +1,33 @@
+"""Messages about a device."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from innpar.devices import NS, Event
+from innpar.stream.messages.payload import parcel
+from innpar.stream.results import State
+from support.items import START, birth
+from support.schemas import schema
+
+
+def test_meta_and_state_are_retained() -> None:
+    sent = parcel(birth())
+    schema("meta").validate(json.loads(sent.payload))
+    assert (sent.topics, sent.retain) == (("bp/devices/demo/meta",), True)
+    for word in ("online", "offline", "stale"):
+        state = parcel(State("demo", word))
+        assert (state.topics, state.retain, state.qos) == (("bp/devices/demo/state",), True, 1)
+        assert state.payload.decode() == word
+        assert state.content_type == "text/plain"
+        schema("state").validate(word)
+
+
+def test_an_event_tells_when_and_why() -> None:
+    event = Event("demo", "gap", START, START + 2 * NS, {"why": "silence", "lost": 110})
+    payload = json.loads(parcel(event).payload)
+    schema("event").validate(payload)
+    assert payload["end"] - payload["t"] == pytest.approx(2.0)
+    assert not schema("event").is_valid({**payload, "detail": {}})
