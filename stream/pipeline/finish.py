@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from innpar.devices import Chunk, Event
 from innpar.models.predictor import Manifest
@@ -96,26 +94,16 @@ class Finisher:
         """Take true arterial pressure."""
         return [*self.reference.chunk(chunk)]
 
-    def push(
-        self,
-        prepared: Prepared,
-        answer: Reconstructed,
-        asides: Sequence[npt.NDArray[np.float32]] = (),
-    ) -> list[Item]:
-        """Take a window and its reconstruction and return what is ready to publish.
-
-        Args:
-            prepared: What the network was asked.
-            answer: Of the network.
-            asides: (window,) mmHg each, its answers to `prepared.asides`.
-        """
+    def push(self, prepared: Prepared, reconstructed: Reconstructed) -> list[Item]:
+        """Take a window and its reconstruction and return what is ready to publish."""
+        answer = reconstructed.answer
         found = {"consistency": answer.consistency, "reverse": answer.reverse}
         own = confidence(self.manifest.confidence, found)
         prepared = replace(prepared, quality=prepared.quality.at_most(own))
         window = prepared.window
         abp = self._corrector.push(
             answer.abp,
-            asides,
+            reconstructed.asides,
             prepared.guidance,
             accepted=prepared.quality.accepted,
             segment=window.segment,

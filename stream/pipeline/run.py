@@ -22,7 +22,6 @@ from innpar.devices import (
     by_clock,
     notice,
 )
-from innpar.stream.calibration.types import Question
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.prepare import Prepared
 from innpar.stream.pipeline.tape import NO_TAPE, Tape
@@ -166,18 +165,14 @@ async def deliver(
     sink: Sink,
 ) -> None:
     """Reconstruct what is ready and publish what follows from it, in order."""
-    asked: list[Prepared | Question] = []
-    for one in ready:
-        if isinstance(one, Prepared) and not one.blank:
-            asked += [one, *one.asides]
-    answers = iter(await engine.reconstruct(asked) if asked else ())
+    windows = [one for one in ready if isinstance(one, Prepared) and not one.blank]
+    found = dict(zip(windows, await engine.reconstruct(windows), strict=True))
     for one in ready:
         if not isinstance(one, Prepared):
             await send(wearer.finisher.told(one), wearer.device, sink)
             continue
         if not one.blank:
-            answer, asides = next(answers), [next(answers).abp for _ in one.asides]
-            await send(wearer.finisher.push(one, answer, asides), wearer.device, sink)
+            await send(wearer.finisher.push(one, found[one]), wearer.device, sink)
         await send(wearer.finisher.passed(one), wearer.device, sink)
 
 
