@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from innpar.devices import Chunk, Device, Event, Tap
-from innpar.stream.calibration.store import StoredCalibration
+from innpar.stream.calibration.types import CuffReading
 
 
 class Tape(Protocol):
@@ -25,7 +25,7 @@ class Tape(Protocol):
         """Record an item of a device's stream; return the events that follow from it."""
         ...
 
-    def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
+    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
         """Record a reading that has taken effect; `at` in ns since the Unix epoch."""
         ...
 
@@ -44,7 +44,7 @@ class NoTape:
         """Return no events."""
         return []
 
-    def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
+    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
         """Note nothing."""
 
 

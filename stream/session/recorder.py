@@ -39,7 +39,7 @@ from innpar.devices.session.items import (
     to_json,
 )
 from innpar.devices.session.writer import Writer
-from innpar.stream.calibration.store import StoredCalibration
+from innpar.stream.calibration.types import CuffReading
 from innpar.stream.errors import SessionError
 from innpar.stream.messages.payload import beat_payload
 from innpar.stream.messages.pseudonym import Pseudonyms
@@ -93,7 +93,7 @@ class Recorder:
         self.failed = ""
         self._untold: set[str] = set()
         self._known: set[str] = set()
-        self._learnt: dict[str, StoredCalibration] = {}
+        self._learnt: dict[str, CuffReading] = {}
         self._since = 0.0
         self._begun = False
         try:
@@ -166,17 +166,17 @@ class Recorder:
             topic = str(Topic(item.device, BEATS))
             self._put(topic, JSON, item.peak, to_json(beat_payload(item)))
 
-    def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
+    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
         """Record a reading that has taken effect, for a replay that begins later.
 
         Args:
             device: Whose.
-            kept: The reading, with what was learnt from it.
+            reading: With its remembered part.
             at: Time of the device's last sample, ns since the Unix epoch.
         """
-        if self._learnt.get(device) is not kept:
-            self._learnt[device] = kept
-            told = pack_event(kept.event(device, kept.reading.time))
+        if self._learnt.get(device) is not reading:
+            self._learnt[device] = reading
+            told = pack_event(reading.event(device))
             self._put(str(Topic(device, LEARNT)), JSON, at, told)
 
     async def ready(self) -> None:

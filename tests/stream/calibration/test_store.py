@@ -19,8 +19,8 @@ from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.models.calibration.calibrate import Affine, CuffCalibration
 from innpar.models.calibration.context import FEATURES
-from innpar.stream.calibration.store import CalibrationStore, StoredCalibration
-from innpar.stream.calibration.types import CuffReading, PlannedCuff
+from innpar.stream.calibration.store import CalibrationStore
+from innpar.stream.calibration.types import CuffReading, PlannedCuff, StoredCalibration
 from innpar.stream.messages.payload import parcel
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
