@@ -67,7 +67,7 @@ async def execute(
         now = moment(wearer, None, clock)
         if command.time is not None and abs(command.time - now) > AHEAD:
             raise SessionError("a recording begins and ends now: leave 'time' out")
-        await (start(wearer, deck) if command.record else stop(wearer, deck))
+        await (start_recording if command.record else stop_recording)(wearer, deck)
         return
     if isinstance(command, Calibrate):
         at = wearer.last
@@ -104,7 +104,7 @@ def moment(wearer: Wearer, time: int | None, clock: HostClock, *, before: int = 
     return time
 
 
-async def start(wearer: Wearer, deck: TapeDeck) -> None:
+async def start_recording(wearer: Wearer, deck: TapeDeck) -> None:
     """Begin to record a wearer; the run and its replay both start a new segment there.
 
     Raises:
@@ -121,7 +121,7 @@ async def start(wearer: Wearer, deck: TapeDeck) -> None:
     inject(wearer, notice(name, at, NoticeCode.RECORDING_STARTED, f"recording to {path}"))
 
 
-async def stop(wearer: Wearer, deck: TapeDeck) -> None:
+async def stop_recording(wearer: Wearer, deck: TapeDeck) -> None:
     """End the recording of a wearer.
 
     Raises:

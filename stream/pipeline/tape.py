@@ -1,4 +1,4 @@
-"""The recording of a run, as the pipeline sees it."""
+"""The interface of the recordings of a run to the pipeline."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from innpar.stream.calibration.types import CuffReading
 
 
 class Tape(Protocol):
-    """Takes what devices deliver, before the pipeline does."""
+    """Takes the items of devices ahead of the pipeline."""
 
     def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
-        """Note what is known of a device that has just been opened."""
+        """Record the properties of a device that has just been opened."""
         ...
 
     def tap(self, device: Device) -> Tap | None:
-        """Return what takes a device's frames; None where they are not recorded."""
+        """Return the function that takes a device's frames; None if they are not recorded."""
         ...
 
     def take(self, item: Chunk | Event) -> list[Event]:
@@ -26,7 +26,7 @@ class Tape(Protocol):
         ...
 
     def learnt(self, device: str, reading: CuffReading, at: int) -> None:
-        """Record a reading that has taken effect; `at` in ns since the Unix epoch."""
+        """Record a reading that has taken effect, at a time in ns since the Unix epoch."""
         ...
 
 
@@ -34,10 +34,10 @@ class NoTape:
     """Records nothing; a `Tape`."""
 
     def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
     def tap(self, device: Device) -> Tap | None:
-        """Return None: the frames go nowhere."""
+        """Return None: no frames are recorded."""
         return None
 
     def take(self, item: Chunk | Event) -> list[Event]:
@@ -45,7 +45,7 @@ class NoTape:
         return []
 
     def learnt(self, device: str, reading: CuffReading, at: int) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
 
 NO_TAPE = NoTape()
@@ -59,10 +59,10 @@ class TapeDeck(Protocol):
 
         Args:
             device: Its id.
-            waiting: Events that have been given and are still to take effect.
+            waiting: Events in the stream that have not taken effect yet.
 
         Raises:
-            SessionError: It is recorded already, or cannot be.
+            SessionError: It is already being recorded, or cannot be recorded.
         """
         ...
 

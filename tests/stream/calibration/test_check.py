@@ -41,10 +41,10 @@ def filled(**more: object) -> Checker:
 
 def test_the_beats_of_ten_seconds_before_are_compared() -> None:
     checker = filled()
-    first = checker.told(cuff(19.5)).detail["check"]
+    first = checker.checked(cuff(19.5)).detail["check"]
     # Beats 10 to 19: median 124.5 over 84.5.
     assert first == {"sbp": 4.5, "dbp": 4.5, "beats": 10, "n": 1, "mae": {"sbp": 4.5, "dbp": 4.5}}
-    second = checker.told(cuff(29.0, 136.0, 97.0)).detail["check"]
+    second = checker.checked(cuff(29.0, 136.0, 97.0)).detail["check"]
     assert (second["sbp"], second["dbp"], second["n"]) == (-1.5, -2.5, 2)
     assert second["mae"] == {"sbp": 3.0, "dbp": 3.5}
 

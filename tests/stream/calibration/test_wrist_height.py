@@ -27,7 +27,7 @@ START = 1_700_000_000 * NS
 
 
 class Moving:
-    """A wearer of whom it is told what is given, at its second of signal."""
+    """A wearer with the given events, each at its second of signal."""
 
     def __init__(self, wearer: Simulated, told: Sequence[tuple[float, Event]]) -> None:
         self._wearer, self._told = wearer, told

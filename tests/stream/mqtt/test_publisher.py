@@ -1,4 +1,4 @@
-"""What a run is told of its messages: raw waveforms, Home Assistant, FHIR, and nobody's address."""
+"""Options of the messages: raw waveforms, Home Assistant, FHIR, and pseudonyms for addresses."""
 
 from __future__ import annotations
 

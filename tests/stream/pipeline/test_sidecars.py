@@ -1,4 +1,4 @@
-"""A cuff beside a wearer: its readings calibrate the one it is for, and nobody else."""
+"""A cuff beside a wearer: its readings calibrate its own wearer and no other."""
 
 from __future__ import annotations
 

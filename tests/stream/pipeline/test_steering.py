@@ -51,7 +51,14 @@ from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.injection import FULL
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.sidecars import forward_markers
-from innpar.stream.pipeline.steering import execute, inject, mark, mark_all, start, stop
+from innpar.stream.pipeline.steering import (
+    execute,
+    inject,
+    mark,
+    mark_all,
+    start_recording,
+    stop_recording,
+)
 from innpar.stream.pipeline.wearer import Wearer, enrol
 from innpar.stream.results import Beat, Item
 from innpar.stream.session.recorder import Recorder
@@ -255,7 +262,7 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(
             at = wearer.last + 40 * NS
             inject(wearer, Event("demo", "cuff", at, at, {"sbp": 128, "dbp": 79}))
         if beats in (40, 80) and len(doing) < beats // 40:
-            asked = (start if beats == 40 else stop)(wearer, deck)
+            asked = (start_recording if beats == 40 else stop_recording)(wearer, deck)
             doing.append(asyncio.get_running_loop().create_task(asked))
 
     async def main() -> None:
@@ -310,7 +317,7 @@ async def test_a_recording_begins_whole_or_not_at_all(tmp_path: Path) -> None:
     while wearer.queue.room > 1:
         inject(wearer, Event("demo", "marker", 0, 0, {"text": "x"}))
     with pytest.raises(SessionError, match=FULL):
-        await start(wearer, deck)
+        await start_recording(wearer, deck)
     assert not os.listdir(tmp_path)
 
 
