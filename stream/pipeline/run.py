@@ -16,8 +16,8 @@
       ▼
     sink         Beat, Waveform, Summary, DeviceInfo, State, Event
 
-`advance` takes one item all the way. The order of the stages is that of the calls in
-`Preparer.push` and `Finisher.push`: a new stage is a file of its own and one call there.
+`advance` takes one item all the way. The stages run in the order of the calls in `Preparer.push`
+and `Finisher.push`: a new stage is a file of its own and one call there.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ async def stream(
     device = wearer.device
     async with device.open(clock=clock, tap=tape.tap(device)) as items:
         wearer.opened()
-        tape.enrol(device, wearer.info.session, wearer.finisher.require_calibration)
+        tape.enrol(device, wearer.info.session, wearer.require_calibration)
         await sink.send(State(device.id, "online"))
         if by_clock(device):
             wearer.begin(clock.now())
@@ -154,7 +154,7 @@ async def _follow(
                     await send([*tape.take(part)], wearer.device, sink)
                     await advance(wearer, part, engine, sink)
                 await wearer.store()
-                if (reading := wearer.finisher.in_force) is not None:
+                if (reading := wearer.effective) is not None:
                     tape.learnt(wearer.device.id, reading, wearer.last)
     except DurationElapsed:
         now = clock.now()
@@ -167,7 +167,7 @@ async def advance(wearer: Wearer, item: Chunk | Event, engine: Engine, sink: Sin
     if isinstance(item, Chunk) and item.signal == "abp":
         await send(wearer.finisher.truth(item), wearer.device, sink)
     else:
-        await deliver(wearer, wearer.preparer.push(item), engine, sink)
+        await deliver(wearer, wearer.prepare(item), engine, sink)
 
 
 async def deliver(

@@ -18,7 +18,7 @@ from innpar.stream.calibration.types import CuffReading, PlannedCuff
 from innpar.stream.pipeline.engine import Engine, Reconstructed
 from innpar.stream.pipeline.finish import Finisher
 from innpar.stream.pipeline.injection import InjectionQueue
-from innpar.stream.pipeline.prepare import InfoChange, Prepared, Preparer
+from innpar.stream.pipeline.prepare import InfoChange, Prepared, Preparer, Ready
 from innpar.stream.results import DeviceInfo, Item, Presence, State, Summary
 from innpar.stream.windows.resample import HOLE
 
@@ -90,9 +90,19 @@ class Wearer:
         return self.first is not None and (self.device.source != "live" or bool(self.last_arrival))
 
     @property
+    def require_calibration(self) -> bool:
+        """Whether there are no pressures before a cuff reading."""
+        return self.finisher.require_calibration
+
+    @property
+    def effective(self) -> CuffReading | None:
+        """The newest reading that has taken effect in this run; None before any."""
+        return self.finisher.in_force
+
+    @property
     def in_force(self) -> CuffReading | None:
         """The reading that the pressures follow now; None before any."""
-        known = (self.preparer.resumed, self.finisher.in_force)
+        known = (self.preparer.resumed, self.effective)
         readings = [reading for reading in known if reading is not None]
         return max(readings, key=lambda reading: reading.time, default=None)
 
@@ -122,6 +132,10 @@ class Wearer:
         elif self.end is not None:
             item = item[: int((item.times < self.end).sum())]
         return [*beginning, *self.queue.take(self.device.id, self.first, self.last), item]
+
+    def prepare(self, item: Chunk | Event) -> list[Ready]:
+        """Take an item through the stages ahead of the network; return what is ready."""
+        return self.preparer.push(item)
 
     def finish(self, prepared: Prepared, found: Reconstructed) -> list[Item]:
         """Take a window and its reconstruction; return the results that are complete."""
@@ -173,7 +187,7 @@ class Wearer:
 
     async def store(self) -> None:
         """Store a reading that has just taken effect."""
-        reading = self.finisher.in_force
+        reading = self.effective
         if reading is None or reading is self._stored:
             return
         if self.memory is None or self.device.source != "live":
