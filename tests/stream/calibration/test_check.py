@@ -56,7 +56,7 @@ def test_without_calibrated_beats_before_it_a_reading_checks_nothing(
     more: dict[str, object],
 ) -> None:
     forged = cuff(29.0)
-    told = filled(**more).told(
+    told = filled(**more).checked(
         Event(**{**_fields(forged), "detail": {**forged.detail, "check": 1}})
     )
     assert told.detail == {"sbp": 120.0, "dbp": 80.0}
