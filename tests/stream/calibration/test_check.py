@@ -103,7 +103,7 @@ def test_the_check_is_of_what_was_published_whatever_the_chunks() -> None:
 
 
 def test_the_check_is_published_and_shown() -> None:
-    event = filled().told(cuff(19.5))
+    event = filled().checked(cuff(19.5))
     jsonschema.validate(json.loads(parcel(event).payload), SCHEMA)
     assert tell(event) == (
         "cuff reading 120/80 mmHg; ours was off by +4.5/+4.5 (mean error of 1: 4.5/4.5)"
