@@ -20,7 +20,7 @@ def other_model(devices: Sequence[Device], model: str) -> Iterator[str]:
             entry = running(file).get("model")
         recorded = entry.get("id") if isinstance(entry, dict) else None
         if recorded not in (None, model):
-            yield f"{device.id}: recorded with {recorded}, estimated anew with {model}"
+            yield f"{device.id}: recorded with {recorded}, now estimated with {model}"
 
 
 def required(settings: Settings, device: Device) -> bool:
@@ -35,6 +35,6 @@ def as_recorded(settings: Settings, devices: Sequence[Device]) -> Iterator[str]:
     for device in devices:
         if settings.require_calibration is None and required(settings, device):
             yield (
-                f"{device.id}: no pressures before a cuff reading, as it was recorded "
-                "(--no-require-calibration gives them)"
+                f"{device.id}: no pressures before a cuff reading, as when it was recorded "
+                "(change with --no-require-calibration)"
             )

@@ -85,7 +85,7 @@ class _Run:
     """The parts of one run.
 
     Attributes:
-        out: Every sink, `mqtt`, `terminal`, `outcomes` and `deck` among them.
+        out: Every sink, `mqtt`, `terminal`, `outcomes` and `recorders` among them.
     """
 
     clock: SystemClock
@@ -96,7 +96,7 @@ class _Run:
     mqtt: MqttSink
     terminal: TerminalSink
     outcomes: TallySink
-    deck: Recorders
+    recorders: Recorders
     out: FanOut
 
 
@@ -126,23 +126,23 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     engine = Engine(predictor)
     sensors, cuffs = assign(devices)
     wearers = [_wearer(settings, device, engine, clock) for device in sensors]
-    edition = MessageOptions(
+    options = MessageOptions(
         settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
     )
     mqtt = await stack.enter_async_context(
-        MqttSink.open(address, topic=settings.topic, edition=edition)
+        MqttSink.open(address, topic=settings.topic, options=options)
     )
     ids = [wearer.device.id for wearer in wearers]
-    deck = deck_for(settings, predictor.manifest, ids, clock)
+    recorders = deck_for(settings, predictor.manifest, ids, clock)
     recorder = await stack.enter_async_context(
-        deck.running(place(settings.record) if settings.record else None)
+        recorders.running(place(settings.record) if settings.record else None)
     )
     if recorder is not None:
         terminal.say(f"recording to {recorder.path}")
     more = await _more_sinks(settings, clock, stack)
     terminal.say(_welcome(address, settings.topic))
-    out = FanOut([mqtt, terminal, outcomes, deck, *more])
-    return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, deck, out)
+    out = FanOut([mqtt, terminal, outcomes, recorders, *more])
+    return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, out)
 
 
 async def _predictor(settings: Settings) -> Predictor:
@@ -184,7 +184,9 @@ def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
     """Start the tasks beside the streams: commands, markers of other programs, cuffs."""
     wearers, out, clock = parts.wearers, parts.out, parts.clock
     tasks = [
-        asyncio.create_task(run_commands(parts.mqtt, wearers, clock, parts.deck), name="commands")
+        asyncio.create_task(
+            run_commands(parts.mqtt, wearers, clock, parts.recorders), name="commands"
+        )
     ]
     if settings.lsl_markers is not None:
         from innpar.devices.lsl.markers import LslMarks
@@ -208,7 +210,7 @@ async def _stream(parts: _Run) -> None:
     with parts.terminal, listening(sys.stdin, pressed) as keys:
         if keys:
             parts.terminal.say("space, a letter or a digit marks the moment; Ctrl-C ends")
-        await run(parts.wearers, parts.engine, parts.out, parts.clock, parts.deck)
+        await run(parts.wearers, parts.engine, parts.out, parts.clock, parts.recorders)
         # Messages without an acknowledgement by then are spooled and delivered by the next run.
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_DELIVERY):

@@ -41,16 +41,16 @@ class Publisher:
         infos: The last of each device, as published.
     """
 
-    def __init__(self, bridge: Bridge, edition: MessageOptions) -> None:
-        self.edition = edition
+    def __init__(self, bridge: Bridge, options: MessageOptions) -> None:
+        self.options = options
         self._bridge = bridge
-        self._pseudonyms = Pseudonyms(keep=edition.keep_address)
+        self._pseudonyms = Pseudonyms(keep=options.keep_address)
         self.infos: dict[str, DeviceInfo] = {}
 
     def parcels(self, item: Item) -> list[Parcel]:
         """Return the messages of an item, in order."""
         root = self._bridge.root
-        if isinstance(item, Waveform) and self.edition.waveform == "raw":
+        if isinstance(item, Waveform) and self.options.waveform == "raw":
             return [raw_parcel(item, root)]
         if isinstance(item, Event):
             return [parcel(replace(item, detail=self._hidden(item.detail)), root)]
@@ -58,7 +58,7 @@ class Publisher:
             item = replace(item, detail=dict(self._hidden(item.detail)))
             self.infos[item.device] = item
             return self._of(item)
-        if isinstance(item, Summary) and self.edition.fhir:
+        if isinstance(item, Summary) and self.options.fhir:
             from innpar.stream.messages.fhir import observations
 
             return [parcel(item, root), *observations(item, root)]
@@ -76,7 +76,7 @@ class Publisher:
         return [parcel(info, self._bridge.root), *self._discovery(info)]
 
     def _discovery(self, info: DeviceInfo) -> list[Parcel]:
-        prefix = self.edition.home_assistant
+        prefix = self.options.home_assistant
         if prefix is None:
             return []
         return [discovery(info, self._bridge.node, self._bridge.root, prefix)]

@@ -43,13 +43,13 @@ class MqttSink:
     """Publishes items; made by `open`."""
 
     def __init__(
-        self, address: Address, bridge: Bridge, spool: Spool | None, edition: MessageOptions
+        self, address: Address, bridge: Bridge, spool: Spool | None, options: MessageOptions
     ) -> None:
         self._address = address
         self._bridge = bridge
         self._progress = asyncio.Event()
         self._delivery = Delivery(spool, self._progress.set)
-        self._publisher = Publisher(bridge, edition)
+        self._publisher = Publisher(bridge, options)
         self._intake = Intake(bridge, self._delivery.put)
         self._state_changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -64,7 +64,7 @@ class MqttSink:
         node: str | None = None,
         state: Path | None = None,
         spool_limit: int = 64 * 1024 * 1024,
-        edition: MessageOptions | None = None,
+        options: MessageOptions | None = None,
     ) -> AsyncIterator[Self]:
         """Connect on entering; on leaving deliver or spool the rest and publish ``offline``.
 
@@ -74,17 +74,17 @@ class MqttSink:
             node: Name of this process on the broker; the computer's if not given.
             state: Folder that survives this process; the user's XDG state folder if not given.
             spool_limit: Bytes on disk while the broker is away.
-            edition: Which messages are published, and in which form.
+            options: Which messages are published, and in which form.
 
         Raises:
             BrokerError: On entering, if the broker cannot be reached, refuses access or lacks the
-                MQTT version that the edition needs. Later the sink reconnects by itself.
+                MQTT version that the options needs. Later the sink reconnects by itself.
         """
         root = check_root(topic)
         own = None if address.embedded else _claim(address, root, state or state_folder())
         spool = None if own is None else Spool(own.folder, limit=spool_limit)
         bridge = Bridge(node, own.number if own else 1, root)
-        sink = cls(address, bridge, spool, edition or MessageOptions())
+        sink = cls(address, bridge, spool, options or MessageOptions())
         try:
             await sink._start()
             try:
@@ -193,7 +193,7 @@ class MqttSink:
         will = self._bridge.state("offline")
         lost: list[Exception] = []
         async with connect(self._address, client_id=self._bridge.client_id, will=will) as link:
-            if self._publisher.edition.waveform == "raw" and link.version is not V5:
+            if self._publisher.options.waveform == "raw" and link.version is not V5:
                 raise BrokerError(
                     f"--waveform raw needs MQTT 5, and {self._address} speaks 3.1.1 only: leave "
                     "it out, or name another --broker, such as a mosquitto"
@@ -255,7 +255,7 @@ class MqttSink:
     @property
     def _status(self) -> str | None:
         """Topic on which Home Assistant announces its start; None without Home Assistant."""
-        prefix = self._publisher.edition.home_assistant
+        prefix = self._publisher.options.home_assistant
         return None if prefix is None else f"{prefix}/status"
 
     async def _subscribe(self, link: MqttConnection, topic: str) -> None:

@@ -247,22 +247,22 @@ REMEDIES = {
     "clipped": "the sensor is at its limit: loosen the strap a little and keep sunlight off",
     "motion": "the signal is unsteady: hold the arm still and rest it at heart height",
     "low_quality": "the pulse is hard to see: tighten the strap, move up the forearm, hold still",
-    "not_worn": "the device says that it is not worn: put it on",
+    "not_worn": "the device reports that it is not worn: put it on",
 }
 
 
 NO_LEVEL = (
-    "not calibrated: these pressures carry little of the absolute level; measure with a cuff and "
-    "tell it: innpar-stream calibrate 128/79"
+    "not calibrated: without a cuff reading these pressures say little about the absolute level; "
+    "measure with a cuff and enter the reading: innpar-stream calibrate 128/79"
 )
 NO_UNIT = (
     "not calibrated: this model's output has no unit, so there are no pressures before a cuff "
-    "reading; measure and tell it: innpar-stream calibrate 128/79"
+    "reading; measure and enter it: innpar-stream calibrate 128/79"
 )
 
 
 def fit(share: float, reasons: tuple[str, ...]) -> str:
-    """Return one sentence for the wearer: usable, or what to do."""
+    """Return one sentence for the wearer: the signal is usable, or a remedy."""
     if share >= 0.5:
         return f"fit check: the signal is usable ({share:.0%} of the first seconds)"
     remedy = REMEDIES[reasons[0] if reasons else "low_quality"]

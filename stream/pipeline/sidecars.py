@@ -39,8 +39,8 @@ def assign(devices: Sequence[Device]) -> tuple[list[Device], list[CuffDevice]]:
             raise ConfigError(f"--device {cuff.id}: {choice}")
         if cuff.wearer is not None and not any(cuff.is_for(name) for name in ids):
             raise ConfigError(
-                f"--device {cuff.id}: no device is called {cuff.wearer!r}; "
-                f"there is {', '.join(ids)}"
+                f"--device {cuff.id}: there is no device {cuff.wearer!r}; "
+                f"choose from {', '.join(ids)}"
             )
     return sensors, cuffs
 

@@ -13,7 +13,7 @@ from innpar.stream.errors import SessionError
 from innpar.stream.messages.commands import Calibrate, Command, Mark, Record
 from innpar.stream.messages.payload import iso
 from innpar.stream.pipeline.injection import FULL
-from innpar.stream.pipeline.tape import TapeDeck
+from innpar.stream.pipeline.tape import RecordingControl
 from innpar.stream.pipeline.wearer import Wearer
 
 log = logging.getLogger(__name__)
@@ -37,12 +37,12 @@ class CommandSource(Protocol):
 
 
 async def run_commands(
-    source: CommandSource, wearers: Sequence[Wearer], clock: HostClock, deck: TapeDeck
+    source: CommandSource, wearers: Sequence[Wearer], clock: HostClock, recorders: RecordingControl
 ) -> None:
     """Execute the commands of a source for ever."""
     async for command in source.commands():
         try:
-            await execute(command, wearers, clock, deck)
+            await execute(command, wearers, clock, recorders)
         except SessionError as error:
             source.answer(command, str(error))
         else:
@@ -50,7 +50,7 @@ async def run_commands(
 
 
 async def execute(
-    command: Command, wearers: Sequence[Wearer], clock: HostClock, deck: TapeDeck
+    command: Command, wearers: Sequence[Wearer], clock: HostClock, recorders: RecordingControl
 ) -> None:
     """Execute a command.
 
@@ -67,7 +67,7 @@ async def execute(
         now = moment(wearer, None, clock)
         if command.time is not None and abs(command.time - now) > AHEAD:
             raise SessionError("a recording begins and ends now: leave 'time' out")
-        await (start_recording if command.record else stop_recording)(wearer, deck)
+        await (start_recording if command.record else stop_recording)(wearer, recorders)
         return
     if isinstance(command, Calibrate):
         at = wearer.last
@@ -104,7 +104,7 @@ def moment(wearer: Wearer, time: int | None, clock: HostClock, *, before: int = 
     return time
 
 
-async def start_recording(wearer: Wearer, deck: TapeDeck) -> None:
+async def start_recording(wearer: Wearer, recorders: RecordingControl) -> None:
     """Begin to record a wearer; the run and its replay both start a new segment there.
 
     Raises:
@@ -113,7 +113,7 @@ async def start_recording(wearer: Wearer, deck: TapeDeck) -> None:
     if wearer.queue.room < BEGINNING:
         raise SessionError(FULL)
     name = wearer.device.id
-    path, at = await deck.start(name, wearer.waiting_cuffs), wearer.last
+    path, at = await recorders.start(name, wearer.waiting_cuffs), wearer.last
     detail = {"why": "a recording begins", "lost": 0}
     inject(wearer, Event(name, "gap", at, at, detail))
     if (reading := wearer.in_force) is not None:
@@ -121,13 +121,13 @@ async def start_recording(wearer: Wearer, deck: TapeDeck) -> None:
     inject(wearer, notice(name, at, NoticeCode.RECORDING_STARTED, f"recording to {path}"))
 
 
-async def stop_recording(wearer: Wearer, deck: TapeDeck) -> None:
+async def stop_recording(wearer: Wearer, recorders: RecordingControl) -> None:
     """End the recording of a wearer.
 
     Raises:
         SessionError: There is none.
     """
-    path, at = await deck.stop(wearer.device.id), wearer.last
+    path, at = await recorders.stop(wearer.device.id), wearer.last
     text = f"recording to {path} has ended"
     inject(wearer, notice(wearer.device.id, at, NoticeCode.RECORDING_ENDED, text))
 

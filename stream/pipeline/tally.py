@@ -81,7 +81,7 @@ class TallySink:
         """Return at once: counting needs no room."""
 
     async def send(self, item: Item) -> None:
-        """Count."""
+        """Count an item."""
         self.of.setdefault(item.device, RunTally()).add(item)
 
 

@@ -51,7 +51,7 @@ class NoTape:
 NO_TAPE = NoTape()
 
 
-class TapeDeck(Protocol):
+class RecordingControl(Protocol):
     """Begins and ends recordings of single devices while they stream."""
 
     async def start(self, device: str, waiting: Sequence[Event] = ()) -> Path:

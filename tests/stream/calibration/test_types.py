@@ -76,7 +76,7 @@ def remembered(**changes: Any) -> dict[str, Any]:
 )
 def test_a_remembered_part_of_another_form_is_refused(part: Any) -> None:
     detail = {"sbp": 128.0, "dbp": 79.0, "remembered": part}
-    with pytest.raises(ValueError, match="no calibration|could not convert"):
+    with pytest.raises(ValueError, match=r"no calibration|could not convert"):
         CuffReading.of(Event("w", "cuff", NS, NS, detail))
 
 

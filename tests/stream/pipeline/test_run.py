@@ -294,7 +294,7 @@ async def test_a_sensor_that_stays_dead_does_not_keep_the_run_from_ending() -> N
         await run([one], engine, keep, clock)
     assert clock.now() - began >= 40 * NS
     texts = [i.detail["text"] for i in keep.items if isinstance(i, Event) and i.kind == "notice"]
-    assert texts[-1] == "40 s are over, with 12 s of signal in them"
+    assert texts[-1] == "40 s have elapsed, with 12 s of signal"
     assert isinstance(keep.items[-1], State)
     assert estimates(keep.items)
 

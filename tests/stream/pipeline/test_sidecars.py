@@ -31,7 +31,7 @@ def test_for_whom() -> None:
         assign([polar, demo, one])
     with pytest.raises(ConfigError, match="add the --device to calibrate"):
         assign([one])
-    with pytest.raises(ConfigError, match="no device is called 'polar-oh1'"):
+    with pytest.raises(ConfigError, match="there is no device 'polar-oh1'"):
         assign([polar, create("cuff?for=polar-oh1")])
 
 
