@@ -28,7 +28,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class NetworkOutput:
     """The network's output for one input.
 
     Attributes:
@@ -50,11 +50,11 @@ class Reconstructed:
     """The network's output for one window and for the questions beside it.
 
     Attributes:
-        answer: For the window itself.
+        output: For the window itself.
         asides: (window,) mmHg each, one for each of `Prepared.asides`, in their order.
     """
 
-    answer: Answer
+    output: NetworkOutput
     asides: tuple[npt.NDArray[np.float32], ...]
 
 
@@ -73,7 +73,7 @@ class Engine:
         self.calls = 0
         self._entries = predictor.manifest.context_entries
         # Bounded by the wearers: each awaits its answers before it submits again.
-        self._waiting: deque[tuple[Prepared | Question, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[tuple[Prepared | Question, asyncio.Future[NetworkOutput]]] = deque()
         self._wake = asyncio.Event()
 
     async def reconstruct(self, windows: Sequence[Prepared]) -> list[Reconstructed]:
@@ -91,14 +91,14 @@ class Engine:
             for own, asides in submitted
         ]
 
-    def _submit(self, window: Prepared | Question) -> asyncio.Future[Answer]:
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((window, answer))
-        return answer
+    def _submit(self, window: Prepared | Question) -> asyncio.Future[NetworkOutput]:
+        output: asyncio.Future[NetworkOutput] = asyncio.get_running_loop().create_future()
+        self._waiting.append((window, output))
+        return output
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Engine]:
-        """Answer while the context is open."""
+        """NetworkOutput while the context is open."""
         with ThreadPoolExecutor(1, thread_name_prefix="model") as pool:
             task = asyncio.create_task(self._serve(pool), name="engine")
             try:
@@ -117,17 +117,17 @@ class Engine:
             if not batch:
                 continue
             try:
-                answers = await loop.run_in_executor(pool, self._answers, [w for w, _ in batch])
+                outputs = await loop.run_in_executor(pool, self._outputs, [w for w, _ in batch])
             except Exception as error:
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 continue
-            for (_, future), answer in zip(batch, answers, strict=True):
+            for (_, future), output in zip(batch, outputs, strict=True):
                 if not future.done():
-                    future.set_result(answer)
+                    future.set_result(output)
 
-    def _answers(self, windows: list[Prepared | Question]) -> list[Answer]:
+    def _outputs(self, windows: list[Prepared | Question]) -> list[NetworkOutput]:
         began = time.perf_counter()
         ppg = np.stack([window.ppg for window in windows])
         context = np.zeros((len(windows), self._entries), np.float32)
@@ -141,7 +141,7 @@ class Engine:
         self.calls += 1
         took = 1e3 * (time.perf_counter() - began)
         return [
-            Answer(row, consistency, reverse, took)
+            NetworkOutput(row, consistency, reverse, took)
             for row, consistency, reverse in zip(
                 found.abp, found.consistency.tolist(), found.reverse.tolist(), strict=True
             )

@@ -108,13 +108,13 @@ class Finisher:
 
     def _joined(self, prepared: Prepared, found: Reconstructed) -> JoinedWave:
         """Return the next piece of the waveform, with its quality and its calibration."""
-        answer = found.answer
-        measures = {"consistency": answer.consistency, "reverse": answer.reverse}
+        output = found.output
+        measures = {"consistency": output.consistency, "reverse": output.reverse}
         own = confidence(self.manifest.confidence, measures)
         prepared = replace(prepared, quality=prepared.quality.at_most(own))
         window = prepared.window
         abp = self._corrector.push(
-            answer.abp,
+            output.abp,
             found.asides,
             prepared.guidance,
             accepted=prepared.quality.accepted,
@@ -133,7 +133,7 @@ class Finisher:
                 abp,
                 prepared.quality,
                 window.delivered,
-                prepared.prepare_ms + answer.ms,
+                prepared.prepare_ms + output.ms,
                 prepared.guidance.status,
                 self._corrector.half_widths,
             )

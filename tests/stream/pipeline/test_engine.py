@@ -38,7 +38,7 @@ async def reconstructed(engine: Engine, windows: list[Prepared]) -> list[Reconst
 
 
 def same(one: Reconstructed, other: Reconstructed) -> bool:
-    waves = zip((one.answer.abp, *one.asides), (other.answer.abp, *other.asides), strict=True)
+    waves = zip((one.output.abp, *one.asides), (other.output.abp, *other.asides), strict=True)
     return all(a.tobytes() == b.tobytes() for a, b in waves)
 
 
