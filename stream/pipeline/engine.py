@@ -98,7 +98,7 @@ class Engine:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Engine]:
-        """NetworkOutput while the context is open."""
+        """Run the network while the context is open."""
         with ThreadPoolExecutor(1, thread_name_prefix="model") as pool:
             task = asyncio.create_task(self._serve(pool), name="engine")
             try:
