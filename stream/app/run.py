@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from innpar.devices import Device
@@ -45,11 +44,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LAST_DELIVERY = 20.0
-"""s at the end of a run for what the broker has not acknowledged yet."""
+"""s at the end of a run for the broker's last acknowledgements."""
 
 
 def start(settings: Settings) -> int:
-    """Run until the sources end or somebody stops it; return the exit status."""
+    """Run until the devices end or a signal stops the run; return the exit status."""
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO if settings.verbose else logging.WARNING,
@@ -61,7 +60,7 @@ def start(settings: Settings) -> int:
 
 
 async def _until_signal(settings: Settings, devices: Sequence[Device]) -> int:
-    """End in order on SIGINT and SIGTERM; the first counts, a second changes nothing."""
+    """End in order on SIGINT or SIGTERM; only the first counts."""
     task = asyncio.current_task()
     stopped = asyncio.Event()
 
@@ -86,7 +85,7 @@ class _Run:
     """The parts of one run.
 
     Attributes:
-        out: Every sink, `mqtt`, `terminal`, `outcomes` and `deck` among them.
+        out: Every sink, `mqtt`, `terminal`, `outcomes` and `recorders` among them.
     """
 
     clock: SystemClock
@@ -97,53 +96,53 @@ class _Run:
     mqtt: MqttSink
     terminal: TerminalSink
     outcomes: TallySink
-    deck: Recorders
+    recorders: Recorders
     out: FanOut
 
 
 async def _main(settings: Settings, devices: Sequence[Device]) -> int:
     async with AsyncExitStack() as stack:
         parts = await _build(settings, devices, stack)
-        aside = _beside(settings, parts)
+        tasks = _beside(settings, parts)
         began = time.process_time()
         try:
             await _stream(parts)
         except ReaderGone:
-            log.warning("nobody reads standard output any more; stopping")
+            log.warning("standard output has no reader; stopping")
         finally:
-            await _close(parts, aside, began)
+            await _close(parts, tasks, began)
     return 0
 
 
 async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExitStack) -> _Run:
-    """Return the parts of a run; what closes them goes on `stack`."""
+    """Return the parts of a run; they are closed with `stack`."""
     clock, outcomes = SystemClock(), TallySink()
     terminal = TerminalSink(quiet=settings.json_)
     address = await stack.enter_async_context(_broker(settings.broker))
-    # After the broker has been started: it comes up while torch is being imported.
+    # After the start of the broker, which comes up while torch is imported.
     predictor = await _predictor(settings)
     for line in (*other_model(devices, predictor.id), *as_recorded(settings, devices)):
         terminal.say(line)
     engine = Engine(predictor)
     sensors, cuffs = assign(devices)
     wearers = [_wearer(settings, device, engine, clock) for device in sensors]
-    edition = MessageOptions(
+    options = MessageOptions(
         settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
     )
     mqtt = await stack.enter_async_context(
-        MqttSink.open(address, topic=settings.topic, edition=edition)
+        MqttSink.open(address, topic=settings.topic, options=options)
     )
     ids = [wearer.device.id for wearer in wearers]
-    deck = deck_for(settings, predictor.manifest, ids, clock)
+    recorders = deck_for(settings, predictor.manifest, ids, clock)
     recorder = await stack.enter_async_context(
-        deck.running(place(settings.record) if settings.record else None)
+        recorders.running(place(settings.record) if settings.record else None)
     )
     if recorder is not None:
         terminal.say(f"recording to {recorder.path}")
     more = await _more_sinks(settings, clock, stack)
     terminal.say(_welcome(address, settings.topic))
-    out = FanOut([mqtt, terminal, outcomes, deck, *more])
-    return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, deck, out)
+    out = FanOut([mqtt, terminal, outcomes, recorders, *more])
+    return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, out)
 
 
 async def _predictor(settings: Settings) -> Predictor:
@@ -151,7 +150,7 @@ async def _predictor(settings: Settings) -> Predictor:
 
     from innpar.models.predictor import Predictor
 
-    # With more threads than one, a busy neighbour makes the slowest window 60 times slower.
+    # With several threads, another busy process makes the slowest window 60 times slower.
     torch.set_num_threads(1)
     return await asyncio.to_thread(Predictor.load, settings.model, compute=settings.compute)
 
@@ -170,7 +169,7 @@ def _wearer(settings: Settings, device: Device, engine: Engine, clock: SystemClo
 
 
 async def _more_sinks(settings: Settings, clock: SystemClock, stack: AsyncExitStack) -> list[Sink]:
-    """Open the sinks that the settings ask for, beside those of every run."""
+    """Open the optional sinks in the settings, beside those of every run."""
     sinks: list[Sink] = []
     if settings.lsl_out:
         from innpar.stream.sinks.lsl import LslSink
@@ -184,46 +183,52 @@ async def _more_sinks(settings: Settings, clock: SystemClock, stack: AsyncExitSt
 def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
     """Start the tasks beside the streams: commands, markers of other programs, cuffs."""
     wearers, out, clock = parts.wearers, parts.out, parts.clock
-    work = [
-        asyncio.create_task(run_commands(parts.mqtt, wearers, clock, parts.deck), name="commands")
+    tasks = [
+        asyncio.create_task(
+            run_commands(parts.mqtt, wearers, clock, parts.recorders), name="commands"
+        )
     ]
     if settings.lsl_markers is not None:
         from innpar.devices.lsl.markers import LslMarks
 
         markers = LslMarks(settings.lsl_markers)
-        work.append(
+        tasks.append(
             asyncio.create_task(forward_markers(markers, wearers, out, clock), name="markers")
         )
     return [
-        *work,
+        *tasks,
         *(asyncio.create_task(forward_cuff(one, wearers, out, clock)) for one in parts.cuffs),
     ]
 
 
 async def _stream(parts: _Run) -> None:
-    """Stream to the end, and give the broker time for the rest."""
-    pressed = partial(_pressed, parts.wearers, parts.clock)
+    """Stream to the end, and give the broker time for the last messages."""
+
+    def pressed(text: str) -> None:
+        mark_all(parts.wearers, text, parts.clock)
+
     with parts.terminal, listening(sys.stdin, pressed) as keys:
         if keys:
             parts.terminal.say("space, a letter or a digit marks the moment; Ctrl-C ends")
-        await run(parts.wearers, parts.engine, parts.out, parts.clock, parts.deck)
-        # What the broker does not take by then is spooled and delivered by the next run.
+        await run(parts.wearers, parts.engine, parts.out, parts.clock, parts.recorders)
+        # Messages without an acknowledgement by then are spooled and delivered by the next run.
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_DELIVERY):
                 await parts.mqtt.flush()
 
 
-async def _close(parts: _Run, aside: Sequence[asyncio.Task[None]], began: float) -> None:
+async def _close(parts: _Run, tasks: Sequence[asyncio.Task[None]], began: float) -> None:
     """End the tasks beside the streams, and report.
 
     Args:
+        tasks: Those tasks.
         began: CPU-seconds of this process before the streams.
     """
-    for task in aside:
+    for task in tasks:
         task.cancel()
-    for ended in await asyncio.gather(*aside, return_exceptions=True):
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(ended, Exception):
-            log.error("what goes on beside the streams had failed", exc_info=ended)
+            log.error("a task beside the streams failed", exc_info=ended)
     spent = time.process_time() - began
     streamed = sum(wearer.seconds for wearer in parts.wearers)
     population = parts.predictor.manifest.training.get("population_mmhg")
@@ -231,10 +236,6 @@ async def _close(parts: _Run, aside: Sequence[asyncio.Task[None]], began: float)
         lines = report(parts.wearers, parts.outcomes.of, population)
         for line in [*lines, cost(streamed, spent)]:
             parts.terminal.say(line)
-
-
-def _pressed(wearers: Sequence[Wearer], clock: SystemClock, text: str) -> None:
-    mark_all(wearers, text, clock)
 
 
 def _broker(url: str | None) -> AbstractAsyncContextManager[Address]:
@@ -254,7 +255,7 @@ def _welcome(address: Address, topic: str) -> str:
 
 
 def cost(signal_seconds: float, cpu_seconds: float) -> str:
-    """Return what a run cost; a broker of our own is another process and not in it."""
+    """Return a line with the cost of a run, without that of an embedded broker's process."""
     import resource
 
     speed = signal_seconds / cpu_seconds if cpu_seconds > 0 else 0.0

@@ -1,1 +1,1 @@
-"""The cuff reading: how it enters, how it bears on the pressures, how it is kept."""
+"""The cuff reading: its effect on the pressures, its check, and its storage."""

@@ -1,4 +1,4 @@
-"""What is done to the network's output because of a cuff reading, and how far it may be off."""
+"""The correction of the network's output by the cuff reading, and its interval."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _HEART_RATE = FEATURES.index("heart_rate")
 
 
 class Corrector:
-    """Draws each window towards the reading, steadies it, and knows its interval.
+    """Draws each window towards the reading, smooths it, and estimates its interval.
 
-    Without calibration tables there are no intervals, and what a network makes that sees the
-    reading passes unchanged; what one makes that takes no context is scaled and shifted to agree
+    Without calibration tables there are no intervals, and the output of a network that sees the
+    reading passes unchanged; that of a network without a context is scaled and shifted to agree
     with the reading.
 
     Attributes:
         level: Probability that the true pressure lies within the interval.
-        half_widths: (3,) SBP, DBP and MAP, mmHg, of the window pushed last; None while not known.
+        half_widths: (3,) SBP, DBP and MAP, mmHg, of the window pushed last; None while unknown.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -36,7 +36,7 @@ class Corrector:
         self._rate, self._drop = manifest.rate, manifest.drop
         self._sees = manifest.context_entries > 0
         self._calibration: calibrate.CuffCalibration | None = None
-        self._steadier = calibrate.Smoother(self._tables.smooth_seconds if self._tables else 1.0)
+        self._smoother = calibrate.Smoother(self._tables.smooth_seconds if self._tables else 1.0)
         self._segment = self._index = -1
         self.half_widths: npt.NDArray[np.float64] | None = None
 
@@ -58,8 +58,8 @@ class Corrector:
         """Return the window to publish, (window,) mmHg.
 
         Args:
-            abp: (window,) mmHg, the network's answer.
-            asides: (window,) mmHg each, its answers to the questions asked beside the window.
+            abp: (window,) mmHg, the network's output.
+            asides: (window,) mmHg each, its output for `Prepared.asides`.
             guidance: The window's.
             accepted: Whether its quality is good enough.
             segment: Number of its gap-free segment.
@@ -72,16 +72,21 @@ class Corrector:
         if anchor and guidance.calibration is not None:
             rate = np.full(anchor, guidance.calibration.at_cuff[_HEART_RATE])
             alone = np.stack(asides[-anchor:])
-            told = np.stack(asides[1 : 1 + anchor]) if self._sees else alone
+            informed = np.stack(asides[1 : 1 + anchor]) if self._sees else alone
             self._calibration = guidance.calibration.anchored(
-                told, alone, rate, drop=self._drop, rate=self._rate, any_scale=not self._sees
+                informed,
+                alone,
+                rate,
+                drop=self._drop,
+                rate=self._rate,
+                any_scale=not self._sees,
             )
         elif guidance.calibration is not None and guidance.calibration.level is not None:
             self._calibration = guidance.calibration  # of an earlier run, anchored then
         if tables is None or not self._sees:
             return abp if self._calibration is None else self._calibration.uncalibrated_map(abp)
         if anchor or segment != self._segment:
-            self._steadier.forget()
+            self._smoother.forget()
             self._segment, self._index = segment, index
         if not accepted:
             return abp
@@ -89,7 +94,7 @@ class Corrector:
         if self._calibration is not None and asides:
             abp = self._calibration.blended(abp, asides[0], age, tables)
         elapsed = (index - self._index) / self._rate
-        abp, self._index = self._steadier.push(abp, elapsed), index
+        abp, self._index = self._smoother.push(abp, elapsed), index
         if guidance.pulse is not None:
             level = float(abp.mean())
             self.half_widths = calibrate.half_widths(

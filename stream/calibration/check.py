@@ -1,4 +1,4 @@
-"""A cuff reading as a check of what has been published, before it changes anything."""
+"""A cuff reading as a check of the beats published before it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from statistics import median
 from typing import Any
 
 from innpar.devices import NS, Event
+from innpar.stream.calibration.types import CuffReading
 from innpar.stream.results import Beat
 
 SECONDS = 10
-"""Of beats before the reading's time: what a person's own pressure sways by evens out."""
+"""Of beats before the reading's time, so that the pressure's own variation averages out."""
 ENOUGH = 3
-"""Beats without which nothing can be said."""
+"""Beats needed for a comparison."""
 MEMORY = 512
-"""Beats kept, some minutes: a reading may be told of a while after it was taken."""
+"""Beats kept, some minutes: a reading may arrive a while after it was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class _PublishedBeat:
 
 @dataclass(slots=True)
 class Checker:
-    """Compares each reading with the calibrated beats before it, and keeps the wearer's score."""
+    """Compares each reading with the calibrated beats before it, and keeps the mean error."""
 
     _beats: deque[_PublishedBeat] = field(init=False, default_factory=lambda: deque(maxlen=MEMORY))
     _checks: int = field(init=False, default=0)
@@ -40,11 +41,11 @@ class Checker:
             return
         self._beats.append(_PublishedBeat(beat.peak, beat.sbp, beat.dbp))
 
-    def told(self, cuff: Event) -> Event:
-        """Return a ``cuff`` event with what it says of us in its detail, where it says anything.
+    def checked(self, cuff: Event) -> Event:
+        """Return a ``cuff`` event with the comparison in its detail, if there are enough beats.
 
         ``check``: ``sbp`` and ``dbp`` are the median of the beats of the last `SECONDS` minus the
-        reading, mmHg; ``beats`` how many they were; ``n`` how many readings have been checks so far
+        reading, mmHg; ``beats`` is their number; ``n`` is the number of readings compared so far
         and ``mae`` the mean absolute error over these.
         """
         if "remembered" in cuff.detail:
@@ -52,12 +53,12 @@ class Checker:
         detail = {name: value for name, value in cuff.detail.items() if name != "check"}
         beats = [b for b in self._beats if cuff.start - SECONDS * NS < b.peak <= cuff.start]
         if len(beats) >= ENOUGH:
-            detail["check"] = self._check(cuff, beats)
+            detail["check"] = self._check(CuffReading.of(cuff), beats)
         return replace(cuff, detail=detail)
 
-    def _check(self, cuff: Event, beats: list[_PublishedBeat]) -> dict[str, Any]:
-        sbp = median(beat.sbp for beat in beats) - float(cuff.detail["sbp"])
-        dbp = median(beat.dbp for beat in beats) - float(cuff.detail["dbp"])
+    def _check(self, reading: CuffReading, beats: list[_PublishedBeat]) -> dict[str, Any]:
+        sbp = median(beat.sbp for beat in beats) - reading.sbp
+        dbp = median(beat.dbp for beat in beats) - reading.dbp
         self._checks += 1
         self._sbp += abs(sbp)
         self._dbp += abs(dbp)

@@ -1,4 +1,4 @@
-"""What a subscriber may ask of a wearer on ``<root>/cmd/<device>/…``: calibrate, mark, record."""
+"""Commands to a wearer on ``<root>/cmd/<device>/…``: calibrate, mark, record."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from innpar.devices import NS
 
 _SBP = (60.0, 280.0)
 _DBP = (30.0, 200.0)
-"""mmHg that an oscillometric cuff can read."""
+"""Range of an oscillometric cuff, mmHg."""
 
 _LATEST = 2**63 / NS
-"""s since the epoch that still count as int64 ns."""
+"""s since the Unix epoch whose ns fit into an int64."""
 
 
 class CommandError(ValueError):
-    """Not a command; the message says what would be one."""
+    """An invalid command; the message shows a valid one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Where the asker wants to hear (MQTT 5)."""
+    """The response topic of a request (MQTT 5), and its correlation data."""
 
     topic: str
     correlation: bytes | None = None
@@ -31,12 +31,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Calibrate:
-    """A cuff reading to calibrate with.
+    """A request to calibrate with a cuff reading, whose time may still be open.
 
     Attributes:
         sbp: mmHg.
         dbp: mmHg.
-        time: When it was taken, ns since the Unix epoch on the stream's time axis; None for now.
+        time: Of the reading, ns since the Unix epoch on the stream's time axis; None for now.
     """
 
     device: str
@@ -48,10 +48,10 @@ class Calibrate:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A note to be kept with the signal.
+    """A request to mark a moment of the signal.
 
     Attributes:
-        time: What it marks, ns since the Unix epoch on the stream's time axis; None for now.
+        time: Of the moment, ns since the Unix epoch on the stream's time axis; None for now.
     """
 
     device: str
@@ -62,11 +62,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Begin a recording of a device, or end it.
+    """A request to begin the recording of a device, or to end it.
 
     Attributes:
         record: Whether to begin.
-        time: When, ns since the Unix epoch; None for now, and nothing but now can be had.
+        time: ns since the Unix epoch; only the present is possible. None for now.
     """
 
     device: str
@@ -94,9 +94,12 @@ def parse_command(name: str, device: str, payload: bytes, reply: Reply | None) -
 
     Args:
         name: Last level of its topic.
+        device: The level before it.
+        payload: Untrusted bytes.
+        reply: Destination of the answer.
 
     Raises:
-        CommandError: It is not one.
+        CommandError: It is not a valid command.
     """
     try:
         message = json.loads(payload)

@@ -1,4 +1,4 @@
-"""Where a broker is, as a URL says it."""
+"""The address of a broker, read from a URL."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _FILES = {"ca", "cert", "key"}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A broker and how to get in.
+    """A broker and the credentials for it.
 
     Attributes:
-        embedded: Whether it is this process's own and ends with it.
-        ca: File of the authorities to trust instead of the system's.
-        cert: File of the certificate to show, with `key`.
+        embedded: Whether it was started by this process and ends with it.
+        ca: File of the certificate authorities to trust instead of the system's.
+        cert: File of the client certificate, with `key`.
         key: File of its private key.
     """
 
@@ -39,27 +39,29 @@ class Address:
         """Read ``mqtt://user:password@host:port`` or ``mqtts://host:port?ca=FILE``.
 
         Raises:
-            BrokerError: It is no such URL. The message shows no password.
+            BrokerError: It is not such a URL. The message shows no password.
         """
         shown = re.sub(r"//.*@", "//…@", url)
         try:
             parts = urlsplit(url)
         except ValueError:
-            raise BrokerError(f"broker {shown!r} is no URL: {_FORM}") from None
+            raise BrokerError(f"broker {shown!r} is not a URL: {_FORM}") from None
         try:
             port = parts.port
         except ValueError:
             reason = "the port is a number from 1 to 65535"
-            raise BrokerError(f"broker {shown!r} is no URL: {reason}") from None
+            raise BrokerError(f"broker {shown!r} is not a URL: {reason}") from None
         if parts.scheme not in _PORT:
-            raise BrokerError(f"broker {shown!r} is no MQTT URL: {_FORM}")
+            raise BrokerError(f"broker {shown!r} is not an MQTT URL: {_FORM}")
         if not parts.hostname or port == 0 or parts.path.strip("/") or parts.fragment:
-            raise BrokerError(f"broker {shown!r} names no host and port alone: {_FORM}")
+            raise BrokerError(f"broker {shown!r} must have a host and a port only: {_FORM}")
         query = dict(parse_qsl(parts.query))
         if unknown := set(query) - _FILES:
-            raise BrokerError(f"broker {shown!r} has an unknown ?{min(unknown)}=: ca, cert or key")
+            raise BrokerError(
+                f"broker {shown!r} has an unknown ?{min(unknown)}=: use ca, cert or key"
+            )
         if query and parts.scheme != "mqtts":
-            raise BrokerError(f"broker {shown!r} names certificates but no TLS: use mqtts://")
+            raise BrokerError(f"broker {shown!r} has certificates but no TLS: use mqtts://")
         return cls(
             host=parts.hostname,
             port=port or _PORT[parts.scheme],
@@ -77,11 +79,13 @@ class Address:
 
 
 def check_root(root: str) -> str:
-    """Return `root` if it can begin a topic.
+    """Return `root` if it is valid at the beginning of a topic.
 
     Raises:
         BrokerError: It is empty, has a wildcard, or begins or ends with a slash or ``$``.
     """
     if not root or root != root.strip("/") or re.search(r"[#+\x00-\x1f]|^\$|//", root):
-        raise BrokerError(f"topic {root!r} cannot be a root: give levels without # and +, as 'bp'")
+        raise BrokerError(
+            f"topic {root!r} is not a valid root: use levels without # and +, such as 'bp'"
+        )
     return root

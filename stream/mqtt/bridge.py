@@ -1,4 +1,4 @@
-"""This process as the broker's other clients see it: ``<root>/bridge/<node>``."""
+"""This process as a client of the broker: ``<root>/bridge/<node>``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Bridge:
     """Name, state and birth certificate of this process.
 
     Args:
-        node: Its name, one topic level; the computer's where None.
-        number: Which process of this computer it is, from 1.
+        node: Its name, one topic level; the computer's if None.
+        number: Of this process among those of this computer, from 1.
         root: First levels of every topic.
 
     Attributes:
@@ -40,7 +40,7 @@ class Bridge:
 
     @property
     def client_id(self) -> str:
-        """The same after a crash, so that the broker ends the old connection before the new."""
+        """The same after a crash, so that the broker ends the old connection before the new one."""
         return f"innpar-{self.root.replace('/', '.')}-{self.node}"
 
     @property
@@ -48,7 +48,7 @@ class Bridge:
         return f"{self.root}/bridge/{self.node}/info"
 
     def state(self, state: Literal["online", "offline"]) -> Parcel:
-        """Return the parcel that says whether this process is there; ``offline`` is its will."""
+        """Return the parcel with the state of this process; ``offline`` is its MQTT will."""
         return Parcel(
             (f"{self.root}/bridge/{self.node}/state",),
             state.encode(),
@@ -59,11 +59,11 @@ class Bridge:
         )
 
     def info(self, counts: Mapping[str, int], lag: float) -> Parcel:
-        """Return what is to be known of this process.
+        """Return the parcel that describes this process.
 
         Args:
             counts: Of parcels.
-            lag: How long the oldest parcel has been waiting for its acknowledgement, s.
+            lag: Time that the oldest parcel has waited for its acknowledgement, s.
         """
         payload = {
             "schema": "bp-bridge/1",
@@ -87,7 +87,7 @@ class Bridge:
         )
 
     def may_answer(self, topic: str) -> bool:
-        """Whether a reply may go there: nobody makes this process publish where its data is."""
+        """Whether a reply may go to a topic: not to those on which this process publishes."""
         taken = ("estimates", "devices", "bridge", "cmd")
         own = topic == self.root or any(
             f"{topic}/".startswith(f"{self.root}/{level}/") for level in taken
@@ -95,10 +95,10 @@ class Bridge:
         return not own and not re.search(r"[#+\x00]|^\$|^$", topic)
 
     def orphans(self, info: bytes) -> list[str]:
-        """Return the devices that an earlier run of this process left ``online`` when it crashed.
+        """Return the devices that a crash of an earlier run left ``online``.
 
         Args:
-            info: What is retained on `info_topic`; other people's bytes.
+            info: The payload retained on `info_topic`; untrusted bytes.
         """
         try:
             earlier = json.loads(info)

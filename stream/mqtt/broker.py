@@ -1,4 +1,4 @@
-"""Which broker to use; and one of our own, for those who have none."""
+"""The broker of a run: a given one, the one on this computer, or an embedded one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 FIRST_PORT = 1883
 PORTS = 100
 _START = 15.0
-"""s for the broker's process to listen."""
+"""s for the embedded broker to start listening."""
 
 _END = 1.0
 """s for it to end by itself."""
@@ -25,15 +25,15 @@ _END = 1.0
 
 @asynccontextmanager
 async def broker_for(url: str | None, *, embedded: bool = False) -> AsyncIterator[Address]:
-    """Yield the broker to use, and end it on leaving where it is ours.
+    """Yield the broker to use; an embedded one ends on leaving.
 
     Args:
-        url: As the user gave it. Without one: localhost:1883 if something answers there, else an
-            embedded broker.
-        embedded: Start our own in any case.
+        url: As given by the user. None for localhost:1883 if a broker answers there, else an
+            embedded one.
+        embedded: Start an embedded broker in any case.
 
     Raises:
-        BrokerError: The URL is none, or our own broker does not start.
+        BrokerError: The URL is invalid, or the embedded broker does not start.
     """
     if url is not None:
         yield Address.parse(url)
@@ -58,9 +58,9 @@ async def _answers() -> bool:
 
 @asynccontextmanager
 async def embedded_broker() -> AsyncIterator[Address]:
-    """Run a broker of our own in a process of its own, on 127.0.0.1 only.
+    """Run an embedded broker in a process of its own, on 127.0.0.1 only.
 
-    It reads from a pipe that nobody writes to: when this process ends, however it does, the pipe
+    It reads from a pipe that carries no data: when this process ends, even by a crash, the pipe
     closes and the broker ends too.
 
     Raises:
@@ -68,13 +68,13 @@ async def embedded_broker() -> AsyncIterator[Address]:
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-P",  # nothing in the user's folder takes a module's place
+        "-P",  # a file in the user's folder must not replace a module
         "-m",
         f"{__package__}.embedded",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=None if _log.isEnabledFor(logging.DEBUG) else asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for us: the broker has to outlive our last message
+        start_new_session=True,  # Ctrl-C must not reach the broker before our last message
     )
     try:
         address = Address(HOST, await _port(process), embedded=True)

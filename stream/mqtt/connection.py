@@ -1,4 +1,4 @@
-"""One connection to a broker. The only file that knows aiomqtt.
+"""One connection to a broker. The only file that uses aiomqtt.
 
 Publishing is handing over: `MqttConnection.send` returns at once, the acknowledgement comes back
 with its reason code. aiomqtt keeps the reason code to itself and takes one task a message, hence
@@ -27,7 +27,7 @@ from innpar.stream.errors import BrokerError
 from innpar.stream.messages.commands import Reply
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.mqtt.address import Address
-from innpar.stream.mqtt.probe import knock, tls_context
+from innpar.stream.mqtt.probe import probe, tls_context
 from innpar.stream.mqtt.properties import packed
 
 IN_FLIGHT = 20
@@ -47,21 +47,21 @@ V5 = aiomqtt.ProtocolVersion.V5
 
 
 class LinkLost(BrokerError):
-    """The connection was there and is gone."""
+    """The connection has been lost."""
 
 
 class _ProtocolRefused(BrokerError):
-    """The broker does not know this version of MQTT."""
+    """The broker does not support this version of MQTT."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message that came.
+    """A received message.
 
     Attributes:
-        retained: Whether it was kept by the broker rather than sent just now.
-        reply: Where an answer is wanted (MQTT 5).
-        correlation: By which an answer names its question (MQTT 5).
+        retained: Whether the broker had kept it, rather than being sent just now.
+        reply: Destination of the answer (MQTT 5).
+        correlation: Links an answer to its request (MQTT 5).
         headers: User properties (MQTT 5).
     """
 
@@ -77,16 +77,16 @@ _LOST = "the connection to the broker is lost"
 _TAKEN_OVER = 142
 
 Acknowledged = Callable[[int, str | None], None]
-"""Takes the number `MqttConnection.send` returned, and the broker's reason where it refused."""
+"""Called with the number that `MqttConnection.send` returned, and the reason of a refusal."""
 
 
 class MqttConnection(aiomqtt.Client):
     """An open connection; made by `connect`.
 
     Attributes:
-        in_flight: Unacknowledged QoS 1 messages that the broker takes.
-        missed: Messages that came faster than they were read, and are lost.
-        on_acknowledged: Told of every message that `send` has handed over.
+        in_flight: Unacknowledged QoS 1 messages that the broker accepts.
+        missed: Messages lost because they arrived faster than they were read.
+        on_acknowledged: Called for every message handed over by `send`.
         version: Of MQTT, as agreed.
     """
 
@@ -100,10 +100,10 @@ class MqttConnection(aiomqtt.Client):
         self._opened = asyncio.Event()
 
     def send(self, parcel: Parcel, topic: str) -> int:
-        """Hand a message over and return its number; `on_acknowledged` tells the rest.
+        """Hand a message over and return its number; `on_acknowledged` follows.
 
         Raises:
-            LinkLost: The connection is gone; nothing was handed over.
+            LinkLost: The connection is lost; nothing was handed over.
         """
         properties = packed(parcel) if self.version is V5 else None
         info = self._client.publish(topic, parcel.payload, parcel.qos, parcel.retain, properties)
@@ -112,9 +112,9 @@ class MqttConnection(aiomqtt.Client):
         return info.mid
 
     async def listen(self, topic: str) -> str | None:
-        """Subscribe with QoS 1; return why the broker refused, if it did."""
+        """Subscribe with QoS 1; return the reason if the broker refuses."""
         try:
-            with _minding_cancellation():
+            with _keeping_cancellation():
                 (code,) = await self.subscribe(topic, qos=1)
         except aiomqtt.MqttError as error:
             raise LinkLost(_why(error)) from None
@@ -122,7 +122,7 @@ class MqttConnection(aiomqtt.Client):
         return str(code) if value >= 0x80 else None
 
     async def received(self) -> AsyncGenerator[Received, None]:
-        """Iterate over what comes, until `LinkLost`."""
+        """Iterate over the received messages, until `LinkLost`."""
         try:
             async for message in self.messages:
                 yield _received(message)
@@ -130,7 +130,7 @@ class MqttConnection(aiomqtt.Client):
             raise LinkLost(_why(error)) from None
 
     async def drop(self) -> None:
-        """Leave no socket and no task; aiomqtt leaves both where connecting failed half-way."""
+        """Close the socket and end the task that aiomqtt leaves when connecting fails half-way."""
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._opened.wait()
@@ -140,7 +140,7 @@ class MqttConnection(aiomqtt.Client):
             await asyncio.wait({self._misc_task})
 
     def _client_connect(self) -> None:
-        # In a thread that goes on when we are cancelled.
+        # In a thread that continues after a cancellation.
         try:
             super()._client_connect()
         finally:
@@ -178,32 +178,32 @@ class MqttConnection(aiomqtt.Client):
 async def connect(
     address: Address, *, client_id: str | None = None, will: Parcel | None = None
 ) -> AsyncIterator[MqttConnection]:
-    """Connect with MQTT 5, or 3.1.1 where the broker knows no better.
+    """Connect with MQTT 5, or with 3.1.1 if the broker supports no more.
 
     Raises:
-        BrokerError: The broker is not there, or does not let us in.
+        BrokerError: The broker cannot be reached, or refuses access.
     """
     context = tls_context(address)
-    await knock(address, context)
+    await probe(address, context)
     link = await _greet(address, context, client_id, will)
     try:
         yield link
     finally:
         link.timeout = 0.3
-        with suppress(aiomqtt.MqttError), _minding_cancellation():
+        with suppress(aiomqtt.MqttError), _keeping_cancellation():
             await link.__aexit__(None, None, None)
 
 
 async def _greet(
     address: Address, context: ssl.SSLContext | None, client_id: str | None, will: Parcel | None
 ) -> MqttConnection:
-    if not address.embedded:  # of which is known that it speaks 3.1.1 only
+    if not address.embedded:  # the embedded broker supports 3.1.1 only
         link = _client(address, context, V5, client_id, will)
         try:
             await _enter(link, address)
             return link
         except _ProtocolRefused:
-            _log.info("%s does not speak MQTT 5; using 3.1.1", address)
+            _log.info("%s does not support MQTT 5; using 3.1.1", address)
     link = _client(address, context, V311, client_id, will)
     await _enter(link, address)
     return link
@@ -229,7 +229,7 @@ def _client(
         tls_context=context,
         logger=_quiet,
         max_queued_incoming_messages=1000,
-        # Else every burst waits 40 ms for the other side's delayed TCP acknowledgement.
+        # Otherwise every burst waits 40 ms for a delayed TCP acknowledgement.
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
     )
     link.version = version
@@ -238,18 +238,20 @@ def _client(
 
 async def _enter(link: MqttConnection, address: Address) -> None:
     try:
-        with _minding_cancellation():
+        with _keeping_cancellation():
             await link.__aenter__()
     except aiomqtt.MqttError as error:
         await link.drop()
         if isinstance(error, MqttConnectError):
             raise _refusal(error, address) from None
-        if isinstance(error.__context__, TimeoutError):  # aiomqtt hides it, but for its words
+        if isinstance(error.__context__, TimeoutError):  # aiomqtt gives it no type of its own
             if link.version is V5:
                 raise _ProtocolRefused(f"{address} does not answer MQTT 5") from None
             message = f"{address} accepts connections but does not answer: is it an MQTT broker?"
         else:
-            message = f"{address} hung up on us ({error}): is it an MQTT broker, or one with TLS?"
+            message = (
+                f"{address} closed the connection ({error}): is it an MQTT broker, or one with TLS?"
+            )
         raise BrokerError(message) from None
     except asyncio.CancelledError:
         await link.drop()
@@ -257,12 +259,12 @@ async def _enter(link: MqttConnection, address: Address) -> None:
 
 
 @contextmanager
-def _minding_cancellation() -> Iterator[None]:
-    """Raise a cancellation that was lost while inside.
+def _keeping_cancellation() -> Iterator[None]:
+    """Raise a cancellation that was lost inside.
 
     aiomqtt waits with `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that
-    comes together with the answer; the task would then go on for ever. The count is compared with
-    that before, for a `TaskGroup` that has failed leaves its own behind (Python 3.11).
+    coincides with the answer; the task would then run for ever. The count is compared with the one
+    before, because a failed `TaskGroup` leaves its own behind (Python 3.11).
     """
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0
@@ -274,11 +276,13 @@ def _minding_cancellation() -> Iterator[None]:
 def _refusal(error: MqttConnectError, address: Address) -> BrokerError:
     code = error.rc.value if isinstance(error.rc, ReasonCode) else int(error.rc or 0)
     if code in (1, 132):
-        return _ProtocolRefused(f"{address} speaks neither MQTT 5 nor 3.1.1")
+        return _ProtocolRefused(
+            f"{address} supports neither MQTT 5 nor 3.1.1: use another --broker"
+        )
     if code in (4, 5, 134, 135, 140):
         if address.username is None:
             return BrokerError(
-                f"{address} wants a user name and password: give mqtt://user:password@{address.host}"
+                f"{address} requires a user name and password: give mqtt://user:password@{address.host}"
             )
         return BrokerError(
             f"{address} refuses user {address.username!r}: check the name and password in the URL"
@@ -287,12 +291,12 @@ def _refusal(error: MqttConnectError, address: Address) -> BrokerError:
 
 
 def _why(error: aiomqtt.MqttError) -> str:
-    """Return what the broker said when it closed the connection, if it said anything."""
+    """Return the broker's reason for closing the connection, if it gave one."""
     code = getattr(error.__cause__, "rc", None)
     if not isinstance(code, ReasonCode) or code.value <= 128:
         return _LOST
     if code.value == _TAKEN_OVER:
-        return f"{_LOST}: another process with the same name took it over"
+        return f"{_LOST}: another process with the same name has taken it over"
     return f"{_LOST}: {code}"
 
 

@@ -20,13 +20,13 @@ from amqtt.session import Session  # type: ignore[import-untyped]
 from innpar.stream.mqtt.broker import FIRST_PORT, HOST, PORTS
 
 _LAST_WORDS = 0.2
-"""s for messages that are still on their way to subscribers."""
+"""s for messages still on their way to subscribers."""
 
 
 class _Broker(Broker):  # type: ignore[misc]
-    """Hands retained messages to their own subscribers only.
+    """Sends retained messages to their own subscribers only.
 
-    amqtt 0.11 and 0.12 send a client that connects what is retained for anybody's subscription.
+    amqtt 0.11 and 0.12 send a new client the messages retained for any client's subscription.
     """
 
     async def _publish_retained_messages_for_subscription(
@@ -57,7 +57,7 @@ async def _listen() -> tuple[Broker, int]:
 
 
 def _end_with_parent(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-    """Wait in a thread for the end of standard input; then nothing may hold us up for long."""
+    """Wait in a thread for the end of standard input; then exit within a fixed time."""
     sys.stdin.buffer.read()
     loop.call_soon_threadsafe(ended.set)
     time.sleep(2 * _LAST_WORDS)
@@ -73,7 +73,7 @@ async def main() -> None:
     threading.Thread(target=_end_with_parent, args=waiting, daemon=True).start()
     await ended.wait()
     await asyncio.sleep(_LAST_WORDS)
-    os._exit(0)  # nothing is kept, so nothing needs closing
+    os._exit(0)  # nothing is stored, so nothing needs closing
 
 
 if __name__ == "__main__":

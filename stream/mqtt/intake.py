@@ -1,4 +1,4 @@
-"""Commands that come in, and the answers that go out."""
+"""Received commands, and their answers."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ REFUSED = {
     "mark": NoticeCode.MARK_REFUSED,
     "record": NoticeCode.RECORD_REFUSED,
 }
-"""Name of a command → code of the notice that it was refused."""
+"""Name of a command → code of the notice of its refusal."""
 
 
 class Intake:
-    """A bounded queue of commands; one that is no command is answered at once.
+    """A bounded queue of commands; an invalid one is answered at once.
 
     Args:
-        bridge: Whose devices they are for.
-        put: Takes what is to be published.
+        bridge: This process, whose devices they address.
+        put: Called with each parcel to publish.
     """
 
     def __init__(self, bridge: Bridge, put: Callable[[Parcel], None]) -> None:
@@ -41,23 +41,25 @@ class Intake:
         return await self._waiting.get()
 
     def take(self, message: Received) -> None:
-        """Queue what came on ``<root>/cmd/<device>/<name>``."""
+        """Queue a message from ``<root>/cmd/<device>/<name>``."""
         device, name = message.topic.removeprefix(f"{self._bridge.root}/cmd/").split("/")
         if message.retained:
-            _log.warning("%s: a retained command is ignored; send it without", message.topic)
+            _log.warning(
+                "%s: a retained command is ignored; send it without the retain flag", message.topic
+            )
             return
         try:
             self._waiting.put_nowait(parse_command(name, device, message.payload, message.reply))
         except CommandError as error:
-            self._tell(name, device, message.reply, str(error))
+            self._answer(name, device, message.reply, str(error))
         except asyncio.QueueFull:
-            self._tell(name, device, message.reply, "too many commands are waiting")
+            self._answer(name, device, message.reply, "too many commands are waiting; try again")
 
     def answer(self, command: Command, error: str | None) -> None:
-        """Tell the asker how it went: on the response topic, else a failure as an event."""
-        self._tell(name_of(command), command.device, command.reply, error)
+        """Answer a command: on its response topic, else publish a failure as an event."""
+        self._answer(name_of(command), command.device, command.reply, error)
 
-    def _tell(self, name: str, device: str, reply: Reply | None, error: str | None) -> None:
+    def _answer(self, name: str, device: str, reply: Reply | None, error: str | None) -> None:
         if reply is not None and self._bridge.may_answer(reply.topic):
             self._put(reply_parcel(name, device, error, reply.topic, reply.correlation))
         elif error is not None:

@@ -1,9 +1,9 @@
-"""What is still to be delivered: a parcel leaves only after its acknowledgement.
+"""The queues of parcels that await delivery: one leaves only after its acknowledgement.
 
-Durable parcels (beats, events, state) form one queue. While the broker takes them it lives in
-memory; when the link is lost, or the broker is slow, all of it moves to a spool on disk and the
-rest follows there, until the spool has been emptied. Waveforms and summaries form another queue, in
-memory, which loses its oldest.
+Durable parcels (beats, events, state) form one queue. It is kept in memory while the broker accepts
+them; when the connection is lost or the broker is slow, all of it moves to a spool on disk, and
+later parcels follow, until the spool is empty. Waveforms and summaries form another queue, in
+memory, which drops its oldest.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _LENGTH = struct.Struct("<H")
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A durable parcel on its way.
+    """A durable parcel that awaits its acknowledgement.
 
     Attributes:
-        position: Where its record ends in the spool; None when it is in memory only.
-        topics_left: Topics on which the broker has not acknowledged it yet.
-        sent_at: When it was handed to the connection, s on the sender's clock.
+        position: End of its record in the spool; None if it is in memory only.
+        topics_left: Number of topics on which the broker has not acknowledged it yet.
+        sent_at: When it was handed to the connection, s on the monotonic clock.
     """
 
     parcel: Parcel
@@ -38,10 +38,10 @@ class Pending:
 
 
 class Outbox:
-    """Two bounded queues.
+    """Two bounded queues; the private part of `Delivery`.
 
     Args:
-        spool: Where the durable queue goes; None keeps it in memory and drops its oldest.
+        spool: Storage of the durable queue; None keeps it in memory and drops its oldest.
         memory: Durable parcels held in memory before the spool is used.
         volatile: Waveforms and summaries held.
     """
@@ -60,18 +60,18 @@ class Outbox:
         self.dropped_volatile = 0
 
     def __len__(self) -> int:
-        """Return how many durable parcels are not acknowledged yet."""
+        """Return the number of durable parcels not acknowledged yet."""
         unread = self._spool.unread if self._spool is not None and self._on_disk else 0
         return len(self._waiting) + len(self._sent) + unread
 
     @property
     def dropped(self) -> int:
-        """Durable parcels that are lost for good."""
+        """Number of durable parcels lost."""
         return self._dropped + (self._spool.dropped if self._spool is not None else 0)
 
     @property
     def spooled(self) -> int:
-        """Durable parcels that lie on disk."""
+        """Number of durable parcels on disk."""
         return len(self._spool) if self._spool is not None else 0
 
     @property
@@ -104,7 +104,7 @@ class Outbox:
         return self._volatile.popleft() if self._volatile else None
 
     def acknowledge(self, pending: Pending) -> None:
-        """The broker has it on one of its topics."""
+        """Record that the broker has it on one of its topics."""
         pending.topics_left -= 1
         done: Position | None = None
         while self._sent and self._sent[0].topics_left <= 0:
@@ -117,11 +117,11 @@ class Outbox:
             self._on_disk = False
 
     def oldest_sent_at(self) -> float | None:
-        """Return when the parcel that has waited longest for its acknowledgement was sent."""
+        """Return when the oldest unacknowledged parcel was sent, s on the monotonic clock."""
         return self._sent[0].sent_at if self._sent else None
 
     def link_lost(self) -> None:
-        """Keep on disk what was not acknowledged, to send it again; drop the volatile queue."""
+        """Keep the unacknowledged parcels on disk, to send them again; drop the volatile queue."""
         self._away = True
         self._disk_refused = False
         self.dropped_volatile += len(self._volatile)
@@ -140,7 +140,7 @@ class Outbox:
         self._away = False
 
     def spill(self) -> None:
-        """Bring every durable parcel to disk, so that the end of this process loses none."""
+        """Write every durable parcel to disk, so that a crash loses none."""
         if self._spool is None or self._on_disk or self._disk_refused:
             return
         try:
@@ -156,12 +156,12 @@ class Outbox:
         self._waiting.clear()
 
     def sync(self) -> None:
-        """Have what is on disk survive a power cut."""
+        """Make the spool safe from a power cut."""
         if self._spool is not None and self._on_disk:
             self._spool.sync()
 
     def close(self) -> None:
-        """Bring to disk what was not delivered."""
+        """Write to disk what was not delivered."""
         self._disk_refused = False
         self.spill()
         if self._spool is not None:
@@ -189,7 +189,7 @@ class Outbox:
             try:
                 return Pending(_parcel(record), position)
             except (ValueError, KeyError, TypeError, struct.error) as error:
-                _log.error("a spooled record cannot be read and is skipped: %s", error)
+                _log.error("a spooled record cannot be read (%s); it is skipped", error)
                 self._dropped += 1
         return None
 

@@ -1,4 +1,4 @@
-"""Whether a broker can be reached, and if not, why."""
+"""A test whether a broker can be reached, with the reason if not."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PATIENCE = 5.0
 """s for a connection, TLS included."""
 
 
-async def knock(address: Address, context: ssl.SSLContext | None) -> None:
-    """Find out whether the broker can be reached at all.
+async def probe(address: Address, context: ssl.SSLContext | None) -> None:
+    """Check that the broker can be reached at all.
 
-    aiomqtt connects in a thread that cannot be cancelled and tells little of what went wrong.
+    aiomqtt connects in a thread that cannot be cancelled, and its errors have little detail.
 
     Raises:
-        BrokerError: It cannot; the message says which part of the way is missing.
+        BrokerError: It cannot; the message names the cause.
     """
     try:
         async with asyncio.timeout(_PATIENCE):
@@ -32,15 +32,15 @@ async def knock(address: Address, context: ssl.SSLContext | None) -> None:
     except ssl.SSLCertVerificationError as error:
         raise BrokerError(
             f"the certificate of {address} cannot be trusted ({error.verify_message}): "
-            "name its authority with ?ca=FILE, and use the host name it was made for"
+            "name its authority with ?ca=FILE, and use the host name in it"
         ) from None
     except ssl.SSLError as error:
         raise BrokerError(
             f"TLS with {address} fails ({error.reason or error}): is this its TLS port, often 8883?"
         ) from None
     except ConnectionResetError:
-        what = "is it an MQTT broker, and does it speak TLS on this port?"
-        raise BrokerError(f"{address} hangs up on us: {what}") from None
+        question = "is it an MQTT broker, and does it use TLS on this port?"
+        raise BrokerError(f"{address} closes the connection: {question}") from None
     except ConnectionRefusedError:
         raise BrokerError(f"nothing listens at {address}: start the broker there") from None
     except OSError as error:
@@ -48,7 +48,7 @@ async def knock(address: Address, context: ssl.SSLContext | None) -> None:
 
 
 def tls_context(address: Address) -> ssl.SSLContext | None:
-    """Return whom to trust and what to show, or None where the address is not mqtts.
+    """Return the certificates to trust and to present, or None if the address is not mqtts.
 
     Raises:
         BrokerError: A certificate's file is missing or unusable.

@@ -1,7 +1,7 @@
 """A parcel's MQTT 5 properties, as bytes.
 
-paho builds a property list name by name, which costs more than everything else about a message;
-what is sent here never changes its shape. MQTT 5.0 (OASIS, 2019), section 2.2.2.
+paho builds a property list name by name, which costs more than the rest of a message; the
+properties here always have the same form. MQTT 5.0 (OASIS, 2019), section 2.2.2.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _EXPIRY, _CONTENT_TYPE, _RESPONSE, _CORRELATION, _USER = b"\x02", b"\x03", b"\x0
 
 
 class PackedProperties(Properties):
-    """What paho asks of properties when it publishes: their bytes."""
+    """Properties in the form that paho publishes: bytes."""
 
     def __init__(self, body: bytes) -> None:
         object.__setattr__(self, "_packed", _length(len(body)) + body)
 
     def pack(self) -> bytes:
-        """Return the bytes, their length first."""
+        """Return the bytes, preceded by their length."""
         packed: bytes = object.__getattribute__(self, "_packed")
         return packed
 
@@ -56,12 +56,12 @@ def _text(text: str) -> bytes:
 
 def _data(data: bytes) -> bytes:
     if len(data) > 0xFFFF:
-        raise ValueError(f"a property of {len(data)} bytes; MQTT has room for 65535")
+        raise ValueError(f"a property of {len(data)} bytes is too long: MQTT allows 65535")
     return struct.pack(">H", len(data)) + data
 
 
 def _length(value: int) -> bytes:
-    """Return `value` in seven bits a byte, the lowest first."""
+    """Return `value` as a variable byte integer: seven bits per byte, the lowest first."""
     digits = bytearray()
     while value > 0x7F:
         digits.append(value & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""What is published of an item: which messages, in which form, and without whose address."""
+"""The messages of an item: their form, and pseudonyms in place of addresses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from innpar.stream.results import DeviceInfo, Item, Summary, Waveform
 
 @dataclass(frozen=True, slots=True)
 class MessageOptions:
-    """What a run was told of its messages.
+    """Options of a run for its messages.
 
     Attributes:
         waveform: JSON, or bare float32 samples, which need MQTT 5.
-        home_assistant: First levels of Home Assistant's discovery topics; None for none.
-        fhir: Whether every summary is published as FHIR observations, too.
+        home_assistant: First levels of Home Assistant's discovery topics; None for no discovery.
+        fhir: Whether every summary is also published as FHIR observations.
         keep_address: Whether radio addresses and serial numbers are published as they are, not as
             a pseudonym that differs from run to run.
     """
@@ -38,48 +38,48 @@ class Publisher:
     """Makes the messages of one process.
 
     Attributes:
-        births: The last of each device, as published.
+        infos: The last of each device, as published.
     """
 
-    def __init__(self, bridge: Bridge, edition: MessageOptions) -> None:
-        self.edition = edition
+    def __init__(self, bridge: Bridge, options: MessageOptions) -> None:
+        self.options = options
         self._bridge = bridge
-        self._pseudonyms = Pseudonyms(keep=edition.keep_address)
-        self.births: dict[str, DeviceInfo] = {}
+        self._pseudonyms = Pseudonyms(keep=options.keep_address)
+        self.infos: dict[str, DeviceInfo] = {}
 
     def parcels(self, item: Item) -> list[Parcel]:
         """Return the messages of an item, in order."""
         root = self._bridge.root
-        if isinstance(item, Waveform) and self.edition.waveform == "raw":
+        if isinstance(item, Waveform) and self.options.waveform == "raw":
             return [raw_parcel(item, root)]
         if isinstance(item, Event):
             return [parcel(replace(item, detail=self._hidden(item.detail)), root)]
         if isinstance(item, DeviceInfo):
             item = replace(item, detail=dict(self._hidden(item.detail)))
-            self.births[item.device] = item
+            self.infos[item.device] = item
             return self._of(item)
-        if isinstance(item, Summary) and self.edition.fhir:
+        if isinstance(item, Summary) and self.options.fhir:
             from innpar.stream.messages.fhir import observations
 
             return [parcel(item, root), *observations(item, root)]
         return [parcel(item, root)]
 
     def retained(self) -> list[Parcel]:
-        """Return the messages about devices that the broker is to keep."""
-        return [message for birth in self.births.values() for message in self._of(birth)]
+        """Return the retained messages about devices."""
+        return [message for info in self.infos.values() for message in self._of(info)]
 
     def discovery(self) -> list[Parcel]:
-        """Return what tells Home Assistant of the devices, where that was asked for."""
-        return [message for birth in self.births.values() for message in self._found(birth)]
+        """Return the messages by which Home Assistant discovers the devices, if enabled."""
+        return [message for info in self.infos.values() for message in self._discovery(info)]
 
-    def _of(self, birth: DeviceInfo) -> list[Parcel]:
-        return [parcel(birth, self._bridge.root), *self._found(birth)]
+    def _of(self, info: DeviceInfo) -> list[Parcel]:
+        return [parcel(info, self._bridge.root), *self._discovery(info)]
 
-    def _found(self, birth: DeviceInfo) -> list[Parcel]:
-        prefix = self.edition.home_assistant
+    def _discovery(self, info: DeviceInfo) -> list[Parcel]:
+        prefix = self.options.home_assistant
         if prefix is None:
             return []
-        return [discovery(birth, self._bridge.node, self._bridge.root, prefix)]
+        return [discovery(info, self._bridge.node, self._bridge.root, prefix)]
 
     def _hidden(self, detail: Mapping[str, object]) -> Mapping[str, object]:
         hidden: Mapping[str, object] = self._pseudonyms.hidden(detail)

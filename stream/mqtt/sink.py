@@ -1,4 +1,4 @@
-"""The sink that publishes on MQTT, and takes commands from there."""
+"""The sink that publishes on MQTT and receives commands from there."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from typing import Self
 
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.commands import NAMES, Command
-from innpar.stream.messages.parcel import Parcel
 from innpar.stream.messages.payload import parcel
 from innpar.stream.mqtt.address import Address, check_root
 from innpar.stream.mqtt.bridge import Bridge
 from innpar.stream.mqtt.connection import V5, LinkLost, MqttConnection, connect
 from innpar.stream.mqtt.delivery import Delivery
 from innpar.stream.mqtt.intake import Intake
-from innpar.stream.mqtt.outbox import Outbox
 from innpar.stream.mqtt.publisher import MessageOptions, Publisher
 from innpar.stream.mqtt.spool import Spool
 from innpar.stream.mqtt.spool_lock import SpoolLock, lock_spool
@@ -32,10 +30,10 @@ ROOM = 64
 """Parcels in either queue up to which `MqttSink.ready` returns."""
 
 _INFO = 10.0
-"""s between two messages about this process."""
+"""s between two messages about this process, at most."""
 
 _LEAVE = 0.8
-"""s for what is still to be delivered when leaving; what is not then goes to the spool."""
+"""s for the last deliveries on leaving; the rest goes to the spool."""
 
 _LONGEST_PAUSE = 30.0
 """s between two attempts to connect, at most."""
@@ -45,17 +43,15 @@ class MqttSink:
     """Publishes items; made by `open`."""
 
     def __init__(
-        self, address: Address, bridge: Bridge, outbox: Outbox, edition: MessageOptions
+        self, address: Address, bridge: Bridge, spool: Spool | None, options: MessageOptions
     ) -> None:
         self._address = address
         self._bridge = bridge
-        self._outbox = outbox
-        self._room = asyncio.Event()
-        self._delivery = Delivery(outbox, self._room.set)
-        self._press = Publisher(bridge, edition)
-        self._intake = Intake(bridge, self._put)
-        self._news = asyncio.Event()
-        self._link: MqttConnection | None = None
+        self._progress = asyncio.Event()
+        self._delivery = Delivery(spool, self._progress.set)
+        self._publisher = Publisher(bridge, options)
+        self._intake = Intake(bridge, self._delivery.put)
+        self._state_changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     @classmethod
@@ -68,37 +64,35 @@ class MqttSink:
         node: str | None = None,
         state: Path | None = None,
         spool_limit: int = 64 * 1024 * 1024,
-        edition: MessageOptions | None = None,
+        options: MessageOptions | None = None,
     ) -> AsyncIterator[Self]:
-        """Connect on entering; on leaving deliver or spool the rest and say ``offline``.
+        """Connect on entering; on leaving deliver or spool the rest and publish ``offline``.
 
         Args:
             address: The broker.
             topic: First levels of every topic.
-            node: Name of this process on the broker; the computer's where not given.
-            state: Folder that survives this process; the user's XDG state folder where not given.
+            node: Name of this process on the broker; the computer's if not given.
+            state: Folder that survives this process; the user's XDG state folder if not given.
             spool_limit: Bytes on disk while the broker is away.
-            edition: Which messages, and in which form.
+            options: Which messages are published, and in which form.
 
         Raises:
-            BrokerError: On entering, where the broker is not there, does not let us in or does not
-                know the MQTT version that the edition needs. Later
-                the sink reconnects by itself.
+            BrokerError: On entering, if the broker cannot be reached, refuses access or lacks the
+                MQTT version that the options needs. Later the sink reconnects by itself.
         """
         root = check_root(topic)
         own = None if address.embedded else _claim(address, root, state or state_folder())
         spool = None if own is None else Spool(own.folder, limit=spool_limit)
-        outbox = Outbox(spool)
+        bridge = Bridge(node, own.number if own else 1, root)
+        sink = cls(address, bridge, spool, options or MessageOptions())
         try:
-            bridge = Bridge(node, own.number if own else 1, root)
-            sink = cls(address, bridge, outbox, edition or MessageOptions())
             await sink._start()
             try:
                 yield sink
             finally:
                 await sink._leave()
         finally:
-            outbox.close()
+            sink._delivery.close()
             if own is not None:
                 own.release()
 
@@ -107,37 +101,38 @@ class MqttSink:
         self._check()
         if isinstance(item, State) and self._bridge.states.get(item.device) != item.state:
             self._bridge.states[item.device] = item.state
-            self._tell()  # first: who finds us crashed must know whom we left online
-            self._news.set()
-        for message in self._press.parcels(item):
-            self._put(message)
+            # Ahead of the state: after a crash, the next run takes from it which are left online.
+            self._publish_info()
+            self._state_changed.set()
+        for message in self._publisher.parcels(item):
+            self._delivery.put(message)
 
     async def ready(self) -> None:
-        """Return when the broker is there and the outbox has room."""
-        while self._link is None or max(len(self._outbox), self._outbox.volatile) > ROOM:
+        """Return when the broker is connected and the queues have room."""
+        while self._delivery.link is None or self._delivery.backlog > ROOM:
             self._check()
-            self._room.clear()
-            await self._room.wait()
+            self._progress.clear()
+            await self._progress.wait()
 
     async def flush(self) -> None:
         """Return when the broker has everything."""
-        while len(self._outbox) or self._outbox.volatile or self._delivery.in_flight:
+        while not self._delivery.idle:
             self._check()
-            self._room.clear()
-            await self._room.wait()
+            self._progress.clear()
+            await self._progress.wait()
 
     async def commands(self) -> AsyncIterator[Command]:
-        """Iterate over what subscribers ask for; `answer` each."""
+        """Iterate over the commands of subscribers; `answer` each."""
         while True:
             yield await self._intake.get()
 
     def answer(self, command: Command, error: str | None = None) -> None:
-        """Tell the asker how it went: on the response topic, else a failure as an event."""
+        """Answer a command: on its response topic, else publish a failure as an event."""
         self._intake.answer(command, error)
 
     @property
     def connected(self) -> bool:
-        return self._link is not None
+        return self._delivery.link is not None
 
     @property
     def node(self) -> str:
@@ -146,20 +141,13 @@ class MqttSink:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was published or refused, what is queued or spooled, and what was dropped."""
-        return {
-            "published": self._delivery.published,
-            "refused": self._delivery.refused,
-            "queued": len(self._outbox),
-            "spooled": self._outbox.spooled,
-            "dropped": self._outbox.dropped,
-            "dropped_waveforms": self._outbox.dropped_volatile,
-        }
+        """Messages published or refused; parcels queued, spooled and dropped."""
+        return self._delivery.counts
 
     async def _start(self) -> None:
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keeper = asyncio.create_task(self._keep(connected), name="mqtt")
-        self._keeper.add_done_callback(lambda _: self._room.set())
+        self._keeper.add_done_callback(lambda _: self._progress.set())
         try:
             await asyncio.wait({self._keeper, connected}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -168,13 +156,9 @@ class MqttSink:
         self._check()
 
     def _check(self) -> None:
-        """Let what ended the connection's task end the caller too."""
+        """Raise the error that ended the connection's task, if it has ended."""
         if self._keeper is not None and self._keeper.done():
             self._keeper.result()
-
-    def _put(self, item: Parcel) -> None:
-        self._outbox.put(item)
-        self._delivery.wake()
 
     async def _keep(self, connected: asyncio.Future[None]) -> None:
         """Connect, serve, and connect again, for ever.
@@ -182,7 +166,7 @@ class MqttSink:
         Raises:
             BrokerError: The first connection fails.
         """
-        attempt, told = 0, ""
+        attempt, reported = 0, ""
         while True:
             delivered = self._delivery.published
             try:
@@ -190,26 +174,26 @@ class MqttSink:
             except BrokerError as error:
                 if not connected.done():
                     raise
-                if self._address.embedded:  # nobody starts it again
-                    gone = BrokerError("the embedded broker has ended; start again")
-                    gone.after_start = True
-                    raise gone from error
+                if self._address.embedded:  # it does not come back
+                    ended = BrokerError("the embedded broker has ended; start again")
+                    ended.after_start = True
+                    raise ended from error
                 if self._delivery.published > delivered:
-                    attempt, told = 0, ""
-                if str(error) != told:
-                    _log.warning("%s; trying again, beats are kept meanwhile", error)
-                    told = str(error)
+                    attempt, reported = 0, ""
+                if str(error) != reported:
+                    _log.warning("%s; reconnecting, beats are kept meanwhile", error)
+                    reported = str(error)
             attempt += 1
-            # Jitter, so that many wristbands' computers do not return at once.
+            # Jitter, so that many computers do not reconnect at once.
             pause = min(0.25 * 2**attempt, _LONGEST_PAUSE) * random.uniform(0.5, 1.0)
             await self._delivery.pause(pause)
 
     async def _serve(self, connected: asyncio.Future[None]) -> None:
-        """Hold one connection until it is lost, and say why it was."""
+        """Hold one connection until it is lost; raise the reason."""
         will = self._bridge.state("offline")
         lost: list[Exception] = []
         async with connect(self._address, client_id=self._bridge.client_id, will=will) as link:
-            if self._press.edition.waveform == "raw" and link.version is not V5:
+            if self._publisher.options.waveform == "raw" and link.version is not V5:
                 raise BrokerError(
                     f"--waveform raw needs MQTT 5, and {self._address} speaks 3.1.1 only: leave "
                     "it out, or name another --broker, such as a mosquitto"
@@ -217,16 +201,15 @@ class MqttSink:
             self._delivery.attach(link)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._listen(link))
+                    tasks.create_task(self._receive(link))
                     await self._delivery.hand_over(link, self._bridge.state("online"))
                     first = not connected.done()
                     if first:  # before our own message there replaces an earlier run's
                         await link.listen(self._bridge.info_topic)
-                    tasks.create_task(self._tend(link, first))
+                    tasks.create_task(self._maintain(link, first))
                     tasks.create_task(self._delivery.deliver(link))
                     tasks.create_task(self._delivery.watch())
-                    self._link = link
-                    self._room.set()
+                    self._delivery.begin(link)
                     if first:
                         connected.set_result(None)
                     else:
@@ -234,89 +217,92 @@ class MqttSink:
             except* BrokerError as group:
                 lost += group.exceptions
             finally:
-                self._link = None
                 self._delivery.detach()
         raise lost[0]
 
-    async def _tend(self, link: MqttConnection, first: bool) -> None:
-        """Tell of this process and its devices, and ask for their commands."""
+    async def _maintain(self, link: MqttConnection, first: bool) -> None:
+        """Keep the process's own messages up to date and subscribe to its devices' commands."""
         if not first:
-            self._renew()
+            self._republish()
         if self._status is not None:
-            await self._ask(link, self._status)
-        asked: set[str] = set()
+            await self._subscribe(link, self._status)
+        subscribed: set[str] = set()
         while True:
-            self._tell()
-            self._news.clear()
-            for device in self._bridge.states.keys() - asked:
-                asked.add(device)
+            self._publish_info()
+            self._state_changed.clear()
+            for device in self._bridge.states.keys() - subscribed:
+                subscribed.add(device)
                 for name in NAMES:
-                    await self._ask(link, f"{self._bridge.root}/cmd/{device}/{name}")
+                    await self._subscribe(link, f"{self._bridge.root}/cmd/{device}/{name}")
             with suppress(TimeoutError):
                 async with asyncio.timeout(_INFO):
-                    await self._news.wait()
+                    await self._state_changed.wait()
 
-    def _tell(self) -> None:
-        """Publish what is to be known of this process."""
-        if self._link is not None:
+    def _publish_info(self) -> None:
+        """Publish this process's own message, past the queues."""
+        if (link := self._delivery.link) is not None:
             info = self._bridge.info(self.counts, self._delivery.lag)
-            with suppress(LinkLost):  # whoever listens on the link will say so
-                self._link.send(info, self._bridge.info_topic)
+            with suppress(LinkLost):  # the task that receives reports it
+                link.send(info, self._bridge.info_topic)
 
-    def _renew(self) -> None:
-        """Publish again what is retained: the broker may have lost it."""
-        for message in self._press.retained():
-            self._put(message)
+    def _republish(self) -> None:
+        """Publish the retained messages again: the broker may have lost them."""
+        for message in self._publisher.retained():
+            self._delivery.put(message)
         for device, state in self._bridge.states.items():
-            self._put(parcel(State(device, state), self._bridge.root))
+            self._delivery.put(parcel(State(device, state), self._bridge.root))
 
     @property
     def _status(self) -> str | None:
-        """Topic on which Home Assistant says that it has started; None where nobody asked."""
-        prefix = self._press.edition.home_assistant
+        """Topic on which Home Assistant announces its start; None without Home Assistant."""
+        prefix = self._publisher.options.home_assistant
         return None if prefix is None else f"{prefix}/status"
 
-    async def _ask(self, link: MqttConnection, topic: str) -> None:
+    async def _subscribe(self, link: MqttConnection, topic: str) -> None:
         refusal = await link.listen(topic)
         if refusal is not None:
-            _log.warning("the broker refuses us %s (%s): nothing is heard there", topic, refusal)
+            _log.warning(
+                "the broker refuses a subscription to %s (%s): allow this user to read it",
+                topic,
+                refusal,
+            )
 
-    async def _listen(self, link: MqttConnection) -> None:
+    async def _receive(self, link: MqttConnection) -> None:
         async for message in link.received():
             if message.topic == self._bridge.info_topic:
                 for device in self._bridge.orphans(message.payload):
-                    _log.info("%s was left online by an earlier run; saying offline", device)
-                    self._put(parcel(State(device, "offline"), self._bridge.root))
+                    _log.info("%s was left online by an earlier run; publishing offline", device)
+                    self._delivery.put(parcel(State(device, "offline"), self._bridge.root))
             elif message.topic == self._status:
-                for config in self._press.discovery() if message.payload == b"online" else ():
-                    self._put(config)
+                for config in self._publisher.discovery() if message.payload == b"online" else ():
+                    self._delivery.put(config)
             else:
                 self._intake.take(message)
 
     async def _leave(self) -> None:
-        """Say ``offline``, deliver what can be delivered at once, and disconnect."""
+        """Publish ``offline``, deliver the rest within `_LEAVE` s, and disconnect."""
         for device, state in self._bridge.states.items():
             if state != "offline":
                 self._bridge.states[device] = "offline"
-                self._put(parcel(State(device, "offline"), self._bridge.root))
+                self._delivery.put(parcel(State(device, "offline"), self._bridge.root))
         if self._keeper is None:
             return
         try:
             async with asyncio.timeout(_LEAVE):
-                if self._link is not None:
+                if self._delivery.link is not None:
                     await self.flush()
-                if self._link is not None:
-                    self._tell()
-                    await self._delivery.hand_over(self._link, self._bridge.state("offline"))
+                if (link := self._delivery.link) is not None:
+                    self._publish_info()
+                    await self._delivery.hand_over(link, self._bridge.state("offline"))
         except (TimeoutError, BrokerError) as error:
-            _log.warning("left without the broker's last acknowledgements %s", error)
+            _log.warning("disconnected before the broker's last acknowledgements %s", error)
         finally:
             await self._stop(self._keeper)
 
     @staticmethod
     async def _stop(keeper: asyncio.Task[None]) -> None:
         while not keeper.done():
-            # Until it holds: wait_for, which aiomqtt waits with, can lose one on Python 3.11.
+            # Again until it works: wait_for, which aiomqtt uses, can lose one on Python 3.11.
             keeper.cancel()
             await asyncio.wait({keeper}, timeout=0.5)
         if not keeper.cancelled():
@@ -327,5 +313,5 @@ def _claim(address: Address, root: str, base: Path) -> SpoolLock | None:
     try:
         return lock_spool(address, root, base)
     except OSError as error:
-        _log.warning("nothing can be kept in %s (%s): beats are lost if we crash", base, error)
+        _log.warning("%s cannot be written (%s): after a crash, beats are lost", base, error)
         return None

@@ -1,8 +1,9 @@
-"""A first-in, first-out log on disk that survives the end of its process, however it came.
+"""A first-in, first-out log on disk that survives a crash of its process.
 
-A record is its length, its CRC-32 and its bytes; records fill segment files of bounded size, and
-the position up to which they are done stands in a file of its own. A killed process loses nothing
-that `append` returned from: the page cache outlives it. `sync` is for a power cut.
+A record consists of its length, its CRC-32 and its bytes; records fill segment files of bounded
+size, and the position up to which they are done is kept in a file of its own. A killed process
+loses no record for which `append` has returned: the page cache outlives it. `sync` is for a power
+cut.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _LONGEST = 16 * 1024 * 1024
 
 
 class Position(NamedTuple):
-    """The end of a record: which segment, and how many of its bytes and records lie before."""
+    """The end of a record: its segment, and the bytes and records of the segment before it."""
 
     segment: int
     offset: int
@@ -44,8 +45,9 @@ class Spool:
     """The log. One process at a time: the caller holds the folder's lock.
 
     Args:
-        folder: Where the segments lie; made when missing.
-        limit: Bytes on disk. Beyond it the oldest segment goes, and `dropped` counts its records.
+        folder: Of the segments; created if missing.
+        limit: Bytes on disk. Beyond it the oldest segment is removed, and `dropped` counts its
+            records.
     """
 
     def __init__(self, folder: Path, *, limit: int = 64 * 1024 * 1024) -> None:
@@ -62,25 +64,25 @@ class Spool:
         self._read = self._done
 
     def __len__(self) -> int:
-        """Return how many records are not done yet."""
+        """Return the number of records not done yet."""
         return sum(segment.records for segment in self._segments) - self._done.records
 
     @property
     def unread(self) -> int:
-        """How many records `read` has not given out yet."""
+        """Number of records that `read` has not returned yet."""
         before = sum(s.records for s in self._segments if s.number < self._read.segment)
         return sum(segment.records for segment in self._segments) - before - self._read.records
 
     @property
     def first(self) -> Position:
-        """Where the first record that is not done begins."""
+        """The beginning of the first record that is not done."""
         return self._done
 
     def append(self, record: bytes) -> Position:
-        """Write a record at the end and return where it ends.
+        """Write a record at the end and return its end.
 
         Raises:
-            OSError: The disk is full or gone, even without the oldest segment; nothing was added.
+            OSError: The disk is full, even without the oldest segment; nothing was added.
         """
         try:
             end = self._write(record)
@@ -94,7 +96,7 @@ class Spool:
         return end
 
     def read(self) -> tuple[bytes, Position] | None:
-        """Return the next record and where it ends, or None at the end."""
+        """Return the next record and its end, or None at the end of the log."""
         while (segment := self._segment_of(self._read)) is not None:
             if self._read.offset < segment.size:
                 record = self._record_at(segment, self._read.offset)
@@ -110,7 +112,7 @@ class Spool:
         return None
 
     def skip_to(self, position: Position) -> None:
-        """Let `read` go on after the record that ends at `position`."""
+        """Let `read` continue after the record that ends at `position`."""
         self._read = max(self._read, position)
 
     def rewind(self) -> None:
@@ -120,7 +122,7 @@ class Spool:
     def done(self, position: Position) -> None:
         """Forget every record up to `position`."""
         if position < self._done:
-            return  # its segment had to go to make room
+            return  # its segment was removed to make room
         self._done = position
         while self._segments and self._segments[0].number < position.segment:
             self._remove_first()
@@ -136,10 +138,10 @@ class Spool:
         os.pwrite(self._done_file, _done_bytes(self._done), 0)
 
     def sync(self) -> None:
-        """Wait until what was appended would survive a power cut."""
+        """Return when the appended records would survive a power cut."""
         if self._writer is None:
             return
-        writer = os.dup(self._writer)  # a thread may be here while another segment is begun
+        writer = os.dup(self._writer)  # a thread may be here while another segment is started
         try:
             os.fdatasync(writer)
             os.fdatasync(self._done_file)
@@ -171,7 +173,7 @@ class Spool:
         return Position(last.number, last.size, last.records)
 
     def _recover(self) -> Position:
-        """Find the segments an earlier process left, without a last record that is torn."""
+        """Find the segments of an earlier process, without a torn last record."""
         numbers = sorted(int(path.stem) for path in self._folder.glob("*.segment"))
         done = self._stored_done()
         for number in numbers:
@@ -191,7 +193,7 @@ class Spool:
         return done
 
     def _scan(self, segment: _Segment, done: Position) -> tuple[int, int, int]:
-        """Return the whole records' bytes and number, and how many of them are done."""
+        """Return the bytes and the number of whole records, and the number of them done."""
         offset = records = before = 0
         while (record := self._record_at(segment, offset)) is not None:
             offset += _HEAD.size + len(record)
@@ -229,7 +231,7 @@ class Spool:
         return record if len(record) == length and zlib.crc32(record) == crc else None
 
     def _give_up_on(self, segment: _Segment) -> None:
-        """Cut a segment short where a record has been damaged since it was written."""
+        """Truncate a segment at a record that was damaged after it was written."""
         lost = segment.records - self._read.records
         _log.error("%s is damaged; %d records are lost", segment.path.name, lost)
         self.dropped += lost
@@ -253,7 +255,7 @@ class Spool:
         return writer
 
     def _drop_first(self) -> None:
-        """Lose the oldest segment, and count what nobody has read of it."""
+        """Remove the oldest segment, and count its unread records."""
         first, second = self._segments[0], self._segments[1]
         start = Position(second.number, 0, 0)
         if self._read < start:

@@ -1,8 +1,8 @@
-"""Which of this computer's processes this one is, towards one broker and topic.
+"""The number of this process among those of this computer that use the same broker and topic.
 
 Every process needs a name of its own on the broker and a spool of its own on disk, and after a
-crash the next process must take up both. A lock on the spool's folder gives that: the system lets
-it go however the process ends.
+crash the next process must take over both. A lock on the spool's folder provides that: the system
+releases it even after a crash.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 from innpar.stream.mqtt.address import Address
 
 _MOST = 100
-"""Processes to one broker and topic."""
+"""Processes for one broker and topic."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolLock:
-    """A folder that is this process's until `release`.
+    """A folder that belongs to this process until `release`.
 
     Attributes:
         number: 1 for the first process, 2 for a second one beside it.
@@ -37,7 +37,7 @@ class SpoolLock:
 
 
 def lock_spool(address: Address, root: str, base: Path) -> SpoolLock:
-    """Take the first free folder below `base` for this broker and topic.
+    """Lock the first free folder below `base` for this broker and topic.
 
     Raises:
         OSError: `base` cannot be written.
@@ -55,4 +55,4 @@ def lock_spool(address: Address, root: str, base: Path) -> SpoolLock:
             os.close(lock)
         else:
             return SpoolLock(number, folder, lock)
-    raise OSError(f"{_MOST} processes already publish to {address}")
+    raise OSError(f"{_MOST} processes already publish to {address}: end one of them")

@@ -1,1 +1,1 @@
-"""The stages of one wearer put together, and the loop that runs them."""
+"""The stages of one wearer, and the loop that runs them."""

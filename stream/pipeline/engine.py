@@ -1,8 +1,9 @@
-"""One model for every wearer: ready windows of all streams go through the network together.
+"""One network shared by all wearers, which takes the ready windows of all streams together.
 
-Whoever has windows asks and waits; what is waiting when the network becomes free makes the next
-batch. A batch never waits to be filled, so one wearer alone has no extra latency, and the network
-gives the same result in any company (tested), so nobody's numbers depend on who else is connected.
+A stream submits its windows and awaits the answers; the windows that wait when the network becomes
+free make the next batch. A batch never waits to be filled, so a single wearer has no extra latency,
+and the network gives the same result whatever else is in the batch (tested), so the results of one
+wearer do not depend on the others.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from innpar.stream.calibration.types import Question
 from innpar.stream.pipeline.prepare import Prepared
 
 BATCH = 16
-"""Windows at most in one call: beyond 32 every torch route becomes slower a window."""
+"""Largest batch, windows: beyond 32, every torch route becomes slower per window."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reconstructed:
-    """What the network makes of a window.
+class NetworkOutput:
+    """The network's output for one input.
 
     Attributes:
         abp: (window,) reconstructed pressure, mmHg.
-        consistency: As of `Prediction`.
-        reverse: As of `Prediction`; 0 for a `Question`, of which only the pressure is wanted, and
-            of a model that has no limit for it.
-        ms: What the call cost.
+        consistency: See `Prediction`.
+        reverse: See `Prediction`; 0 for a `Question`, which needs only the pressure, and for a
+            model without a limit for it.
+        ms: Duration of the call, ms.
     """
 
     abp: npt.NDArray[np.float32]
@@ -44,12 +45,25 @@ class Reconstructed:
     ms: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reconstructed:
+    """The network's output for one window and for the questions beside it.
+
+    Attributes:
+        output: For the window itself.
+        asides: (window,) mmHg each, one for each of `Prepared.asides`, in their order.
+    """
+
+    output: NetworkOutput
+    asides: tuple[npt.NDArray[np.float32], ...]
+
+
 class Engine:
-    """Collect windows, ask the network, hand the answers back.
+    """Batches of windows through the network.
 
     Attributes:
         predictor: The network.
-        windows: Asked so far.
+        windows: Inputs so far, questions included.
         calls: Batches so far.
     """
 
@@ -58,24 +72,33 @@ class Engine:
         self.windows = 0
         self.calls = 0
         self._entries = predictor.manifest.context_entries
-        # Bounded by the wearers: each waits for its answers before it asks again.
-        self._waiting: deque[tuple[Prepared | Question, asyncio.Future[Reconstructed]]] = deque()
+        # Bounded by the wearers: each awaits its answers before it submits again.
+        self._waiting: deque[tuple[Prepared | Question, asyncio.Future[NetworkOutput]]] = deque()
         self._wake = asyncio.Event()
 
-    async def reconstruct(self, windows: Sequence[Prepared | Question]) -> list[Reconstructed]:
-        """Return the reconstruction of each window, in order."""
-        loop = asyncio.get_running_loop()
-        futures = []
-        for window in windows:
-            future: asyncio.Future[Reconstructed] = loop.create_future()
-            self._waiting.append((window, future))
-            futures.append(future)
+    async def reconstruct(self, windows: Sequence[Prepared]) -> list[Reconstructed]:
+        """Return one result for each window, in order, with the answers to its questions."""
+        if not windows:
+            return []
+        submitted = [
+            (self._submit(window), [self._submit(question) for question in window.asides])
+            for window in windows
+        ]
         self._wake.set()
-        return list(await asyncio.gather(*futures))
+        await asyncio.gather(*(one for own, asides in submitted for one in (own, *asides)))
+        return [
+            Reconstructed(own.result(), tuple(aside.result().abp for aside in asides))
+            for own, asides in submitted
+        ]
+
+    def _submit(self, window: Prepared | Question) -> asyncio.Future[NetworkOutput]:
+        output: asyncio.Future[NetworkOutput] = asyncio.get_running_loop().create_future()
+        self._waiting.append((window, output))
+        return output
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Engine]:
-        """Serve while inside."""
+        """Run the network while the context is open."""
         with ThreadPoolExecutor(1, thread_name_prefix="model") as pool:
             task = asyncio.create_task(self._serve(pool), name="engine")
             try:
@@ -94,17 +117,17 @@ class Engine:
             if not batch:
                 continue
             try:
-                answers = await loop.run_in_executor(pool, self._ask, [w for w, _ in batch])
+                outputs = await loop.run_in_executor(pool, self._outputs, [w for w, _ in batch])
             except Exception as error:
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 continue
-            for (_, future), answer in zip(batch, answers, strict=True):
+            for (_, future), output in zip(batch, outputs, strict=True):
                 if not future.done():
-                    future.set_result(answer)
+                    future.set_result(output)
 
-    def _ask(self, windows: list[Prepared | Question]) -> list[Reconstructed]:
+    def _outputs(self, windows: list[Prepared | Question]) -> list[NetworkOutput]:
         began = time.perf_counter()
         ppg = np.stack([window.ppg for window in windows])
         context = np.zeros((len(windows), self._entries), np.float32)
@@ -118,7 +141,7 @@ class Engine:
         self.calls += 1
         took = 1e3 * (time.perf_counter() - began)
         return [
-            Reconstructed(row, consistency, reverse, took)
+            NetworkOutput(row, consistency, reverse, took)
             for row, consistency, reverse in zip(
                 found.abp, found.consistency.tolist(), found.reverse.tolist(), strict=True
             )

@@ -1,12 +1,10 @@
-"""One wearer's way from the network: reconstructed windows become waveforms and beats."""
+"""The stages after the network: reconstructed windows become waveforms and beats."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from innpar.devices import Chunk, Event
 from innpar.models.predictor import Manifest
@@ -17,8 +15,7 @@ from innpar.stream.beats.reference import ReferenceTrack
 from innpar.stream.beats.summary import Summaries
 from innpar.stream.calibration.apply import Corrector
 from innpar.stream.calibration.check import Checker
-from innpar.stream.calibration.store import StoredCalibration
-from innpar.stream.calibration.types import Guidance
+from innpar.stream.calibration.types import CuffReading, Guidance
 from innpar.stream.pipeline.engine import Reconstructed
 from innpar.stream.pipeline.prepare import Prepared
 from innpar.stream.results import (
@@ -37,27 +34,27 @@ from innpar.stream.windows.resample import period
 
 @dataclass(slots=True)
 class Finisher:
-    """Join windows, find beats, gate them, and number them.
+    """Correct and join windows, find beats, check and number them.
+
+    Every result carries the names, session and model of the `DeviceInfo` that is passed in.
 
     Attributes:
-        birth: Of the device: names, session and model go into every result.
         manifest: Of the model.
-        require_calibration: Give no pressures before a cuff reading; never are there any before it
-            of a model whose output has no unit.
-        reference: Pairs each beat with the true pressures, where the device carries them.
-        seconds: Of waveform given out so far.
+        require_calibration: Publish no pressures before a cuff reading; always so for a model
+            whose output has no unit.
+        reference: Pairs each beat with the true pressures, if the device carries them.
+        seconds: Of waveform published so far.
         good_seconds: Of those, accepted.
-        kept: The newest reading that has taken effect in this run.
+        in_force: The newest reading that has taken effect in this run.
         summaries: Ten seconds in one message each.
     """
 
-    birth: DeviceInfo
     manifest: Manifest
     require_calibration: bool = False
     reference: ReferenceTrack = field(init=False)
     seconds: float = 0.0
     good_seconds: float = 0.0
-    kept: StoredCalibration | None = None
+    in_force: CuffReading | None = None
     summaries: Summaries = field(init=False, default_factory=Summaries)
     _period: int = field(init=False)
     _combiner: Combiner = field(init=False)
@@ -78,44 +75,47 @@ class Finisher:
         self._beats = BeatFinder(self.manifest.rate)
         self._corrector = Corrector(self.manifest)
 
-    def told(self, item: Event | DeviceInfo) -> list[Item]:
-        """Pass on what the device told, and remember what belongs into every beat."""
-        if isinstance(item, DeviceInfo):
-            self.birth = item
-            self.reference.expected |= bool(item.detail.get("reference"))
-        elif item.kind == "clock":
-            self._skew = item.detail.get("skew_ppm")
-            self._error = item.detail.get("error_ms")
-        elif item.kind == "cuff":
-            return [self._checker.told(item)]
-        if isinstance(item, DeviceInfo):
-            return [item]
-        return [item, *self.summaries.event(item, self.birth)]
+    def event(self, event: Event, info: DeviceInfo) -> list[Item]:
+        """Take an event of the device, and pass it on with what it completes."""
+        if event.kind == "cuff":
+            return [self._checker.checked(event)]
+        if event.kind == "clock":
+            self._skew = event.detail.get("skew_ppm")
+            self._error = event.detail.get("error_ms")
+        return [event, *self.summaries.event(event, info)]
 
     def truth(self, chunk: Chunk) -> list[Item]:
-        """Take true arterial pressure."""
+        """Take a chunk of true arterial pressure, mmHg."""
         return [*self.reference.chunk(chunk)]
 
-    def push(
-        self,
-        prepared: Prepared,
-        answer: Reconstructed,
-        asides: Sequence[npt.NDArray[np.float32]] = (),
-    ) -> list[Item]:
-        """Take a window and its reconstruction and return what is ready to publish.
+    def push(self, prepared: Prepared, found: Reconstructed, info: DeviceInfo) -> list[Item]:
+        """Take a window and its reconstruction; return the results that are complete.
 
-        Args:
-            prepared: What the network was asked.
-            answer: Of the network.
-            asides: (window,) mmHg each, its answers to `prepared.asides`.
+        In this order: correct by the cuff reading, join the windows, find beats, check them, and
+        compare them with true pressures.
         """
-        found = {"consistency": answer.consistency, "reverse": answer.reverse}
-        own = confidence(self.manifest.confidence, found)
+        piece = self._joined(prepared, found)
+        length = len(piece.abp) / self.manifest.rate
+        self.seconds += length
+        self.good_seconds += length if piece.score >= ACCEPT else 0.0
+        outputs: list[Item] = [*self._waveforms(piece, info)]
+        for detected in self._beats.push(piece):
+            beat = self._beat(detected, info)
+            self._checker.push(beat)
+            outputs += self.summaries.beat(beat, info)
+            outputs += self.reference.push(beat)
+        return outputs
+
+    def _joined(self, prepared: Prepared, found: Reconstructed) -> JoinedWave:
+        """Return the next piece of the waveform, with its quality and its calibration."""
+        output = found.output
+        measures = {"consistency": output.consistency, "reverse": output.reverse}
+        own = confidence(self.manifest.confidence, measures)
         prepared = replace(prepared, quality=prepared.quality.at_most(own))
         window = prepared.window
         abp = self._corrector.push(
-            answer.abp,
-            asides,
+            output.abp,
+            found.asides,
             prepared.guidance,
             accepted=prepared.quality.accepted,
             segment=window.segment,
@@ -125,7 +125,7 @@ class Finisher:
             abp = abp + np.float32(prepared.guidance.lift)
         self._keep(prepared.guidance)
         scaled = prepared.ppg / prepared.ppg.std()
-        piece = self._combiner.push(
+        return self._combiner.push(
             Reconstruction(
                 window.segment,
                 window.index,
@@ -133,61 +133,52 @@ class Finisher:
                 abp,
                 prepared.quality,
                 window.delivered,
-                prepared.prepare_ms + answer.ms,
+                prepared.prepare_ms + output.ms,
                 prepared.guidance.status,
                 self._corrector.half_widths,
             )
         )
-        length = len(piece.abp) / self.manifest.rate
-        self.seconds += length
-        self.good_seconds += length if piece.score >= ACCEPT else 0.0
-        outputs: list[Item] = [*self._waveforms(piece)]
-        for beat in self._beats.push(piece):
-            estimate = self._estimate(beat)
-            self._checker.push(estimate)
-            outputs += self.summaries.beat(estimate, self.birth)
-            outputs += self.reference.push(estimate)
-        return outputs
 
-    def passed(self, prepared: Prepared) -> list[Summary]:
-        """Return what is over now that a window has been pushed, or had nothing to show."""
+    def passed(self, prepared: Prepared, info: DeviceInfo) -> list[Summary]:
+        """Return the summaries that end with a window, whether it had a waveform or not."""
         start = prepared.window.index
         self.summaries.begin(self._time(start))
-        return self.summaries.reached(self._time(start + self.manifest.window), self.birth)
+        return self.summaries.reached(self._time(start + self.manifest.window), info)
 
     def flush(self) -> list[Item]:
-        """Return what the end of the stream settles."""
+        """Return what the end of the stream completes."""
         return [*self.reference.flush()]
 
     def _keep(self, guidance: Guidance) -> None:
-        if guidance.anchor and guidance.reading is not None:
-            calibration = self._corrector.calibration or guidance.calibration
-            if calibration is not None:
-                self.kept = StoredCalibration(
-                    guidance.reading, calibration, guidance.height, guidance.channel
-                )
+        reading, calibration = guidance.reading, self._corrector.calibration
+        if not guidance.anchor or reading is None or reading.remembered is None:
+            return
+        if calibration is not None:
+            stored = replace(reading.remembered, calibration=calibration)
+            reading = replace(reading, remembered=stored)
+        self.in_force = reading
 
     def _time(self, index: int) -> int:
         return index * self._period
 
-    def _waveforms(self, piece: JoinedWave) -> list[Waveform]:
-        start, born = self._time(piece.index), self.birth
+    def _waveforms(self, piece: JoinedWave, info: DeviceInfo) -> list[Waveform]:
+        start = self._time(piece.index)
         number, self._hops = self._hops, self._hops + 1
         ppg = Waveform(
-            born.device, "ppg", born.source, born.session, number, start, born.rate, piece.ppg
+            info.device, "ppg", info.source, info.session, number, start, info.rate, piece.ppg
         )
         if piece.score < ACCEPT or self._without_unit(piece):
             return [ppg]
         abp = piece.abp.astype(np.float32)
         return [
-            Waveform(born.device, "abp", born.source, born.session, number, start, born.rate, abp),
+            Waveform(info.device, "abp", info.source, info.session, number, start, info.rate, abp),
             ppg,
         ]
 
     def _without_unit(self, piece: JoinedWave) -> bool:
         return self.manifest.relative and piece.calibration.state == "none"
 
-    def _estimate(self, beat: DetectedBeat) -> Beat:
+    def _beat(self, beat: DetectedBeat, info: DeviceInfo) -> Beat:
         seen = beat.score >= ACCEPT
         reasons: tuple[Reason, ...] = () if seen else beat.reasons
         pressures, rhythm = self._plausibility.push(beat)
@@ -196,12 +187,12 @@ class Finisher:
             reasons = (*reasons, "implausible")
         if self.require_calibration and calibration.state == "none":
             reasons = (*reasons, "uncalibrated")
-        valid, born = not reasons, self.birth
+        valid = not reasons
         seq, self._seq = self._seq, self._seq + 1
         return Beat(
-            device=born.device,
-            source=born.source,
-            session=born.session,
+            device=info.device,
+            source=info.source,
+            session=info.session,
             seq=seq,
             peak=self._time(beat.peak),
             sbp=beat.sbp if valid else None,
@@ -220,7 +211,7 @@ class Finisher:
             rate=self.manifest.rate,
             abp=beat.abp.astype(np.float32) if valid else np.empty(0, np.float32),
             reference=None,
-            model=born.model,
+            model=info.model,
         )
 
     def _latency(self, beat: DetectedBeat) -> Latency:

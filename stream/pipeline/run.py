@@ -1,9 +1,23 @@
-"""The whole of it: devices in, beats out.
+"""The pipeline of every wearer: a device in, beats out.
 
 ::
 
-    device ─▶ prepare (resample, window, condition, judge) ─▶ engine (the network, shared)
-           ─▶ finish (combine, beats, plausibility) ─▶ sink
+    device       Chunk, Event
+      │   wearer.place         injected events and cuff readings ahead of their samples; duration
+      │   tape.take            recording
+      ▼
+    prepare      windows.resample ─▶ windows.window ─▶ windows.channel (filter, quality)
+      │          ─▶ windows.motion ─▶ calibration.tracker             Prepared, one a window
+      ▼
+    engine       the network, shared by all wearers                   Reconstructed
+      ▼
+    finish       windows.quality ─▶ calibration.apply ─▶ beats.combine ─▶ beats.detector
+      │          ─▶ beats.plausibility ─▶ calibration.check ─▶ beats.summary ─▶ beats.reference
+      ▼
+    sink         Beat, Waveform, Summary, DeviceInfo, State, Event
+
+`advance` takes one item all the way. The stages run in the order of the calls in `Preparer.push`
+and `Finisher.push`: a new stage is a file of its own and one call there.
 """
 
 from __future__ import annotations
@@ -22,12 +36,11 @@ from innpar.devices import (
     is_real_time,
     notice,
 )
-from innpar.stream.calibration.types import Question
 from innpar.stream.pipeline.engine import Engine
-from innpar.stream.pipeline.prepare import Prepared
+from innpar.stream.pipeline.prepare import Prepared, Ready
 from innpar.stream.pipeline.tape import NO_TAPE, Tape
-from innpar.stream.pipeline.wearer import SILENCE, DurationElapsed, Wearer
-from innpar.stream.results import DeviceInfo, Item, Presence, State
+from innpar.stream.pipeline.wearer import DurationElapsed, Wearer
+from innpar.stream.results import Item, State
 from innpar.stream.sinks.base import Sink
 
 log = logging.getLogger(__name__)
@@ -40,18 +53,18 @@ async def run(
     clock: HostClock,
     tape: Tape = NO_TAPE,
 ) -> None:
-    """Stream every wearer until the sources end, the duration is over, or this is cancelled.
+    """Stream every wearer until the devices end, the duration has elapsed, or cancellation.
 
     Args:
-        wearers: Whom to stream.
+        wearers: To stream.
         engine: The network they share.
-        sink: Where results go.
+        sink: Destination of the results.
         clock: The host's.
-        tape: Gets what the devices deliver before the pipeline does.
+        tape: Recording of the devices' items, ahead of the pipeline.
 
     Raises:
-        DeviceError: A device could not be opened, or failed later; then the others first run to
-            their own ends.
+        DeviceError: A device could not be opened, or failed later; in the latter case the others
+            first stream to their own ends.
     """
     failures: list[DeviceError] = []
 
@@ -98,12 +111,11 @@ async def stream(
     """Stream one wearer."""
     device = wearer.device
     async with device.open(clock=clock, tap=tape.tap(device)) as items:
-        wearer.found()
-        required = wearer.finisher.require_calibration
-        tape.enrol(device, wearer.preparer.birth.session, required)
+        wearer.opened()
+        tape.enrol(device, wearer.info.session, wearer.require_calibration)
         await sink.send(State(device.id, "online"))
         if is_real_time(device):
-            wearer.finisher.summaries.begin(clock.now())
+            wearer.begin(clock.now())
         await send([*wearer.recall(clock.now())], device, sink)
         failure: DeviceError | None = None
         try:
@@ -115,8 +127,7 @@ async def stream(
             await deliver(wearer, wearer.preparer.flush(), engine, sink)
             await send(wearer.finisher.flush(), device, sink)
         finally:
-            wearer.heard = 0
-            for summary in wearer.finisher.summaries.flush(wearer.finisher.birth):
+            for summary in wearer.close():
                 await sink.send(summary)
             await sink.send(State(device.id, "offline"))
         if failure is not None:
@@ -131,58 +142,54 @@ async def _follow(
     clock: HostClock,
     tape: Tape,
 ) -> None:
-    """Take what the device yields, until it ends or the duration is over."""
+    """Take the device's items until they end or the duration has elapsed."""
     try:
         async with wearer.patient(clock.now()):
             async for item in items:
                 if wearer.over(item):
                     return
                 if isinstance(item, Chunk) and item.signal == "ppg":
-                    wearer.heard = clock.now()
-                for part in wearer.cut(item):
+                    wearer.last_arrival = clock.now()
+                for part in wearer.place(item):
                     await send([*tape.take(part)], wearer.device, sink)
                     await advance(wearer, part, engine, sink)
-                await wearer.keep()
-                if (kept := wearer.finisher.kept) is not None:
-                    tape.learnt(wearer.device.id, kept, wearer.last)
+                await wearer.store()
+                if (reading := wearer.effective) is not None:
+                    tape.learnt(wearer.device.id, reading, wearer.last)
     except DurationElapsed:
         now = clock.now()
-        text = f"{wearer.duration:g} s are over, with {wearer.seconds:.0f} s of signal in them"
+        text = f"{wearer.duration:g} s have elapsed, with {wearer.seconds:.0f} s of signal"
         await sink.send(notice(wearer.device.id, now, NoticeCode.DURATION_OVER, text))
 
 
 async def advance(wearer: Wearer, item: Chunk | Event, engine: Engine, sink: Sink) -> None:
-    """Take one item of a device all the way."""
+    """Take one item of a device through the whole pipeline."""
     if isinstance(item, Chunk) and item.signal == "abp":
         await send(wearer.finisher.truth(item), wearer.device, sink)
     else:
-        await deliver(wearer, wearer.preparer.push(item), engine, sink)
+        await deliver(wearer, wearer.prepare(item), engine, sink)
 
 
 async def deliver(
     wearer: Wearer,
-    ready: list[Prepared | Event | DeviceInfo],
+    ready: Sequence[Ready],
     engine: Engine,
     sink: Sink,
 ) -> None:
-    """Reconstruct what is ready and publish what follows from it, in order."""
-    asked: list[Prepared | Question] = []
-    for one in ready:
-        if isinstance(one, Prepared) and not one.blank:
-            asked += [one, *one.asides]
-    answers = iter(await engine.reconstruct(asked) if asked else ())
+    """Reconstruct the windows that are ready and publish the results, in order."""
+    windows = [one for one in ready if isinstance(one, Prepared) and not one.blank]
+    found = dict(zip(windows, await engine.reconstruct(windows), strict=True))
     for one in ready:
         if not isinstance(one, Prepared):
-            await send(wearer.finisher.told(one), wearer.device, sink)
+            await send(wearer.note(one), wearer.device, sink)
             continue
         if not one.blank:
-            answer, asides = next(answers), [next(answers).abp for _ in one.asides]
-            await send(wearer.finisher.push(one, answer, asides), wearer.device, sink)
-        await send(wearer.finisher.passed(one), wearer.device, sink)
+            await send(wearer.finish(one, found[one]), wearer.device, sink)
+        await send(wearer.passed(one), wearer.device, sink)
 
 
 async def send(items: Sequence[Item], device: Device, sink: Sink) -> None:
-    """Publish; what can wait waits for room, what goes by the clock must not."""
+    """Publish; a device in real time must not wait for room, any other waits."""
     for item in items:
         if not is_real_time(device):
             await sink.ready()
@@ -190,21 +197,16 @@ async def send(items: Sequence[Item], device: Device, sink: Sink) -> None:
 
 
 async def watch_silence(wearers: Sequence[Wearer], sink: Sink, clock: HostClock) -> None:
-    """Say when a device stops sending, connected or not, and when it sends again.
+    """Publish when a device stops sending, connected or not, and when it sends again.
 
-    Summaries go on meanwhile, by the clock; one that is silent at the end of its duration is ended.
+    Summaries continue meanwhile, by the clock; a device that is silent at the end of its duration
+    is ended.
     """
-    clocked = [wearer for wearer in wearers if is_real_time(wearer.device)]
-    links: dict[str, Presence] = {}
+    real_time = [wearer for wearer in wearers if is_real_time(wearer.device)]
     while True:
         await asyncio.sleep(1)
-        for wearer in clocked:
-            summaries, now = wearer.finisher.summaries, clock.now()
-            summaries.silent = bool(wearer.heard) and now - wearer.heard > SILENCE
-            link = summaries.link
-            if wearer.heard and link != links.setdefault(wearer.device.id, "online"):
-                links[wearer.device.id] = link
-                await sink.send(State(wearer.device.id, link))
-            for summary in summaries.reached(now, wearer.finisher.birth):
-                await sink.send(summary)
-            wearer.end_in_vain(now)
+        for wearer in real_time:
+            now = clock.now()
+            for item in wearer.tick(now):
+                await sink.send(item)
+            wearer.end_if_silent(now)

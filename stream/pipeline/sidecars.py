@@ -1,8 +1,7 @@
-"""A cuff beside the wearers: its readings enter the stream of whoever wears it."""
+"""Sources beside the wearers: blood pressure cuffs, and markers of other programs."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from innpar.devices import Device, DeviceError, Event, HostClock, NoticeCode, is_real_time, notice
 from innpar.devices.sensors.cuff import CuffDevice
-from innpar.stream.errors import ConfigError
-from innpar.stream.pipeline.steering import mark_all
+from innpar.stream.errors import ConfigError, SessionError
+from innpar.stream.pipeline.steering import inject, mark_all
 from innpar.stream.pipeline.wearer import Wearer
 from innpar.stream.sinks.base import Sink
 
@@ -22,26 +21,26 @@ log = logging.getLogger(__name__)
 
 
 def assign(devices: Sequence[Device]) -> tuple[list[Device], list[CuffDevice]]:
-    """Part the wearers' sensors from the cuffs.
+    """Separate the wearers' sensors from the cuffs.
 
     Raises:
-        ConfigError: A cuff without a wearer, or for whom it is cannot be told.
+        ConfigError: A cuff without a wearer, or with several possible ones.
     """
     cuffs = [device for device in devices if isinstance(device, CuffDevice)]
     sensors = [device for device in devices if not isinstance(device, CuffDevice)]
     ids = [device.id for device in sensors]
     for cuff in cuffs:
         if cuff.wearer is None and len(ids) != 1:
-            wants = (
+            choice = (
                 f"for which of {', '.join(ids)}? add ?for=…"
                 if ids
                 else "add the --device to calibrate"
             )
-            raise ConfigError(f"--device {cuff.id}: {wants}")
+            raise ConfigError(f"--device {cuff.id}: {choice}")
         if cuff.wearer is not None and not any(cuff.is_for(name) for name in ids):
             raise ConfigError(
-                f"--device {cuff.id}: no device is called {cuff.wearer!r}; "
-                f"there is {', '.join(ids)}"
+                f"--device {cuff.id}: there is no device {cuff.wearer!r}; "
+                f"choose from {', '.join(ids)}"
             )
     return sensors, cuffs
 
@@ -49,7 +48,7 @@ def assign(devices: Sequence[Device]) -> tuple[list[Device], list[CuffDevice]]:
 async def forward_cuff(
     cuff: CuffDevice, wearers: Sequence[Wearer], sink: Sink, clock: HostClock
 ) -> None:
-    """Hand on what a cuff tells, for ever; without Bluetooth say so once and let the run go on."""
+    """Forward the readings of a cuff for ever; without Bluetooth, publish a notice and return."""
     try:
         async with cuff.open(clock=clock) as items:
             async for item in items:
@@ -60,18 +59,18 @@ async def forward_cuff(
                     continue
                 for wearer in wearers:
                     if cuff.is_for(wearer.device.id):
-                        order(wearer, item)
+                        inject_cuff(wearer, item)
     except DeviceError as error:
         code = NoticeCode.CUFF_UNAVAILABLE
         await sink.send(notice(cuff.id, clock.now(), code, str(error)))
 
 
 async def forward_markers(
-    marks: LslMarks, wearers: Sequence[Wearer], sink: Sink, clock: HostClock
+    markers: LslMarks, wearers: Sequence[Wearer], sink: Sink, clock: HostClock
 ) -> None:
-    """Put other programs' markers into everybody's stream, for ever."""
+    """Inject the markers of other programs into every wearer's stream, for ever."""
     try:
-        async with marks.open(clock=clock) as events:
+        async with markers.open(clock=clock) as events:
             async for event in events:
                 mark_all(wearers, str(event.detail["text"]), clock, event.start)
     except DeviceError as error:
@@ -81,10 +80,13 @@ async def forward_markers(
             await sink.send(notice(wearer.device.id, now, NoticeCode.MARKERS_UNAVAILABLE, text))
 
 
-def order(wearer: Wearer, reading: Event) -> None:
-    """Put a reading into a wearer's stream; what goes by the clock shares the cuff's time axis."""
+def inject_cuff(wearer: Wearer, reading: Event) -> None:
+    """Inject a reading; a wearer in real time shares the time axis of the cuff."""
     at = reading.start if is_real_time(wearer.device) else wearer.last
     try:
-        wearer.orders.put_nowait(replace(reading, device=wearer.device.id, start=at, end=at))
-    except asyncio.QueueFull:
-        log.warning("%s takes no more readings: it has sent nothing for long", wearer.device.id)
+        inject(wearer, replace(reading, device=wearer.device.id, start=at, end=at))
+    except SessionError:
+        log.warning(
+            "%s: a cuff reading is lost, for the device sends nothing; measure again once it does",
+            wearer.device.id,
+        )

@@ -1,158 +1,158 @@
-"""What is asked of a run from outside enters the stream, at a place that is recorded with it."""
+"""Commands to a running stream; each enters it at a place that is recorded with it."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from innpar.devices import NS, Event, HostClock, NoticeCode, is_real_time, notice
 from innpar.stream.calibration.store import LONGEST
+from innpar.stream.calibration.types import CuffReading
 from innpar.stream.errors import SessionError
 from innpar.stream.messages.commands import Calibrate, Command, Mark, Record
 from innpar.stream.messages.encoding import iso
-from innpar.stream.pipeline.tape import TapeDeck
+from innpar.stream.pipeline.injection import FULL
+from innpar.stream.pipeline.tape import RecordingControl
 from innpar.stream.pipeline.wearer import Wearer
 
 log = logging.getLogger(__name__)
 
-FULL = "too many commands are waiting; try again"
 BEGINNING = 3
-"""Events with which a recording begins, at most; without room for them it does not."""
+"""Events at the beginning of a recording, at most; without room for them it does not begin."""
 AHEAD = 5 * NS
-"""ns by which somebody else's clock may be ahead of the stream's time, or behind its beginning."""
+"""ns by which the sender's clock may be ahead of the stream's time, or behind its beginning."""
 
 
 class CommandSource(Protocol):
-    """Where commands come from and their answers go."""
+    """A source of commands, and the destination of their answers."""
 
     def commands(self) -> AsyncIterator[Command]:
         """Iterate over commands, for ever."""
         ...
 
     def answer(self, command: Command, error: str | None = None) -> None:
-        """Answer a command: `error` says why it cannot be followed; None where it has been."""
+        """Answer a command; `error` is the reason why it failed, None on success."""
         ...
 
 
 async def run_commands(
-    source: CommandSource, wearers: Sequence[Wearer], clock: HostClock, deck: TapeDeck
+    source: CommandSource, wearers: Sequence[Wearer], clock: HostClock, recorders: RecordingControl
 ) -> None:
-    """Put each command into the stream that it is meant for, for ever."""
+    """Execute the commands of a source for ever."""
     async for command in source.commands():
         try:
-            await follow(command, wearers, clock, deck)
+            await execute(command, wearers, clock, recorders)
         except SessionError as error:
             source.answer(command, str(error))
         else:
             source.answer(command)
 
 
-async def follow(
-    command: Command, wearers: Sequence[Wearer], clock: HostClock, deck: TapeDeck
+async def execute(
+    command: Command, wearers: Sequence[Wearer], clock: HostClock, recorders: RecordingControl
 ) -> None:
-    """Follow a command.
+    """Execute a command.
 
     Raises:
-        SessionError: It cannot be followed now; the message says why.
+        SessionError: It cannot be executed now; the message names the reason.
     """
     wearer = next((one for one in wearers if one.device.id == command.device), None)
     if wearer is None:
-        raise SessionError(f"no device is called {command.device!r} here")
-    if wearer.device.source == "live" and not wearer.heard:
-        raise SessionError(f"{command.device} sends nothing at present; try again later")
-    if wearer.first is None:
-        raise SessionError(f"{command.device} has sent nothing yet; try again later")
+        raise SessionError(f"there is no device {command.device!r} here; check the topic")
+    if not wearer.streaming:
+        when = "has sent nothing yet" if wearer.first is None else "sends nothing at present"
+        raise SessionError(f"{command.device} {when}; try again later")
     if isinstance(command, Record):
         now = moment(wearer, None, clock)
         if command.time is not None and abs(command.time - now) > AHEAD:
             raise SessionError("a recording begins and ends now: leave 'time' out")
-        await (start(wearer, deck) if command.record else stop(wearer, deck))
+        await (start_recording if command.record else stop_recording)(wearer, recorders)
         return
     if isinstance(command, Calibrate):
         at = wearer.last
         if command.time is not None:
             at = moment(wearer, command.time, clock, before=LONGEST * NS)
-        detail = {"sbp": command.sbp, "dbp": command.dbp}
-        put(wearer, Event(command.device, "cuff", at, at, detail))
+        inject(wearer, CuffReading(at, command.sbp, command.dbp).event(command.device))
     else:
         mark(wearer, command, clock)
 
 
-def moment(wearer: Wearer, asked: int | None, clock: HostClock, *, before: int = AHEAD) -> int:
-    """Return a moment on a stream's own time axis: the asked one, else now.
+def moment(wearer: Wearer, time: int | None, clock: HostClock, *, before: int = AHEAD) -> int:
+    """Return a time on a stream's own time axis: the given one, else now.
 
     Args:
-        asked: ns since the Unix epoch.
+        time: ns since the Unix epoch.
         before: ns by which it may lie before the stream's beginning.
 
     Raises:
-        SessionError: It is none of this stream.
+        SessionError: It does not lie within this stream.
     """
-    ours = is_real_time(wearer.device)
-    now, first = clock.now() if ours else wearer.last, wearer.first or 0
-    if asked is None:
+    real_time = is_real_time(wearer.device)
+    now, first = clock.now() if real_time else wearer.last, wearer.first or 0
+    if time is None:
         return now
-    if asked > now + AHEAD:
-        whose = "this computer's time is" if ours else f"{wearer.device.id} has its own time, now"
+    if time > now + AHEAD:
+        own = f"{wearer.device.id} has its own time, now"
+        whose = "this computer's time is" if real_time else own
         raise SessionError(
-            f"'time' {iso(asked)} is still to come: {whose} {iso(now)}; leave it out for now"
+            f"'time' {iso(time)} is still to come: {whose} {iso(now)}; leave it out for now"
         )
-    if asked < first - before:
-        what = "long before" if before > AHEAD else "before"
-        raise SessionError(f"'time' {iso(asked)} is {what} the stream's beginning, {iso(first)}")
-    return asked
+    if time < first - before:
+        order = "long before" if before > AHEAD else "before"
+        raise SessionError(f"'time' {iso(time)} is {order} the stream's beginning, {iso(first)}")
+    return time
 
 
-async def start(wearer: Wearer, deck: TapeDeck) -> None:
-    """Begin to record a wearer; both the run and a replay start afresh there.
+async def start_recording(wearer: Wearer, recorders: RecordingControl) -> None:
+    """Begin to record a wearer; the run and its replay both start a new segment there.
 
     Raises:
-        SessionError: That is not possible.
+        SessionError: It cannot be recorded.
     """
-    if wearer.orders.qsize() + BEGINNING > wearer.orders.maxsize:
+    if wearer.queue.room < BEGINNING:
         raise SessionError(FULL)
     name = wearer.device.id
-    path, at = await deck.start(name, wearer.preparer.waiting), wearer.last
+    path, at = await recorders.start(name, wearer.waiting_cuffs), wearer.last
     detail = {"why": "a recording begins", "lost": 0}
-    put(wearer, Event(name, "gap", at, at, detail))
-    if (kept := wearer.in_force) is not None:
-        put(wearer, kept.event(name, at))
-    put(wearer, notice(name, at, NoticeCode.RECORDING_STARTED, f"recording to {path}"))
+    inject(wearer, Event(name, "gap", at, at, detail))
+    if (reading := wearer.in_force) is not None:
+        inject(wearer, reading.event(name, at))
+    inject(wearer, notice(name, at, NoticeCode.RECORDING_STARTED, f"recording to {path}"))
 
 
-async def stop(wearer: Wearer, deck: TapeDeck) -> None:
+async def stop_recording(wearer: Wearer, recorders: RecordingControl) -> None:
     """End the recording of a wearer.
 
     Raises:
         SessionError: There is none.
     """
-    path, at = await deck.stop(wearer.device.id), wearer.last
+    path, at = await recorders.stop(wearer.device.id), wearer.last
     text = f"recording to {path} has ended"
-    put(wearer, notice(wearer.device.id, at, NoticeCode.RECORDING_ENDED, text))
+    inject(wearer, notice(wearer.device.id, at, NoticeCode.RECORDING_ENDED, text))
 
 
-def mark(wearer: Wearer, asked: Mark, clock: HostClock) -> None:
-    """Put a marker into a wearer's stream: at its time, else now, on the stream's own time axis.
+def mark(wearer: Wearer, command: Mark, clock: HostClock) -> None:
+    """Inject a marker at its time, else now, on the stream's own time axis.
 
     Raises:
-        SessionError: There is no room for it, or its time is none of the stream.
+        SessionError: There is no room for it, or its time does not lie within the stream.
     """
-    at = moment(wearer, asked.time, clock)
-    put(wearer, Event(wearer.device.id, "marker", at, at, {"text": asked.text}))
+    at = moment(wearer, command.time, clock)
+    inject(wearer, Event(wearer.device.id, "marker", at, at, {"text": command.text}))
 
 
 def mark_all(
     wearers: Sequence[Wearer], text: str, clock: HostClock, time: int | None = None
 ) -> None:
-    """Put a marker into the stream of everybody who is being streamed.
+    """Inject a marker into the stream of every wearer that sends.
 
     Args:
-        time: ns since the Unix epoch by the host's clock; now where that is not the stream's.
+        time: By the host's clock, ns since the Unix epoch; None, and a stream that is not in real
+            time, for now.
     """
     for wearer in wearers:
-        if wearer.first is None or (wearer.device.source == "live" and not wearer.heard):
+        if not wearer.streaming:
             continue
         try:
             at = time if is_real_time(wearer.device) else None
@@ -161,13 +161,10 @@ def mark_all(
             log.warning("%s: the marker %r is lost: %s", wearer.device.id, text, error)
 
 
-def put(wearer: Wearer, event: Event) -> None:
-    """Put an event into a wearer's stream.
+def inject(wearer: Wearer, event: Event) -> None:
+    """Inject an event into a wearer's stream, ahead of its next samples.
 
     Raises:
         SessionError: There is no room for it.
     """
-    try:
-        wearer.orders.put_nowait(event)
-    except asyncio.QueueFull:
-        raise SessionError(FULL) from None
+    wearer.queue.put(event)

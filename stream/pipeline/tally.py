@@ -1,7 +1,7 @@
-"""What a run came to: how much signal, how much of it usable, and how far off where truth is known.
+"""The report at the end of a run: signal, usable share, beats, and errors against true pressure.
 
-Where a device carries the true pressure, the error stands beside what two trivial methods would
-have made of the same beats: the mean of the training population, and the last cuff reading held.
+If a device carries the true pressure, the error stands beside that of two trivial methods for the
+same beats: the mean of the training population, and the last cuff reading held.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_BEATS = 200_000
 
 @dataclass(slots=True)
 class ErrorTally:
-    """Compared beats in bounded memory: every n-th once there are too many."""
+    """Compared beats in bounded memory: every n-th of a long run."""
 
     rows: list[tuple[float, ...]] = field(default_factory=list)
     _every: int = 1
@@ -41,7 +41,7 @@ class ErrorTally:
 
 @dataclass(slots=True)
 class RunTally:
-    """Count what one wearer's run gave; a sink among the others."""
+    """Counts of one wearer's results."""
 
     beats: int = 0
     valid: int = 0
@@ -72,7 +72,7 @@ class TallySink:
     """A sink that only counts.
 
     Attributes:
-        of: One outcome a device id.
+        of: One tally for each device id.
     """
 
     of: dict[str, RunTally] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class TallySink:
         """Return at once: counting needs no room."""
 
     async def send(self, item: Item) -> None:
-        """Count."""
+        """Count an item."""
         self.of.setdefault(item.device, RunTally()).add(item)
 
 
@@ -90,10 +90,10 @@ def report(
     outcomes: Mapping[str, RunTally],
     population: Mapping[str, float] | None,
 ) -> list[str]:
-    """Return the lines that close a run.
+    """Return the report's lines.
 
     Args:
-        wearers: Who was streamed.
+        wearers: Those of the run.
         outcomes: By device id.
         population: ``sbp``, ``dbp``, ``map`` of the training subjects, mmHg.
     """
@@ -107,10 +107,9 @@ def report(
 
 
 def _signal(wearer: Wearer, outcome: RunTally) -> list[str]:
-    finisher, dropped = wearer.finisher, wearer.preparer.tally
-    usable = finisher.good_seconds / finisher.seconds if finisher.seconds else 0.0
+    dropped, reference = wearer.preparer.tally, wearer.finisher.reference
     line = (
-        f"{wearer.device.id}: {wearer.seconds:.0f} s of signal, {usable:.0%} of it usable; "
+        f"{wearer.device.id}: {wearer.seconds:.0f} s of signal, {wearer.usable:.0%} of it usable; "
         f"{outcome.beats} beats, {outcome.valid} with pressures; {outcome.gaps} gaps"
     )
     if dropped.missing:
@@ -118,15 +117,15 @@ def _signal(wearer: Wearer, outcome: RunTally) -> list[str]:
     if dropped.disordered:
         line += f"; {dropped.disordered} samples out of order dropped"
     lines = [line]
-    for cuff in wearer.cuffs:
+    for cuff in wearer.queue.planned:
         at = f"{cuff.sbp:g}/{cuff.dbp:g}@{cuff.seconds:g}"
         lines.append(f"  cuff reading {at} was never reached and not used")
     if outcome.reasons:
         why = ", ".join(f"{reason} {count}" for reason, count in outcome.reasons.most_common())
         lines.append(f"  beats without pressures: {why}")
-    if finisher.reference.expected:
+    if reference.expected:
         lines.append(
-            f"  true pressure: {finisher.reference.beats} beats, {outcome.matched} of ours within "
+            f"  true pressure: {reference.beats} beats, {outcome.matched} of ours within "
             "150 ms of one"
         )
     return lines
@@ -135,7 +134,7 @@ def _signal(wearer: Wearer, outcome: RunTally) -> list[str]:
 def comparison(
     rows: np.ndarray[tuple[int, int], np.dtype[np.float64]], population: Mapping[str, float] | None
 ) -> list[str]:
-    """Return a small table: ours beside the trivial baselines.
+    """Return a small table: the model's errors beside those of the trivial methods.
 
     Args:
         rows: (beats, 8): estimate, truth (SBP, DBP, MAP each), cuff SBP and DBP (NaN without one).

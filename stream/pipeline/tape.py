@@ -1,4 +1,4 @@
-"""The recording of a run, as the pipeline sees it."""
+"""The interface of the recordings of a run to the pipeline."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from pathlib import Path
 from typing import Protocol
 
 from innpar.devices import Chunk, Device, Event, Tap
-from innpar.stream.calibration.store import StoredCalibration
+from innpar.stream.calibration.types import CuffReading
 
 
 class Tape(Protocol):
-    """Takes what devices deliver, before the pipeline does."""
+    """Takes the items of devices ahead of the pipeline."""
 
     def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
-        """Note what is known of a device that has just been opened."""
+        """Record the properties of a device that has just been opened."""
         ...
 
     def tap(self, device: Device) -> Tap | None:
-        """Return what takes a device's frames; None where they are not recorded."""
+        """Return the function that takes a device's frames; None if they are not recorded."""
         ...
 
     def take(self, item: Chunk | Event) -> list[Event]:
         """Record an item of a device's stream; return the events that follow from it."""
         ...
 
-    def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
-        """Record a reading that has taken effect; `at` in ns since the Unix epoch."""
+    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
+        """Record a reading that has taken effect, at a time in ns since the Unix epoch."""
         ...
 
 
@@ -34,24 +34,24 @@ class NoTape:
     """Records nothing; a `Tape`."""
 
     def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
     def tap(self, device: Device) -> Tap | None:
-        """Return None: the frames go nowhere."""
+        """Return None: no frames are recorded."""
         return None
 
     def take(self, item: Chunk | Event) -> list[Event]:
         """Return no events."""
         return []
 
-    def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
-        """Note nothing."""
+    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
+        """Record nothing."""
 
 
 NO_TAPE = NoTape()
 
 
-class TapeDeck(Protocol):
+class RecordingControl(Protocol):
     """Begins and ends recordings of single devices while they stream."""
 
     async def start(self, device: str, waiting: Sequence[Event] = ()) -> Path:
@@ -59,10 +59,10 @@ class TapeDeck(Protocol):
 
         Args:
             device: Its id.
-            waiting: Events that have been given and are still to take effect.
+            waiting: Events in the stream that have not taken effect yet.
 
         Raises:
-            SessionError: It is recorded already, or cannot be.
+            SessionError: It is already being recorded, or cannot be recorded.
         """
         ...
 

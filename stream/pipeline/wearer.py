@@ -1,4 +1,4 @@
-"""One device on its way through the pipeline: what steers it, how far it has come, when it ends."""
+"""One device in the pipeline: its stages, its injected events, its progress and its end."""
 
 from __future__ import annotations
 
@@ -13,130 +13,205 @@ from datetime import UTC, datetime
 import numpy as np
 
 from innpar.devices import NS, Chunk, Device, Event, HostClock, NoticeCode, notice, shown_source
-from innpar.stream.calibration.store import CalibrationStore, StoredCalibration
-from innpar.stream.calibration.types import PlannedCuff
-from innpar.stream.pipeline.engine import Engine
+from innpar.stream.calibration.store import CalibrationStore
+from innpar.stream.calibration.types import CuffReading, PlannedCuff
+from innpar.stream.pipeline.engine import Engine, Reconstructed
 from innpar.stream.pipeline.finish import Finisher
-from innpar.stream.pipeline.prepare import Preparer
-from innpar.stream.results import DeviceInfo
+from innpar.stream.pipeline.injection import InjectionQueue
+from innpar.stream.pipeline.prepare import InfoChange, Prepared, Preparer, Ready
+from innpar.stream.results import DeviceInfo, Item, Presence, State, Summary
 from innpar.stream.windows.resample import HOLE
 
 log = logging.getLogger(__name__)
 
 SILENCE = 5 * NS
-"""A connected device that goes by the clock is stale without samples for this long."""
+"""Time without samples after which a connected device in real time is stale, ns."""
 
 
 class DurationElapsed(Exception):
-    """The duration of a stream is over, and nothing comes any more."""
+    """The duration of a stream has elapsed, and no samples arrive."""
 
 
 @dataclass(slots=True)
 class Wearer:
-    """One device on its way through the pipeline.
+    """One device in the pipeline.
 
     Attributes:
-        device: Where the samples come from.
-        preparer: Its way to the network.
-        finisher: Its way from the network.
-        duration: Seconds of signal after which to stop; None for ever. What goes by the clock and
-            is silent when it has been open for as long is not waited for.
-        cuffs: Readings still to come.
-        orders: Events put into the stream from outside, at its present position.
-        memory: Where the calibration survives this run; None where it does not.
-        wrist_height: Of the sensor above the heart, cm; None where nothing is said of it.
+        device: The source of the samples.
+        info: The device as published; grows with the detail that it sends.
+        preparer: The stages ahead of the network.
+        finisher: The stages after the network.
+        duration: Seconds of signal after which to stop; None for no limit. A device in real time
+            that is silent when it has been open for as long is not waited for.
+        queue: Events from outside on their way into the stream.
+        memory: Storage of the calibration between runs; None for no storage.
+        wrist_height: Of the sensor above the heart, cm; None if unknown.
+        first: Time of the first sample, ns since the Unix epoch; None before it.
+        last: Time of the newest PPG sample, ns since the Unix epoch.
+        signal: Duration of the signal so far, ns; gaps do not count.
+        last_arrival: When PPG arrived last, ns since the Unix epoch on the host's clock; 0 before
+            and after the stream.
+        end: Time of the first sample after the duration, ns since the Unix epoch.
     """
 
     device: Device
+    info: DeviceInfo
     preparer: Preparer
     finisher: Finisher
     duration: float | None = None
-    cuffs: list[PlannedCuff] = field(default_factory=list)
-    orders: asyncio.Queue[Event] = field(default_factory=lambda: asyncio.Queue(maxsize=64))
+    queue: InjectionQueue = field(default_factory=InjectionQueue)
     memory: CalibrationStore | None = None
     wrist_height: float | None = None
     first: int | None = None
     last: int = 0
     signal: int = 0
-    heard: int = 0
+    last_arrival: int = 0
     end: int | None = None
     _opened: int = 0
     _limit: asyncio.Timeout | None = None
-    _recalled: StoredCalibration | None = None
-    _kept: StoredCalibration | None = None
+    _presence: Presence = "online"
+    _recalled: CuffReading | None = None
+    _stored: CuffReading | None = None
 
     @property
     def seconds(self) -> float:
         """Seconds of signal so far; gaps do not count."""
         return self.signal / NS
 
-    def cut(self, item: Chunk | Event) -> list[Chunk | Event]:
-        """Put orders and cuff readings ahead of their samples, and end the stream in time."""
+    @property
+    def usable(self) -> float:
+        """Share of the waveform so far whose quality was sufficient, 0 to 1."""
+        total = self.finisher.seconds
+        return self.finisher.good_seconds / total if total else 0.0
+
+    @property
+    def streaming(self) -> bool:
+        """Whether samples have arrived, and arrive now if the device is live."""
+        return self.first is not None and (self.device.source != "live" or bool(self.last_arrival))
+
+    @property
+    def require_calibration(self) -> bool:
+        """Whether there are no pressures before a cuff reading."""
+        return self.finisher.require_calibration
+
+    @property
+    def effective(self) -> CuffReading | None:
+        """The newest reading that has taken effect in this run; None before any."""
+        return self.finisher.in_force
+
+    @property
+    def in_force(self) -> CuffReading | None:
+        """The reading that the pressures follow now; None before any."""
+        known = (self.preparer.resumed, self.effective)
+        readings = [reading for reading in known if reading is not None]
+        return max(readings, key=lambda reading: reading.time, default=None)
+
+    @property
+    def waiting_cuffs(self) -> list[Event]:
+        """Cuff readings in the stream that have not taken effect yet."""
+        return [reading.event(self.device.id) for reading in self.preparer.waiting]
+
+    def opened(self) -> None:
+        """Take the device's final id: a sensor selected by kind has one only after opening."""
+        self.info = replace(self.info, device=self.device.id)
+
+    def place(self, item: Chunk | Event) -> list[Chunk | Event]:
+        """Return an item with the injected events ahead of it, cut where the duration ends."""
         if isinstance(item, Event):
-            # How far an event comes ahead of its samples depends on the chunks; what is of a time
-            # after the end is never told.
+            # How far an event arrives ahead of its samples depends on the chunks; one of a time
+            # after the end does not belong to the stream.
             return [item] if self.end is None or item.start < self.end else []
         if not len(item):
             return [item]
-        items: list[Chunk | Event] = []
+        beginning: list[Event] = []
         if self.first is None:
             self.first = int(item.times[0])
-            if self.wrist_height is not None:
-                height = {"wrist_height": self.wrist_height}
-                items.append(Event(self.device.id, "posture", self.first, self.first, height))
-            if self._recalled is not None:
-                items.append(self._recalled.event(self.device.id, self.first))
-        while not self.orders.empty():
-            items.append(self.orders.get_nowait())
-        if item.signal != "ppg":
-            inside = len(item) if self.end is None else int((item.times < self.end).sum())
-            return [*items, item[:inside]]
-        item = self._within_duration(item)
-        for cuff in [cuff for cuff in self.cuffs if self._at(cuff.seconds) <= self.last]:
-            self.cuffs.remove(cuff)
-            at, detail = self._at(cuff.seconds), {"sbp": cuff.sbp, "dbp": cuff.dbp}
-            items.append(Event(self.device.id, "cuff", at, at, detail))
-        return [*items, item]
+            beginning = self._beginning(self.first)
+        if item.signal == "ppg":
+            item = self._within_duration(item)
+        elif self.end is not None:
+            item = item[: int((item.times < self.end).sum())]
+        return [*beginning, *self.queue.take(self.device.id, self.first, self.last), item]
 
-    @property
-    def in_force(self) -> StoredCalibration | None:
-        """The reading that pressures follow now; None before any."""
-        known = [kept for kept in (self.preparer.resumed, self.finisher.kept) if kept is not None]
-        return max(known, key=lambda kept: kept.reading.time, default=None)
+    def prepare(self, item: Chunk | Event) -> list[Ready]:
+        """Take an item through the stages ahead of the network; return what is ready."""
+        return self.preparer.push(item)
 
-    def found(self) -> None:
-        """Take the device's final id: a sensor that was asked for by kind has one once found."""
-        birth = replace(self.preparer.birth, device=self.device.id)
-        self.preparer.birth = self.finisher.birth = birth
+    def finish(self, prepared: Prepared, found: Reconstructed) -> list[Item]:
+        """Take a window and its reconstruction; return the results that are complete."""
+        return self.finisher.push(prepared, found, self.info)
+
+    def passed(self, prepared: Prepared) -> list[Summary]:
+        """Return the summaries that end with a window."""
+        return self.finisher.passed(prepared, self.info)
+
+    def note(self, item: Event | InfoChange) -> list[Item]:
+        """Take an event or new detail of the device; return what is to be published."""
+        if isinstance(item, Event):
+            return self.finisher.event(item, self.info)
+        source = "simulated" if item.detail.get("origin") == "simulated" else self.info.source
+        detail = {**self.info.detail, **item.detail}
+        self.info = replace(self.info, source=source, detail=detail)
+        self.finisher.reference.expected |= bool(detail.get("reference"))
+        return [self.info]
+
+    def begin(self, now: int) -> None:
+        """Begin the summaries of a stream in real time, at `now`, ns since the Unix epoch."""
+        self.finisher.summaries.begin(now)
+
+    def tick(self, now: int) -> list[Item]:
+        """Return what follows from the time alone: a change of presence, and summaries.
+
+        Args:
+            now: By the host's clock, ns since the Unix epoch.
+        """
+        summaries, items = self.finisher.summaries, list[Item]()
+        summaries.silent = bool(self.last_arrival) and now - self.last_arrival > SILENCE
+        if self.last_arrival and summaries.link != self._presence:
+            self._presence = summaries.link
+            items.append(State(self.device.id, self._presence))
+        return [*items, *summaries.reached(now, self.info)]
+
+    def close(self) -> list[Summary]:
+        """End the stream; return its last summaries."""
+        self.last_arrival = 0
+        return self.finisher.summaries.flush(self.info)
 
     def recall(self, now: int) -> list[Event]:
-        """Go on with the calibration of the run before; return what a person should know of it."""
+        """Load the calibration of the run before; return a notice if it cannot be used."""
         if self.memory is None or self.device.source != "live":
             return []
-        model = self.preparer.birth.model
-        self._recalled, text = self.memory.recall(self.device.id, model, now)
+        self._recalled, text = self.memory.recall(self.device.id, self.info.model, now)
         code = NoticeCode.CALIBRATION_NOT_RESUMED
         return [notice(self.device.id, now, code, text)] if text else []
 
-    async def keep(self) -> None:
-        """Remember a reading that has just taken effect."""
-        kept = self.finisher.kept
-        if kept is None or kept is self._kept:
+    async def store(self) -> None:
+        """Store a reading that has just taken effect."""
+        reading = self.effective
+        if reading is None or reading is self._stored:
             return
         if self.memory is None or self.device.source != "live":
             return
-        self._kept = kept
-        model = self.preparer.birth.model
-        try:  # beside the loop: a disk may take its time
-            await asyncio.to_thread(self.memory.keep, kept, self.device.id, model)
+        self._stored = reading
+        try:  # outside the event loop: a disk may be slow
+            await asyncio.to_thread(self.memory.keep, reading, self.device.id, self.info.model)
         except OSError as error:
-            log.warning("%s: the calibration cannot be kept (%s)", self.device.id, error)
+            log.warning(
+                "%s: the calibration cannot be stored (%s): check the disk", self.device.id, error
+            )
 
-    def _at(self, seconds: float) -> int:
-        return (self.first or 0) + round(seconds * NS)
+    def _beginning(self, first: int) -> list[Event]:
+        """Return the events ahead of the first sample: wrist height and remembered reading."""
+        events: list[Event] = []
+        if self.wrist_height is not None:
+            height = {"wrist_height": self.wrist_height}
+            events.append(Event(self.device.id, "posture", first, first, height))
+        if self._recalled is not None:
+            events.append(self._recalled.event(self.device.id, first))
+        return events
 
     def _within_duration(self, chunk: Chunk) -> Chunk:
-        """Count the signal of a PPG chunk and cut it where the duration is over."""
+        """Count the signal of a PPG chunk and cut it where the duration ends."""
         steps = np.diff(chunk.times, prepend=self.last or chunk.times[0])
         counts = (steps > 0) & (steps <= HOLE * NS / chunk.rate)
         signal = self.signal + np.cumsum(np.where(counts, steps, 0))
@@ -150,7 +225,7 @@ class Wearer:
 
     @asynccontextmanager
     async def patient(self, now: int) -> AsyncIterator[None]:
-        """Raise `DurationElapsed` once `end_in_vain` finds nothing left to wait for."""
+        """Raise `DurationElapsed` once `end_if_silent` finds nothing left to wait for."""
         self._opened = now
         try:
             async with asyncio.timeout(None) as self._limit:
@@ -162,11 +237,11 @@ class Wearer:
         finally:
             self._limit = None
 
-    def end_in_vain(self, now: int) -> None:
-        """End the stream where the duration has passed by the clock and nothing comes any more."""
+    def end_if_silent(self, now: int) -> None:
+        """End the stream if its duration has elapsed by the clock and no samples arrive."""
         if self._limit is None or self.duration is None or self._limit.expired():
             return
-        silent = now - max(self.heard, self._opened) > SILENCE
+        silent = now - max(self.last_arrival, self._opened) > SILENCE
         if silent and now - self._opened >= self.duration * NS:
             self._limit.reschedule(0)
 
@@ -176,7 +251,7 @@ class Wearer:
 
 
 def new_session(clock: HostClock) -> str:
-    """Return an id for one run of one device: when it began, and something nobody else has."""
+    """Return an id for one run of one device: its beginning, and a random suffix."""
     began = datetime.fromtimestamp(clock.now() // NS, UTC)
     return f"{began:%Y-%m-%dT%H:%M:%SZ}-{secrets.token_hex(2).upper()}"
 
@@ -192,21 +267,18 @@ def enrol(
     memory: CalibrationStore | None = None,
     wrist_height: float | None = None,
 ) -> Wearer:
-    """Give a device its place in the pipeline."""
+    """Return a device's place in the pipeline; see `Wearer`."""
     predictor = engine.predictor
     manifest = predictor.manifest
-    birth = DeviceInfo(
-        device.id, shown_source(device), new_session(clock), predictor.id, manifest.rate, {}
-    )
-    mine = sorted(
-        (cuff for cuff in cuffs if cuff.device in (None, device.id)), key=lambda c: c.seconds
-    )
+    session = new_session(clock)
+    info = DeviceInfo(device.id, shown_source(device), session, predictor.id, manifest.rate, {})
     return Wearer(
         device,
-        Preparer(birth, device.polarity, manifest, check_fit=device.source != "replay"),
-        Finisher(birth, manifest, require_calibration),
+        info,
+        Preparer(device.polarity, manifest, check_fit=device.source != "replay"),
+        Finisher(manifest, require_calibration),
         duration,
-        mine,
+        InjectionQueue([cuff for cuff in cuffs if cuff.device in (None, device.id)]),
         memory=memory,
         wrist_height=wrist_height,
     )

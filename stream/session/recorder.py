@@ -39,7 +39,7 @@ from innpar.devices.session.items import (
     to_json,
 )
 from innpar.devices.session.writer import Writer
-from innpar.stream.calibration.store import StoredCalibration
+from innpar.stream.calibration.types import CuffReading
 from innpar.stream.errors import SessionError
 from innpar.stream.messages.beat import beat_payload
 from innpar.stream.messages.pseudonym import Pseudonyms
@@ -94,7 +94,7 @@ class Recorder:
         self.failed = ""
         self._unreported: set[str] = set()
         self._known: set[str] = set()
-        self._learnt: dict[str, StoredCalibration] = {}
+        self._learnt: dict[str, CuffReading] = {}
         self._since = 0.0
         self._begun = False
         try:
@@ -167,18 +167,18 @@ class Recorder:
             topic = str(Topic(item.device, BEATS))
             self._put(topic, JSON, item.peak, to_json(beat_payload(item)))
 
-    def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
-        """Record a calibration that has taken effect, for a replay that begins later.
+    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
+        """Record a reading that has taken effect, for a replay that begins later.
 
         Args:
-            device: Id of the device.
-            kept: The cuff reading and the calibration computed from it.
+            device: Whose.
+            reading: With its remembered part.
             at: Time of the device's last sample, ns since the Unix epoch.
         """
-        if self._learnt.get(device) is not kept:
-            self._learnt[device] = kept
-            event = pack_event(kept.event(device, kept.reading.time))
-            self._put(str(Topic(device, LEARNT)), JSON, at, event)
+        if self._learnt.get(device) is not reading:
+            self._learnt[device] = reading
+            told = pack_event(reading.event(device))
+            self._put(str(Topic(device, LEARNT)), JSON, at, told)
 
     async def ready(self) -> None:
         """Return at once: writing to a file does not wait."""

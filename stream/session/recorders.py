@@ -12,7 +12,7 @@ from pathlib import Path
 
 from innpar.devices import Chunk, Device, Event, Tap
 from innpar.devices.session.contents import LASTING
-from innpar.stream.calibration.store import StoredCalibration
+from innpar.stream.calibration.types import CuffReading
 from innpar.stream.errors import SessionError
 from innpar.stream.results import Item
 from innpar.stream.session.recorder import Recorder
@@ -117,10 +117,10 @@ class Recorders:
             lasting[item.kind] = item
         return [event for recorder in self._of(item.device) for event in recorder.take(item)]
 
-    def learnt(self, device: str, kept: StoredCalibration, at: int) -> None:
-        """Record a calibration that has taken effect; see `Recorder`."""
+    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
+        """Record a reading that has taken effect; see `Recorder`."""
         for recorder in self._of(device):
-            recorder.learnt(device, kept, at)
+            recorder.learnt(device, reading, at)
 
     async def ready(self) -> None:
         """Return at once: writing to a file does not wait."""

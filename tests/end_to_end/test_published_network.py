@@ -96,7 +96,8 @@ def test_a_reading_scales_what_the_network_makes(imported: Make, told: tuple[flo
     assert pressures(valid) == pytest.approx((128.0, 79.0), abs=5.0)
     assert all(beat.interval is None for beat in valid)
     assert wearer.in_force is not None
-    assert wearer.in_force.calibration.level is not None
+    assert wearer.in_force.remembered is not None
+    assert wearer.in_force.remembered.calibration.level is not None
     before = [beat for beat in beats if beat.calibration.state == "none"]
     assert len(before) > 10
     waves = [i for i in items if isinstance(i, Waveform) and i.kind == "abp"]

@@ -44,8 +44,8 @@ def wrist() -> list[tuple[float, list[tuple[float, float]], list[float]]]:
         device = create(f"replay:{folder / name}", pace=Pace(math.inf, 10.0))
         items, (wearer,), _ = stream_all([device])
         finisher = wearer.finisher
-        birth = wearer.preparer.birth
-        times, signal = raw_channel(folder / name, str(birth.detail["channel"]))
+        info = wearer.info
+        times, signal = raw_channel(folder / name, str(info.detail["channel"]))
         even = np.arange(0, times[-1], 0.01)
         clean = neurokit2.ppg_clean(np.interp(even, times, signal), sampling_rate=100)
         peaks = even[neurokit2.ppg_findpeaks(clean, sampling_rate=100)["PPG_Peaks"]]
@@ -134,7 +134,7 @@ def test_beats_align_with_the_invasive_ones(case: str) -> None:
     items, (wearer,), _ = stream_all([device])
     first = (wearer.first or 0) - round(begin * NS)
     ours = np.array([(beat.peak - first) / NS for beat in estimates(items)])
-    lag = float(str(wearer.preparer.birth.detail["lag"]))
+    lag = float(str(wearer.info.detail["lag"]))
     theirs = reference_beats(record, begin, end) + lag
     inside = theirs[(theirs > begin + 4) & (theirs < end - 4)]
     assert len(inside) > 500

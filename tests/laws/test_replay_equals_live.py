@@ -405,7 +405,7 @@ def test_another_model_than_the_recorded_one_is_told(tmp_path: Path) -> None:
         recorder.close()
         devices.append(open_session(recorder.path, {"id": f"d{number}"}))
     told = list(other_model([*devices, demo()], "new@2"))
-    assert told == ["d0: recorded with old@1, estimated anew with new@2"]
+    assert told == ["d0: recorded with old@1, now estimated with new@2"]
 
 
 def test_another_reading_than_the_recorded_one(recorded: tuple[Path, list[Item]]) -> None:

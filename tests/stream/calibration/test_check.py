@@ -41,10 +41,10 @@ def filled(**more: object) -> Checker:
 
 def test_the_beats_of_ten_seconds_before_are_compared() -> None:
     checker = filled()
-    first = checker.told(cuff(19.5)).detail["check"]
+    first = checker.checked(cuff(19.5)).detail["check"]
     # Beats 10 to 19: median 124.5 over 84.5.
     assert first == {"sbp": 4.5, "dbp": 4.5, "beats": 10, "n": 1, "mae": {"sbp": 4.5, "dbp": 4.5}}
-    second = checker.told(cuff(29.0, 136.0, 97.0)).detail["check"]
+    second = checker.checked(cuff(29.0, 136.0, 97.0)).detail["check"]
     assert (second["sbp"], second["dbp"], second["n"]) == (-1.5, -2.5, 2)
     assert second["mae"] == {"sbp": 3.0, "dbp": 3.5}
 
@@ -56,7 +56,7 @@ def test_without_calibrated_beats_before_it_a_reading_checks_nothing(
     more: dict[str, object],
 ) -> None:
     forged = cuff(29.0)
-    told = filled(**more).told(
+    told = filled(**more).checked(
         Event(**{**_fields(forged), "detail": {**forged.detail, "check": 1}})
     )
     assert told.detail == {"sbp": 120.0, "dbp": 80.0}
@@ -103,7 +103,7 @@ def test_the_check_is_of_what_was_published_whatever_the_chunks() -> None:
 
 
 def test_the_check_is_published_and_shown() -> None:
-    event = filled().told(cuff(19.5))
+    event = filled().checked(cuff(19.5))
     jsonschema.validate(json.loads(parcel(event).payload), SCHEMA)
     assert event_text(event) == (
         "cuff reading 120/80 mmHg; error before it +4.5/+4.5 mmHg "

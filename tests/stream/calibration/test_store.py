@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.models.calibration.calibrate import Affine, CuffCalibration
 from innpar.models.calibration.context import FEATURES
-from innpar.stream.calibration.store import CalibrationStore, StoredCalibration
-from innpar.stream.calibration.types import CuffReading, PlannedCuff
+from innpar.stream.calibration.store import CalibrationStore
+from innpar.stream.calibration.types import CuffReading, PlannedCuff, StoredCalibration
 from innpar.stream.messages.payload import parcel
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
@@ -124,11 +123,13 @@ def test_what_is_remembered_is_what_was_in_force(kept: Path) -> None:
     found, text = CalibrationStore(kept).recall("band", name, START + HOUR)
     assert text == ""
     assert found is not None
-    assert found.reading == CuffReading(START + 20 * NS, 150.0, 95.0)
-    assert found.calibration.level is not None
-    assert found.calibration.level == pytest.approx(113, abs=12)
-    assert found.calibration.calibrated_map.scale != 1.0
-    assert found.calibration.uncalibrated_map.scale != 1.0
+    assert (found.time, found.sbp, found.dbp) == (START + 20 * NS, 150.0, 95.0)
+    assert found.remembered is not None
+    calibration = found.remembered.calibration
+    assert calibration.level is not None
+    assert calibration.level == pytest.approx(113, abs=12)
+    assert calibration.told.scale != 1.0
+    assert calibration.alone.scale != 1.0
 
 
 def test_a_replay_of_it_gives_the_same_beats(own: Path, tmp_path: Path) -> None:
@@ -197,39 +198,44 @@ def test_a_person_hears_why_a_reading_is_not_used(own: Path) -> None:
     assert {beat.calibration.state for beat in estimates(items)} == {"none"}
 
 
-def kept_of(**more: Any) -> StoredCalibration:
+def reading_in_force(**more: Any) -> CuffReading:
     pulse = np.linspace(-1, 1, len(FEATURES)) / 3
     calibration = CuffCalibration(
         128.0, 79.0, pulse, Affine(1.1, -7.0 / 3), Affine(0.9, 11.0 / 7), 95.2
     )
-    return replace(StoredCalibration(CuffReading(START, 128.0, 79.0), calibration), **more)
+    return CuffReading(START, 128.0, 79.0, StoredCalibration(calibration, **more))
 
 
 def test_every_bit_of_it_survives_the_disk(tmp_path: Path) -> None:
-    kept = kept_of(height=12.5, channel="green1")
+    kept = reading_in_force(height=12.5, channel="green1")
     CalibrationStore(tmp_path).keep(kept, "band", MODEL)
     found, _ = CalibrationStore(tmp_path).recall("band", MODEL, START + 1)
     assert found is not None
-    assert (found.reading, found.height) == (kept.reading, kept.height)
-    assert found.channel == kept.channel
-    assert found.calibration.at_cuff.tobytes() == kept.calibration.at_cuff.tobytes()
-    for name in ("sbp", "dbp", "calibrated_map", "uncalibrated_map", "level"):
-        assert getattr(found.calibration, name) == getattr(kept.calibration, name)
+    assert (found.time, found.sbp, found.dbp) == (kept.time, kept.sbp, kept.dbp)
+    assert found.remembered is not None
+    assert kept.remembered is not None
+    assert found.remembered.height == kept.remembered.height
+    assert found.remembered.channel == kept.remembered.channel
+    one, other = found.remembered.calibration, kept.remembered.calibration
+    assert one.at_cuff.tobytes() == other.at_cuff.tobytes()
+    for name in ("sbp", "dbp", "told", "alone", "level"):
+        assert getattr(one, name) == getattr(other, name)
 
 
 def test_a_disk_that_takes_nothing_leaves_the_earlier_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory = CalibrationStore(tmp_path)
-    memory.keep(kept_of(), "band", MODEL)
+    memory.keep(reading_in_force(), "band", MODEL)
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        memory.keep(kept_of(height=9.0), "band", MODEL)
+        memory.keep(reading_in_force(height=9.0), "band", MODEL)
     found, _ = memory.recall("band", MODEL, START + 1)
     assert found is not None
-    assert found.height == 0.0
+    assert found.remembered is not None
+    assert found.remembered.height == 0.0
     assert [file.name for file in (tmp_path / "calibration").iterdir()] == ["band.json"]

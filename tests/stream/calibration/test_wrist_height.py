@@ -14,9 +14,8 @@ from innpar.devices import NS, Chunk, Event
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.stream.app.settings import load
-from innpar.stream.calibration.store import StoredCalibration
 from innpar.stream.calibration.tracker import HYDROSTATIC
-from innpar.stream.calibration.types import PlannedCuff
+from innpar.stream.calibration.types import CuffReading, PlannedCuff
 from innpar.stream.errors import ConfigError
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
@@ -28,7 +27,7 @@ START = 1_700_000_000 * NS
 
 
 class Moving:
-    """A wearer of whom it is told what is given, at its second of signal."""
+    """A wearer with the given events, each at its second of signal."""
 
     def __init__(self, wearer: Simulated, told: Sequence[tuple[float, Event]]) -> None:
         self._wearer, self._told = wearer, told
@@ -69,11 +68,11 @@ def posture(at: float, height: float) -> tuple[float, Event]:
 
 async def streamed(
     device: Moving, height: float | None, cuffs: Sequence[PlannedCuff] = ()
-) -> tuple[list[Item], StoredCalibration | None]:
+) -> tuple[list[Item], CuffReading | None]:
     clock, engine, keep = VirtualClock(START), Engine(shipped()), Keep()
     one = enrol(device, engine, clock, cuffs=cuffs, wrist_height=height)
     await run([one], engine, keep, clock)
-    return keep.items, one.finisher.kept
+    return keep.items, one.in_force
 
 
 def differences(one: list[Item], other: list[Item], name: str = "map_") -> np.ndarray:

@@ -168,7 +168,7 @@ async def test_without_a_url_whatever_answers_on_this_computer_is_used(
 async def test_a_url_is_taken_at_its_word() -> None:
     async with broker_for("mqtts://somewhere:8884") as address:
         assert address == Address("somewhere", 8884, tls=True)
-    with pytest.raises(BrokerError, match="no MQTT URL"):
+    with pytest.raises(BrokerError, match="not an MQTT URL"):
         async with broker_for("somewhere"):
             pytest.fail("it is no URL")
 

@@ -1,4 +1,4 @@
-"""What a run is told of its messages: raw waveforms, Home Assistant, FHIR, and nobody's address."""
+"""Options of the messages: raw waveforms, Home Assistant, FHIR, and pseudonyms for addresses."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def watching(url: str, *more: str) -> subprocess.Popen[str]:
 async def test_raw_waveforms_are_shown_to_who_watches(mosquitto: Broker) -> None:
     broker = mosquitto()
     processes = [watching(broker.url), watching(broker.url, "--json")]
-    async with MqttSink.open(Address.parse(broker.url), edition=MessageOptions("raw")) as sink:
+    async with MqttSink.open(Address.parse(broker.url), options=MessageOptions("raw")) as sink:
         reading = [
             asyncio.create_task(asyncio.to_thread(process.stdout.readline))
             for process in processes
@@ -135,7 +135,7 @@ async def test_raw_waveforms_are_shown_to_who_watches(mosquitto: Broker) -> None
 async def test_raw_waveforms_need_mqtt_5() -> None:
     async with broker_for(None, embedded=True) as own:
         with pytest.raises(BrokerError, match="needs MQTT 5") as caught:
-            async with MqttSink.open(own, edition=MessageOptions("raw")):
+            async with MqttSink.open(own, options=MessageOptions("raw")):
                 pytest.fail("it opened")
         assert "\n" not in str(caught.value)
         async with MqttSink.open(own) as sink:
@@ -190,8 +190,8 @@ async def test_home_assistant_hears_again_when_it_has_started(
     broker = mosquitto()
     topic = "homeassistant/device/bp-demo/config"
     listener = listen(broker.port, topic)
-    edition = MessageOptions(home_assistant="homeassistant")
-    async with MqttSink.open(Address.parse(broker.url), node="bed4", edition=edition) as sink:
+    options = MessageOptions(home_assistant="homeassistant")
+    async with MqttSink.open(Address.parse(broker.url), node="bed4", options=options) as sink:
         await sink.send(State("demo", "online"))
         await sink.send(birth())
         await sink.flush()

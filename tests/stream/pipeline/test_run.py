@@ -32,7 +32,7 @@ from innpar.devices.virtual.device import Air, virtual_device
 from innpar.stream.beats.summary import Summaries
 from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.pipeline.engine import Engine
-from innpar.stream.pipeline.prepare import Preparer
+from innpar.stream.pipeline.prepare import InfoChange
 from innpar.stream.pipeline.run import run, watch_silence
 from innpar.stream.pipeline.wearer import enrol
 from innpar.stream.results import Beat, DeviceInfo, Item, State, Summary, Waveform
@@ -294,7 +294,7 @@ async def test_a_sensor_that_stays_dead_does_not_keep_the_run_from_ending() -> N
         await run([one], engine, keep, clock)
     assert clock.now() - began >= 40 * NS
     texts = [i.detail["text"] for i in keep.items if isinstance(i, Event) and i.kind == "notice"]
-    assert texts[-1] == "40 s are over, with 12 s of signal in them"
+    assert texts[-1] == "40 s have elapsed, with 12 s of signal"
     assert isinstance(keep.items[-1], State)
     assert estimates(keep.items)
 
@@ -445,8 +445,8 @@ def test_a_signal_without_beats_has_summaries_too(tmp_path: Path) -> None:
 async def test_summaries_go_on_by_the_clock_while_a_device_is_silent() -> None:
     clock, engine, keep = VirtualClock(START), Engine(shipped()), Keep()
     silent = enrol(Simulated(), engine, clock)
-    silent.finisher.summaries.begin(START)
-    silent.heard = START
+    silent.begin(START)
+    silent.last_arrival = START
     task = asyncio.create_task(watch_silence([silent], keep, clock))
     clock.time = START + 40 * NS
     while len(summaries(keep.items)) < 3:  # noqa: ASYNC110 - it looks once a second
@@ -456,7 +456,7 @@ async def test_summaries_go_on_by_the_clock_while_a_device_is_silent() -> None:
     assert [(summary.start - START) // NS for summary in found] == [0, 10, 20]
     assert found[-1].link == "stale"
     gone = Event("demo", "disconnected", clock.time, clock.time, {"why": "its battery is empty"})
-    silent.finisher.told(gone)
+    silent.note(gone)
     async with asyncio.timeout(10):
         while State("demo", "offline") not in keep.items:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.1)
@@ -474,10 +474,11 @@ def test_a_device_that_never_sends_fills_no_memory() -> None:
 
 
 def test_a_rate_that_turns_out_different_is_put_right() -> None:
-    manifest = shipped().manifest
-    preparer = Preparer(DeviceInfo("x", "live", "s", "m", manifest.rate, {}), -1, manifest)
-    told = {"rate": 130.0, "model": "OH1"}, {"text": "it sends 135 Hz", "rate": 135.0}
-    connected, notice = Event("x", "connected", 0, 0, told[0]), Event("x", "notice", 0, 0, told[1])
-    found = [one for event in (connected, notice) for one in preparer.push(event)]
-    births = [one.detail for one in found if isinstance(one, DeviceInfo)]
-    assert births == [told[0], {"rate": 135.0, "model": "OH1"}]
+    one = enrol(Simulated(), Engine(shipped()), VirtualClock(START))
+    first, second = {"rate": 130.0, "model": "OH1"}, {"text": "it sends 135 Hz", "rate": 135.0}
+    events = Event("x", "connected", 0, 0, first), Event("x", "notice", 0, 0, second)
+    ready = [ready for event in events for ready in one.preparer.push(event)]
+    published = [info for item in ready if isinstance(item, InfoChange) for info in one.note(item)]
+    details = [info.detail for info in published if isinstance(info, DeviceInfo)]
+    assert details == [first, {"rate": 135.0, "model": "OH1"}]
+    assert one.info == published[-1]

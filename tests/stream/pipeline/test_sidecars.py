@@ -1,4 +1,4 @@
-"""A cuff beside a wearer: its readings calibrate the one it is for, and nobody else."""
+"""A cuff beside a wearer: its readings calibrate its own wearer and no other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_for_whom() -> None:
         assign([polar, demo, one])
     with pytest.raises(ConfigError, match="add the --device to calibrate"):
         assign([one])
-    with pytest.raises(ConfigError, match="no device is called 'polar-oh1'"):
+    with pytest.raises(ConfigError, match="there is no device 'polar-oh1'"):
         assign([polar, create("cuff?for=polar-oh1")])
 
 

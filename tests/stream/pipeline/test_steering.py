@@ -35,8 +35,7 @@ from innpar.models.calibration.calibrate import Affine, CuffCalibration
 from innpar.models.calibration.context import FEATURES
 from innpar.stream.app.recording import named, recordings
 from innpar.stream.app.settings import load
-from innpar.stream.calibration.store import StoredCalibration
-from innpar.stream.calibration.types import CuffReading
+from innpar.stream.calibration.types import CuffReading, StoredCalibration
 from innpar.stream.cli.main import main
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.messages.beat import beat_payload
@@ -49,11 +48,19 @@ from innpar.stream.messages.commands import (
     parse_command,
 )
 from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.injection import FULL
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.sidecars import forward_markers
-from innpar.stream.pipeline.steering import FULL, follow, mark, mark_all, put, start, stop
+from innpar.stream.pipeline.steering import (
+    execute,
+    inject,
+    mark,
+    mark_all,
+    start_recording,
+    stop_recording,
+)
 from innpar.stream.pipeline.wearer import Wearer, enrol
-from innpar.stream.results import Item
+from innpar.stream.results import Beat, Item
 from innpar.stream.session.recorder import Recorder
 from innpar.stream.session.recorders import Recorders
 from innpar.stream.sinks.base import FanOut
@@ -243,19 +250,19 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(
     if reading == "remembered":
         pulse = np.linspace(-1, 1, len(FEATURES)) / 3
         calibration = CuffCalibration(128, 79, pulse, Affine(1.1, -7), Affine(0.9, 11), 95.0)
-        wearer._recalled = StoredCalibration(CuffReading(wearer.last, 128, 79), calibration)
+        wearer._recalled = CuffReading(wearer.last, 128, 79, StoredCalibration(calibration))
     deck = Recorders(lambda path, tag: Recorder(path or tmp_path, clock, {}, tag=tag))
     doing: list[asyncio.Task[None]] = []
     beats = 0
 
     def on(item: Item) -> None:
         nonlocal beats
-        beats += type(item).__name__ == "Estimate"
-        if reading == "to come" and beats == 20 and wearer.orders.empty():
+        beats += isinstance(item, Beat)
+        if reading == "to come" and beats == 20 and not wearer.queue:
             at = wearer.last + 40 * NS
-            put(wearer, Event("demo", "cuff", at, at, {"sbp": 128, "dbp": 79}))
+            inject(wearer, Event("demo", "cuff", at, at, {"sbp": 128, "dbp": 79}))
         if beats in (40, 80) and len(doing) < beats // 40:
-            asked = (start if beats == 40 else stop)(wearer, deck)
+            asked = (start_recording if beats == 40 else stop_recording)(wearer, deck)
             doing.append(asyncio.get_running_loop().create_task(asked))
 
     async def main() -> None:
@@ -293,6 +300,11 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(
     assert plain[0] == plain[1][: len(plain[0])]
 
 
+def injected(wearer: Wearer) -> list[Event]:
+    """Take the events that wait for the wearer's next samples."""
+    return wearer.queue.take(wearer.device.id, wearer.first or 0, wearer.last)
+
+
 def main_verify(path: Path) -> int:
     return main(["session", "verify", str(path)])
 
@@ -302,10 +314,10 @@ async def test_a_recording_begins_whole_or_not_at_all(tmp_path: Path) -> None:
     wearer = enrol(demo(), Engine(shipped()), clock)
     deck = Recorders(lambda path, tag: Recorder(tmp_path, clock, {}, tag=tag))
     deck.enrol(demo(), "s")
-    while wearer.orders.qsize() < wearer.orders.maxsize - 1:
-        put(wearer, Event("demo", "marker", 0, 0, {"text": "x"}))
+    while wearer.queue.room > 1:
+        inject(wearer, Event("demo", "marker", 0, 0, {"text": "x"}))
     with pytest.raises(SessionError, match=FULL):
-        await start(wearer, deck)
+        await start_recording(wearer, deck)
     assert not os.listdir(tmp_path)
 
 
@@ -398,18 +410,15 @@ def test_a_marker_of_a_live_wearer_is_of_now_or_of_its_time() -> None:
         found = enrol(device, Engine(shipped()), clock)
         found.device = type("Worn", (), {"id": "w", "source": source})()
         found.last = found.first = 5 * NS
-        found.heard = 1
+        found.last_arrival = 1
         return found
 
     live, replay = wearer("live"), wearer("replay")
     for mine, then in ((live, 1_699_999_990), (replay, 4)):
         for asked in (Mark("w", "now"), Mark("w", "then", then * NS)):
             mark(mine, asked, clock)
-    assert [live.orders.get_nowait().start // NS for _ in range(2)] == [
-        1_700_000_000,
-        1_699_999_990,
-    ]
-    assert [replay.orders.get_nowait().start // NS for _ in range(2)] == [5, 4]
+    assert [event.start // NS for event in injected(live)] == [1_700_000_000, 1_699_999_990]
+    assert [event.start // NS for event in injected(replay)] == [5, 4]
     for mine, then in ((live, 1_700_000_006), (replay, 1_700_000_000)):
         with pytest.raises(SessionError, match="still to come"):
             mark(mine, Mark("w", "then", then * NS), clock)
@@ -420,9 +429,9 @@ def test_a_marker_of_a_live_wearer_is_of_now_or_of_its_time() -> None:
         mark(live, Mark("w", "x"), clock)
     with pytest.raises(SessionError, match="too many"):
         mark(live, Mark("w", "x"), clock)
-    live.heard = 0
+    live.last_arrival = 0
     mark_all([live, replay], "all", clock)
-    assert replay.orders.get_nowait().detail == {"text": "all"}
+    assert [event.detail for event in injected(replay)] == [{"text": "all"}]
 
 
 @pytest.mark.parametrize(
@@ -443,15 +452,15 @@ async def test_a_time_is_of_the_stream_or_refused_saying_why(
     wearer = enrol(Simulated(), Engine(shipped()), clock)
     deck = Recorders(lambda path, tag: Recorder(tmp_path / "r.mcap", clock, {}, tag=tag))
     with pytest.raises(SessionError, match="nothing yet"):
-        await follow(command, [wearer], clock, deck)
-    wearer.first, wearer.last, wearer.heard = 1_700_000_000 * NS, clock.time, 1
+        await execute(command, [wearer], clock, deck)
+    wearer.first, wearer.last, wearer.last_arrival = 1_700_000_000 * NS, clock.time, 1
     if why:
         with pytest.raises(SessionError, match=why):
-            await follow(command, [wearer], clock, deck)
-        assert wearer.orders.empty()
+            await execute(command, [wearer], clock, deck)
+        assert not wearer.queue
     else:
-        await follow(command, [wearer], clock, deck)
-        assert wearer.orders.get_nowait().start == command.time
+        await execute(command, [wearer], clock, deck)
+        assert [event.start for event in injected(wearer)] == [command.time]
 
 
 def test_whom_a_recording_is_of(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a run shows and counts of what happened."""
+"""The counts of a run and its report."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from innpar.devices.base import NS, Chunk, Event, HostClock, Source, Tap
 from innpar.devices.replay import open_recording
 from innpar.devices.simulated.device import Simulated
 from innpar.stream.pipeline.prepare import Prepared, Preparer
-from innpar.stream.results import Beat, DeviceInfo
+from innpar.stream.results import Beat
 from innpar.stream.windows.motion import KEPT, MOVING, MotionJudge
 from support.harness import estimates, need_data, same, shipped, stream_all
 
@@ -200,8 +200,7 @@ def test_the_limit_on_a_real_wrist() -> None:
     acc = Chunk("x", "acc", ("x", "y", "z"), float(table[1, 0]), times, table[2:] / 64)
     recording = open_recording(folder / "BVP.csv.gz", {}).recording
     manifest = shipped().manifest
-    birth = DeviceInfo("x", "replay", "s", "m", manifest.rate, {})
-    preparer = Preparer(birth, recording.polarity, manifest, check_fit=False)
+    preparer = Preparer(recording.polarity, manifest, check_fit=False)
     usable: dict[bool, list[bool]] = {True: [], False: []}
     done = 0
     for block in recording.read([]):
