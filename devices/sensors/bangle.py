@@ -92,6 +92,8 @@ class BangleDecoder:
         bad: Notifications with a mutilated line.
     """
 
+    channels = (CHANNEL,)
+
     def __init__(self, device: str, rate: float = 50.0) -> None:
         self._lane = SignalTrack(device, CHANNELS)
         self._nominal = rate
@@ -213,7 +215,7 @@ def family(rate: int = 50) -> Family:
         services=(),
         notify={NOTIFY: CHANNEL},
         remedy="wake it, make it connectable, and close the Web IDE and the app loader",
-        stream=lambda device: BangleDecoder(device, NS / (INTERVALS[rate] * 1e6)),
+        decoder=lambda device: BangleDecoder(device, NS / (INTERVALS[rate] * 1e6)),
         site="wrist",
         begin=begin,
         end=end,

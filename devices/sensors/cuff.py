@@ -191,6 +191,8 @@ class CuffDecoder:
         bad: Indications that could not be decoded.
     """
 
+    channels = (CHANNEL,)
+
     def __init__(self, device: str, user: int | None = None) -> None:
         self._device = device
         self._user = user
@@ -290,7 +292,7 @@ class CuffDevice(Gatt):
             services=(SERVICE,),
             notify={MEASUREMENT: CHANNEL},
             remedy="take a reading, or have it send its last one",
-            stream=lambda device: CuffDecoder(device, user),
+            decoder=lambda device: CuffDecoder(device, user),
             stall=None,
             sleeps=True,
         )

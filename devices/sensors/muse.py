@@ -178,6 +178,8 @@ class MuseDecoder:
         bad: Packets that could not be decoded.
     """
 
+    channels = (*CHANNELS, *TELEMETRY.values())
+
     def __init__(self, device: str, talk: MuseDialogue | None = None) -> None:
         self._talk = talk
         self._lane = SignalTrack(device, CHANNELS)
@@ -255,7 +257,7 @@ def family(preset: str | None = None) -> Family:
         notify=OPTODES,
         extras=TELEMETRY,
         remedy="switch it on, put it on, and close the Muse app on every phone near",
-        stream=lambda device: MuseDecoder(device, talk),
+        decoder=lambda device: MuseDecoder(device, talk),
         site="head",
         begin=talk.begin,
         end=talk.end,

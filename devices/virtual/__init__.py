@@ -1,6 +1,6 @@
-"""Sensors without a radio, worn by nobody: the tests' fixture and the product behind --virtual.
+"""Virtual sensors and radios: the tests' fixture, and the devices behind ``--virtual``.
 
-A `Peripheral` (`verity.VirtualPolar`) is what a sensor is and does, with faults on demand; a radio
-puts it on the air: `bumble_radio` two virtual controllers in this process, `bluez` a fake BlueZ on
-a private D-Bus for unmodified bleak. `worn.Worn` wraps both around a `Device`.
+A sensor in `sensors` behaves as the real one does, with faults on demand. A radio in `radio` puts
+it on the air: two virtual controllers in this process, or a fake BlueZ on a private D-Bus for
+unmodified bleak. `device.VirtualDevice` makes a `Device` of both and the real driver.
 """

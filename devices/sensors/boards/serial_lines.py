@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event, Refused
-from innpar.devices.link.serial_port import Wire, Wired
+from innpar.devices.link.serial_port import CHANNEL, Wire, Wired
 from innpar.devices.options import Options
 from innpar.devices.timing.counted import CountedTrack
 from innpar.devices.timing.dejitter import Dejitter, StampRun
@@ -79,6 +79,8 @@ class LineDecoder:
     Attributes:
         bad: Reads in which there was no line of numbers, but others.
     """
+
+    channels = (CHANNEL,)
 
     def __init__(
         self,
@@ -158,6 +160,11 @@ class LineDecoder:
         if self._shape is None:
             return ()
         return values if labels == self._shape else None
+
+
+def capture_decoder(device: str, rate: float | None) -> LineDecoder:
+    """Return the decoder of captured lines, the first of which is whole."""
+    return LineDecoder(device, rate, joined=False)
 
 
 class _LineTable:

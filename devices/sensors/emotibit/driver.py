@@ -12,13 +12,13 @@ was read off a recording; no EmotiBit has been met.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from innpar.devices.base import NS, BadPacket, Chunk, Event, HostClock, Source, Tap
+from innpar.devices.base import NS, BadPacket, Chunk, Event, HostClock, Tap
+from innpar.devices.link.reconnect import LiveDevice
 from innpar.devices.options import Options, slug
 from innpar.devices.sensors.emotibit.connection import (
     WAIT,
@@ -150,6 +150,8 @@ class EmotiBitDecoder:
         skipped: Lines that could not be read among others that could.
     """
 
+    channels = (CHANNEL,)
+
     def __init__(self, device: str) -> None:
         self._device = device
         self._order = PacketOrder()
@@ -222,16 +224,19 @@ class EmotiBitDecoder:
         return []
 
 
-class EmotiBit:
+class EmotiBit(LiveDevice):
     """An EmotiBit in the same network as a `Device`.
 
     Args:
-        host: Its address; empty for whichever answers a broadcast.
-        serial: As it calls itself, or the end of it; empty for any.
-        identity: Id to use instead of one made of its serial number.
-        port: On which it listens.
+        host: Its address; empty for any that answers a broadcast.
+        serial: Its serial number or the end of it; empty for any.
+        identity: Id to use instead of one built from its serial number.
+        port: Its UDP port.
         wait: Seconds to look for it on entering.
     """
+
+    kind = "emotibit"
+    polarity = -1  # reflected light: systole is a minimum
 
     def __init__(
         self,
@@ -243,46 +248,20 @@ class EmotiBit:
         wait: float = WAIT,
     ) -> None:
         self.host = host
-        self.serial = serial
+        self.who = serial
         self.port = port
         self.wait = wait
-        who = serial or host
-        self._identity = Identity(identity or (slug(f"emotibit-{who}") if who else None))
+        name = serial or host
+        self._identity = Identity(identity or (slug(f"emotibit-{name}") if name else None))
 
     @property
     def id(self) -> str:
-        """``emotibit-md-v5-0000042``; where nothing says which, known once it is found."""
+        """``emotibit-md-v5-0000042``; without an argument known once the EmotiBit is found."""
         return self._identity.id
 
-    @property
-    def source(self) -> Source:
-        """It is worn, now."""
-        return "live"
-
-    @property
-    def polarity(self) -> Literal[-1, 0, 1]:
-        """Reflected light: systole is a minimum."""
-        return -1
-
-    @property
-    def site(self) -> str:
-        """It can be strapped to anything."""
-        return "unknown"
-
-    @asynccontextmanager
-    async def open(
-        self, *, clock: HostClock, tap: Tap | None = None
-    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Find, connect, start; see `Device.open`.
-
-        Raises:
-            NotFound: None answers, or there is no network.
-            Refused: The network may not be used.
-        """
-        search = EmotiBitSearch(self.host, self.serial, self.port, self.wait)
-        session = EmotiBitConnection(self._identity, search, EmotiBitDecoder, CHANNEL, clock, tap)
-        async with session.opened() as items:
-            yield items
+    def _connection(self, clock: HostClock, tap: Tap | None) -> EmotiBitConnection:
+        search = EmotiBitSearch(self.host, self.who, self.port, self.wait)
+        return EmotiBitConnection(self._identity, search, EmotiBitDecoder, CHANNEL, clock, tap)
 
 
 KEYS: Mapping[str, str] = {

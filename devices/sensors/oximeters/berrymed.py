@@ -64,6 +64,8 @@ class BerryMedDecoder:
         bad: Notifications in which nothing was a packet.
     """
 
+    channels = (CHANNEL,)
+
     def __init__(self, device: str) -> None:
         self._device = device
         self._parser, self._numbers = BciParser(), _Numbers()
@@ -158,7 +160,7 @@ FAMILY = Family(
     services=(),
     notify={NOTIFY: CHANNEL},
     remedy="put a finger in it, bring it closer, and close every app that may hold it",
-    stream=BerryMedDecoder,
+    decoder=BerryMedDecoder,
     site="finger",
 )
 

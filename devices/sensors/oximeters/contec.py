@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from innpar.devices.base import BadPacket, Chunk, Event
-from innpar.devices.link.serial_port import Wire, Wired
+from innpar.devices.link.serial_port import CHANNEL, Wire, Wired
 from innpar.devices.options import Options
 from innpar.devices.sensors.status import StatusChanges
 from innpar.devices.timing.counted import CountedTrack
@@ -107,6 +107,8 @@ class ContecDecoder:
     Attributes:
         bad: Reads in which nothing was a frame.
     """
+
+    channels = (CHANNEL,)
 
     def __init__(self, device: str) -> None:
         self._lane = CountedTrack(device, ("pleth",), RATE)

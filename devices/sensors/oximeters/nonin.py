@@ -100,6 +100,8 @@ class NoninDecoder:
         bad: Packets that could not be decoded.
     """
 
+    channels = (CHANNEL, *OXIMETRY.values())
+
     def __init__(self, device: str) -> None:
         self._lane = SignalTrack(device, ("pleth",))
         self._told = StatusChanges(device)
@@ -194,7 +196,7 @@ FAMILY = Family(
     notify={LIGHT: CHANNEL},
     extras=OXIMETRY,
     remedy="put a finger in it, and pair it with the system's Bluetooth settings first",
-    stream=NoninDecoder,
+    decoder=NoninDecoder,
     site="finger",
 )
 

@@ -198,6 +198,8 @@ class O2RingDecoder:
         bad: Notifications that ended in nothing that could be read.
     """
 
+    channels = (CHANNEL,)
+
     def __init__(self, device: str, talk: O2RingDialogue | None = None) -> None:
         self._device = device
         self._talk = talk
@@ -283,7 +285,7 @@ def family() -> Family:
         services=(),
         notify={NOTIFY: CHANNEL},
         remedy="put it on, bring it closer, and close the ViHealth app on every phone near",
-        stream=lambda device: O2RingDecoder(device, talk),
+        decoder=lambda device: O2RingDecoder(device, talk),
         site="finger",
         begin=talk.begin,
         tick=talk.tick,

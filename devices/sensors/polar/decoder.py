@@ -1,11 +1,12 @@
-"""A Polar sensor's notifications → chunks and events, with every sample's host time. No radio.
+"""Decoder of a Polar sensor's notifications, with the host time of every sample. No radio.
 
 The same object serves the live device, the decoding of captured traffic, and the benchmark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ DATA, CONTROL, HEART_RATE, BATTERY = "pmd", "control", "hr", "battery"
 """Names of the characteristics, as the tap and `PolarDecoder.push` know them."""
 
 NOT_LIGHT = ("status",)
-"""Last channels that are no light and would mislead whoever chooses among them."""
+"""Last channels that are not light and must not be chosen as such."""
 
 
 class _SignalPart:
@@ -199,3 +200,17 @@ class PolarDecoder:
             self.interrupted("stopped by the sensor")
         text = f"the sensor stopped sending {', '.join(kinds)} by itself"
         return [self._told.notice(arrival, NoticeCode.STOPPED_BY_SENSOR, text)]
+
+
+def recorded_decoder(device: str, settings: Mapping[str, Any]) -> PolarDecoder:
+    """Return the decoder of a recording, from the ``decoder`` detail of its ``connected`` event.
+
+    Raises:
+        KeyError, TypeError, ValueError: The settings are incomplete or invalid.
+    """
+    return PolarDecoder(
+        device,
+        settings["rates"],
+        acc_rate=settings["acc_rate"],
+        acc_factor=settings["acc_factor"],
+    )

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from innpar.devices.base import NS, BadPacket, Chunk, DeviceError, Event, NotFound, Refused
+from innpar.devices.link.decoder import Decoder
 from innpar.devices.link.inbox import QUEUE, Arrival, Inbox
-from innpar.devices.link.reconnect import Decoder, ReconnectingDevice
+from innpar.devices.link.reconnect import ReconnectingDevice
 from innpar.devices.timing.pace import VirtualClock
 
 
@@ -38,23 +39,23 @@ class Short(ReconnectingDevice):
         self.clock, self.posts, self.errors = clock, posts, errors
         self.stream = Said()
 
-    async def _make(self, stack: AsyncExitStack) -> Inbox:
+    async def _connect_link(self, stack: AsyncExitStack) -> Inbox:
         inbox = Inbox(self.clock, "gone")
         for number in range(self.posts.pop(0)):
             inbox.post(Arrival("c", self.clock.now(), str(number).encode()))
         return inbox
 
     @property
-    def _streaming(self) -> Decoder:
+    def _decoder(self) -> Decoder:
         return self.stream
 
-    def _told(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         return {}
 
-    async def _again(self) -> None:
+    async def _restart(self) -> None:
         return None
 
-    async def _tick(self) -> None:
+    async def _keep_alive(self) -> None:
         if self.errors:
             raise self.errors.pop(0)
 

@@ -208,8 +208,8 @@ async def test_over_the_air_it_comes_and_goes() -> None:
 
     def live(heard: Heard) -> bool:
         if len(heard.told("connected")) == 3 - len(stages):
-            cuff.tell(Measurement(150, 79, 95, status=1))
-            cuff.tell(stages.pop(0))
+            cuff.indicate(Measurement(150, 79, 95, status=1))
+            cuff.indicate(stages.pop(0))
         elif len(heard.told("cuff")) == 1 and not heard.told("disconnected"):
             cuff.sleep()
         return len(heard.told("cuff")) == 2

@@ -459,7 +459,7 @@ async def test_it_conforms() -> None:
 def test_making_one() -> None:
     device = create("emotibit:192.168.1.20?serial=42&port=4000")
     assert isinstance(device, EmotiBit)
-    assert (device.host, device.serial, device.port) == ("192.168.1.20", "42", 4000)
+    assert (device.host, device.who, device.port) == ("192.168.1.20", "42", 4000)
     assert create("emotibit").id == "emotibit"
     with pytest.raises(Refused, match="no option 'rate'"):
         create("emotibit?rate=25")
