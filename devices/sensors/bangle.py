@@ -1,7 +1,7 @@
-"""Bangle.js 2 watches: we upload a few lines of JavaScript, and the watch prints its light.
+"""Bangle.js 2 watches: a few lines of uploaded JavaScript print the light.
 
-Over the Nordic UART service the watch is a JavaScript prompt. Ours prints one line a sample,
-``P,number,ms,raw,vcPPG,check``: the number tells a loss to the sample, the check a mutilated line.
+Over the Nordic UART service the watch is a JavaScript prompt. The script prints one line a sample,
+``P,number,ms,raw,vcPPG,check``: the number shows every lost sample, the check a damaged line.
 Untested on hardware.
 """
 
@@ -30,15 +30,15 @@ CHANNEL = "uart"
 CHANNELS = ("raw", "vcppg")
 
 INTERVALS = {12: 80, 25: 40, 50: 20, 100: 10}
-"""Rate, Hz (about) → the watch's poll interval, ms."""
+"""Approximate rate, Hz → poll interval of the watch, ms."""
 
 PIECE = 20
-"""Bytes of a write; fits every MTU."""
+"""Bytes of one write; fits every MTU."""
 
 LONGEST = 256
 MODULUS = 65_521
 JUMP = 60 * NS
-"""The watch's clock was set if it goes on by more than this, or back by more than a second."""
+"""Step forward, ns, that means the watch's clock was set; backward, one second does."""
 
 _LISTEN = (
     '"undefined"==typeof innpar&&(innpar={n:0},Bangle.on("HRM-raw",function(e){'
@@ -49,7 +49,7 @@ _LISTEN = (
 
 
 def script(rate: int) -> list[bytes]:
-    """Return what is sent to make the watch print: interrupt, then lines without echo."""
+    """Return the commands that start the printing: an interrupt, then lines without echo."""
     options = f"hrmPollInterval:{INTERVALS[rate]},powerSave:false,hrmWearDetect:false"
     lines = (f"Bangle.setOptions({{{options}}})", _LISTEN, 'Bangle.setHRMPower(1,"innpar")')
     return [b"\x03", *(b"\x10" + line.encode() + b"\n" for line in lines)]
@@ -59,37 +59,37 @@ STOP = b'\x10Bangle.setHRMPower(0,"innpar")\n'
 
 
 def parse(line: str) -> tuple[int, int, tuple[float, float]] | None:
-    """Return number, time (ms) and (raw, vcPPG); None for whatever else a prompt says.
+    """Return number, time (ms) and (raw, vcPPG); None for other output of the prompt.
 
     Raises:
-        BadPacket: It is one of ours, and mutilated.
+        BadPacket: It is a line of the script, but damaged.
     """
     if "P," not in line:
         return None
     try:
         number, time, raw, value, check = map(int, line[line.index("P,") + 2 :].split(","))
     except ValueError:
-        raise BadPacket(f"a mutilated line: {line[:60]!r}", line.encode()) from None
+        raise BadPacket(f"a damaged line: {line[:60]!r}", line.encode()) from None
     if (number + time + raw + value - check) % MODULUS or not 0 <= time < 1 << 52:
         raise BadPacket(f"a line with a wrong check: {line[:60]!r}", line.encode())
     return number, time, (float(raw), float(value))
 
 
 def build(number: int, time: int, raw: int, value: int) -> bytes:
-    """Return the line that the watch prints."""
+    """Return the line of a sample as the watch prints it."""
     check = (number + time + raw + value) % MODULUS
     return f"P,{number},{time},{raw},{value},{check}\r\n".encode()
 
 
 class BangleDecoder:
-    """Turns what the watch prints into chunks and events; see `life.Decoder`.
+    """Decoder of the lines of the watch; see `Decoder`.
 
     Args:
         device: Id to put on everything.
-        rate: About, Hz.
+        rate: Approximate sampling rate, Hz.
 
     Attributes:
-        bad: Notifications with a mutilated line.
+        bad: Number of notifications with a damaged line and nothing else.
     """
 
     channels = (CHANNEL,)
@@ -113,7 +113,7 @@ class BangleDecoder:
         self._arrival = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return the watch's time of the last line."""
+        """Return the time of the last line, by the watch's clock."""
         for line in reversed((self._rest + raw.decode("latin-1")).split("\n")):
             found = parse(line) if line.endswith("\r") else None
             if found is not None:
@@ -121,16 +121,16 @@ class BangleDecoder:
         return self._time
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Say why the next hole will be there; lines for nobody are numbered too."""
+        """Note the reason for the next gap; lines printed without a link are numbered too."""
         self._lane.interrupted(why)
         if relinked:
             self._rest = ""
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take one notification.
+        """Decode one notification.
 
         Raises:
-            BadPacket: A line of ours is mutilated and nothing else has come.
+            BadPacket: A line is damaged and the notification holds no sample.
         """
         self._arrival = arrival
         *lines, rest = (self._rest + raw.decode("latin-1")).split("\n")
@@ -152,11 +152,11 @@ class BangleDecoder:
         return out
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what is held back."""
+        """Return the samples still held back."""
         return self._push() + self._give(self._even.flush())
 
     def _take(self, number: int, ms: int, values: tuple[float, float]) -> list[Chunk | Event]:
-        """Queue a sample; a jump of the number or of the clock ends what was before it."""
+        """Queue a sample; a jump of the number or of the clock ends the segment before it."""
         time, out = ms * 1_000_000, []
         jump = 0 if self._number is None else number - self._number - 1
         if self._number is not None and (jump or not -NS < time - self._time < JUMP):
@@ -196,18 +196,18 @@ class BangleDecoder:
 
 
 def family(rate: int = 50) -> Family:
-    """Return what is particular to a Bangle.js 2 at a rate of `INTERVALS`."""
+    """Return the description of a Bangle.js 2 at a rate of `INTERVALS`."""
 
-    async def say(link: BleLink, text: bytes) -> None:
+    async def write(link: BleLink, text: bytes) -> None:
         for i in range(0, len(text), PIECE):
             await link.write(WRITE, text[i : i + PIECE])
 
     async def begin(link: BleLink) -> None:
         for text in script(rate):
-            await say(link, text)
+            await write(link, text)
 
     async def end(link: BleLink) -> None:
-        await say(link, STOP)
+        await write(link, STOP)
 
     return Family(
         name="bangle",
@@ -222,14 +222,17 @@ def family(rate: int = 50) -> Family:
     )
 
 
-BANGLE_KEYS: Mapping[str, str] = {**KEYS, "rate": "about: 12, 25, 50 or 100 Hz (50)"}
+BANGLE_KEYS: Mapping[str, str] = {
+    **KEYS,
+    "rate": "approximate sampling rate, Hz: 12, 25, 50 or 100 (50)",
+}
 
 
 def create_bangle(argument: str, options: Mapping[str, str], pace: Pace) -> Gatt:
-    """Make the device behind ``bangle[:NAME or ADDRESS][?rate=25]``.
+    """Return the device for ``bangle[:NAME or ADDRESS][?rate=25]``.
 
     Raises:
-        Refused: An option makes no sense.
+        Refused: An option is invalid.
     """
     given = Options("bangle", options, BANGLE_KEYS)
     rate = int(given.choice("rate", map(str, INTERVALS)) or 50)

@@ -96,7 +96,7 @@ class EmotiBitConnection(ReconnectingDevice):
         try:
             local = local_address(found.host, search.port)
         except OSError as error:
-            raise Lost(f"no way to {found.host} ({error}): check the network") from error
+            raise Lost(f"no route to {found.host} ({error}): check the network") from error
         self._link = await stack.enter_async_context(link.connected(local))
         link.command("MN")
         self._identity.seen = found.serial

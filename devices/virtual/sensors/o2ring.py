@@ -20,7 +20,7 @@ class VirtualO2Ring(Simple):
     """An O2Ring: it answers with the samples taken since the last question, as far as it kept them.
 
     Args:
-        clock: The host's.
+        clock: The host clock.
         light: Light at its sensor.
         level: Turns (samples,) infrared counts into a byte each; None for an automatic gain.
         faults: May be changed at any time: drop, reorder, truncate, stall, ppm and rate.

@@ -214,7 +214,7 @@ class VirtualPolar(BluetoothSensor):
             self._post(POINT, UNASKED_STOP + bytes([kind]))
 
     def stamp(self, host: Ints) -> Ints:
-        """Return the sensor's clock at these instants of the host clock, ns since 2000."""
+        """Return the sensor's clock at these times of the host clock, ns since 2000."""
         since = host - self._on_at
         drift = np.rint(since * (self.faults.ppm * 1e-6)).astype(np.int64)
         stamped: Ints = 599_616_000 * NS + since + drift
@@ -322,16 +322,16 @@ class VirtualPolar(BluetoothSensor):
 
     @property
     def room(self) -> int:
-        """Bytes of a notification."""
+        """Most bytes of a notification."""
         return self._mtu() - 3
 
     @property
     def on_at(self) -> int:
-        """When it was switched on, ns since the Unix epoch."""
+        """Time at which it was switched on, ns since the Unix epoch."""
         return self._on_at
 
     def sense(self, kind: MeasurementKind, host: Ints) -> Ints:
-        """Return (samples, channels) counts at these instants."""
+        """Return (samples, channels) counts at these times, ns."""
         if kind is MeasurementKind.PPG:
             return self._light(host)
         still = np.array([12, -30, 998], np.int64)

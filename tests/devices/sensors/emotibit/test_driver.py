@@ -425,7 +425,9 @@ async def test_one_that_sends_to_somebody_else() -> None:
         first = EmotiBit("127.0.0.1", port=sensor.port)
         async with first.open(clock=clock) as items:
             assert await anext(items)
-            with pytest.raises(NotFound, match=r"MD-V6-0000042 at 127.0.0.1 sends to somebody"):
+            with pytest.raises(
+                NotFound, match=r"MD-V6-0000042 at 127.0.0.1 is connected elsewhere"
+            ):
                 await heard_of(sensor, clock, lambda h: True, wait=1)
 
 
@@ -439,7 +441,7 @@ async def test_not_there() -> None:
         await listen(nobody, clock, lambda h: True)
     with pytest.raises(NotFound, match=r"no host is called 'a\.\.b'"):
         await listen(EmotiBit("a..b", wait=1), clock, lambda h: True)
-    with pytest.raises(NotFound, match="::1 is no IPv4 address"):
+    with pytest.raises(NotFound, match="::1 is not an IPv4 address"):
         await listen(EmotiBit("::1", wait=1), clock, lambda h: True)
 
 
@@ -448,7 +450,7 @@ async def test_no_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(101, "Network is unreachable")
 
     monkeypatch.setattr("innpar.devices.sensors.emotibit.link.local_address", unreachable)
-    with pytest.raises(NotFound, match=r"there is no network to reach 10\.1\.2\.3"):
+    with pytest.raises(NotFound, match=r"no network reaches 10\.1\.2\.3"):
         await listen(EmotiBit("10.1.2.3", wait=1), ScaledClock(SPEED), lambda h: True)
 
 
