@@ -95,14 +95,14 @@ class BangleDecoder:
     channels = (CHANNEL,)
 
     def __init__(self, device: str, rate: float = 50.0) -> None:
-        self._lane = SignalTrack(device, CHANNELS)
+        self._track = SignalTrack(device, CHANNELS)
         self._nominal = rate
         self._rest = ""
         self._anew()
         self.bad = 0
 
     def _anew(self) -> None:
-        self._even = Dejitter(self._nominal)
+        self._dejitter = Dejitter(self._nominal)
         self._rows: Rows = np.empty((0, len(CHANNELS)))
         self._stamps: list[int] = []
         self._values: list[tuple[float, float]] = []
@@ -122,7 +122,7 @@ class BangleDecoder:
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Note the reason for the next gap; lines printed without a link are numbered too."""
-        self._lane.interrupted(why)
+        self._track.interrupted(why)
         if relinked:
             self._rest = ""
 
@@ -153,7 +153,7 @@ class BangleDecoder:
 
     def flush(self) -> list[Chunk | Event]:
         """Return the samples still held back."""
-        return self._push() + self._give(self._even.flush())
+        return self._push() + self._give(self._dejitter.flush())
 
     def _take(self, number: int, ms: int, values: tuple[float, float]) -> list[Chunk | Event]:
         """Queue a sample; a jump of the number or of the clock ends the segment before it."""
@@ -164,9 +164,9 @@ class BangleDecoder:
             gone = jump * NS / self._nominal
             if jump < 0 or not -NS < time - self._time < JUMP + 2 * gone:
                 self._anew()
-                self._lane.anew()
+                self._track.anew()
             else:
-                self._even.restart()
+                self._dejitter.restart()
                 self._missing += jump
         self._number, self._time = number, time
         self._stamps.append(time)
@@ -179,7 +179,7 @@ class BangleDecoder:
         if not len(stamps):
             return []
         self._rows = np.concatenate([self._rows, rows])
-        return self._give(self._even.push(stamps))
+        return self._give(self._dejitter.push(stamps))
 
     def _give(self, runs: list[StampRun]) -> list[Chunk | Event]:
         out: list[Chunk | Event] = []
@@ -191,7 +191,7 @@ class BangleDecoder:
             hole = Hole(self._placed, lost) if lost and self._placed is not None else None
             self._missing, self._placed = 0, int(times[-1])
             placed = PlacedSamples(times, rows, self._arrival, hole)
-            out += self._lane.give([placed], stated(self._even.rate, (self._nominal,)))
+            out += self._track.give([placed], stated(self._dejitter.rate, (self._nominal,)))
         return out
 
 

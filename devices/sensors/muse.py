@@ -187,7 +187,7 @@ class MuseDecoder:
 
     def __init__(self, device: str, dialogue: MuseDialogue | None = None) -> None:
         self._dialogue = dialogue
-        self._lane = SignalTrack(device, CHANNELS)
+        self._track = SignalTrack(device, CHANNELS)
         self._optodes = Optodes()
         self._timeline: Timeline[Rows] = Timeline((RATE,))
         self._arrival = 0
@@ -197,7 +197,7 @@ class MuseDecoder:
     @property
     def lost(self) -> int:
         """Samples known to be missing."""
-        return self._lane.lost
+        return self._track.lost
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of the last sample, by the sequence number."""
@@ -207,10 +207,10 @@ class MuseDecoder:
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Note the reason for the next gap; on a new link the numbers may begin anew."""
-        self._lane.interrupted(why)
+        self._track.interrupted(why)
         if relinked:
             self._optodes, self._timeline = Optodes(), Timeline((RATE,))
-            self._lane.anew()
+            self._track.anew()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Decode one notification.
@@ -232,14 +232,14 @@ class MuseDecoder:
     def flush(self) -> list[Chunk | Event]:
         """Return the samples still held back, with the arrival of the last packet."""
         left = self._place(self._optodes.flush(), None)
-        return left + self._lane.give(self._timeline.flush(), self._rate)
+        return left + self._track.give(self._timeline.flush(), self._rate)
 
     def _place(self, ready: list[tuple[int, Rows]], arrival: int | None) -> list[Chunk | Event]:
         out: list[Chunk | Event] = []
         for at, rows in ready:
             self._arrival = self._arrival if arrival is None else arrival
             placed = self._timeline.push(_stamp(at), SAMPLES, rows, self._arrival)
-            out += self._lane.give(placed, self._rate)
+            out += self._track.give(placed, self._rate)
         return out
 
     @property

@@ -192,13 +192,13 @@ class _LineTable:
                 f"ppg{i - (self._time is not None and i > self._time)}" for i in range(len(names))
             ]
         self._device, self._labels = device, [names[c] for c in self._columns]
-        self._lane = SignalTrack(device, self._labels)  # if the sender sends the time
+        self._track = SignalTrack(device, self._labels)  # if the sender sends the time
         self._counted = CountedTrack(device, self._labels, rate) if rate else None
         self._rate = rate
         self._anew()
 
     def _anew(self) -> None:
-        self._even = Dejitter(self._rate) if self._rate else None
+        self._dejitter = Dejitter(self._rate) if self._rate else None
         self._early: list[int] = []
         self._held: list[tuple[Rows, int]] = []
         self._rows: Rows = np.empty((0, len(self._columns)))
@@ -212,10 +212,10 @@ class _LineTable:
         return round(rows * NS / (self._rate or 100.0))
 
     def interrupted(self, why: str, relinked: bool) -> None:
-        (self._counted or self._lane).interrupted(why)
+        (self._counted or self._track).interrupted(why)
         if relinked:
             self._anew()
-            self._lane.anew()
+            self._track.anew()
             if self._counted is not None:
                 self._counted.begin()
 
@@ -234,21 +234,21 @@ class _LineTable:
     def flush(self) -> list[Chunk | Event]:
         if self._time is not None:
             early = self._give(self._place(np.empty(0, np.int64), 0))
-            return early + (self._give(self._even.flush()) if self._even else [])
+            return early + (self._give(self._dejitter.flush()) if self._dejitter else [])
         out = self._start() if self._held else []
         return out + (self._counted.flush() if self._counted is not None else [])
 
     def _place(self, stamps: npt.NDArray[np.int64], patience: int = MEASURE) -> list[StampRun]:
         """Place the sender's times; the first ones are held back until they give the rate."""
-        if self._even is None:
+        if self._dejitter is None:
             self._early += stamps.tolist()
             span = self._early[-1] - self._early[0] if self._early else 0
             if span <= 0 or span < patience:
                 return []
             self._rate = stated((len(self._early) - 1) * NS / span, KNOWN)
-            self._even = Dejitter(self._rate)
+            self._dejitter = Dejitter(self._rate)
             stamps, self._early = np.array(self._early, np.int64), []
-        return self._even.push(stamps)
+        return self._dejitter.push(stamps)
 
     def _stamps(self, column: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Return the sender's times, ns, unwrapped."""
@@ -261,8 +261,8 @@ class _LineTable:
                     self._round += WRAP * self._unit
             if self._before is not None and now + self._round < self._before - NS:
                 self._round = self._before - now + round(NS / (self._rate or 100.0))
-                self._lane.interrupted("the sender began anew")
-                self._lane.anew()
+                self._track.interrupted("the sender began anew")
+                self._track.anew()
             self._before = now + self._round
             out.append(self._before)
         return np.array(out, np.int64)
@@ -275,7 +275,7 @@ class _LineTable:
             hole = Hole(self._placed, run.lost) if run.lost and self._placed is not None else None
             placed = PlacedSamples(run.times, rows, self._arrival, hole)
             self._placed = int(run.times[-1])
-            out += self._lane.give([placed], self._even.rate if self._even else 100.0)
+            out += self._track.give([placed], self._dejitter.rate if self._dejitter else 100.0)
         return out
 
     def _start(self) -> list[Chunk | Event]:

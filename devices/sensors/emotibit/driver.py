@@ -102,14 +102,14 @@ class PacketOrder:
 class _ReadyPart:
     """One signal: its tags are joined, placed in time, and given out."""
 
-    def __init__(self, device: str, tags: Mapping[str, str], lane: SignalTrack) -> None:
+    def __init__(self, device: str, tags: Mapping[str, str], track: SignalTrack) -> None:
         self._joiner = Joiner(tags)
         self._timeline: Timeline[Rows] = Timeline((RATE,))
-        self.lane = lane
+        self.track = track
 
     def interrupted(self, why: str, relinked: bool) -> None:
         """Note the reason for the next gap; see `EmotiBitDecoder`."""
-        self.lane.interrupted(why)
+        self.track.interrupted(why)
         if relinked:
             self._timeline.restart()
 
@@ -136,7 +136,7 @@ class _ReadyPart:
 
     def _place(self, placed: list[PlacedSamples[Rows]]) -> list[Chunk | Event]:
         measured = self._timeline.rate
-        return self.lane.give(placed, stated(measured, (RATE,)), measured)
+        return self.track.give(placed, stated(measured, (RATE,)), measured)
 
 
 class EmotiBitDecoder:
@@ -173,7 +173,7 @@ class EmotiBitDecoder:
     @property
     def lost(self) -> int:
         """Number of light samples known to be missing."""
-        return self._light.lane.lost
+        return self._light.track.lost
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of the last line, by the EmotiBit's clock."""

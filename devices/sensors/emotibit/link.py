@@ -142,7 +142,7 @@ class UdpLink:
 
     @asynccontextmanager
     async def connected(self, local: str) -> AsyncIterator[UdpLink]:
-        """Have it connect to this computer, whose address it sees as `local`.
+        """Have it connect to this computer at the address `local`.
 
         Raises:
             Refused: No pair of ports is free.

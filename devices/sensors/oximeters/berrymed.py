@@ -69,7 +69,7 @@ class BerryMedDecoder:
     def __init__(self, device: str) -> None:
         self._device = device
         self._parser, self._numbers = BciParser(), _Numbers()
-        self._lane: CountedTrack | None = None
+        self._track: CountedTrack | None = None
         self._nominal = RATE
         self._status = StatusChanges(device)
         self._slow = False
@@ -78,20 +78,20 @@ class BerryMedDecoder:
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of the last sample that the bytes complete, by count."""
         n = self._parser.due(raw)
-        return self._lane.stamp + self._lane.length(n) if self._lane else round(n * NS / RATE)
+        return self._track.stamp + self._track.length(n) if self._track else round(n * NS / RATE)
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Note the reason for the next gap; on a new link counting begins anew."""
-        if self._lane is None:
+        if self._track is None:
             return
-        self._lane.interrupted(why)
+        self._track.interrupted(why)
         if relinked:
             self._parser, self._numbers = BciParser(), _Numbers()
-            self._lane.begin()
+            self._track.begin()
 
     def flush(self) -> list[Chunk | Event]:
         """Return the samples still held back until losses are known."""
-        return self._lane.flush() if self._lane else []
+        return self._track.flush() if self._track else []
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Decode one notification.
@@ -123,16 +123,16 @@ class BerryMedDecoder:
     ) -> list[Chunk | Event]:
         version, rate = _kind(readings[0])
         channels = ("adc", "pleth") if version else ("pleth",)
-        if self._lane is None or channels != self._lane.channels:
-            self._lane = CountedTrack(self._device, channels, rate, numbers=INDICES)
+        if self._track is None or channels != self._track.channels:
+            self._track = CountedTrack(self._device, channels, rate, numbers=INDICES)
             self._nominal = rate
         if rate != self._nominal:
             self._nominal = rate
-            self._lane.begin(rate)
+            self._track.begin(rate)
         rows: Rows = np.array(
             [[r.adc, r.pleth] if version else [r.pleth] for r in readings], np.float64
         )
-        return self._lane.push(rows, arrival, missing)
+        return self._track.push(rows, arrival, missing)
 
     def _events(self, reading: BciReading, arrival: int) -> list[Event]:
         status = self._status

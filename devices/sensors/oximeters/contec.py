@@ -111,21 +111,21 @@ class ContecDecoder:
     channels = (CHANNEL,)
 
     def __init__(self, device: str) -> None:
-        self._lane = CountedTrack(device, ("pleth",), RATE)
+        self._track = CountedTrack(device, ("pleth",), RATE)
         self._parser = ContecParser()
         self._status = StatusChanges(device)
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of the last sample that the bytes complete, by count."""
-        return self._lane.stamp + self._lane.length(self._parser.due(raw))
+        return self._track.stamp + self._track.length(self._parser.due(raw))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Note the reason for the next gap; plugged in again, counting begins anew."""
-        self._lane.interrupted(why)
+        self._track.interrupted(why)
         if relinked:
             self._parser = ContecParser()
-            self._lane.begin()
+            self._track.begin()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Decode the bytes of one read.
@@ -145,11 +145,11 @@ class ContecDecoder:
             out += self._status.changed("wear", arrival, worn=reading.worn)
             out += self._status.vitals(arrival, reading.pulse, reading.spo2)
         rows = np.array([[r.pleth] for r in readings], np.float64)
-        return out + self._lane.push(rows, arrival)
+        return out + self._track.push(rows, arrival)
 
     def flush(self) -> list[Chunk | Event]:
         """Return the samples still held back until losses are known."""
-        return self._lane.flush()
+        return self._track.flush()
 
 
 WIRE = Wire("contec", BAUD, ContecDecoder, START, KEEP, EVERY, site="finger")

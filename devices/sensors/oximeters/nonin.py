@@ -103,7 +103,7 @@ class NoninDecoder:
     channels = (CHANNEL, *OXIMETRY.values())
 
     def __init__(self, device: str) -> None:
-        self._lane = SignalTrack(device, ("pleth",))
+        self._track = SignalTrack(device, ("pleth",))
         self._status = StatusChanges(device)
         self._low = False
         self._step: int | None = None
@@ -132,10 +132,10 @@ class NoninDecoder:
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Note the reason for the next gap; on a new link the counter may begin anew."""
-        self._lane.interrupted(why)
+        self._track.interrupted(why)
         if relinked:
             self._anew()
-            self._lane.anew()
+            self._track.anew()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Decode one notification.
@@ -155,7 +155,7 @@ class NoninDecoder:
         if packets is None:
             out = self.flush()
             self._anew()
-            self._lane.anew()
+            self._track.anew()
             packets = 1
         elif self._counter is not None:
             ahead = (counter - self._counter) % NUMBERS
@@ -164,7 +164,7 @@ class NoninDecoder:
         self._at += packets
         rows: Rows = np.array(samples, np.float64)[:, None]
         placed = self._timeline.push(_stamp(self._at), SAMPLES, rows, arrival)
-        return out + self._lane.give(placed, self._rate)
+        return out + self._track.give(placed, self._rate)
 
     def _events(self, reading: NoninReading, arrival: int) -> list[Event]:
         out = self._status.changed("wear", arrival, worn=reading.worn)
@@ -177,7 +177,7 @@ class NoninDecoder:
 
     def flush(self) -> list[Chunk | Event]:
         """Return the samples still held back."""
-        return self._lane.give(self._timeline.flush(), self._rate)
+        return self._track.give(self._timeline.flush(), self._rate)
 
     @property
     def _rate(self) -> float:

@@ -203,26 +203,26 @@ class O2RingDecoder:
         self._device = device
         self._dialogue = dialogue
         self._frames = Frames()
-        self._lane = CountedTrack(device, CHANNELS, RATE)
+        self._track = CountedTrack(device, CHANNELS, RATE)
         self._last: int | None = None
         self._status = StatusChanges(device)
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time by count, with one sample for each byte."""
-        return self._lane.stamp + self._lane.length(len(raw))
+        return self._track.stamp + self._track.length(len(raw))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Note the reason for the next gap; on a new link counting begins anew."""
-        self._lane.interrupted(why)
+        self._track.interrupted(why)
         if relinked:
             self._frames = Frames()
             self._last = None
-            self._lane.begin()
+            self._track.begin()
 
     def flush(self) -> list[Chunk | Event]:
         """Return the samples still held back until losses are known."""
-        return self._lane.flush()
+        return self._track.flush()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Decode one notification.
@@ -254,7 +254,7 @@ class O2RingDecoder:
         if not len(values):
             return []
         rows: Rows = values[:, None]
-        return self._lane.push(rows, arrival)
+        return self._track.push(rows, arrival)
 
     def _unmarked(self, samples: bytes) -> Any:
         """Return samples with each mark replaced by the last sample, at the start by the next."""

@@ -44,7 +44,7 @@ class ControlPoint:
     def __init__(self, link: BleLink, clock: HostClock) -> None:
         self._link = link
         self._clock = clock
-        self._begun: set[int] = set()
+        self._running: set[int] = set()
         self._answers: deque[bytes] = deque(maxlen=16)
         self._answered = asyncio.Event()
 
@@ -55,10 +55,10 @@ class ControlPoint:
             Lost, BadPacket: There is no valid answer.
         """
         features = parse_features(await self._link.read(POINT))
-        await self._link.subscribe(POINT, CONTROL, self._aside)
+        await self._link.subscribe(POINT, CONTROL, self._sort)
         return features
 
-    def _aside(self, arrival: Arrival) -> bool:
+    def _sort(self, arrival: Arrival) -> bool:
         """Keep answers, and queue only what the sensor reports by itself.
 
         BlueZ repeats reads as indications.
@@ -68,7 +68,9 @@ class ControlPoint:
             self._answered.set()
         return arrival.data[:1] != bytes([STOPPED])
 
-    async def ask(self, op: Op, kind: int | None = None, settings: Settings | None = None) -> bytes:
+    async def send(
+        self, op: Op, kind: int | None = None, settings: Settings | None = None
+    ) -> bytes:
         """Send a command; return the parameters of its answer.
 
         Raises:
@@ -107,12 +109,12 @@ class ControlPoint:
 
     async def settings(self, kind: MeasurementKind) -> dict[Setting, tuple[int | float, ...]]:
         """Return the settings that `kind` can be started with in the present mode."""
-        return parse_settings(await self.ask(Op.SETTINGS, kind))
+        return parse_settings(await self.send(Op.SETTINGS, kind))
 
     async def stop(self, kind: int) -> None:
         """Stop a stream, if it is running."""
         try:
-            await self.ask(Op.STOP, kind)
+            await self.send(Op.STOP, kind)
         except SensorRefused as refused:
             if refused.code not in (ALREADY, INVALID_STATE):
                 raise
@@ -120,7 +122,7 @@ class ControlPoint:
     async def stop_all(self, kinds: frozenset[int]) -> None:
         """Stop all running streams, or all of `kinds` if old firmware does not list them."""
         try:
-            running = parse_running(await self.ask(Op.STATUS))
+            running = parse_running(await self.send(Op.STATUS))
         except SensorRefused:
             running = kinds & {
                 MeasurementKind.PPG,
@@ -138,7 +140,9 @@ class ControlPoint:
         Raises:
             Lost, BadPacket: There is no valid answer.
         """
-        for kind in sorted(self._begun, key=lambda kind: (kind == MeasurementKind.SDK_MODE, kind)):
+        for kind in sorted(
+            self._running, key=lambda kind: (kind == MeasurementKind.SDK_MODE, kind)
+        ):
             with suppress(SensorRefused):  # one that refuses to stop does not keep the others on
                 await self.stop(kind)
 
@@ -149,9 +153,9 @@ class ControlPoint:
             SensorRefused: The sensor declines.
         """
         if on:
-            self._begun.add(MeasurementKind.SDK_MODE)
+            self._running.add(MeasurementKind.SDK_MODE)
         try:
-            await self.ask(Op.START if on else Op.STOP, MeasurementKind.SDK_MODE)
+            await self.send(Op.START if on else Op.STOP, MeasurementKind.SDK_MODE)
         except SensorRefused as refused:
             if refused.code != ALREADY and (on or refused.code != INVALID_STATE):
                 raise
@@ -163,16 +167,16 @@ class ControlPoint:
         Raises:
             SensorRefused: The sensor declines twice, with a pause in between.
         """
-        self._begun.add(kind)
+        self._running.add(kind)
         try:
-            params = await self.ask(Op.START, kind, settings)
+            params = await self.send(Op.START, kind, settings)
         except SensorRefused as refused:
             if refused.code not in (ALREADY, INVALID_STATE):
                 raise
             if refused.code == ALREADY:
                 await self.stop(kind)
             await self.pause()
-            params = await self.ask(Op.START, kind, settings)
+            params = await self.send(Op.START, kind, settings)
         (factor,) = parse_settings(params).get(Setting.FACTOR, (1.0,))[:1]
         return float(factor)
 

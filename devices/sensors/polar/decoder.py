@@ -35,23 +35,23 @@ class _SignalPart:
     ) -> None:
         self.rates = tuple(rates)
         self.timeline: Timeline[Rows] = Timeline(rates)
-        self.lane = SignalTrack(device, (), signal, clock)
+        self.track = SignalTrack(device, (), signal, clock)
 
     def push(self, frame: PpgFrame, factor: float, arrival: int) -> list[Chunk | Event]:
         """Take a frame; return what can be given out."""
         labels = tuple(name for name in frame.channels if name not in NOT_LIGHT)
-        out = self.flush() if labels != self.lane.channels else []
-        self.lane.channels = labels
+        out = self.flush() if labels != self.track.channels else []
+        self.track.channels = labels
         rows = (frame.samples[:, : len(labels)] * pmd.scale(frame, factor)).astype(np.float64)
         return out + self._give(self.timeline.push(frame.time, len(rows), rows, arrival))
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what is held back for the rate to become known."""
+        """Return the samples held back until the rate is known."""
         return self._give(self.timeline.flush())
 
     def _give(self, placed: list[PlacedSamples[Rows]]) -> list[Chunk | Event]:
         measured = self.timeline.rate
-        return self.lane.give(placed, stated(measured, self.rates), measured)
+        return self.track.give(placed, stated(measured, self.rates), measured)
 
 
 class PolarDecoder:
@@ -89,12 +89,12 @@ class PolarDecoder:
     @property
     def samples(self) -> int:
         """Number of PPG samples given out."""
-        return self._ppg.lane.samples
+        return self._ppg.track.samples
 
     @property
     def lost(self) -> int:
         """Number of PPG samples known to be missing between them."""
-        return self._ppg.lane.lost
+        return self._ppg.track.lost
 
     @property
     def rate(self) -> float:
@@ -104,7 +104,7 @@ class PolarDecoder:
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
         """Note the reason for the next gap, and whether the link was made anew."""
         for part in (self._ppg, self._acc):
-            part.lane.interrupted(why)
+            part.track.interrupted(why)
             if relinked:
                 part.timeline.restart()
         if relinked:  # after a new link the arm is taken to be still
