@@ -10,7 +10,7 @@ from innpar.devices.link.ble import BleLink
 from innpar.devices.link.decoder import TimedDecoder
 
 Dialogue = Callable[[BleLink], Awaitable[None]]
-"""Sends commands over a link."""
+"""A sequence of commands over a link."""
 
 
 @dataclass(frozen=True, slots=True)

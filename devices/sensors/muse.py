@@ -86,7 +86,7 @@ def build(number: int, samples: tuple[int, ...]) -> bytes:
 
 
 class Optodes:
-    """Joins the packets of three optodes by their numbers.
+    """Joiner of the packets of three optodes, by their numbers.
 
     Attributes:
         late: Number of packets that came after their place had been given out.

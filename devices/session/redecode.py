@@ -63,7 +63,7 @@ def _as_far_as(recorded: Chunk | Event, item: Chunk | Event) -> Chunk | Event:
 
 
 class Redecoder:
-    """Decodes the frames of one device in the order in which they came.
+    """Decoder of the recorded frames of one device, in the order in which they came.
 
     Args:
         decoder: As it was when the recording began.

@@ -38,7 +38,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class EmotiBitSearch:
-    """Where and for how long to look for an EmotiBit.
+    """Target and time limit of a search for an EmotiBit.
 
     Attributes:
         host: Its address; empty for any that answers a broadcast.
@@ -81,7 +81,7 @@ class EmotiBitConnection(ReconnectingDevice):
         self._missing = (
             f"no EmotiBit {search.serial or ''}".rstrip() + f" answers {where}: switch it on, have "
             "it join the network that this computer is in, and let UDP port 3131 through; where "
-            "broadcasts do not pass, name its address as in emotibit:192.168.1.20"
+            "broadcasts do not pass, give its address as in emotibit:192.168.1.20"
         )
 
     async def _connect_link(self, stack: AsyncExitStack) -> UdpLink:

@@ -60,7 +60,7 @@ RESET = 1024
 
 
 class PacketOrder:
-    """Puts lines into the order of their numbers, each once, each with its own arrival.
+    """Reordering buffer: lines in the order of their numbers, each once, with its arrival.
 
     Attributes:
         late: Number of lines that came twice, or after they had been given up.

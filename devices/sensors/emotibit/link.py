@@ -44,7 +44,7 @@ class Hello:
 
 
 Take = Callable[[bytes, tuple[str, int]], None]
-"""Receives a datagram and its sender."""
+"""Receiver of a datagram and its sender."""
 
 
 def _ignore(error: Exception) -> None:

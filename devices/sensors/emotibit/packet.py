@@ -79,7 +79,7 @@ def split(raw: bytes) -> list[bytes]:
 
 
 class Joiner:
-    """Joins tags sample by sample: lines may differ in length, and by a millisecond.
+    """Joiner of tags, sample by sample: lines may differ in length, and by a millisecond.
 
     Args:
         tags: Tags to join, in the order of their values.

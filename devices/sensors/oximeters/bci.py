@@ -55,7 +55,7 @@ class BciReading:
 
 
 class BciParser:
-    """Finds packets in a stream of bytes cut at any place.
+    """Parser of packets in a stream of bytes cut at any place.
 
     Attributes:
         skipped: Number of bytes outside whole packets.

@@ -68,7 +68,7 @@ def parse(frame: bytes) -> ContecReading:
 
 
 class ContecParser:
-    """Finds frames in a stream of bytes cut at any place.
+    """Parser of frames in a stream of bytes cut at any place.
 
     Attributes:
         skipped: Number of bytes outside whole frames.

@@ -116,7 +116,7 @@ def parse(payload: bytes) -> O2RingReading | None:
 
 
 class Frames:
-    """Finds answers in a stream of bytes cut at any place.
+    """Parser of answers in a stream of bytes cut at any place.
 
     Attributes:
         skipped: Number of bytes outside whole answers.

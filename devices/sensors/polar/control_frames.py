@@ -70,12 +70,12 @@ REMEDIES: dict[int, tuple[str, str]] = {
     9: ("does not offer this range", "update its firmware, and report this"),
     10: (
         "got too short a radio packet (ATT MTU below 232)",
-        "use an adapter and system that agree on a larger one (BlueZ 5.62 or later does)",
+        "use an adapter and system that negotiate a larger one (BlueZ 5.62 or later does)",
     ),
     11: ("does not offer this number of channels", "update its firmware, and report this"),
     12: (
         "cannot do that in its present state",
-        "wait a second and try again; if it stays so, switch it off and on",
+        "wait a second and try again; if that fails, switch it off and on",
     ),
     13: ("is in its charger", "take it off the charger and put it on"),
     14: ("has no space left", "delete recordings with the Polar Flow app"),

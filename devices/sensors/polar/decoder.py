@@ -55,7 +55,7 @@ class _SignalPart:
 
 
 class PolarDecoder:
-    """Turns notifications into chunks and events.
+    """Decoder of notifications into chunks and events; see `Decoder`.
 
     Args:
         device: Id to put on everything.
