@@ -64,7 +64,7 @@ class PolarConnection(ReconnectingDevice):
     """Connection that chooses the sensor's mode and starts its streams."""
 
     silence_code = NoticeCode.STALLED_RESTARTED
-    silence_text = "no samples came; the stream was restarted"
+    silence_text = "no samples came; the stream was started again"
 
     def __init__(self, wanted: Wanted, search: Search, clock: HostClock, tap: Tap | None) -> None:
         sought = search.sought
