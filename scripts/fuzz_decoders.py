@@ -1,9 +1,9 @@
-"""Feed every decoder random and damaged bytes; print what came of it.
+"""Feed every decoder random and damaged bytes, and print the outcome.
 
 python scripts/fuzz_decoders.py [INPUTS] [SEED] [NAME …]
 
-A decoder may refuse with a BadPacket. Any other error is a crash, and so are samples whose times do
-not ascend.
+A decoder may raise BadPacket. Any other error is a crash, and so are samples whose times do not
+ascend.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """A decoder, good frames of its sensor, and the longest that makes sense, bytes."""
+    """A decoder, valid frames of its sensor, and the longest input, bytes."""
 
     make: Callable[[], Push]
     good: Callable[[Rng], list[bytes]]
@@ -53,7 +53,7 @@ class Disorder(Exception):
 
 
 def streaming(stream: Stream, channels: Sequence[str], step: int = NS // 10) -> Push:
-    """Return a stream that takes whatever comes, on each channel in turn, a moment later."""
+    """Return a function that pushes inputs on each channel in turn, `step` ns apart."""
     count = 0
     last: dict[str, int] = {}
 
@@ -72,7 +72,7 @@ def streaming(stream: Stream, channels: Sequence[str], step: int = NS // 10) -> 
 
 
 def polar(rng: Rng) -> list[bytes]:
-    """One good frame of every layout, wild and quiet, and the rest that a Polar says."""
+    """Return a valid frame of every layout, wild and quiet, and of the other channels."""
     found = [bytes([6, 60]), bytes([57]), bytes([1, 1]), pmd_control.build_features({1, 2, 3, 9})]
     for (kind, frame_type), (channels, size) in pmd.LAYOUTS.items():
         bits = 8 * size - 1
@@ -183,7 +183,7 @@ TARGETS: dict[str, Target] = {
 
 
 def inputs(count: int, rng: Rng, good: list[bytes], longest: int) -> Iterator[bytes]:
-    """Yield a third each of random bytes, random bytes behind a good head, and damaged frames."""
+    """Yield a third each of random bytes, random bytes after a valid head, and damaged frames."""
     for i in range(count):
         raw = bytearray(rng.bytes(int(rng.integers(0, longest))))
         if i % 3:
@@ -199,7 +199,7 @@ def inputs(count: int, rng: Rng, good: list[bytes], longest: int) -> Iterator[by
 
 
 def fuzz(name: str, count: int, seed: int) -> int:
-    """Feed one decoder; print and return how often it crashed."""
+    """Feed one decoder; print and return its number of crashes."""
     target, rng = TARGETS[name], np.random.default_rng(seed)
     push = target.make()
     outcome: Counter[str] = Counter()
@@ -210,7 +210,7 @@ def fuzz(name: str, count: int, seed: int) -> int:
             push(raw)
         except BadPacket:
             outcome["refused"] += 1
-        except Exception as error:  # a crash is what is looked for
+        except Exception as error:  # any crash is a finding
             outcome[f"CRASH {type(error).__name__}"] += 1
             crashed += 1
             if crashed <= 5:
@@ -223,7 +223,7 @@ def fuzz(name: str, count: int, seed: int) -> int:
 
 
 def main() -> int:
-    """Run; 1 if anything but a BadPacket came out."""
+    """Run; return 1 after any crash."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     return 1 if sum(fuzz(name, count, seed) for name in sys.argv[3:] or TARGETS) else 0

@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,8 @@ class Replay:
         pace: Speed and chunk length, by default 1 s.
     """
 
+    source: ClassVar[Source] = "replay"
+
     id: str
     recording: Recording
     polarity: Literal[-1, 0, 1]
@@ -41,10 +43,6 @@ class Replay:
     begin: float = 0.0
     end: float = math.inf
     pace: Pace = REAL_TIME
-
-    @property
-    def source(self) -> Source:
-        return "replay"
 
     @asynccontextmanager
     async def open(

@@ -1,8 +1,8 @@
 """One opening of a live sensor: links come and go, the samples' place in time stays.
 
-`ReconnectingDevice` tries, retries and reconnects for ever, restarts what has fallen silent, and
-reports all of it as events.
-What is particular (how a link is made, what is said over it) is its subclass's.
+`ReconnectingDevice` connects, reconnects for as long as the device is open, restarts a sensor that
+has fallen silent, and reports all of it as events. A subclass knows how a link is made and which
+commands go over it. `LiveDevice` is the `Device` in front of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from innpar.devices.base import (
     NS,
@@ -25,55 +25,20 @@ from innpar.devices.base import (
     HostClock,
     Lost,
     NotFound,
+    OutOfReach,
     Refused,
+    Source,
     Tap,
 )
+from innpar.devices.link.decoder import Decoder
 from innpar.devices.link.inbox import Arrival
 from innpar.devices.notices import NoticeCode, notice
 
 log = logging.getLogger(__name__)
 
 
-class Decoder(Protocol):
-    """Turns what one sensor sends into chunks and events; no input or output of its own.
-
-    Attributes:
-        bad: Arrivals that could not be decoded.
-    """
-
-    bad: int
-
-    def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take what was received at `arrival`, ns since the Unix epoch.
-
-        Raises:
-            BadPacket: It cannot be decoded; it has been counted and the next one may be pushed.
-        """
-        ...
-
-    def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Hear why samples may be missing, and whether the link was made anew."""
-        ...
-
-    def flush(self) -> list[Chunk | Event]:
-        """Return what was still held back."""
-        ...
-
-
-class TimedDecoder(Decoder, Protocol):
-    """A `Decoder` that can also say when something arrived, for recordings that do not tell."""
-
-    def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return when a notification came, ns, judging by itself and those before it.
-
-        Raises:
-            BadPacket: It cannot be decoded.
-        """
-        ...
-
-
 class Inlet(Protocol):
-    """A link as its reader sees it; see `Inbox`."""
+    """The receiving end of a link; see `Inbox`."""
 
     @property
     def dropped(self) -> int: ...
@@ -82,37 +47,48 @@ class Inlet(Protocol):
 
 
 class Named(Protocol):
-    """Whose life it is."""
+    """The device that a connection belongs to."""
 
     @property
     def id(self) -> str: ...
 
 
 def backoff(attempt: int, *, first: float = 0.5, longest: float = 30.0) -> int:
-    """Return how long to wait before trying again, ns: doubling, with jitter.
+    """Return the pause before the next attempt, ns: doubling, with jitter.
 
     Jitter keeps several devices that were lost together from coming back together.
     """
     return int(NS * min(longest, first * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1.0))
 
 
-class ReconnectingDevice(ABC):
-    """See the module; enter `opened`.
+def missing(sensor: str, remedy: str) -> str:
+    """Return the message for a Bluetooth sensor that is out of reach.
 
     Args:
-        device: Whose.
-        clock: The host's.
-        tap: Receives every arrival before it is decoded.
-        wait: Seconds to look for the device on entering.
-        stall: Seconds of silence after which it is begun again; None where silence is its nature.
-        every: Seconds between two `tick`s; 0 for none.
-        patience: How many times in a row it is begun again before the link is given up; None never.
-        longest: Seconds between two attempts to reconnect, at most.
+        sensor: Its kind, and its name or address where one was given.
+        remedy: What the user can do.
+    """
+    return f"{sensor} not found: {remedy}; `innpar-stream scan` lists the sensors in reach"
+
+
+class ReconnectingDevice(ABC):
+    """A connection to a sensor that outlives its links; enter `opened`.
+
+    Args:
+        device: The device it belongs to.
+        clock: The host clock.
+        tap: Receives every notification before it is decoded.
+        wait: Seconds to look for the sensor on entering.
+        stall: Seconds of silence after which the sensor is restarted; None for sensors that are
+            silent most of the time.
+        every: Seconds between two calls of `_keep_alive`; 0 for none.
+        patience: Restarts in a row before the link is given up; None for no limit.
+        longest: Longest pause between two attempts to reconnect, seconds.
     """
 
-    silent_code = NoticeCode.NO_SAMPLES
-    silent = "no samples came; is it worn?"
-    """What is told when it has been begun again."""
+    silence_code = NoticeCode.NO_SAMPLES
+    silence_text = "no samples came; is it worn?"
+    """Code and text of the notice after a restart."""
 
     def __init__(
         self,
@@ -129,7 +105,7 @@ class ReconnectingDevice(ABC):
         self._named = device
         self._clock = clock
         self._tap = tap
-        self._patient = wait
+        self._search_seconds = wait
         self._stall = stall
         self._every = every
         self._patience = patience
@@ -139,58 +115,69 @@ class ReconnectingDevice(ABC):
         self._stalls = 0
         self._due = 0
 
-    # What a subclass knows
+    # Hooks of a subclass
 
     @abstractmethod
-    async def _make(self, stack: AsyncExitStack) -> Inlet:
-        """Return a link over which the sensor sends; what undoes it goes on `stack`.
+    async def _connect_link(self, stack: AsyncExitStack) -> Inlet:
+        """Return a link over which the sensor sends; its cleanup goes on `stack`.
 
         Raises:
-            DeviceError: No link came about.
+            DeviceError: The link could not be made.
         """
 
     @property
     @abstractmethod
-    def _streaming(self) -> Decoder:
-        """Its decoder, there once a link has been made."""
+    def _decoder(self) -> Decoder:
+        """Decoder of the sensor; exists once a link has been made."""
 
     @abstractmethod
-    def _told(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         """Return the detail of the ``connected`` event."""
 
     @abstractmethod
-    async def _again(self) -> None:
-        """Begin again with a sensor that has fallen silent.
+    async def _restart(self) -> None:
+        """Restart a sensor that has fallen silent.
 
         Raises:
-            Refused: It will not; it is asked again later.
-            Lost: Nobody answers.
+            Refused: The sensor declined; it is tried again later.
+            Lost: The sensor does not answer.
         """
 
-    async def _tick(self) -> None:  # noqa: B027 - most sensors need not be told to go on
-        """Say what has to be said now and then."""
+    async def _keep_alive(self) -> None:  # noqa: B027 - most sensors need no such command
+        """Send the periodic command that keeps the sensor sending."""
 
-    def _parting(self, error: DeviceError) -> str:
-        """Return why the link is gone, for whoever wears the sensor."""
+    def _disconnect_reason(self, error: DeviceError) -> str:
+        """Return the reason for a lost link, as shown to the user."""
         return str(error)
 
-    def _worth_telling(self, error: DeviceError) -> bool:
-        """Whether somebody must do something: being out of reach mends itself, and is expected."""
-        return isinstance(error, Refused)
+    def _is_actionable(self, error: DeviceError) -> bool:
+        """Whether the user has to act; a sensor out of reach comes back without help."""
+        return isinstance(error, Refused | NotFound) and not isinstance(error, OutOfReach)
 
-    # Its course
+    def _on_disconnect(self) -> list[Chunk | Event]:
+        """Return the items left over from the lost link."""
+        left = self._decoder.flush()
+        self._decoder.interrupted("link lost", relinked=True)
+        return left
+
+    def _receive(self, arrival: Arrival) -> None:
+        """Take a notification as a sign of life."""
+        self._stalls = 0
+        self._reset_deadline()
+
+    # Life of the connection
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Link on entering, unlink on leaving; see `Device.open`."""
+        """Connect on entering, disconnect on leaving; see `Device.open`."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._unlink)
-            await self._begin()
+            await self._first_connect()
             yield await stack.enter_async_context(aclosing(self._items()))
 
-    async def _begin(self) -> None:
-        """Link for the first time, trying while there is patience."""
-        last = self._clock.now() + int(self._patient * NS)
+    async def _first_connect(self) -> None:
+        """Connect for the first time, retrying until the search time is over."""
+        last = self._clock.now() + int(self._search_seconds * NS)
         for attempt in itertools.count():
             try:
                 return await self._connect()
@@ -202,111 +189,100 @@ class ReconnectingDevice(ABC):
                 await self._clock.sleep_until(self._clock.now() + pause)
 
     async def _connect(self) -> None:
-        """Make the link; on any error nothing is left of it."""
+        """Make the link; an error leaves nothing of it behind."""
         async with AsyncExitStack() as stack:
-            inlet = await self._make(stack)
+            inlet = await self._connect_link(stack)
             self._linked = stack.pop_all()
         self._inlet = inlet
-        log.info("%s: connected, %s", self._named.id, self._told())
+        log.info("%s: connected, %s", self._named.id, self._describe())
 
     async def _unlink(self) -> None:
-        """Undo what making the link has done."""
+        """Undo the making of the link."""
         linked, self._linked, self._inlet = self._linked, AsyncExitStack(), None
         await linked.aclose()
 
     async def _items(self) -> AsyncGenerator[Chunk | Event, None]:
-        """Yield for ever; whatever happens to the link is told and mended."""
+        """Yield until closed; every loss of the link is reported and mended."""
         while True:
             if self._inlet is None:
                 async with aclosing(self._reconnect()) as events:
                     async for event in events:
                         yield event
             assert self._inlet is not None
-            yield self._event("connected", **self._told())
+            yield self._event("connected", **self._describe())
             try:
                 async with aclosing(self._while_linked(self._inlet)) as items:
                     async for item in items:
                         yield item
-            except DeviceError as error:  # whatever it is, it may have mended by the next attempt
-                yield self._event("disconnected", why=self._parting(error))
-            for item in self._parted():
+            except DeviceError as error:  # even a refusal may be gone by the next attempt
+                yield self._event("disconnected", why=self._disconnect_reason(error))
+            for item in self._on_disconnect():
                 yield item
             await self._unlink()
 
-    def _parted(self) -> list[Chunk | Event]:
-        """Return what the lost link leaves to be given out."""
-        left = self._streaming.flush()
-        self._streaming.interrupted("link lost", relinked=True)
-        return left
-
     async def _while_linked(self, inlet: Inlet) -> AsyncGenerator[Chunk | Event, None]:
-        """Yield until the link is lost, beginning again whenever the sensor falls silent."""
+        """Yield until the link is lost; restart the sensor whenever it falls silent."""
         dropped = self._stalls = 0
-        self._wait()
-        tick_at = self._clock.now()
+        self._reset_deadline()
+        keep_alive_at = self._clock.now()
         while True:
             now = self._clock.now()
-            if self._every and now >= tick_at:
-                await self._tick()
-                tick_at = now + int(self._every * NS)
-            arrival = await inlet.next(min(self._due, tick_at) if self._every else self._due)
+            if self._every and now >= keep_alive_at:
+                await self._keep_alive()
+                keep_alive_at = now + int(self._every * NS)
+            arrival = await inlet.next(min(self._due, keep_alive_at) if self._every else self._due)
             if arrival is None:
                 if self._clock.now() >= self._due:
-                    yield await self._revive()
+                    yield await self._restart_silent()
                 continue
-            self._heard(arrival)
-            if inlet.dropped > dropped:  # the oldest, so before what has just come
+            self._receive(arrival)
+            if inlet.dropped > dropped:  # the oldest are dropped, so the gap precedes this arrival
                 dropped = inlet.dropped
-                self._streaming.interrupted("too slow")
+                self._decoder.interrupted("too slow")
                 text = f"too slow: {dropped} notifications dropped"
                 yield self._notice(NoticeCode.NOTIFICATIONS_DROPPED, text)
             if self._tap is not None:
                 self._tap(arrival.channel, arrival.time, arrival.data)
-            for item in self._decoded(arrival):
+            for item in self._decode(arrival):
                 yield item
 
-    def _decoded(self, arrival: Arrival) -> list[Chunk | Event]:
+    def _decode(self, arrival: Arrival) -> list[Chunk | Event]:
         try:
-            return self._streaming.push(arrival.channel, arrival.time, arrival.data)
+            return self._decoder.push(arrival.channel, arrival.time, arrival.data)
         except BadPacket as bad:
             log.info("%s: %s: %s", self._named.id, bad, bad.raw[:256].hex())
-            if self._streaming.bad > 1:
+            if self._decoder.bad > 1:
                 return []
-            text = f"what came cannot be decoded: {bad}"
+            text = f"a notification cannot be decoded: {bad}"
             return [self._notice(NoticeCode.UNDECODABLE, text)]
 
-    def _heard(self, arrival: Arrival) -> None:
-        """Take an arrival for a sign of life."""
-        self._stalls = 0
-        self._wait()
-
-    def _wait(self) -> None:
+    def _reset_deadline(self) -> None:
         self._due = self._clock.now() + int((3600.0 if self._stall is None else self._stall) * NS)
 
-    async def _revive(self) -> Event:
-        """Begin again with the silent sensor; after `patience` times in a row give the link up.
+    async def _restart_silent(self) -> Event:
+        """Restart the silent sensor; after `patience` restarts in a row give the link up.
 
         Raises:
-            Lost: Beginning again has not helped, or nobody answered.
+            Lost: Restarting has not helped, or the sensor does not answer.
         """
-        self._wait()
+        self._reset_deadline()
         if self._stall is None:
-            return self._notice(NoticeCode.NO_NEWS, "nothing to tell for an hour")
+            return self._notice(NoticeCode.NO_NEWS, "nothing received for an hour")
         self._stalls += 1
-        self._streaming.interrupted("stalled")
+        self._decoder.interrupted("stalled")
         if self._patience is not None and self._stalls > self._patience:
             raise Lost("the sensor is connected but sends nothing: connecting anew")
         try:
-            await self._again()
+            await self._restart()
         except Refused as refused:
             self._stalls = 1
             self._due = self._clock.now() + backoff(4)
             return self._notice(NoticeCode.RESTART_REFUSED, str(refused))
-        return self._notice(self.silent_code, self.silent)
+        return self._notice(self.silence_code, self.silence_text)
 
     async def _reconnect(self) -> AsyncGenerator[Event, None]:
-        """Try for ever; a refusal is told once."""
-        told = ""
+        """Try until connected; yield a notice for each new error that the user can act on."""
+        reported = ""
         for attempt in itertools.count():
             pause = backoff(attempt, longest=self._longest)
             await self._clock.sleep_until(self._clock.now() + pause)
@@ -314,9 +290,9 @@ class ReconnectingDevice(ABC):
                 await self._connect()
             except DeviceError as error:
                 log.info("%s: attempt %d: %s", self._named.id, attempt + 1, error)
-                if self._worth_telling(error) and str(error) != told:
-                    told = str(error)
-                    yield self._notice(NoticeCode.RECONNECT_FAILED, told)
+                if self._is_actionable(error) and str(error) != reported:
+                    reported = str(error)
+                    yield self._notice(NoticeCode.RECONNECT_FAILED, reported)
             else:
                 return
 
@@ -326,3 +302,41 @@ class ReconnectingDevice(ABC):
 
     def _notice(self, code: NoticeCode, text: str) -> Event:
         return notice(self._named.id, self._clock.now(), code, text)
+
+
+class LiveDevice(ABC):
+    """A worn sensor as a `Device`: opening it connects, and reconnects until it is closed.
+
+    Attributes:
+        kind: Name of the sensor's row in the table of sensors, as in ``--device``.
+        who: Name, number or address that was asked for, or the end of it; empty for any.
+        polarity, site: See `Device`.
+    """
+
+    source: Source = "live"
+    kind: str
+    who: str
+    polarity: Literal[-1, 0, 1] = 0
+    site: str = "unknown"
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """Name in topics and files; final once the device is open."""
+
+    @abstractmethod
+    def _connection(self, clock: HostClock, tap: Tap | None) -> ReconnectingDevice:
+        """Return a new connection, not yet opened."""
+
+    @asynccontextmanager
+    async def open(
+        self, *, clock: HostClock, tap: Tap | None = None
+    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
+        """Find the sensor, connect and start it; see `Device.open`.
+
+        Raises:
+            NotFound: The sensor, or the way to it (Bluetooth, network, port), is not there.
+            Refused: The sensor or the system declined; the message names the remedy.
+        """
+        async with self._connection(clock, tap).opened() as items:
+            yield items

@@ -1,15 +1,15 @@
-"""A sensor on a serial port as a `Device`. The only file that knows pyserial.
+"""A sensor on a serial port as a `Device`. The only file that imports pyserial.
 
-Opening, reading in a thread, and coming back when it is plugged in again; bytes to samples is the
-business of the sensor's own file.
+The port is read in a thread and opened again when the sensor is plugged in again; the sensor's own
+file turns bytes into samples.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,13 +20,13 @@ from innpar.devices.base import (
     Event,
     HostClock,
     Lost,
-    NotFound,
+    OutOfReach,
     Refused,
-    Source,
     Tap,
 )
+from innpar.devices.link.decoder import TimedDecoder
 from innpar.devices.link.inbox import Arrival
-from innpar.devices.link.reconnect import ReconnectingDevice, TimedDecoder
+from innpar.devices.link.reconnect import LiveDevice, ReconnectingDevice
 from innpar.devices.options import slug
 
 if TYPE_CHECKING:
@@ -34,30 +34,30 @@ if TYPE_CHECKING:
 
 CHANNEL = "serial"
 READ = 0.1
-"""Seconds that a read waits for the first byte."""
+"""Time a read waits for the first byte, seconds."""
 
 MOST = 65536
-"""Bytes taken at once."""
+"""Bytes of one read."""
 
 STALL = 5 * NS
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What is particular to a kind of sensor.
+    """One kind of sensor on a serial port.
 
     Attributes:
-        name: What ``--device`` calls it.
+        name: Its name in ``--device``.
         baud: Bits a second.
-        stream: Device id → its decoder.
-        begin: What is said to it at first, and again when it falls silent.
-        keep: What is said to it every `every` seconds.
-        polarity, site: As of `Device`.
+        decoder: Device id → its decoder.
+        begin: Command after opening, and again when the sensor falls silent.
+        keep: Command every `every` seconds.
+        polarity, site: See `Device`.
     """
 
     name: str
     baud: int
-    stream: Callable[[str], TimedDecoder]
+    decoder: Callable[[str], TimedDecoder]
     begin: bytes = b""
     keep: bytes = b""
     every: float = 0.0
@@ -65,45 +65,30 @@ class Wire:
     site: str = "unknown"
 
 
-class Wired:
-    """A sensor of some `Wire` as a `Device`.
+class Wired(LiveDevice):
+    """A sensor of some `Wire` as a `Device`; opening opens the port.
 
     Args:
         wire: Its kind.
         path: Of the port, such as ``/dev/ttyUSB0`` or ``COM3``.
-        identity: Id to use instead of one made of kind and path.
+        identity: Id to use instead of one built from kind and path.
     """
 
     def __init__(self, wire: Wire, path: str, identity: str | None = None) -> None:
         self.wire = wire
-        self.path = path
-        self.id = identity or slug(f"{wire.name}-{path.replace(chr(92), '/').split('/')[-1]}")
+        self.kind = wire.name
+        self.polarity = wire.polarity
+        self.site = wire.site
+        self.who = self.path = path
+        self._id = identity or slug(f"{wire.name}-{path.replace(chr(92), '/').split('/')[-1]}")
 
     @property
-    def source(self) -> Source:
-        """It is worn, now."""
-        return "live"
+    def id(self) -> str:
+        """``serial-ttyusb0``."""
+        return self._id
 
-    @property
-    def polarity(self) -> Literal[-1, 0, 1]:
-        return self.wire.polarity
-
-    @property
-    def site(self) -> str:
-        return self.wire.site
-
-    @asynccontextmanager
-    async def open(
-        self, *, clock: HostClock, tap: Tap | None = None
-    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Open the port; see `Device.open`.
-
-        Raises:
-            NotFound: No such port; the message lists those that there are.
-            Refused: It may not be opened, or something else has it; or pyserial is not installed.
-        """
-        async with _SerialConnection(self, clock, tap).opened() as items:
-            yield items
+    def _connection(self, clock: HostClock, tap: Tap | None) -> _SerialConnection:
+        return _SerialConnection(self, clock, tap)
 
 
 class _SerialConnection(ReconnectingDevice):
@@ -112,56 +97,56 @@ class _SerialConnection(ReconnectingDevice):
     def __init__(self, device: Wired, clock: HostClock, tap: Tap | None) -> None:
         wire = device.wire
         every = wire.every if wire.keep else 0.0
-        # Whoever opens a port anew resets an Arduino: silence is told, and the cable left alone.
+        # Opening a port anew resets an Arduino: silence is reported, and the port left open.
         super().__init__(
             device, clock, tap, stall=STALL / NS, every=every, patience=None, longest=5.0
         )
-        self.silent = f"{device.path} sends nothing"
+        self.silence_text = f"{device.path} sends nothing"
         self._device = device
         self._port: Serial | None = None
-        self._stream = device.wire.stream(device.id)
+        self._timed_decoder = wire.decoder(device.id)
         self.dropped = 0
-        """Never: what nobody has read yet waits in the system."""
+        """Always 0: unread bytes wait in the operating system."""
 
-    async def _begin(self) -> None:
-        await self._connect()  # a port that is not there will not come by waiting
+    async def _first_connect(self) -> None:
+        await self._connect()  # waiting does not make a port appear
 
-    async def _make(self, stack: AsyncExitStack) -> _SerialConnection:
-        """Open the port, throw away what has piled up, and speak to the sensor."""
+    async def _connect_link(self, stack: AsyncExitStack) -> _SerialConnection:
+        """Open the port, discard the bytes piled up in it, and start the sensor."""
         self._port = port = open_port(self._device.path, self._device.wire.baud)
         stack.callback(port.close)
-        self._say(self._device.wire.begin)
+        self._write(self._device.wire.begin)
         return self
 
     @property
-    def _streaming(self) -> TimedDecoder:
-        return self._stream
+    def _decoder(self) -> TimedDecoder:
+        return self._timed_decoder
 
-    def _told(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         wire = self._device.wire
         return {"model": wire.name, "port": self._device.path, "baud": wire.baud}
 
-    def _parted(self) -> list[Chunk | Event]:
-        left = self._stream.flush()
-        self._stream.interrupted("unplugged", relinked=True)
+    def _on_disconnect(self) -> list[Chunk | Event]:
+        left = self._timed_decoder.flush()
+        self._timed_decoder.interrupted("unplugged", relinked=True)
         return left
 
-    async def _again(self) -> None:
-        self._say(self._device.wire.begin)
+    async def _restart(self) -> None:
+        self._write(self._device.wire.begin)
 
-    async def _tick(self) -> None:
-        self._say(self._device.wire.keep)
+    async def _keep_alive(self) -> None:
+        self._write(self._device.wire.keep)
 
-    def _say(self, text: bytes) -> None:
+    def _write(self, command: bytes) -> None:
         assert self._port is not None
-        if text:
+        if command:
             try:
-                self._port.write(text)
+                self._port.write(command)
             except OSError as error:
                 raise Lost(f"{self._device.path} is gone ({error}): plug it in again") from error
 
     async def next(self, deadline: int) -> Arrival | None:
-        """Return what has been read, or None once it is `deadline`.
+        """Return the bytes read, or None at `deadline`.
 
         Raises:
             Lost: The port is gone.
@@ -174,7 +159,7 @@ class _SerialConnection(ReconnectingDevice):
                 return None
 
     async def _read(self) -> tuple[int, bytes]:
-        """Return what has come, and when; nothing after `READ` seconds of silence."""
+        """Return arrival time and bytes; no bytes after `READ` seconds of silence."""
         port = self._port
         assert port is not None
 
@@ -195,10 +180,11 @@ class _SerialConnection(ReconnectingDevice):
 
 
 def open_port(path: str, baud: int) -> Serial:
-    """Open a serial port, empty.
+    """Open a serial port and discard its input.
 
     Raises:
-        NotFound, Refused: As of `Wired.open`.
+        OutOfReach: There is no such port; the message lists those that exist.
+        Refused: It may not be opened, is in use, or pyserial is not installed.
     """
     try:
         import serial  # type: ignore[import-untyped, unused-ignore]
@@ -210,11 +196,11 @@ def open_port(path: str, baud: int) -> Serial:
     except ValueError as error:
         raise Refused(f"{path}: {error}") from error
     except OSError as error:
-        raise _remedy(path, error) from error
+        raise _port_error(path, error) from error
     return port
 
 
-def _remedy(path: str, error: OSError) -> DeviceError:
+def _port_error(path: str, error: OSError) -> DeviceError:
     from serial.tools.list_ports import (  # type: ignore[import-untyped, unused-ignore]
         comports,
     )
@@ -222,6 +208,6 @@ def _remedy(path: str, error: OSError) -> DeviceError:
     if error.errno == errno.EACCES:
         return Refused(f"{path} may not be opened: add the user to the group dialout (or uucp)")
     if error.errno == errno.EBUSY:
-        return Refused(f"{path} is in use: close the serial monitor or whatever has it open")
+        return Refused(f"{path} is in use: close the program that has it open")
     there = ", ".join(port.device for port in comports()) or "none"
-    return NotFound(f"{path} cannot be opened ({error}): plug it in; ports there are: {there}")
+    return OutOfReach(f"{path} cannot be opened ({error}): plug it in; existing ports: {there}")

@@ -61,6 +61,8 @@ class Lsl:
         origin: Source stated by the sender, once found: ``live``, ``replay`` or ``simulated``.
     """
 
+    source: Source = "live"
+
     def __init__(
         self,
         select: str = "",
@@ -75,8 +77,8 @@ class Lsl:
         self._shown = f"with {self.predicate}" if select else "of type PPG or BVP"
         self.channel = channel
         self.wait = wait
-        self._polarity: Literal[-1, 0, 1] = polarity
-        self._site = site
+        self.polarity = polarity
+        self.site = site
         self._id = identity or (slug(f"lsl-{named}") if named else None)
         self._name = ""
         self.origin = "live"
@@ -85,21 +87,6 @@ class Lsl:
     def id(self) -> str:
         """``lsl-muse-ppg``; without a selection, ``lsl`` until the stream has been found."""
         return self._id or (slug(f"lsl-{self._name}") if self._name else "lsl")
-
-    @property
-    def source(self) -> Source:
-        """Always ``live``."""
-        return "live"
-
-    @property
-    def polarity(self) -> Literal[-1, 0, 1]:
-        """As given; 0 if the pipeline is to determine it."""
-        return self._polarity
-
-    @property
-    def site(self) -> str:
-        """As given."""
-        return self._site
 
     @asynccontextmanager
     async def open(

@@ -1,7 +1,7 @@
-"""Bangle.js 2 watches: we upload a few lines of JavaScript, and the watch prints its light.
+"""Bangle.js 2 watches: a few lines of uploaded JavaScript print the light.
 
-Over the Nordic UART service the watch is a JavaScript prompt. Ours prints one line a sample,
-``P,number,ms,raw,vcPPG,check``: the number tells a loss to the sample, the check a mutilated line.
+Over the Nordic UART service the watch is a JavaScript prompt. The script prints one line a sample,
+``P,number,ms,raw,vcPPG,check``: the number shows every lost sample, the check a damaged line.
 Untested on hardware.
 """
 
@@ -30,15 +30,15 @@ CHANNEL = "uart"
 CHANNELS = ("raw", "vcppg")
 
 INTERVALS = {12: 80, 25: 40, 50: 20, 100: 10}
-"""Rate, Hz (about) → the watch's poll interval, ms."""
+"""Approximate rate, Hz → poll interval of the watch, ms."""
 
 PIECE = 20
-"""Bytes of a write; fits every MTU."""
+"""Bytes of one write; fits every MTU."""
 
 LONGEST = 256
 MODULUS = 65_521
 JUMP = 60 * NS
-"""The watch's clock was set if it goes on by more than this, or back by more than a second."""
+"""Step forward, ns, that means the watch's clock was set; backward, one second does."""
 
 _LISTEN = (
     '"undefined"==typeof innpar&&(innpar={n:0},Bangle.on("HRM-raw",function(e){'
@@ -49,7 +49,7 @@ _LISTEN = (
 
 
 def script(rate: int) -> list[bytes]:
-    """Return what is sent to make the watch print: interrupt, then lines without echo."""
+    """Return the commands that start the printing: an interrupt, then lines without echo."""
     options = f"hrmPollInterval:{INTERVALS[rate]},powerSave:false,hrmWearDetect:false"
     lines = (f"Bangle.setOptions({{{options}}})", _LISTEN, 'Bangle.setHRMPower(1,"innpar")')
     return [b"\x03", *(b"\x10" + line.encode() + b"\n" for line in lines)]
@@ -59,48 +59,50 @@ STOP = b'\x10Bangle.setHRMPower(0,"innpar")\n'
 
 
 def parse(line: str) -> tuple[int, int, tuple[float, float]] | None:
-    """Return number, time (ms) and (raw, vcPPG); None for whatever else a prompt says.
+    """Return number, time (ms) and (raw, vcPPG); None for other output of the prompt.
 
     Raises:
-        BadPacket: It is one of ours, and mutilated.
+        BadPacket: It is a line of the script, but damaged.
     """
     if "P," not in line:
         return None
     try:
         number, time, raw, value, check = map(int, line[line.index("P,") + 2 :].split(","))
     except ValueError:
-        raise BadPacket(f"a mutilated line: {line[:60]!r}", line.encode()) from None
+        raise BadPacket(f"a damaged line: {line[:60]!r}", line.encode()) from None
     if (number + time + raw + value - check) % MODULUS or not 0 <= time < 1 << 52:
         raise BadPacket(f"a line with a wrong check: {line[:60]!r}", line.encode())
     return number, time, (float(raw), float(value))
 
 
 def build(number: int, time: int, raw: int, value: int) -> bytes:
-    """Return the line that the watch prints."""
+    """Return the line of a sample as the watch prints it."""
     check = (number + time + raw + value) % MODULUS
     return f"P,{number},{time},{raw},{value},{check}\r\n".encode()
 
 
 class BangleDecoder:
-    """Turns what the watch prints into chunks and events; see `life.Decoder`.
+    """Decoder of the lines of the watch; see `Decoder`.
 
     Args:
         device: Id to put on everything.
-        rate: About, Hz.
+        rate: Approximate sampling rate, Hz.
 
     Attributes:
-        bad: Notifications with a mutilated line.
+        bad: Number of notifications with a damaged line and nothing else.
     """
 
+    channels = (CHANNEL,)
+
     def __init__(self, device: str, rate: float = 50.0) -> None:
-        self._lane = SignalTrack(device, CHANNELS)
+        self._track = SignalTrack(device, CHANNELS)
         self._nominal = rate
         self._rest = ""
         self._anew()
         self.bad = 0
 
     def _anew(self) -> None:
-        self._even = Dejitter(self._nominal)
+        self._dejitter = Dejitter(self._nominal)
         self._rows: Rows = np.empty((0, len(CHANNELS)))
         self._stamps: list[int] = []
         self._values: list[tuple[float, float]] = []
@@ -111,7 +113,7 @@ class BangleDecoder:
         self._arrival = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return the watch's time of the last line."""
+        """Return the time of the last line, by the watch's clock."""
         for line in reversed((self._rest + raw.decode("latin-1")).split("\n")):
             found = parse(line) if line.endswith("\r") else None
             if found is not None:
@@ -119,16 +121,16 @@ class BangleDecoder:
         return self._time
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Say why the next hole will be there; lines for nobody are numbered too."""
-        self._lane.interrupted(why)
+        """Note the reason for the next gap; lines printed without a link are numbered too."""
+        self._track.interrupted(why)
         if relinked:
             self._rest = ""
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take one notification.
+        """Decode one notification.
 
         Raises:
-            BadPacket: A line of ours is mutilated and nothing else has come.
+            BadPacket: A line is damaged and the notification holds no sample.
         """
         self._arrival = arrival
         *lines, rest = (self._rest + raw.decode("latin-1")).split("\n")
@@ -150,11 +152,11 @@ class BangleDecoder:
         return out
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what is held back."""
-        return self._push() + self._give(self._even.flush())
+        """Return the samples still held back."""
+        return self._push() + self._give(self._dejitter.flush())
 
     def _take(self, number: int, ms: int, values: tuple[float, float]) -> list[Chunk | Event]:
-        """Queue a sample; a jump of the number or of the clock ends what was before it."""
+        """Queue a sample; a jump of the number or of the clock ends the segment before it."""
         time, out = ms * 1_000_000, []
         jump = 0 if self._number is None else number - self._number - 1
         if self._number is not None and (jump or not -NS < time - self._time < JUMP):
@@ -162,9 +164,9 @@ class BangleDecoder:
             gone = jump * NS / self._nominal
             if jump < 0 or not -NS < time - self._time < JUMP + 2 * gone:
                 self._anew()
-                self._lane.anew()
+                self._track.anew()
             else:
-                self._even.restart()
+                self._dejitter.restart()
                 self._missing += jump
         self._number, self._time = number, time
         self._stamps.append(time)
@@ -177,7 +179,7 @@ class BangleDecoder:
         if not len(stamps):
             return []
         self._rows = np.concatenate([self._rows, rows])
-        return self._give(self._even.push(stamps))
+        return self._give(self._dejitter.push(stamps))
 
     def _give(self, runs: list[StampRun]) -> list[Chunk | Event]:
         out: list[Chunk | Event] = []
@@ -189,23 +191,23 @@ class BangleDecoder:
             hole = Hole(self._placed, lost) if lost and self._placed is not None else None
             self._missing, self._placed = 0, int(times[-1])
             placed = PlacedSamples(times, rows, self._arrival, hole)
-            out += self._lane.give([placed], stated(self._even.rate, (self._nominal,)))
+            out += self._track.give([placed], stated(self._dejitter.rate, (self._nominal,)))
         return out
 
 
 def family(rate: int = 50) -> Family:
-    """Return what is particular to a Bangle.js 2 at a rate of `INTERVALS`."""
+    """Return the description of a Bangle.js 2 at a rate of `INTERVALS`."""
 
-    async def say(link: BleLink, text: bytes) -> None:
+    async def write(link: BleLink, text: bytes) -> None:
         for i in range(0, len(text), PIECE):
             await link.write(WRITE, text[i : i + PIECE])
 
     async def begin(link: BleLink) -> None:
         for text in script(rate):
-            await say(link, text)
+            await write(link, text)
 
     async def end(link: BleLink) -> None:
-        await say(link, STOP)
+        await write(link, STOP)
 
     return Family(
         name="bangle",
@@ -213,21 +215,24 @@ def family(rate: int = 50) -> Family:
         services=(),
         notify={NOTIFY: CHANNEL},
         remedy="wake it, make it connectable, and close the Web IDE and the app loader",
-        stream=lambda device: BangleDecoder(device, NS / (INTERVALS[rate] * 1e6)),
+        decoder=lambda device: BangleDecoder(device, NS / (INTERVALS[rate] * 1e6)),
         site="wrist",
         begin=begin,
         end=end,
     )
 
 
-BANGLE_KEYS: Mapping[str, str] = {**KEYS, "rate": "about: 12, 25, 50 or 100 Hz (50)"}
+BANGLE_KEYS: Mapping[str, str] = {
+    **KEYS,
+    "rate": "approximate sampling rate, Hz: 12, 25, 50 or 100 (50)",
+}
 
 
 def create_bangle(argument: str, options: Mapping[str, str], pace: Pace) -> Gatt:
-    """Make the device behind ``bangle[:NAME or ADDRESS][?rate=25]``.
+    """Return the device for ``bangle[:NAME or ADDRESS][?rate=25]``.
 
     Raises:
-        Refused: An option makes no sense.
+        Refused: An option is invalid.
     """
     given = Options("bangle", options, BANGLE_KEYS)
     rate = int(given.choice("rate", map(str, INTERVALS)) or 50)

@@ -1,7 +1,7 @@
 """Blood-pressure cuffs that speak the Bluetooth Blood Pressure Service (0x1810).
 
 A cuff measures by itself, goes on the air for some seconds, indicates its readings (0x2A35) and
-sleeps again. Layout: Bluetooth SIG, Blood Pressure Service 1.1 and GATT Specification Supplement;
+sleeps. Layout: Bluetooth SIG, Blood Pressure Service 1.1 and GATT Specification Supplement;
 numbers are IEEE 11073-20601 SFLOATs. Untested with a cuff that insists on bonding: pair it first
 with the system's Bluetooth settings.
 """
@@ -34,10 +34,10 @@ KPA = 7.500617
 """mmHg a kPa."""
 
 FRESH = 600.0
-"""Seconds: an older reading is one from the cuff's memory."""
+"""Greatest age of a reading, seconds; older ones come from the cuff's memory."""
 
 MEMORY = 1024
-"""Readings remembered so as not to be told twice; more than any cuff stores."""
+"""Number of readings remembered to recognise repeats; more than any cuff stores."""
 
 MOVED, LOOSE, IRREGULAR, RATE_HIGH, RATE_LOW, POSITION = 1, 2, 4, 8, 16, 32
 FLAWS = {
@@ -46,19 +46,19 @@ FLAWS = {
     IRREGULAR: "the pulse was irregular",
     POSITION: "the arm was in a wrong position",
 }
-"""Bits of the measurement status after which a reading is not to be relied on."""
+"""Bits of the measurement status that make a reading unreliable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One reading as the cuff told it.
+    """One reading as the cuff sent it.
 
     Attributes:
-        sbp, dbp, map_: mmHg; NaN where the cuff could not tell.
-        taken: By the cuff's own clock and in no particular time zone; None where it did not say.
-        pulse: Beats a minute.
-        user: Number of the wearer as the cuff counts them; None where it does not know.
-        status: Bits as of `FLAWS`, `RATE_HIGH` and `RATE_LOW`; None where it did not say.
+        sbp, dbp, map_: mmHg; NaN where the cuff could not measure it.
+        taken: Time by the cuff's own clock, without a time zone; None if not sent.
+        pulse: Beats a minute; None if not sent.
+        user: The cuff's number of the wearer; None if unknown.
+        status: Bits of `FLAWS`, `RATE_HIGH` and `RATE_LOW`; None if not sent.
     """
 
     sbp: float
@@ -71,17 +71,17 @@ class Measurement:
 
     @property
     def flaws(self) -> list[str]:
-        """Return why it is not to be relied on; empty where nothing speaks against it."""
-        said = [text for bit, text in FLAWS.items() if (self.status or 0) & bit]
+        """Reasons why the reading is unreliable; empty if there is none."""
+        reasons = [text for bit, text in FLAWS.items() if (self.status or 0) & bit]
         if not (60 <= self.sbp <= 280 and 30 <= self.dbp <= 200 and self.sbp - self.dbp >= 10):
-            said.append("the cuff got no pressures that a person can have")
-        return said
+            reasons.append("its pressures are not plausible for a person")
+        return reasons
 
 
 def parse_sfloat(raw: int) -> float:
     """Return the value of an IEEE 11073-20601 SFLOAT; NaN and infinities as themselves.
 
-    "Not at this resolution" and the reserved value are NaN too: there is no number to use.
+    "Not at this resolution" and the reserved value are NaN too: they hold no number.
     """
     if raw in _SPECIAL:
         return _SPECIAL[raw]
@@ -101,7 +101,7 @@ _SPECIAL = {
 
 
 def build_sfloat(value: float, exponent: int = 0) -> int:
-    """Return the SFLOAT of `value` with that power of ten, NaN as NaN.
+    """Return the SFLOAT of `value` with a power of ten; NaN stays NaN.
 
     Raises:
         ValueError: It does not fit twelve bits.
@@ -181,15 +181,17 @@ def build(m: Measurement, *, kpa: bool = False) -> bytes:
 
 
 class CuffDecoder:
-    """Turns a cuff's indications into events: ``cuff`` to calibrate with, ``notice`` for the rest.
+    """Decoder of a cuff's indications: ``cuff`` events for calibration, ``notice`` for the rest.
 
     Args:
         device: Id to put on everything.
-        user: Whose readings count, as the cuff numbers its users; None for everybody's.
+        user: The cuff's number of the user whose readings count; None for all users.
 
     Attributes:
-        bad: Indications that could not be decoded.
+        bad: Number of indications that could not be decoded.
     """
+
+    channels = (CHANNEL,)
 
     def __init__(self, device: str, user: int | None = None) -> None:
         self._device = device
@@ -198,12 +200,12 @@ class CuffDecoder:
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return the moment that the cuff states, in this computer's time zone; 0 without one."""
+        """Return the time of the reading, in this computer's time zone; 0 without one."""
         taken = parse(raw).taken
         return round(taken.timestamp() * NS) if taken is not None else 0
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take one indication; one with a time stamp that came before is not told again."""
+        """Decode one indication; a repeat, recognised by its time stamp, gives no event."""
         try:
             reading = parse(raw)
         except BadPacket:
@@ -213,49 +215,49 @@ class CuffDecoder:
             if raw in self._seen:
                 return []
             self._seen.append(raw)
-        told = _told(reading)
+        detail = _detail(reading)
         why = reading.flaws
         age = _age(reading, arrival)
         if self._user is not None and reading.user != self._user:
-            why.append(f"it is user {reading.user}'s, not user {self._user}'s")
+            why.append(f"it belongs to user {reading.user}, not to user {self._user}")
         if age is None:
             why.append(
-                f"the cuff says {reading.taken}: it comes from its memory, or set the cuff's clock"
+                f"its time is {reading.taken}: from the cuff's memory, or set the cuff's clock"
             )
         if why or age is None:
             shown = "/".join(
                 f"{p:g}" if math.isfinite(p) else "?" for p in (reading.sbp, reading.dbp)
             )
             text = f"cuff reading {shown} not used: {', '.join(why)}"
-            return [notice(self._device, arrival, NoticeCode.READING_NOT_USED, text, **told)]
+            return [notice(self._device, arrival, NoticeCode.READING_NOT_USED, text, **detail)]
         at = arrival - round(age * NS)
-        return [Event(self._device, "cuff", at, at, told)]
+        return [Event(self._device, "cuff", at, at, detail)]
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """A cuff comes and goes as it likes."""
+        """Ignore interruptions: a cuff is off the air most of the time."""
 
     def flush(self) -> list[Chunk | Event]:
-        """Nothing is held back."""
+        """Return nothing: nothing is held back."""
         return []
 
 
-def _told(m: Measurement) -> dict[str, Any]:
-    """Return the detail of an event: plain values, None for what is not known."""
-    told: dict[str, Any] = {"sbp": m.sbp, "dbp": m.dbp, "map": m.map_}
-    told = {key: value if math.isfinite(value) else None for key, value in told.items()}
-    told |= {"pulse": m.pulse, "user": m.user}
-    told["taken"] = m.taken.isoformat() if m.taken else None
+def _detail(m: Measurement) -> dict[str, Any]:
+    """Return the detail of an event: plain values, None if unknown."""
+    detail: dict[str, Any] = {"sbp": m.sbp, "dbp": m.dbp, "map": m.map_}
+    detail = {key: value if math.isfinite(value) else None for key, value in detail.items()}
+    detail |= {"pulse": m.pulse, "user": m.user}
+    detail["taken"] = m.taken.isoformat() if m.taken else None
     if m.status is not None:
         odd = {RATE_HIGH: "above", RATE_LOW: "below"}.get(m.status & (RATE_HIGH | RATE_LOW))
-        told |= {"status": m.status, "pulse_range": odd or "within"}
-    return told
+        detail |= {"status": m.status, "pulse_range": odd or "within"}
+    return detail
 
 
 def _age(m: Measurement, arrival: int) -> float | None:
-    """Return how many seconds ago it was taken: 0 where it did not say, None where not just now.
+    """Return the age of a reading, seconds: 0 without a time stamp, None if not recent.
 
-    The cuff's clock shows some local time, so only what agrees with this computer's counts; one
-    that is up to ten minutes fast has taken it now.
+    The cuff's clock shows some local time, so it counts only if it agrees with this computer's; a
+    reading up to ten minutes in the future was taken now.
     """
     if m.taken is None:
         return 0.0
@@ -267,12 +269,12 @@ class CuffDevice(Gatt):
     """A cuff as a `Device`: it yields no samples.
 
     Args:
-        who: Its address, or the end of its name; empty for the first one heard.
-        wearer: Id of the device on the same person, or the beginning of it; None where there is
-            only one.
-        user: Whose readings count, as the cuff numbers its users.
+        who: Its address, or the end of its name; empty for the first one found.
+        wearer: Id of the device on the same person, or the beginning of it; None if there is only
+            one.
+        user: The cuff's number of the user whose readings count; None for all users.
         identity: Id to use.
-        radio: Which Bluetooth to use.
+        radio: The Bluetooth adapter.
     """
 
     def __init__(
@@ -289,8 +291,8 @@ class CuffDevice(Gatt):
             names=(),
             services=(SERVICE,),
             notify={MEASUREMENT: CHANNEL},
-            remedy="take a reading, or have it send its last one",
-            stream=lambda device: CuffDecoder(device, user),
+            remedy="take a reading, or have the cuff send its last one",
+            decoder=lambda device: CuffDecoder(device, user),
             stall=None,
             sleeps=True,
         )
@@ -299,24 +301,24 @@ class CuffDevice(Gatt):
         self.user = user
 
     def is_for(self, device: str) -> bool:
-        """Whether an id is its wearer's, or one made of it once the sensor was found."""
+        """Return whether an id is that of the wearer's device, which may grow once it is found."""
         wanted = self.wearer
         return wanted is None or device == wanted or device.startswith(f"{wanted}-")
 
 
 CUFF_KEYS: Mapping[str, str] = {
-    "for": "id of the device on the same person; not needed where there is one",
-    "user": "whose readings count, as the cuff numbers its users",
+    "for": "id of the device on the same person; not needed if there is only one",
+    "user": "the cuff's number of the user whose readings count",
     "id": KEYS["id"],
     "adapter": KEYS["adapter"],
 }
 
 
 def create_cuff(argument: str, options: Mapping[str, str], pace: Pace) -> CuffDevice:
-    """Make the device behind ``cuff[:NAME or ADDRESS][?for=polar-verity&user=1]``.
+    """Return the device for ``cuff[:NAME or ADDRESS][?for=polar-verity&user=1]``.
 
     Raises:
-        Refused: An option makes no sense.
+        Refused: An option is invalid.
     """
     given = Options("cuff", options, CUFF_KEYS)
     return CuffDevice(

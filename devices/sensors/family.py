@@ -1,4 +1,4 @@
-"""The description of a kind of Bluetooth sensor that needs little dialogue."""
+"""The description of a kind of Bluetooth sensor that needs few commands."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from innpar.devices.link.ble import BleLink
-from innpar.devices.link.reconnect import TimedDecoder
+from innpar.devices.link.decoder import TimedDecoder
 
-Talk = Callable[[BleLink], Awaitable[None]]
+Dialogue = Callable[[BleLink], Awaitable[None]]
+"""A sequence of commands over a link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What is particular to a kind of sensor.
+    """One kind of Bluetooth sensor.
 
     Attributes:
-        name: What ``--device`` calls it.
-        names: What its advertised name begins with.
-        services: Or what it advertises, UUIDs.
-        notify: UUID of each characteristic to subscribe to → what its arrivals are called.
-        extras: As `notify`, of those that it need not have: what comes there is no sign that it
-            sends light.
-        remedy: What to do when it is not to be found; ends the sentence.
-        stream: Device id → its decoder.
-        polarity, site: As of `Device`.
-        begin, end: What is said to it after subscribing, and before leaving.
-        tick: What is said to it every `every` seconds.
-        stall: Seconds of silence after which it is begun again; None where silence is its nature.
-        sleeps: It is on the air only when it has something to tell, so nobody waits for it.
+        name: Its name in ``--device``.
+        names: Beginnings of its advertised names.
+        services: UUIDs of services that it advertises instead.
+        notify: UUID of each characteristic to subscribe to → channel name of its notifications.
+        extras: Like `notify`, for optional characteristics; their notifications do not show that
+            the sensor sends light.
+        remedy: What the user can do when the sensor is not found; ends the message.
+        decoder: Device id → its decoder.
+        polarity, site: See `Device`.
+        begin, end: Commands after subscribing, and before disconnecting.
+        tick: Commands every `every` seconds.
+        stall: Seconds of silence after which the sensor is restarted; None for sensors that are
+            silent most of the time.
+        sleeps: It is on the air only when it has something to send, so opening does not wait.
     """
 
     name: str
@@ -37,12 +39,12 @@ class Family:
     services: tuple[str, ...]
     notify: Mapping[str, str]
     remedy: str
-    stream: Callable[[str], TimedDecoder]
+    decoder: Callable[[str], TimedDecoder]
     polarity: Literal[-1, 0, 1] = 0
     site: str = "unknown"
-    begin: Talk | None = None
-    end: Talk | None = None
-    tick: Talk | None = None
+    begin: Dialogue | None = None
+    end: Dialogue | None = None
+    tick: Dialogue | None = None
     every: float = 0.0
     stall: float | None = 6.0
     sleeps: bool = False

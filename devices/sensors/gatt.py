@@ -1,34 +1,33 @@
-"""A Bluetooth sensor that needs little dialogue: subscribe, perhaps a command, and it sends.
+"""A Bluetooth sensor that needs few commands: subscribe, perhaps start it, and it sends.
 
-`Gatt` is the `Device`, `family.Family` its kind. Finding, connecting and the queue are `ble`'s,
-the life of the link `gatt_session`'s, bytes to samples the family's own.
+`Gatt` is the `Device`, `family.Family` describes its kind; `link.ble` finds and connects,
+`gatt_connection` keeps the connection, and the family's decoder turns bytes into samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Literal
+from collections.abc import Mapping
 
-from innpar.devices.base import Chunk, Event, HostClock, Source, Tap
+from innpar.devices.base import HostClock, Tap
 from innpar.devices.link.ble import Radio
+from innpar.devices.link.reconnect import LiveDevice
 from innpar.devices.link.target import Search, Target
 from innpar.devices.options import Options
 from innpar.devices.sensors.family import Family
 from innpar.devices.sensors.gatt_connection import GattConnection
 
 WAIT = 30.0
-"""Seconds to look for a sensor before saying that it is not there."""
+"""Seconds to look for a sensor on opening."""
 
 
-class Gatt:
-    """A sensor of some `Family` as a `Device`.
+class Gatt(LiveDevice):
+    """A sensor of some `Family` as a `Device`; one that sleeps is not waited for on opening.
 
     Args:
         family: Its kind.
-        who: Its address, or the end of its name; empty for the first one heard.
-        identity: Id to use instead of one made of kind and name.
-        radio: Which Bluetooth to use.
+        who: Its address, or the end of its name; empty for the first one found.
+        identity: Id to use instead of one built from kind and name.
+        radio: The Bluetooth adapter.
         wait: Seconds to look for it on entering.
     """
 
@@ -42,6 +41,9 @@ class Gatt:
         wait: float = WAIT,
     ) -> None:
         self.family = family
+        self.kind = family.name
+        self.polarity = family.polarity
+        self.site = family.site
         self.who = who
         self.radio = radio or Radio()
         self.wait = wait
@@ -56,50 +58,27 @@ class Gatt:
 
     @property
     def id(self) -> str:
-        """As of `Target`."""
+        """``muse-1a2b``; without an argument the last part is known once the sensor is found."""
         return self.sought.id
 
-    @property
-    def source(self) -> Source:
-        """It is worn, now."""
-        return "live"
-
-    @property
-    def polarity(self) -> Literal[-1, 0, 1]:
-        return self.family.polarity
-
-    @property
-    def site(self) -> str:
-        return self.family.site
-
-    @asynccontextmanager
-    async def open(
-        self, *, clock: HostClock, tap: Tap | None = None
-    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Find, connect, begin; see `Device.open`. A sensor that sleeps is not waited for.
-
-        Raises:
-            NotFound: Not heard for `wait` seconds, or there is no Bluetooth.
-            Refused: It lacks what its family has.
-        """
+    def _connection(self, clock: HostClock, tap: Tap | None) -> GattConnection:
         search = Search(self.sought, self.radio, self.wait)
-        async with GattConnection(self.family, search, clock, tap).opened() as items:
-            yield items
+        return GattConnection(self.family, search, clock, tap)
 
 
 KEYS: Mapping[str, str] = {
-    "id": "what to call it in topics and files",
-    "adapter": "which Bluetooth adapter, e.g. hci1",
+    "id": "name in topics and files",
+    "adapter": "Bluetooth adapter, e.g. hci1",
     "wait": "seconds to look for it before giving up",
 }
-"""Options that every such device has."""
+"""Options of every such device."""
 
 
 def create(family: Family, argument: str, given: Options) -> Gatt:
-    """Make the device behind ``NAME[:WHO][?id=…&adapter=…&wait=…]``.
+    """Return the device for ``NAME[:WHO][?id=…&adapter=…&wait=…]``.
 
     Raises:
-        Refused: An option makes no sense.
+        Refused: An option is invalid.
     """
     return Gatt(
         family,

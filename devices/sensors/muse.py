@@ -1,8 +1,8 @@
 """Muse 2 and Muse S (classic) headbands: three optodes on the forehead, 64 samples a second.
 
 Each optode sends packets of six samples with a sequence number that all three share; there is no
-clock. Often only two of the three carry anything. The battery is told beside them, in a packet as
-muse-lsl and muse-js read it. The Muse S Athena speaks another protocol.
+clock. Often only two of the three carry a signal. The battery comes in telemetry packets, read as
+muse-lsl and muse-js do. The Muse S Athena has another protocol.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ SIZE = 20
 NUMBERS = 1 << 16
 
 RESET = 32
-"""Packets (3 s). A sequence number this far back has not been overtaken but begun anew."""
+"""Packets (3 s). A sequence number this far back is a new start, not a late packet."""
 
 QUIET = 4
-"""After so many packets without it an optode is not waited for."""
+"""Number of packets without an optode after which it is not waited for."""
 
 KEEP_ALIVE = 10.0
-"""Seconds."""
+"""Interval of the command that keeps the headband awake, seconds."""
 
 PRESETS = ("p50", "p60", "p51", "p61")
-"""That include light: p50 and p51 on a Muse 2, p60 and p61 on a Muse S."""
+"""Presets that include light: p50 and p51 on a Muse 2, p60 and p61 on a Muse S."""
 
 
 def command(text: str) -> bytes:
-    """Return a command as the headband wants it: its length, the text, a newline."""
+    """Return the bytes of a command: its length, the text, a newline."""
     return bytes([len(text) + 1]) + text.encode() + b"\n"
 
 
@@ -59,7 +59,7 @@ def parse(raw: bytes) -> tuple[int, tuple[int, ...]]:
     """Return sequence number and the six samples, 24-bit counts, of one optode's packet.
 
     Raises:
-        BadPacket: Not twenty bytes.
+        BadPacket: It does not have twenty bytes.
     """
     if len(raw) != SIZE:
         raise BadPacket(f"a packet of light has {SIZE} bytes, not {len(raw)}", raw)
@@ -68,10 +68,12 @@ def parse(raw: bytes) -> tuple[int, tuple[int, ...]]:
 
 
 def parse_battery(raw: bytes) -> int:
-    """Return percent from a packet of telemetry: number, battery in 1/512 %, voltages, temperature.
+    """Return the battery level, percent, of a telemetry packet.
+
+    Its 16-bit numbers are: sequence number, battery in 1/512 %, voltages, temperature.
 
     Raises:
-        BadPacket: It is shorter than those five 16-bit numbers.
+        BadPacket: It is shorter than those five numbers.
     """
     if len(raw) < 10:
         raise BadPacket(f"a packet of telemetry has at least 10 bytes, not {len(raw)}", raw)
@@ -84,10 +86,10 @@ def build(number: int, samples: tuple[int, ...]) -> bytes:
 
 
 class Optodes:
-    """Brings the packets of three optodes together by their numbers.
+    """Joiner of the packets of three optodes, by their numbers.
 
     Attributes:
-        late: Packets that came after their place had been given out.
+        late: Number of packets that came after their place had been given out.
     """
 
     def __init__(self) -> None:
@@ -98,14 +100,14 @@ class Optodes:
         self.late = 0
 
     def place(self, number: int) -> int:
-        """Return a sequence number counted on across its wraps."""
+        """Return a sequence number unwrapped."""
         if self._newest is None:
             return number
         ahead = (number - self._newest) % NUMBERS
         return self._newest + (ahead if ahead < NUMBERS // 2 else ahead - NUMBERS)
 
     def push(self, column: int, number: int, samples: tuple[int, ...]) -> list[tuple[int, Rows]]:
-        """Take one packet; return places and (6, channels) counts that are as full as they get."""
+        """Take one packet; return (place, (6, channels) counts) of those that are complete."""
         at = self.place(number)
         out: list[tuple[int, Rows]] = []
         if self._newest is not None and at < self._newest - RESET:
@@ -121,7 +123,7 @@ class Optodes:
         return out + self._give(max([*full, self._newest - 2]))
 
     def flush(self) -> list[tuple[int, Rows]]:
-        """Return what is held back."""
+        """Return the packets still held back."""
         return self._give(max(self._pending)) if self._pending else []
 
     def _is_full(self, rows: Rows) -> bool:
@@ -139,21 +141,24 @@ class Optodes:
 
 
 class MuseDialogue:
-    """What is said to the headband; finds out by itself which preset makes it send light.
+    """Commands to the headband; tries presets until one makes it send light.
 
     Args:
-        preset: One of `PRESETS`; None to try them.
+        preset: One of `PRESETS`; None to try them in turn.
+
+    Attributes:
+        has_light: Whether light has come since the last start.
     """
 
     def __init__(self, preset: str | None = None) -> None:
         self._presets = (preset,) if preset else PRESETS
         self._tried = 0
-        self.heard = True
+        self.has_light = True
 
     async def begin(self, link: BleLink) -> None:
-        """Halt, choose, start; with the next preset where nothing was heard."""
-        self._tried += not self.heard
-        self.heard = False
+        """Halt, choose a preset, start; take the next preset if the last one gave no light."""
+        self._tried += not self.has_light
+        self.has_light = False
         preset = self._presets[self._tried % len(self._presets)]
         for text in ("h", preset, "d"):
             await link.write(CONTROL, command(text), response=False)
@@ -163,76 +168,78 @@ class MuseDialogue:
         await link.write(CONTROL, command("h"), response=False)
 
     async def tick(self, link: BleLink) -> None:
-        """Keep it from falling asleep."""
+        """Keep the headband awake."""
         await link.write(CONTROL, command("k"), response=False)
 
 
 class MuseDecoder:
-    """Turns notifications into chunks and events; see `life.Decoder`.
+    """Decoder of a Muse's notifications; see `Decoder`.
 
     Args:
         device: Id to put on everything.
-        talk: Is told that light has come.
+        dialogue: Learns that light has come.
 
     Attributes:
-        bad: Packets that could not be decoded.
+        bad: Number of packets that could not be decoded.
     """
 
-    def __init__(self, device: str, talk: MuseDialogue | None = None) -> None:
-        self._talk = talk
-        self._lane = SignalTrack(device, CHANNELS)
+    channels = (*CHANNELS, *TELEMETRY.values())
+
+    def __init__(self, device: str, dialogue: MuseDialogue | None = None) -> None:
+        self._dialogue = dialogue
+        self._track = SignalTrack(device, CHANNELS)
         self._optodes = Optodes()
         self._timeline: Timeline[Rows] = Timeline((RATE,))
         self._arrival = 0
-        self._told = StatusChanges(device)
+        self._status = StatusChanges(device)
         self.bad = 0
 
     @property
     def lost(self) -> int:
         """Samples known to be missing."""
-        return self._lane.lost
+        return self._track.lost
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return the time of its last sample by the sequence number."""
+        """Return the time of the last sample, by the sequence number."""
         if channel not in CHANNELS:
             return self._arrival
         return _stamp(self._optodes.place(parse(raw)[0]))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Say why the next hole will be there; on a new link the numbers may begin anew."""
-        self._lane.interrupted(why)
+        """Note the reason for the next gap; on a new link the numbers may begin anew."""
+        self._track.interrupted(why)
         if relinked:
             self._optodes, self._timeline = Optodes(), Timeline((RATE,))
-            self._lane.anew()
+            self._track.anew()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take one notification.
+        """Decode one notification.
 
         Raises:
-            BadPacket: It is not one of what the channel is for.
+            BadPacket: It is not a packet of its channel.
         """
         try:
             if channel not in CHANNELS:
-                return [*self._told.changed("battery", arrival, percent=parse_battery(raw))]
+                return [*self._status.changed("battery", arrival, percent=parse_battery(raw))]
             number, samples = parse(raw)
         except BadPacket:
             self.bad += 1
             raise
-        if self._talk is not None:
-            self._talk.heard = True
+        if self._dialogue is not None:
+            self._dialogue.has_light = True
         return self._place(self._optodes.push(CHANNELS.index(channel), number, samples), arrival)
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what is held back, with the last one's arrival as its own."""
+        """Return the samples still held back, with the arrival of the last packet."""
         left = self._place(self._optodes.flush(), None)
-        return left + self._lane.give(self._timeline.flush(), self._rate)
+        return left + self._track.give(self._timeline.flush(), self._rate)
 
     def _place(self, ready: list[tuple[int, Rows]], arrival: int | None) -> list[Chunk | Event]:
         out: list[Chunk | Event] = []
         for at, rows in ready:
             self._arrival = self._arrival if arrival is None else arrival
             placed = self._timeline.push(_stamp(at), SAMPLES, rows, self._arrival)
-            out += self._lane.give(placed, self._rate)
+            out += self._track.give(placed, self._rate)
         return out
 
     @property
@@ -241,25 +248,25 @@ class MuseDecoder:
 
 
 def _stamp(at: int) -> int:
-    """Return the time of a packet's last sample by counting, ns."""
+    """Return the time of a packet's last sample by count, ns."""
     return round((at + 1) * SAMPLES * NS / RATE)
 
 
 def family(preset: str | None = None) -> Family:
-    """Return what is particular to a Muse, with a conversation of its own."""
-    talk = MuseDialogue(preset)
+    """Return the description of a Muse, with a dialogue of its own."""
+    dialogue = MuseDialogue(preset)
     return Family(
         name="muse",
         names=("Muse",),
         services=(SERVICE,),
         notify=OPTODES,
         extras=TELEMETRY,
-        remedy="switch it on, put it on, and close the Muse app on every phone near",
-        stream=lambda device: MuseDecoder(device, talk),
+        remedy="switch it on, put it on, and close the Muse app on every phone nearby",
+        decoder=lambda device: MuseDecoder(device, dialogue),
         site="head",
-        begin=talk.begin,
-        end=talk.end,
-        tick=talk.tick,
+        begin=dialogue.begin,
+        end=dialogue.end,
+        tick=dialogue.tick,
         every=KEEP_ALIVE,
         stall=3.0,
     )
@@ -267,15 +274,15 @@ def family(preset: str | None = None) -> Family:
 
 MUSE_KEYS: Mapping[str, str] = {
     **KEYS,
-    "preset": "which to use: p50 or p51 on a Muse 2, p60 or p61 on a Muse S; tried in turn else",
+    "preset": "p50 or p51 on a Muse 2, p60 or p61 on a Muse S; default: try each in turn",
 }
 
 
 def create_muse(argument: str, options: Mapping[str, str], pace: Pace) -> Gatt:
-    """Make the device behind ``muse[:NAME or ADDRESS][?preset=p50]``.
+    """Return the device for ``muse[:NAME or ADDRESS][?preset=p50]``.
 
     Raises:
-        Refused: An option makes no sense.
+        Refused: An option is invalid.
     """
     given = Options("muse", options, MUSE_KEYS)
     return create(family(given.choice("preset", PRESETS)), argument, given)

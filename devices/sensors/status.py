@@ -1,4 +1,4 @@
-"""What a sensor says of itself beside its samples: told when it changes, not every time."""
+"""Status of a sensor beside its samples (battery, wear, vitals): one event for each change."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from innpar.devices.base import NS, Event, EventKind
 from innpar.devices.notices import NoticeCode, notice
 
 VITALS_EVERY = 5 * NS
-"""ns between two heart rates that are told: they change all the time, and nobody counts on them."""
+"""Least interval between two heart-rate events, ns: the rate changes all the time."""
 
 
 class StatusChanges:
-    """Remembers what was told last.
+    """Last reported status, by kind of event.
 
     Args:
         device: Id to put on everything.
@@ -23,13 +23,13 @@ class StatusChanges:
         self._last: dict[EventKind, tuple[int, Any]] = {}
 
     def changed(self, kind: EventKind, time: int, *, every: int = 0, **detail: Any) -> list[Event]:
-        """Return an event where its detail is not what was told last.
+        """Return an event if its detail differs from the last one of its kind.
 
         Args:
-            kind: As of `Event`.
+            kind: See `Event`.
             time: ns since the Unix epoch.
-            every: ns since the last one of its kind before it is told again.
-            detail: As of `Event`.
+            every: Least interval between two events of the kind, ns.
+            detail: See `Event`.
         """
         at, last = self._last.get(kind, (time - every, None))
         if last == detail or time - at < every:
@@ -38,17 +38,17 @@ class StatusChanges:
         return [self.event(kind, time, **detail)]
 
     def vitals(self, time: int, hr: int | None, spo2: int | None) -> list[Event]:
-        """Return what an oximeter shows, beats a minute and percent, now and then; None unknown."""
+        """Return heart rate (beats a minute) and SpO2 (percent) now and then; None if unknown."""
         if hr is None and spo2 is None:
             return []
         return self.changed("vitals", time, every=VITALS_EVERY, hr=hr, spo2=spo2)
 
     def forget(self, kind: EventKind) -> None:
-        """Tell it again even if it has not changed: who listens has begun anew."""
+        """Report the next status of a kind even if it has not changed."""
         self._last.pop(kind, None)
 
     def event(self, kind: EventKind, time: int, **detail: Any) -> Event:
-        """Return an event of one moment."""
+        """Return an event of one instant."""
         return Event(self._device, kind, time, time, detail)
 
     def notice(self, time: int, code: NoticeCode, text: str, **more: Any) -> Event:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 from innpar.devices.base import (
     NS,
@@ -79,6 +79,8 @@ class ReplayedSession:
         seen: The file as indexed on opening, closed since.
     """
 
+    source: ClassVar[Source] = "replay"
+
     path: Path
     recorded: str
     id: str
@@ -95,10 +97,6 @@ class ReplayedSession:
     cuffs: bool = True
     pace: Pace = REAL_TIME
     seen: SessionFile | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def source(self) -> Source:
-        return "replay"
 
     @property
     def simulated(self) -> bool:

@@ -1,42 +1,34 @@
-"""Decoding of recorded frames by the current decoder.
+"""Decode recorded frames anew, with the decoder of today.
 
-Items that did not come from the decoder (cuff readings, markers, disconnections) keep their place
-in the stream; those that did are replaced one by one.
+Items that the decoder did not make (cuff readings, markers, lost links) keep their places in the
+stream; those that it made are replaced one by one.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from innpar.devices.base import BadPacket, Chunk, Event, Refused
+from innpar.devices.link.decoder import Decoder
 from innpar.devices.notices import NoticeCode, code_of
+from innpar.devices.sensors.catalogue import SENSORS, load
 from innpar.devices.session.items import Frame
 
+MADE = ("gap", "battery", "wear", "motion", "vitals", "intervals", "clock")
+"""Kinds of events that a decoder makes. Its notices are kept as recorded: drivers make some too."""
 
-class Redecoder(Protocol):
-    """Decoder of one device's recorded frames, in order of arrival."""
-
-    def push(self, frame: Frame) -> list[Chunk | Event]:
-        """Decode a frame; return nothing for an undecodable one, as in the live run."""
-        ...
-
-    def observe(self, event: Event) -> None:
-        """Take an event that affected the decoder from outside, such as a disconnection."""
-        ...
-
-    def produces(self, item: Chunk | Event) -> bool:
-        """Return whether an item is of a kind that the decoder produces."""
-        ...
+WHY = {NoticeCode.STALLED_RESTARTED: "stalled", NoticeCode.NOTIFICATIONS_DROPPED: "too slow"}
+"""Code of a driver's notice → reason of the gap that may follow."""
 
 
 def redecoded(items: Iterable[Chunk | Event | Frame], device: str) -> Iterator[Chunk | Event]:
-    """Yield a recorded stream with its decoder's items replaced by newly decoded ones.
+    """Yield a recorded stream with the items of its decoder replaced.
 
     Args:
         items: The recorded stream, with its frames.
-        device: Device id.
+        device: Its id.
 
     Raises:
         Refused: It has no frames, or there is no decoder for them.
@@ -45,7 +37,7 @@ def redecoded(items: Iterable[Chunk | Event | Frame], device: str) -> Iterator[C
     ready: deque[Chunk | Event] = deque()
     for item in items:
         if isinstance(item, Event) and item.kind == "connected":
-            decoder = decoder or _decoder(device, item.detail)
+            decoder = decoder or _redecoder(device, item.detail)
         if decoder is None:
             continue
         if isinstance(item, Frame):
@@ -53,70 +45,64 @@ def redecoded(items: Iterable[Chunk | Event | Frame], device: str) -> Iterator[C
             ready = deque(decoder.push(item))
         elif decoder.produces(item):
             if ready:
-                yield _cut_like(item, ready.popleft())
+                yield _as_far_as(item, ready.popleft())
         else:
             if isinstance(item, Event):
-                decoder.observe(item)
+                decoder.steer(item)
             yield item
     if decoder is None:
-        raise Refused(f"{device}: no frames were recorded to decode again; leave out redecode")
+        raise Refused(f"{device}: no frames of it can be decoded anew; leave out redecode")
 
 
-def _cut_like(recorded: Chunk | Event, item: Chunk | Event) -> Chunk | Event:
-    """Cut the chunk during which the run ended at the same sample."""
+def _as_far_as(recorded: Chunk | Event, item: Chunk | Event) -> Chunk | Event:
+    """Cut the last chunk of a run where the run ended."""
     if isinstance(recorded, Event) or isinstance(item, Event) or len(recorded) >= len(item):
         return item
     ended = (item.times[: len(recorded)] == recorded.times).all()
     return item[: len(recorded)] if ended else item
 
 
-WHY = {NoticeCode.STALLED_RESTARTED: "stalled", NoticeCode.NOTIFICATIONS_DROPPED: "too slow"}
-"""Code of a driver's notice → reason of a gap after it."""
+class Redecoder:
+    """Decoder of the recorded frames of one device, in the order in which they came.
 
+    Args:
+        decoder: As it was when the recording began.
+    """
 
-class _PolarRedecoder:
-    """`Redecoder` for Polar's measurement service."""
-
-    def __init__(self, device: str, how: Mapping[str, Any]) -> None:
-        from innpar.devices.sensors.polar.decoder import PolarDecoder
-
-        self._stream = PolarDecoder(
-            device, how["rates"], acc_rate=how["acc_rate"], acc_factor=how["acc_factor"]
-        )
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
 
     def push(self, frame: Frame) -> list[Chunk | Event]:
+        """Decode a frame; one that cannot be decoded gives nothing, as it did then."""
         try:
-            decoded = self._stream.push(frame.channel, frame.arrival, frame.raw)
+            made = self._decoder.push(frame.channel, frame.arrival, frame.raw)
         except BadPacket:
             return []
-        return [item for item in decoded if self.produces(item)]
+        return [item for item in made if self.produces(item)]
 
-    def observe(self, event: Event) -> None:
+    def steer(self, event: Event) -> None:
+        """Pass on a lost link, a restart or a full queue, which the decoder learnt from outside."""
         if event.kind == "disconnected":
-            self._stream.interrupted("link lost", relinked=True)
+            self._decoder.interrupted("link lost", relinked=True)
         elif (code := code_of(event)) is not None and code in WHY:
-            self._stream.interrupted(WHY[code])
+            self._decoder.interrupted(WHY[code])
 
     def produces(self, item: Chunk | Event) -> bool:
-        # Notices also come from the driver; the recorded ones are kept.
+        """Return whether the decoder makes such items."""
         if isinstance(item, Chunk):
             return item.signal in ("ppg", "acc")
-        return item.kind in PRODUCED
+        return item.kind in MADE
 
 
-PRODUCED = ("gap", "battery", "wear", "motion", "vitals", "intervals", "clock")
-
-DECODERS: dict[str, Callable[[str, Mapping[str, Any]], Redecoder]] = {"polar": _PolarRedecoder}
-"""Name of a decoder in a ``connected`` event → that decoder."""
-
-
-def _decoder(device: str, detail: Mapping[str, Any]) -> Redecoder:
+def _redecoder(device: str, detail: Mapping[str, Any]) -> Redecoder:
+    """Return the redecoder for the detail of a ``connected`` event."""
     how = detail.get("decoder")
-    if not isinstance(how, Mapping) or how.get("name") not in DECODERS:
+    sensor = SENSORS.get(str(how.get("name"))) if isinstance(how, Mapping) else None
+    if sensor is None or not sensor.redecoder:
         raise Refused(f"{device}: no raw frames were recorded; leave out redecode")
     try:
-        return DECODERS[how["name"]](device, how)
+        return Redecoder(load(sensor.redecoder)(device, how))
     except (KeyError, TypeError, ValueError):
         raise Refused(
-            f"{device}: the recorded decoder settings are invalid; leave out redecode"
+            f"{device}: its recorded decoder settings are invalid; leave out redecode"
         ) from None

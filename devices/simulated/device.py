@@ -10,7 +10,7 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,10 @@ class Simulated:
         cuff: Whether to add a cuff reading after `CUFF_SECONDS`, with a typical error.
     """
 
+    source: ClassVar[Source] = "simulated"
+    polarity: ClassVar[Literal[-1]] = -1
+    site: ClassVar[str] = "wrist"
+
     id: str = "demo"
     seed: int = 0
     rate: float = 55.0
@@ -90,21 +94,9 @@ class Simulated:
     cuff: bool = True
 
     @property
-    def source(self) -> Source:
-        return "simulated"
-
-    @property
     def is_real_time(self) -> bool:
-        """Whether it runs in real time; see `devices.base.is_real_time`."""
+        """Whether its time is the host's; see `devices.base.is_real_time`."""
         return self.pace.speed == 1 and self.start is None
-
-    @property
-    def polarity(self) -> Literal[-1]:
-        return -1
-
-    @property
-    def site(self) -> str:
-        return "wrist"
 
     @asynccontextmanager
     async def open(

@@ -1,6 +1,6 @@
-"""A cuff beside a virtual sensor, on the same wearer: now and then it reads their pressure.
+"""A virtual cuff beside a virtual sensor, on the same wearer: it reads their pressure now and then.
 
-It errs as a cuff does, by a few mmHg.
+Its readings err by a few mmHg, as those of real cuffs do.
 """
 
 from __future__ import annotations
@@ -15,35 +15,36 @@ import numpy as np
 from innpar.devices.base import NS, Chunk, Event, HostClock, Source, Tap
 from innpar.devices.sensors.cuff import CuffDevice, Measurement
 from innpar.devices.simulated.device import CUFF_SPAN, read_cuff
-from innpar.devices.virtual.device import Air, VirtualDevice, called, on_air
+from innpar.devices.virtual.device import VirtualDevice
+from innpar.devices.virtual.sensors.bluetooth import RadioKind
 from innpar.devices.virtual.sensors.cuff import VirtualCuff
 
 FIRST = 20.0
-"""Seconds after which it reads for the first time."""
+"""Seconds until the first reading."""
 EVERY = 180.0
-"""Seconds from a reading to the next."""
+"""Seconds between two readings."""
 
 
 class VirtualCuffDevice(CuffDevice):
-    """The real driver of a cuff, with a virtual one on a virtual radio.
+    """The real driver of a cuff, with a virtual cuff on a virtual radio.
 
     Args:
-        cuff: The driver as it was asked for.
-        wearers: Everybody who wears a virtual sensor.
-        air: The radio.
+        cuff: The driver as it was created.
+        wearers: All virtual devices of the run.
+        radio: The virtual radio.
     """
 
+    source: Source = "simulated"
+
     def __init__(
-        self, cuff: CuffDevice, wearers: Sequence[VirtualDevice], air: Air = "bumble"
+        self,
+        cuff: CuffDevice,
+        wearers: Sequence[VirtualDevice],
+        radio: RadioKind = "bumble",
     ) -> None:
         super().__init__(cuff.who, wearer=cuff.wearer, user=cuff.user, identity=cuff.id)
         self._wearers = tuple(wearers)
-        self._air: Air = air
-
-    @property
-    def source(self) -> Source:
-        """Never ``live``: nobody wears it."""
-        return "simulated"
+        self._radio_kind: RadioKind = radio
 
     @asynccontextmanager
     async def open(
@@ -51,8 +52,8 @@ class VirtualCuffDevice(CuffDevice):
     ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
         """Put the cuff on the air, then open the driver; see `Device.open`."""
         cuff = VirtualCuff()
-        called(cuff, self.who)
-        async with on_air(self._air, cuff, self):
+        cuff.answer_to(self.who)
+        async with cuff.on_air(self._radio_kind, self):
             reading = asyncio.ensure_future(self._read(cuff, clock))
             try:
                 async with super().open(clock=clock, tap=tap) as items:
@@ -68,13 +69,15 @@ class VirtualCuffDevice(CuffDevice):
             await clock.sleep_until(due)
             due += round(EVERY * NS)
             sbp, dbp = self._pressures(rng)
-            cuff.tell(Measurement(sbp, dbp, round((sbp + 2 * dbp) / 3, 1), user=self.user))
+            cuff.indicate(Measurement(sbp, dbp, round((sbp + 2 * dbp) / 3, 1), user=self.user))
 
     def _pressures(self, rng: np.random.Generator) -> tuple[float, float]:
-        """Return what it reads, mmHg; NaN where the wearer's pressure is not known."""
-        felt = next((w.felt for w in self._wearers if self.is_for(w.id) and w.felt), None)
-        if felt is None:
+        """Return a reading, mmHg; NaN where the wearer's pressure is not known."""
+        pressure = next(
+            (w.pressure for w in self._wearers if self.is_for(w.id) and w.pressure), None
+        )
+        if pressure is None:
             return math.nan, math.nan
-        times = np.concatenate([chunk.times for chunk in felt])
-        abp = np.concatenate([chunk.data[:, 0] for chunk in felt])
+        times = np.concatenate([chunk.times for chunk in pressure])
+        abp = np.concatenate([chunk.data[:, 0] for chunk in pressure])
         return read_cuff(abp[times > times[-1] - CUFF_SPAN * NS], rng)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from innpar.devices.decode import DECODERS
+from innpar.devices.sensors.catalogue import SENSORS
 from support.paths import ROOT
 
 SCRIPT = ROOT / "scripts/fuzz_decoders.py"
@@ -22,4 +22,4 @@ def test_twenty_thousand_inputs_each() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     assert "CRASH" not in run.stdout
     fuzzed = {line.split(":")[0] for line in run.stdout.splitlines()}
-    assert {name.split("-")[0] for name in DECODERS} <= fuzzed
+    assert {name.split("-")[0] for name in SENSORS} <= fuzzed

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import BadPacket, Chunk, Device, Event, HostClock
-from innpar.devices.link.reconnect import TimedDecoder
+from innpar.devices.link.decoder import TimedDecoder
 from innpar.devices.notices import NoticeCode
 
 FUZZ = 20_000

@@ -1,9 +1,9 @@
-"""Sensors that print a line of numbers a sample: MAX3010x on an Arduino or ESP32, and the like.
+"""Sensors that print one line of numbers a sample: MAX3010x on an Arduino or ESP32, and similar.
 
-A line is numbers separated by commas, semicolons, blanks or tabs, each of which may be labelled as
-for a plotter: ``52310,48211``, ``ir:52310,red:48211``, ``R[48211] IR[52310]``. A line of names is a
-header. A column called ``ms``, ``millis``, ``time_ms``, ``us``, ``micros`` or ``time_us`` is the
-sender's time; without one, samples are counted.
+A line holds numbers separated by commas, semicolons, blanks or tabs, each of which may be labelled
+as for a plotter: ``52310,48211``, ``ir:52310,red:48211``, ``R[48211] IR[52310]``. A line of names
+is a header. A column called ``ms``, ``millis``, ``time_ms``, ``us``, ``micros`` or ``time_us`` is
+the sender's time; without one, samples are counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event, Refused
-from innpar.devices.link.serial_port import Wire, Wired
+from innpar.devices.link.serial_port import CHANNEL, Wire, Wired
 from innpar.devices.options import Options
 from innpar.devices.timing.counted import CountedTrack
 from innpar.devices.timing.dejitter import Dejitter, StampRun
@@ -31,19 +31,19 @@ TIMES = {
     **dict.fromkeys(("ms", "millis", "time_ms", "t_ms", "timestamp_ms"), "ms"),
     **dict.fromkeys(("us", "micros", "time_us", "t_us", "timestamp_us"), "us"),
 }
-"""Name of a column → the unit of time that it is in."""
+"""Name of a column → its unit of time."""
 
 LONGEST = 1024
-"""Bytes of a line."""
+"""Most bytes of a line."""
 
 MEASURE = 2 * NS
-"""How long samples are kept back where nobody has told the rate."""
+"""Time for which samples are held back to measure an unknown rate, ns."""
 
 KNOWN = (25, 50, 60, 64, 75, 100, 125, 200, 250, 400, 500, 800, 1000)
-"""Rates, Hz, that a measured one is taken for where it is close."""
+"""Common rates, Hz; a measured rate close to one is taken as that."""
 
 WRAP = 1 << 32
-"""Where the counters behind millis() and micros() begin again."""
+"""Value at which the counters of millis() and micros() begin again."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[nN]a[nN]"
 _ITEM = re.compile(rf"\s*(?:([A-Za-z_]\w*)\s*[:=\[]\s*)?({_NUMBER})\s*\]?\s*(?:[,;\s]|$)")
@@ -53,7 +53,7 @@ Line = tuple[tuple[str, ...], tuple[float, ...]]
 
 
 def parse(text: str) -> Line | None:
-    """Return labels (empty where there are none) and numbers; None for what is no such line."""
+    """Return labels (empty if missing) and numbers; None for any other line."""
     labels, values, at = [], [], 0
     while at < len(text):
         item = _ITEM.match(text, at)
@@ -66,19 +66,21 @@ def parse(text: str) -> Line | None:
 
 
 class LineDecoder:
-    """Turns what was read into chunks and events; see `life.Decoder`.
+    """Decoder of lines of numbers; see `Decoder`.
 
     Args:
         device: Id to put on everything.
-        rate: Hz, where it is known; measured else.
-        time: Number or name of the column with the sender's time.
-        unit: Of that column, a key of `UNITS`; by its name, or ms, else.
-        keep: Numbers or names of the columns to keep; all of them else.
-        joined: Whether what comes first may be the end of a line.
+        rate: Sampling rate, Hz; None to measure it.
+        time: Number or name of the column with the sender's time; None to find it by name.
+        unit: Of that column, a key of `UNITS`; None to infer it from the name, else ms.
+        keep: Numbers or names of the columns to keep; empty for all.
+        joined: Whether the first bytes may be the end of a line.
 
     Attributes:
-        bad: Reads in which there was no line of numbers, but others.
+        bad: Number of reads with lines, but none of numbers.
     """
+
+    channels = (CHANNEL,)
 
     def __init__(
         self,
@@ -102,25 +104,25 @@ class LineDecoder:
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return when the samples end that the bytes complete, as the count has it."""
+        """Return the time of the last sample that the bytes complete, by count."""
         return self._last + (self._table.length(raw.count(b"\n")) if self._table else 0)
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Say why the next hole will be there; plugged in again, everything begins anew."""
+        """Note the reason for the next gap; plugged in again, everything begins anew."""
         if self._table is not None:
             self._table.interrupted(why, relinked)
         if relinked:
             self._cut, self._rest = True, b""
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what is held back, at the rate measured so far."""
+        """Return the samples still held back, at the rate measured so far."""
         return self._table.flush() if self._table is not None else []
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take what was read.
+        """Decode the bytes of one read.
 
         Raises:
-            BadPacket: There are lines in it, but none of numbers.
+            BadPacket: They hold lines, but none of numbers.
         """
         self._last = arrival
         *lines, rest = (self._rest + raw).split(b"\n")
@@ -138,7 +140,7 @@ class LineDecoder:
         return []
 
     def _line(self, text: str) -> tuple[float, ...] | None:
-        """Return the numbers of a line, none of what is no sample, None for what is nonsense."""
+        """Return the numbers of a line, () for a line without a sample, None for an invalid one."""
         if not text:
             return ()
         found = parse(text)
@@ -148,7 +150,7 @@ class LineDecoder:
                 return ()
             return None
         labels, values = found
-        if self._shape is None and labels == self._seen:  # once may be a greeting
+        if self._shape is None and labels == self._seen:  # a single one may be a greeting
             self._shape = labels
             named = self._header if len(self._header) == len(labels) else labels
             self._table = _LineTable(
@@ -160,8 +162,13 @@ class LineDecoder:
         return values if labels == self._shape else None
 
 
+def capture_decoder(device: str, rate: float | None) -> LineDecoder:
+    """Return the decoder of captured lines, the first of which is whole."""
+    return LineDecoder(device, rate, joined=False)
+
+
 class _LineTable:
-    """Rows of one shape: which column is what, and where they lie in time."""
+    """Rows of one shape: the meaning of their columns, and their times."""
 
     def __init__(
         self,
@@ -185,13 +192,13 @@ class _LineTable:
                 f"ppg{i - (self._time is not None and i > self._time)}" for i in range(len(names))
             ]
         self._device, self._labels = device, [names[c] for c in self._columns]
-        self._lane = SignalTrack(device, self._labels)  # where the sender tells the time
+        self._track = SignalTrack(device, self._labels)  # if the sender sends the time
         self._counted = CountedTrack(device, self._labels, rate) if rate else None
         self._rate = rate
         self._anew()
 
     def _anew(self) -> None:
-        self._even = Dejitter(self._rate) if self._rate else None
+        self._dejitter = Dejitter(self._rate) if self._rate else None
         self._early: list[int] = []
         self._held: list[tuple[Rows, int]] = []
         self._rows: Rows = np.empty((0, len(self._columns)))
@@ -201,19 +208,19 @@ class _LineTable:
         self._arrival = 0
 
     def length(self, rows: int) -> int:
-        """Return how long so many rows take, ns, as far as the rate is known."""
+        """Return the duration of a number of rows, ns, at 100 Hz while the rate is unknown."""
         return round(rows * NS / (self._rate or 100.0))
 
     def interrupted(self, why: str, relinked: bool) -> None:
-        (self._counted or self._lane).interrupted(why)
+        (self._counted or self._track).interrupted(why)
         if relinked:
             self._anew()
-            self._lane.anew()
+            self._track.anew()
             if self._counted is not None:
                 self._counted.begin()
 
     def push(self, values: Rows, arrival: int) -> list[Chunk | Event]:
-        """Take (rows, columns) of numbers as they were read."""
+        """Take (rows, columns) numbers as read."""
         self._arrival = arrival
         rows = values[:, self._columns]
         if self._time is not None:
@@ -227,24 +234,24 @@ class _LineTable:
     def flush(self) -> list[Chunk | Event]:
         if self._time is not None:
             early = self._give(self._place(np.empty(0, np.int64), 0))
-            return early + (self._give(self._even.flush()) if self._even else [])
+            return early + (self._give(self._dejitter.flush()) if self._dejitter else [])
         out = self._start() if self._held else []
         return out + (self._counted.flush() if self._counted is not None else [])
 
     def _place(self, stamps: npt.NDArray[np.int64], patience: int = MEASURE) -> list[StampRun]:
-        """Place the sender's times; the first ones are kept back until they tell the rate."""
-        if self._even is None:
+        """Place the sender's times; the first ones are held back until they give the rate."""
+        if self._dejitter is None:
             self._early += stamps.tolist()
             span = self._early[-1] - self._early[0] if self._early else 0
             if span <= 0 or span < patience:
                 return []
             self._rate = stated((len(self._early) - 1) * NS / span, KNOWN)
-            self._even = Dejitter(self._rate)
+            self._dejitter = Dejitter(self._rate)
             stamps, self._early = np.array(self._early, np.int64), []
-        return self._even.push(stamps)
+        return self._dejitter.push(stamps)
 
     def _stamps(self, column: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """Return the sender's times, ns, counted on where a counter has begun again."""
+        """Return the sender's times, ns, unwrapped."""
         out = []
         for value in np.nan_to_num(column).tolist():
             now = round(value * self._unit) if abs(value) < 1e15 else 0
@@ -254,8 +261,8 @@ class _LineTable:
                     self._round += WRAP * self._unit
             if self._before is not None and now + self._round < self._before - NS:
                 self._round = self._before - now + round(NS / (self._rate or 100.0))
-                self._lane.interrupted("the sender began anew")
-                self._lane.anew()
+                self._track.interrupted("the sender began anew")
+                self._track.anew()
             self._before = now + self._round
             out.append(self._before)
         return np.array(out, np.int64)
@@ -268,15 +275,15 @@ class _LineTable:
             hole = Hole(self._placed, run.lost) if run.lost and self._placed is not None else None
             placed = PlacedSamples(run.times, rows, self._arrival, hole)
             self._placed = int(run.times[-1])
-            out += self._lane.give([placed], self._even.rate if self._even else 100.0)
+            out += self._track.give([placed], self._dejitter.rate if self._dejitter else 100.0)
         return out
 
     def _start(self) -> list[Chunk | Event]:
-        """Begin to count, at the rate that what is held back shows."""
+        """Begin to count, at the rate of the samples held back."""
         held, self._held = self._held, []
         span = (held[-1][1] - held[0][1]) / NS
         after = sum(len(rows) for rows, _ in held[1:])
-        # Less than one a second is no rate, but a line that came alone, long after another.
+        # Less than one a second is not a rate, but two single lines far apart.
         self._rate = stated(after / span, KNOWN) if span and after >= span else 100.0
         self._counted = CountedTrack(self._device, self._labels, self._rate, promised=False)
         out: list[Chunk | Event] = []
@@ -286,7 +293,7 @@ class _LineTable:
 
 
 def _column(wanted: str | None, names: Sequence[str]) -> int | None:
-    """Return which column is meant, by its number from 0 or its name; None where there is none."""
+    """Return the index of a column, given its number from 0 or its name; None if there is none."""
     if wanted is None:
         return None
     if wanted.lower() in names:
@@ -295,33 +302,33 @@ def _column(wanted: str | None, names: Sequence[str]) -> int | None:
 
 
 def port_of(name: str, argument: str) -> str:
-    """Return the port that was named.
+    """Return the port of an argument.
 
     Raises:
-        Refused: None was.
+        Refused: It is empty.
     """
     if not argument:
-        raise Refused(f"which port? for example {name}:/dev/ttyUSB0 (or {name}:COM3)")
+        raise Refused(f"{name} needs a port, for example {name}:/dev/ttyUSB0 (or {name}:COM3)")
     return argument
 
 
 KEYS: Mapping[str, str] = {
     "baud": "bits a second (115200)",
-    "rate": "samples a second, where it is known",
+    "rate": "sampling rate in Hz, if known",
     "time": "number or name of the column with the sender's time",
-    "unit": "of that column: ms, us or s",
+    "unit": "unit of that column: ms, us or s",
     "channel": "number or name of the columns to keep, separated by commas",
-    "polarity": "1 where a pulse makes the samples rise, -1 where they fall",
-    "site": "where it is worn: wrist, finger or head",
-    "id": "what to call it in topics and files",
+    "polarity": "1 if a pulse makes the samples rise, -1 if it makes them fall",
+    "site": "place on the body: wrist, finger or head",
+    "id": "name in topics and files",
 }
 
 
 def create_lines(argument: str, options: Mapping[str, str], pace: Pace) -> Wired:
-    """Make the device behind ``serial:PORT[?baud=115200&rate=100&…]``.
+    """Return the device for ``serial:PORT[?baud=115200&rate=100&…]``.
 
     Raises:
-        Refused: No port was named, or an option makes no sense.
+        Refused: No port is given, or an option is invalid.
     """
     given = Options("serial", options, KEYS)
     rate, time, unit = (

@@ -1,4 +1,4 @@
-"""The life of an EmotiBit's link: find it, have it connect, start it, keep it from hanging up."""
+"""Connection to an EmotiBit: find it, have it connect, start it, keep it connected."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from innpar.devices.base import DeviceError, HostClock, Lost, NotFound, OutOfReach, Refused, Tap
-from innpar.devices.link.reconnect import Decoder, ReconnectingDevice
+from innpar.devices.base import HostClock, Lost, OutOfReach, Tap
+from innpar.devices.link.decoder import Decoder
+from innpar.devices.link.reconnect import ReconnectingDevice
 from innpar.devices.options import slug
 from innpar.devices.sensors.emotibit.link import Hello, UdpLink, discover, local_address, resolved
 
 WAIT = 15.0
-"""Seconds to look for one before saying that it is not there."""
+"""Seconds to look for one on opening."""
 
 STALL = 3.0
 KEEP_ALIVE = 1.0
 
 
 class Identity:
-    """Id of an EmotiBit: given, or made of the serial number of the one that was found.
+    """Id of an EmotiBit: given, or built from the serial number of the one found.
 
     Attributes:
-        seen: Serial number of the one that was found; empty before.
+        seen: Serial number of the one found; empty before.
     """
 
     def __init__(self, fixed: str | None) -> None:
@@ -37,12 +38,12 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class EmotiBitSearch:
-    """Where and for how long to look for an EmotiBit.
+    """Target and time limit of a search for an EmotiBit.
 
     Attributes:
-        host: Its address; empty for whichever answers a broadcast.
-        serial: As it calls itself, or the end of it; empty for any.
-        port: On which it listens.
+        host: Its address; empty for any that answers a broadcast.
+        serial: Its serial number or the end of it; empty for any.
+        port: Its UDP port.
         wait: Seconds.
     """
 
@@ -53,15 +54,15 @@ class EmotiBitSearch:
 
 
 class EmotiBitConnection(ReconnectingDevice):
-    """See the module."""
+    """Connection that greets the EmotiBit every second so that it does not hang up."""
 
-    silent = "no samples came; is it recording, or in its low-power mode?"
+    silence_text = "no samples came; is it recording, or in its low-power mode?"
 
     def __init__(
         self,
         identity: Identity,
         search: EmotiBitSearch,
-        stream: Callable[[str], Decoder],
+        decoder: Callable[[str], Decoder],
         channel: str,
         clock: HostClock,
         tap: Tap | None,
@@ -71,57 +72,52 @@ class EmotiBitConnection(ReconnectingDevice):
         )
         self._identity = identity
         self._search = search
-        self._decoder = stream
+        self._make_decoder = decoder
         self._channel = channel
-        self._stream: Decoder | None = None
+        self._decoder_or_none: Decoder | None = None
         self._link: UdpLink
         self._about: dict[str, Any] = {}
         where = f"at {search.host}" if search.host else "in this network"
-        self._remedy = (
+        self._missing = (
             f"no EmotiBit {search.serial or ''}".rstrip() + f" answers {where}: switch it on, have "
             "it join the network that this computer is in, and let UDP port 3131 through; where "
-            "broadcasts do not pass, name its address as in emotibit:192.168.1.20"
+            "broadcasts do not pass, give its address as in emotibit:192.168.1.20"
         )
 
-    async def _make(self, stack: AsyncExitStack) -> UdpLink:
-        """Find it, have it connect, start it."""
+    async def _connect_link(self, stack: AsyncExitStack) -> UdpLink:
+        """Find the EmotiBit, have it connect, start it."""
         search = self._search
         host = search.host and await resolved(search.host)
         try:
-            found = await discover(host, search.port, self._wanted, search.wait)
+            found = await discover(host, search.port, self._matches, search.wait)
         except OutOfReach as missing:
-            raise OutOfReach(self._remedy) from missing.__cause__
+            raise OutOfReach(self._missing) from missing.__cause__
         link = UdpLink(found.host, search.port, self._channel, self._clock)
         try:
             local = local_address(found.host, search.port)
         except OSError as error:
-            raise Lost(f"no way to {found.host} ({error}): check the network") from error
+            raise Lost(f"no route to {found.host} ({error}): check the network") from error
         self._link = await stack.enter_async_context(link.connected(local))
         link.command("MN")
         self._identity.seen = found.serial
         self._about = {"model": "EmotiBit", "serial": found.serial, "rate": 25.0}
-        self._stream = self._stream or self._decoder(self._identity.id)
+        self._decoder_or_none = self._decoder_or_none or self._make_decoder(self._identity.id)
         return link
 
-    def _wanted(self, answer: Hello) -> bool:
+    def _matches(self, answer: Hello) -> bool:
         wanted = self._identity.seen or self._search.serial
         return answer.serial.lower().endswith(wanted.lower())
 
     @property
-    def _streaming(self) -> Decoder:
-        assert self._stream is not None
-        return self._stream
+    def _decoder(self) -> Decoder:
+        assert self._decoder_or_none is not None
+        return self._decoder_or_none
 
-    def _told(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         return self._about
 
-    async def _again(self) -> None:
+    async def _restart(self) -> None:
         self._link.command("MN")
 
-    async def _tick(self) -> None:
+    async def _keep_alive(self) -> None:
         self._link.greet()
-
-    def _worth_telling(self, error: DeviceError) -> bool:
-        return isinstance(error, Refused) or (
-            isinstance(error, NotFound) and not isinstance(error, OutOfReach)
-        )

@@ -1,24 +1,24 @@
 """EmotiBit: three colours of light and an accelerometer, 25 samples a second, over the network.
 
-Everything it says is lines (`emotibit_packet`), several a datagram. Infrared, red and green
-(``PI``, ``PR``, ``PG``) come in lines of a few samples, stamped with the time of the last one, ms
-since it was switched on; so do the axes of the acceleration (``AX``, ``AY``, ``AZ``, in g). Lines
-are numbered together, modulo 65,536; a datagram may be sent several times, and may be overtaken.
-Finding it and talking to it is `emotibit_session`'s.
+It sends lines (`packet`), several a datagram. Infrared, red and green (``PI``, ``PR``, ``PG``) come
+in lines of a few samples, stamped with the time of the last one, ms since it was switched on; so do
+the axes of the acceleration (``AX``, ``AY``, ``AZ``, in g). Lines share one sequence number, modulo
+65,536; a datagram may be sent several times, and may be overtaken. `connection` finds the EmotiBit
+and keeps it connected.
 
-That the number counts on across everything that is sent, and that the time is the last sample's,
-was read off a recording; no EmotiBit has been met.
+That all lines share the number, and that the time is the last sample's, was inferred from a
+recording; untested on hardware.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from innpar.devices.base import NS, BadPacket, Chunk, Event, HostClock, Source, Tap
+from innpar.devices.base import NS, BadPacket, Chunk, Event, HostClock, Tap
+from innpar.devices.link.reconnect import LiveDevice
 from innpar.devices.options import Options, slug
 from innpar.devices.sensors.emotibit.connection import (
     WAIT,
@@ -53,17 +53,17 @@ MOTION = {"AX": "x", "AY": "y", "AZ": "z"}
 BATTERY = "B%"
 
 REACH = 64
-"""Lines (0.4 s) that are waited for one that is missing: it may have been overtaken."""
+"""Number of lines (0.4 s) to wait for a missing one, which may have been overtaken."""
 
 RESET = 1024
-"""Lines (6 s). A number this far back has not been overtaken: it was switched off and on."""
+"""Lines (6 s). A number this far back means that the EmotiBit was switched off and on."""
 
 
 class PacketOrder:
-    """Puts lines into the order of their numbers, each once, each with its own arrival.
+    """Reordering buffer: lines in the order of their numbers, each once, with its arrival.
 
     Attributes:
-        late: Lines that came twice, or after they had been given up.
+        late: Number of lines that came twice, or after they had been given up.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class PacketOrder:
         self.late = 0
 
     def push(self, packet: Packet, arrival: int) -> list[tuple[Packet, int]]:
-        """Take a line; return those whose turn it is."""
+        """Take a line; return those now in order."""
         if self._next is None:
             self._next = packet.number
         half = NUMBERS // 2
@@ -94,36 +94,36 @@ class PacketOrder:
         return out
 
     def flush(self) -> list[tuple[Packet, int]]:
-        """Return what is held back; whatever comes next is the beginning."""
+        """Return the lines still held back; the next line begins the order anew."""
         held, self._held, self._next = self._held, {}, None
         return [held[at] for at in sorted(held)]
 
 
 class _ReadyPart:
-    """One signal: its tags are brought together, placed, and given out."""
+    """One signal: its tags are joined, placed in time, and given out."""
 
-    def __init__(self, device: str, tags: Mapping[str, str], lane: SignalTrack) -> None:
+    def __init__(self, device: str, tags: Mapping[str, str], track: SignalTrack) -> None:
         self._joiner = Joiner(tags)
         self._timeline: Timeline[Rows] = Timeline((RATE,))
-        self.lane = lane
+        self.track = track
 
     def interrupted(self, why: str, relinked: bool) -> None:
-        """As of `EmotiBitDecoder`."""
-        self.lane.interrupted(why)
+        """Note the reason for the next gap; see `EmotiBitDecoder`."""
+        self.track.interrupted(why)
         if relinked:
             self._timeline.restart()
 
     def push(self, packet: Packet, arrival: int) -> list[Chunk | Event]:
-        """Take one tag's samples; give out the moments that are whole."""
+        """Take the samples of one tag; return the complete moments."""
         return self._give(self._joiner.push(packet), arrival)
 
     def flush(self, arrival: int) -> list[Chunk | Event]:
-        """Give out everything; what is missing of a moment is NaN."""
+        """Return all samples; missing values are NaN."""
         left = self._give(self._joiner.flush(), arrival)
         return [*left, *self._place(self._timeline.flush())]
 
     def _give(self, moments: Sequence[Moment], arrival: int) -> list[Chunk | Event]:
-        """Place moments, those that follow on each other together."""
+        """Place moments, consecutive ones together."""
         times = np.array([time for time, _ in moments])
         ends = np.flatnonzero(np.diff(times) > 1.5 * PERIOD) + 1
         out: list[Chunk | Event] = []
@@ -136,19 +136,21 @@ class _ReadyPart:
 
     def _place(self, placed: list[PlacedSamples[Rows]]) -> list[Chunk | Event]:
         measured = self._timeline.rate
-        return self.lane.give(placed, stated(measured, (RATE,)), measured)
+        return self.track.give(placed, stated(measured, (RATE,)), measured)
 
 
 class EmotiBitDecoder:
-    """Turns datagrams into chunks and events; see `life.Stream`.
+    """Decoder of an EmotiBit's datagrams; see `Decoder`.
 
     Args:
         device: Id to put on everything.
 
     Attributes:
-        bad: Datagrams in which no line could be read.
-        skipped: Lines that could not be read among others that could.
+        bad: Number of datagrams without a valid line.
+        skipped: Number of invalid lines among valid ones.
     """
+
+    channels = (CHANNEL,)
 
     def __init__(self, device: str) -> None:
         self._device = device
@@ -158,37 +160,37 @@ class EmotiBitDecoder:
         motion = SignalTrack(device, tuple(MOTION.values()), "acc", clock)
         self._light = _ReadyPart(device, LIGHT, light)
         self._motion = _ReadyPart(device, MOTION, motion)
-        self._told = StatusChanges(device)
+        self._status = StatusChanges(device)
         self._arrival = 0
         self.bad = 0
         self.skipped = 0
 
     @property
     def late(self) -> int:
-        """Lines that came twice, or too late."""
+        """Number of lines that came twice, or too late."""
         return self._order.late
 
     @property
     def lost(self) -> int:
-        """Samples of light known to be missing."""
-        return self._light.lane.lost
+        """Number of light samples known to be missing."""
+        return self._light.track.lost
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return the time of its last line by the EmotiBit's clock."""
+        """Return the time of the last line, by the EmotiBit's clock."""
         return max((parse(line).time for line in split(raw)), default=0) * MS
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Say why the next hole will be there; while nobody listened the numbers went on."""
+        """Note the reason for the next gap; without a link the numbers go on."""
         self._light.interrupted(why, relinked)
         self._motion.interrupted(why, relinked)
         if relinked:
             self._order = PacketOrder()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take one datagram.
+        """Decode one datagram.
 
         Raises:
-            BadPacket: There is no line in it that could be read.
+            BadPacket: It holds no valid line.
         """
         ready: list[tuple[Packet, int]] = []
         skipped: list[BadPacket] = []
@@ -200,12 +202,12 @@ class EmotiBitDecoder:
                 skipped.append(bad)
         if len(skipped) == len(lines):
             self.bad += 1
-            raise skipped[0] if skipped else BadPacket("no packet of an EmotiBit", raw)
+            raise skipped[0] if skipped else BadPacket("not a packet of an EmotiBit", raw)
         self.skipped += len(skipped)
         return [item for packet, at in ready for item in self._take(packet, at)]
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what is held back, with the last arrival as its own."""
+        """Return the samples still held back, with the last arrival."""
         held = self._order.flush()
         out = [item for packet, at in held for item in self._take(packet, at)]
         return [*out, *self._light.flush(self._arrival), *self._motion.flush(self._arrival)]
@@ -218,20 +220,23 @@ class EmotiBitDecoder:
             return self._motion.push(packet, arrival)
         if packet.tag == BATTERY:
             percent = min(max(round(packet.values[0]), 0), 100)
-            return [*self._told.changed("battery", arrival, percent=percent)]
+            return [*self._status.changed("battery", arrival, percent=percent)]
         return []
 
 
-class EmotiBit:
+class EmotiBit(LiveDevice):
     """An EmotiBit in the same network as a `Device`.
 
     Args:
-        host: Its address; empty for whichever answers a broadcast.
-        serial: As it calls itself, or the end of it; empty for any.
-        identity: Id to use instead of one made of its serial number.
-        port: On which it listens.
+        host: Its address; empty for any that answers a broadcast.
+        serial: Its serial number or the end of it; empty for any.
+        identity: Id to use instead of one built from its serial number.
+        port: Its UDP port.
         wait: Seconds to look for it on entering.
     """
+
+    kind = "emotibit"
+    polarity = -1  # reflected light: systole is a minimum
 
     def __init__(
         self,
@@ -243,61 +248,35 @@ class EmotiBit:
         wait: float = WAIT,
     ) -> None:
         self.host = host
-        self.serial = serial
+        self.who = serial
         self.port = port
         self.wait = wait
-        who = serial or host
-        self._identity = Identity(identity or (slug(f"emotibit-{who}") if who else None))
+        name = serial or host
+        self._identity = Identity(identity or (slug(f"emotibit-{name}") if name else None))
 
     @property
     def id(self) -> str:
-        """``emotibit-md-v5-0000042``; where nothing says which, known once it is found."""
+        """``emotibit-md-v5-0000042``; without an argument known once the EmotiBit is found."""
         return self._identity.id
 
-    @property
-    def source(self) -> Source:
-        """It is worn, now."""
-        return "live"
-
-    @property
-    def polarity(self) -> Literal[-1, 0, 1]:
-        """Reflected light: systole is a minimum."""
-        return -1
-
-    @property
-    def site(self) -> str:
-        """It can be strapped to anything."""
-        return "unknown"
-
-    @asynccontextmanager
-    async def open(
-        self, *, clock: HostClock, tap: Tap | None = None
-    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Find, connect, start; see `Device.open`.
-
-        Raises:
-            NotFound: None answers, or there is no network.
-            Refused: The network may not be used.
-        """
-        search = EmotiBitSearch(self.host, self.serial, self.port, self.wait)
-        session = EmotiBitConnection(self._identity, search, EmotiBitDecoder, CHANNEL, clock, tap)
-        async with session.opened() as items:
-            yield items
+    def _connection(self, clock: HostClock, tap: Tap | None) -> EmotiBitConnection:
+        search = EmotiBitSearch(self.host, self.who, self.port, self.wait)
+        return EmotiBitConnection(self._identity, search, EmotiBitDecoder, CHANNEL, clock, tap)
 
 
 KEYS: Mapping[str, str] = {
-    "serial": "its serial number or the end of it, where several answer",
-    "port": "on which it listens (3131)",
-    "id": "what to call it in topics and files",
+    "serial": "its serial number or the end of it, if several answer",
+    "port": "its UDP port (3131)",
+    "id": "name in topics and files",
     "wait": "seconds to look for it before giving up",
 }
 
 
 def create_emotibit(argument: str, options: Mapping[str, str], pace: Pace) -> EmotiBit:
-    """Make the device behind ``emotibit[:ADDRESS][?serial=…]``.
+    """Return the device for ``emotibit[:ADDRESS][?serial=…]``.
 
     Raises:
-        Refused: An option makes no sense.
+        Refused: An option is invalid.
     """
     given = Options("emotibit", options, KEYS)
     return EmotiBit(

@@ -1,8 +1,8 @@
-"""A link to an EmotiBit: who is there, come and connect, go on.
+"""A link to an EmotiBit: find it, have it connect, keep it connected.
 
-It answers a hello on UDP 3131 with its serial number and the port that it sends to, -1 while nobody
-listens. Asked to connect, it opens a TCP connection to this computer for commands, and sends its
-data by UDP. It hangs up unless it is greeted every second or so.
+It answers a hello on UDP 3131 with its serial number and the port that it sends to, -1 while it is
+not connected. On request it opens a TCP connection to this computer for commands, and sends its
+data by UDP. It hangs up unless it is greeted about every second.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from innpar.devices.sensors.emotibit.packet import build
 log = logging.getLogger(__name__)
 
 PORT = 3131
-EVERYBODY = "255.255.255.255"
+BROADCAST = "255.255.255.255"
 HELLO_EVERY = 0.5
 CONNECT_SECONDS = 5.0
 PAIRS = 50
-"""Pairs of ports tried, from 3132 (commands) and 3133 (data) up, as the maker's program does."""
+"""Number of port pairs tried, from 3132 (commands) and 3133 (data) up, as by the maker."""
 
 _FREE = "-1"
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What one said to a hello: where it is, its serial number, and whether somebody has it."""
+    """Answer of an EmotiBit to a hello: address, serial number, and whether it is in use."""
 
     host: str
     serial: str
@@ -44,11 +44,11 @@ class Hello:
 
 
 Take = Callable[[bytes, tuple[str, int]], None]
-"""Receives a datagram, and from whom it is."""
+"""Receiver of a datagram and its sender."""
 
 
 def _ignore(error: Exception) -> None:
-    log.debug("%s", error)  # nobody listens there (yet): asked again
+    log.debug("%s", error)  # no listener yet: sent again later
 
 
 class _Mail(asyncio.DatagramProtocol):
@@ -84,10 +84,10 @@ async def _socket(
 
 @contextmanager
 def _listening(host: str, port: int, come: Callable[[socket.socket, str], None]) -> Iterator[None]:
-    """Hand over every connection that is made to a port, with whom it is from.
+    """Hand over every connection to a port, with the address of its peer.
 
-    There is no moment at which a connection belongs to nobody, as there is with asyncio's own
-    servers between its being made and its first task.
+    Every connection has an owner from the start; with asyncio's own servers it has none until its
+    first task.
 
     Raises:
         OSError: The port is not free.
@@ -97,7 +97,7 @@ def _listening(host: str, port: int, come: Callable[[socket.socket, str], None])
         server.setblocking(False)
 
         def accept() -> None:
-            with suppress(OSError):  # it may have gone again
+            with suppress(OSError):  # the peer may be gone again
                 caller, address = server.accept()
                 caller.setblocking(False)
                 come(caller, str(address[0]))
@@ -114,12 +114,12 @@ class UdpLink:
 
     Args:
         host: Its address.
-        port: On which it listens.
-        channel: What arrivals are called.
-        clock: The host's.
+        port: Its UDP port.
+        channel: Channel name of arrivals.
+        clock: The host clock.
 
     Attributes:
-        ports: Of this computer, for its commands and for its data; 0 until they are bound.
+        ports: Ports of this computer for commands and for data; 0 until they are bound.
     """
 
     def __init__(self, host: str, port: int, channel: str, clock: HostClock) -> None:
@@ -137,16 +137,16 @@ class UdpLink:
 
     @property
     def dropped(self) -> int:
-        """Datagrams thrown away because the reader was too slow."""
+        """Number of datagrams dropped because the reader was too slow."""
         return self._inbox.dropped
 
     @asynccontextmanager
     async def connected(self, local: str) -> AsyncIterator[UdpLink]:
-        """Have it connect to this computer, whose address it sees as `local`.
+        """Have it connect to this computer at the address `local`.
 
         Raises:
-            Refused: No ports are free.
-            Lost: It does not come.
+            Refused: No pair of ports is free.
+            Lost: It does not connect.
         """
         async with AsyncExitStack() as stack:
             self._hello = await stack.enter_async_context(_socket(self._ignore, (local, 0)))
@@ -176,7 +176,7 @@ class UdpLink:
         )
 
     async def _call(self) -> None:
-        """Ask it to connect until it does."""
+        """Request the connection until it comes."""
         control, data = self.ports
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -190,16 +190,16 @@ class UdpLink:
             ) from None
 
     def _come(self, caller: socket.socket, host: str) -> None:
-        """Take the EmotiBit's own connection, the first one."""
+        """Take the first connection of the EmotiBit."""
         if self._there.is_set() or host != self._to[0]:
             caller.close()
             return
         self._commands = caller
         self._there.set()
-        asyncio.get_running_loop().add_reader(caller, self._hear)
+        asyncio.get_running_loop().add_reader(caller, self._watch)
 
-    def _hear(self) -> None:
-        """Notice when its connection ends; it has nothing to say there."""
+    def _watch(self) -> None:
+        """Notice the end of its connection, on which it sends nothing."""
         assert self._commands is not None
         try:
             if self._commands.recv(4096):
@@ -220,16 +220,16 @@ class UdpLink:
     def _hang_up(self) -> None:
         self.command("ED")
         self._close()
-        self._there.set()  # whoever comes now is too late
+        self._there.set()  # later connections are refused
 
     def command(self, tag: str) -> None:
-        """Say something on the connection for commands; one that is gone is noticed by itself."""
+        """Send a command; a lost connection is noticed elsewhere."""
         if self._commands is not None:
             with suppress(OSError):
                 self._commands.send(build(0, next(self._numbers), tag))
 
     def greet(self) -> None:
-        """Keep it from hanging up."""
+        """Keep the EmotiBit from hanging up."""
         self._send("PN", "DP", self.ports[1])
 
     def _send(self, tag: str, *payload: object) -> None:
@@ -240,25 +240,25 @@ class UdpLink:
             return
         self._inbox.post(Arrival(self._channel, self._clock.now(), raw))
         if b",RD," in raw:
-            self._tell_time(raw, sender)
+            self._answer_time(raw, sender)
 
-    def _tell_time(self, raw: bytes, sender: tuple[str, int]) -> None:
-        """Answer its question for the time; it waits for that, and keeps it in its own files."""
+    def _answer_time(self, raw: bytes, sender: tuple[str, int]) -> None:
+        """Answer its request for the time, which it awaits and keeps in its own files."""
         for line in raw.splitlines():
             cells = line.split(b",")
             if len(cells) > 3 and cells[3] == b"RD" and cells[1].isdigit():
                 now = datetime.fromtimestamp(self._clock.now() / NS)
                 time = f"{now:%Y-%m-%d_%H-%M-%S-%f}"
                 self._data.sendto(build(0, next(self._numbers), "TL", [time]), sender)
-                asked = cells[1].decode()
-                self._data.sendto(build(0, next(self._numbers), "AK", [asked, "RD"]), sender)
+                number = cells[1].decode()
+                self._data.sendto(build(0, next(self._numbers), "AK", [number, "RD"]), sender)
 
     def _ignore(self, raw: bytes, sender: tuple[str, int]) -> None:
-        """Its answers to greetings say nothing that its data do not."""
+        """Ignore its answers to greetings: its data show as much."""
 
 
 async def _set(event: asyncio.Event, seconds: float) -> None:
-    """Return when `event` is set, or after so many seconds."""
+    """Return when `event` is set, or after `seconds`."""
     waiting = asyncio.ensure_future(event.wait())
     try:
         await asyncio.wait({waiting}, timeout=seconds)
@@ -267,18 +267,18 @@ async def _set(event: asyncio.Event, seconds: float) -> None:
 
 
 async def discover(host: str, port: int, wanted: Callable[[Hello], bool], seconds: float) -> Hello:
-    """Return the first EmotiBit that answers, is `wanted`, and is nobody's yet.
+    """Return the first EmotiBit that answers, is `wanted` and not in use.
 
     Args:
-        host: Who is asked; empty for everybody in this network.
-        port: On which it listens.
-        wanted: Which will do.
-        seconds: How long to ask.
+        host: Address to ask; empty for all in this network.
+        port: Its UDP port.
+        wanted: Returns whether an answer is acceptable.
+        seconds: Time limit.
 
     Raises:
         OutOfReach: None answers; without a message.
         NotFound: There is no network.
-        Lost: One does, but somebody else has it.
+        Lost: One answers, but is in use elsewhere.
         Refused: The network may not be used.
     """
     answers: dict[str, Hello] = {}
@@ -293,12 +293,12 @@ async def discover(host: str, port: int, wanted: Callable[[Hello], bool], second
     failures: list[Exception] = []
 
     def failed(error: Exception) -> None:
-        # A computer that is there may refuse at first; what can reach nobody will not mend.
+        # A refused connection may succeed later; an unreachable network will not.
         if not isinstance(error, ConnectionRefusedError):
             failures.append(error)
             news.set()
 
-    target = host or EVERYBODY
+    target = host or BROADCAST
     try:
         local = local_address(target, port) if host else "0.0.0.0"
         async with (
@@ -317,31 +317,33 @@ async def discover(host: str, port: int, wanted: Callable[[Hello], bool], second
     except TimeoutError:
         for answer in filter(wanted, answers.values()):
             raise Lost(
-                f"the EmotiBit {answer.serial} at {answer.host} sends to somebody else: disconnect "
-                "it there (the EmotiBit Oscilloscope, another run of this)"
+                f"the EmotiBit {answer.serial} at {answer.host} is connected elsewhere: disconnect "
+                "it there (the EmotiBit Oscilloscope, another run of innpar-stream)"
             ) from None
         raise OutOfReach from None
     except PermissionError as error:
-        raise Refused(f"the network may not be used ({error}): allow it to this program") from error
+        raise Refused(
+            f"the network may not be used ({error}): allow this program to use it"
+        ) from error
     except OSError as error:
-        raise NotFound(f"there is no network to reach {target} ({error}): join one") from error
+        raise NotFound(f"no network reaches {target} ({error}): join one that does") from error
     raise AssertionError("unreachable")
 
 
 def _answer(raw: bytes, host: str) -> Hello | None:
-    """Read an answer to a hello; None for anything else."""
+    """Parse an answer to a hello; None for anything else."""
     cells = raw.split(b"\n")[0].decode("ascii", "replace").split(",")
     if len(cells) < 6 or cells[3] != "HH":
         return None
-    told = dict(zip(cells[6::2], cells[7::2], strict=False))
-    return Hello(host, told.get("DI", "") or host, told.get("DP", _FREE) != _FREE)
+    fields = dict(zip(cells[6::2], cells[7::2], strict=False))
+    return Hello(host, fields.get("DI", "") or host, fields.get("DP", _FREE) != _FREE)
 
 
 def local_address(host: str, port: int) -> str:
     """Return the address of this computer that `host` sees; nothing is sent.
 
     Raises:
-        OSError: There is no way there.
+        OSError: There is no route to it.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((host, port))
@@ -352,17 +354,19 @@ async def resolved(host: str) -> str:
     """Return the IPv4 address of a host.
 
     Raises:
-        NotFound: There is no such host, or none with such an address.
+        NotFound: There is no such host, or it has no IPv4 address.
     """
     with suppress(ValueError):
         address = ip_address(host)  # else it is a name
         if address.version == 4:
             return str(address)
-        raise NotFound(f"{host} is no IPv4 address, and an EmotiBit has no other: name that")
+        raise NotFound(
+            f"{host} is not an IPv4 address: give the EmotiBit's, as in emotibit:192.168.1.20"
+        )
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             host, None, family=socket.AF_INET, type=socket.SOCK_DGRAM
         )
-    except (OSError, UnicodeError) as error:  # the latter: it can be no name at all
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a valid name
         raise NotFound(f"no host is called {host!r} ({error}): check the name") from error
     return str(found[0][4][0])

@@ -1,4 +1,4 @@
-"""What an EmotiBit and its hosts say: lines ``time_ms,number,count,TAG,version,100,payload…``."""
+"""Lines of an EmotiBit and its hosts: ``time_ms,number,count,TAG,version,100,payload…``."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from innpar.devices.base import BadPacket
 
 NUMBERS = 1 << 16
-"""Where the number begins again."""
+"""Value at which the number begins again."""
 
 MOST = 256
-"""Values a line; more was never meant."""
+"""Most values of a line."""
 
 NUMERIC = ("PI", "PR", "PG", "AX", "AY", "AZ", "B%")
-"""Tags whose payload must be numbers, as many as announced."""
+"""Tags whose payload is numbers, as many as announced."""
 
 PERIOD = 40.0
 """ms between two samples of light or acceleration."""
 
 PATIENCE = 50
-"""Samples (2 s) that wait for those of another tag, which may not be there at all."""
+"""Samples (2 s) that wait for those of another tag, which may be absent."""
 
 Moment = tuple[float, list[float]]
-"""Time, ms, and one value a tag; NaN where there is none."""
+"""Time, ms, and one value a tag; NaN if there is none."""
 
 _LINE = re.compile(rb"(\d{1,10}),(\d{1,5}),(\d{1,5}),([A-Z][A-Z0-9%]{1,3}),\d+,\d+(?:,(.*))?")
 _NUMBER = re.compile(rb"-?\d{1,12}(?:\.\d{1,12})?")
@@ -38,9 +38,9 @@ class Packet:
 
     Attributes:
         time: ms since the EmotiBit was switched on.
-        number: Of the line, modulo `NUMBERS`.
-        tag: What it is.
-        values: Its payload, of a `NUMERIC` tag.
+        number: Sequence number of the line, modulo `NUMBERS`.
+        tag: Kind of the payload.
+        values: The payload of a `NUMERIC` tag; else empty.
     """
 
     time: int
@@ -50,20 +50,20 @@ class Packet:
 
 
 def parse(line: bytes) -> Packet:
-    """Read one line, without its newline.
+    """Parse one line, without its newline.
 
     Raises:
-        BadPacket: It is none, or not whole.
+        BadPacket: It is not a line of an EmotiBit, or incomplete.
     """
     found = _LINE.fullmatch(line)
     if found is None or int(found[2]) >= NUMBERS:
-        raise BadPacket("no packet of an EmotiBit", line)
+        raise BadPacket("not a packet of an EmotiBit", line)
     time, number, tag = int(found[1]), int(found[2]), found[4].decode()
     if tag not in NUMERIC:
         return Packet(time, number, tag, ())
     cells = (found[5] or b"").rstrip(b",").split(b",")
     if not len(cells) == int(found[3]) <= MOST or not all(map(_NUMBER.fullmatch, cells)):
-        raise BadPacket(f"{int(found[3])} numbers announced, and not there", line)
+        raise BadPacket(f"{int(found[3])} numbers announced, but not present", line)
     return Packet(time, number, tag, tuple(map(float, cells)))
 
 
@@ -74,22 +74,22 @@ def build(time: int, number: int, tag: str, cells: Sequence[object] = ()) -> byt
 
 
 def split(raw: bytes) -> list[bytes]:
-    """Return the whole lines of a datagram: one without its newline may lack more."""
+    """Return the whole lines of a datagram; a last one without newline is incomplete."""
     return [line for line in raw.split(b"\n")[:-1] if line]
 
 
 class Joiner:
-    """Brings tags together sample by sample: lines may differ in length, and by a millisecond.
+    """Joiner of tags, sample by sample: lines may differ in length, and by a millisecond.
 
     Args:
-        tags: Which; each gets a place in a moment.
+        tags: Tags to join, in the order of their values.
     """
 
     def __init__(self, tags: Iterable[str]) -> None:
         self._waiting: dict[str, deque[tuple[float, float]]] = {tag: deque() for tag in tags}
 
     def push(self, packet: Packet) -> list[Moment]:
-        """Take the line of one of the tags; return the moments that are whole, or never will be."""
+        """Take a line of one of the tags; return the moments that are complete or have waited."""
         first = packet.time - (len(packet.values) - 1) * PERIOD
         waiting = self._waiting[packet.tag]
         waiting.extend((first + i * PERIOD, value) for i, value in enumerate(packet.values))
@@ -99,14 +99,14 @@ class Joiner:
         return out
 
     def flush(self) -> list[Moment]:
-        """Return what is held back."""
+        """Return the moments still held back."""
         out: list[Moment] = []
         while any(self._waiting.values()):
             out.append(self._earliest())
         return out
 
     def _earliest(self) -> Moment:
-        """Take what belongs to the earliest moment of which there is anything."""
+        """Take the values of the earliest moment."""
         time = min(queue[0][0] for queue in self._waiting.values() if queue)
         values = [
             queue.popleft()[1] if queue and queue[0][0] < time + PERIOD / 2 else math.nan

@@ -1,13 +1,13 @@
-"""The BCI protocol of fingertip oximeters: packets out of bytes that are cut anyhow. Pure.
+"""The BCI protocol of fingertip oximeters: packets from a stream of bytes. No I/O.
 
 Version 1.2 sends five bytes a sample, of which only the first has its top bit set. Version 1.5
 sends twenty: a mark, an index, state, SpO2, pulse, waveform, counts, battery, rate, sum.
 
-What the index and the state of version 1.5 mean is the reading of a public decoder
-(``berry_protocol.py``, "Berry Protocol V1.5"): the index runs from 0 to 255 and begins again, and
-the state's lowest bits say that the probe is off (1) and that there is no finger (2). No device has
-been met. The same decoder takes an index of ``S`` or ``H`` for a version; so does a packet with
-that number look, so here it must also be text.
+The meaning of index and state in version 1.5 follows a public decoder (``berry_protocol.py``,
+"Berry Protocol V1.5"): the index runs from 0 to 255 and begins again, and the state's lowest bits
+are set when the probe is off (1) and when there is no finger (2). Untested on hardware. The same
+decoder takes an index of ``S`` or ``H`` for a version packet; as samples have these numbers too,
+the packet must also hold text here.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import struct
 from dataclasses import dataclass
 
 RATES = (50, 100, 200)
-"""What version 1.5 can be set to beside one a second, which shows no pulse."""
+"""Rates of version 1.5, Hz, except one a second, which shows no pulse."""
 
 INDICES = 256
-"""For how many packets of version 1.5 there is an index."""
+"""Number of indices of version 1.5."""
 
 OFF, NO_FINGER = 1, 2
-"""Bits of version 1.5's state."""
+"""Bits of the state in version 1.5."""
 
 MARK = b"\xff\xaa"
 SIZE = 20
@@ -34,14 +34,14 @@ class BciReading:
     """One packet.
 
     Attributes:
-        pleth: Waveform, 1 to 100; NaN where there is none.
+        pleth: Waveform, 1 to 100; NaN if there is none.
         adc: Raw counts; None in version 1.2.
         rate: Packets a second; None in version 1.2, where they are 100.
-        spo2: Percent, None where not known.
-        pulse: Beats a minute, None where not known.
-        worn: Whether there is a finger; None where the packet does not say.
+        spo2: Percent; None if unknown.
+        pulse: Beats a minute; None if unknown.
+        worn: Whether there is a finger; None if the packet does not say.
         battery: Percent; None in version 1.2.
-        index: 0 to 255, said to count; None in version 1.2.
+        index: 0 to 255, a packet counter on some devices; None in version 1.2.
     """
 
     pleth: float
@@ -55,41 +55,41 @@ class BciReading:
 
 
 class BciParser:
-    """Finds packets in a stream of bytes that is cut anyhow.
+    """Parser of packets in a stream of bytes cut at any place.
 
     Attributes:
-        skipped: Bytes that belong to no whole packet.
+        skipped: Number of bytes outside whole packets.
     """
 
     def __init__(self) -> None:
         self._rest = b""
         self._long = False  # version 1.5: its mark cannot occur in version 1.2
-        self._short = False  # version 1.2: two packets have followed on each other
+        self._short = False  # version 1.2: two packets have followed each other
         self._checked = False
         self.skipped = 0
 
     def due(self, raw: bytes) -> int:
-        """Return about how many packets these bytes would complete."""
+        """Return the approximate number of packets that these bytes complete."""
         data = self._rest + raw
         return len(data) // (SIZE if self._long or MARK in data else 5)
 
     def push(self, raw: bytes) -> list[BciReading]:
-        """Take bytes; return the packets that they complete."""
+        """Return the packets that these bytes complete."""
         data, self._rest = self._rest + raw, b""
         self._long |= MARK in data
         return self._longs(data, len(raw)) if self._long else self._shorts(data)
 
     def _longs(self, data: bytes, whole: int) -> list[BciReading]:
-        """Read packets of version 1.5 and keep the beginning of one."""
+        """Parse packets of version 1.5; keep an incomplete one."""
         found: list[BciReading] = []
         while (at := data.find(MARK)) >= 0 and len(data) >= at + SIZE:
             self.skipped += at
             packet = data[at : at + SIZE]
-            # One in 256 torn packets sums rightly with the beginning of the next, which then does
-            # so whole.
+            # One in 256 torn packets has a right sum with the beginning of the next packet, whose
+            # own sum is then right as well.
             inner = data.find(MARK, at + 2, at + SIZE)
             right = _sums(packet) and not (inner >= 0 and _sums(data[inner : inner + SIZE]))
-            # Some devices are said to sum wrongly: then only a whole notification is believed.
+            # Some devices are said to sum wrongly: then only a whole notification is accepted.
             if right or (not self._checked and len(data) == whole == SIZE):
                 self._checked |= right
                 reading = parse_long(packet)
@@ -104,13 +104,13 @@ class BciParser:
         return found
 
     def _shorts(self, data: bytes) -> list[BciReading]:
-        """Read packets of version 1.2 and keep the beginning of one."""
+        """Parse packets of version 1.2; keep an incomplete one."""
         found: list[BciReading] = []
         at = 0
         while at < len(data):
             packet = data[at : at + 5]
             ends = next((i for i in range(1, len(packet)) if packet[i] & 0x80), len(packet))
-            if packet[0] & 0x80 and ends == 5 and self._believe(data, at + 5):
+            if packet[0] & 0x80 and ends == 5 and self._accept(data, at + 5):
                 found.append(parse_short(packet))
             elif packet[0] & 0x80 and at + ends == len(data):
                 self._rest = packet
@@ -121,10 +121,10 @@ class BciParser:
             at += ends
         return found
 
-    def _believe(self, data: bytes, after: int) -> bool:
-        """Whether a packet of version 1.2 is one: the first only where the next begins after it.
+    def _accept(self, data: bytes, after: int) -> bool:
+        """Return whether to accept a packet of version 1.2: the first needs a second after it.
 
-        A stream of version 1.5 that was joined halfway may look like one.
+        A stream of version 1.5 received from the middle of a packet may look like version 1.2.
         """
         self._short |= data[after : after + 1] >= b"\x80"
         return self._short
@@ -135,7 +135,7 @@ def _sums(packet: bytes) -> bool:
 
 
 def parse_short(packet: bytes) -> BciReading:
-    """Read five bytes of version 1.2."""
+    """Parse five bytes of version 1.2."""
     state, pleth, bar, low, spo2 = packet
     pulse = (bar & 0x40) << 1 | low & 0x7F
     there = not (state & 0x20 or bar & 0x10)
@@ -150,7 +150,7 @@ def parse_short(packet: bytes) -> BciReading:
 
 
 def parse_long(packet: bytes) -> BciReading | None:
-    """Read twenty bytes of version 1.5; None for those that tell a version."""
+    """Parse twenty bytes of version 1.5; None for a version packet."""
     text, _, rest = packet[3:18].partition(b"\0")
     if packet[2:3] in (b"S", b"H") and not any(rest) and all(0x20 <= c < 0x7F for c in text):
         return None

@@ -1,8 +1,8 @@
-"""BerryMed finger clips (BM1000 and its like) and what else speaks the BCI protocol.
+"""BerryMed finger clips (BM1000 and similar) and other sensors with the BCI protocol.
 
-Both versions of it (`bci`) send as soon as somebody subscribes, and neither tells the time.
-Version 1.2 sends 100 samples a second, cut into notifications anyhow, without a number. Version 1.5
-has an index that is said to count: once it has been seen to, what it skips was lost.
+Both versions (`bci`) send once a central has subscribed, and neither has a clock. Version 1.2 sends
+100 samples a second without a number, cut into notifications at any place. Version 1.5 has an index
+that counts on some devices: once it has been seen to count, skipped indices are lost samples.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ CHANNEL = "bci"
 RATE = 100.0
 
 PROOF = 8
-"""So many indices that follow on each other show that it counts."""
+"""Number of consecutive indices that shows that the index counts."""
 
 
 class _Numbers:
-    """Tells by their index how many packets are missing, once it is seen to count."""
+    """Number of missing packets by their index, once it has been seen to count."""
 
     def __init__(self) -> None:
         self._last: int | None = None
         self._run = 0
 
     def missing(self, index: int | None) -> int | None:
-        """Return how many are missing before a packet, less whole rounds; None for unknown."""
+        """Return how many are missing before a packet, modulo `INDICES`; None if unknown."""
         last, self._last = self._last, index
         if index is None or last is None:
             self._run = 0
@@ -55,58 +55,60 @@ class _Numbers:
 
 
 class BerryMedDecoder:
-    """Turns notifications into chunks and events.
+    """Decoder of a BerryMed's notifications; see `Decoder`.
 
     Args:
         device: Id to put on everything.
 
     Attributes:
-        bad: Notifications in which nothing was a packet.
+        bad: Number of notifications without a packet.
     """
+
+    channels = (CHANNEL,)
 
     def __init__(self, device: str) -> None:
         self._device = device
         self._parser, self._numbers = BciParser(), _Numbers()
-        self._lane: CountedTrack | None = None
+        self._track: CountedTrack | None = None
         self._nominal = RATE
-        self._told = StatusChanges(device)
+        self._status = StatusChanges(device)
         self._slow = False
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return when the samples end that the bytes complete, as the count has it."""
+        """Return the time of the last sample that the bytes complete, by count."""
         n = self._parser.due(raw)
-        return self._lane.stamp + self._lane.length(n) if self._lane else round(n * NS / RATE)
+        return self._track.stamp + self._track.length(n) if self._track else round(n * NS / RATE)
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Say why the next hole will be there; on a new link counting begins anew."""
-        if self._lane is None:
+        """Note the reason for the next gap; on a new link counting begins anew."""
+        if self._track is None:
             return
-        self._lane.interrupted(why)
+        self._track.interrupted(why)
         if relinked:
             self._parser, self._numbers = BciParser(), _Numbers()
-            self._lane.begin()
+            self._track.begin()
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what waits for it to become clear whether something was lost."""
-        return self._lane.flush() if self._lane else []
+        """Return the samples still held back until losses are known."""
+        return self._track.flush() if self._track else []
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take one notification.
+        """Decode one notification.
 
         Raises:
-            BadPacket: Nothing in it is a packet, though packets were due.
+            BadPacket: It holds no packet, though packets were due.
         """
         before = self._parser.skipped
         readings = self._parser.push(raw)
         if self._parser.skipped > before and not readings:
             self.bad += 1
-            raise BadPacket("no packet of a BerryMed", raw)
+            raise BadPacket("not a packet of a BerryMed", raw)
         out: list[Chunk | Event] = []
         for reading in readings:
-            out += self._say(reading, arrival)
-        told = [(r, self._numbers.missing(r.index)) for r in readings]
-        rows = [(r, n) for r, n in told if r.rate is None or r.rate in RATES]
+            out += self._events(reading, arrival)
+        counted = [(r, self._numbers.missing(r.index)) for r in readings]
+        rows = [(r, n) for r, n in counted if r.rate is None or r.rate in RATES]
         while rows:
             kind, missing = _kind(rows[0][0]), rows[0][1]
             n = 1
@@ -121,34 +123,34 @@ class BerryMedDecoder:
     ) -> list[Chunk | Event]:
         version, rate = _kind(readings[0])
         channels = ("adc", "pleth") if version else ("pleth",)
-        if self._lane is None or channels != self._lane.channels:
-            self._lane = CountedTrack(self._device, channels, rate, numbers=INDICES)
+        if self._track is None or channels != self._track.channels:
+            self._track = CountedTrack(self._device, channels, rate, numbers=INDICES)
             self._nominal = rate
         if rate != self._nominal:
             self._nominal = rate
-            self._lane.begin(rate)
+            self._track.begin(rate)
         rows: Rows = np.array(
             [[r.adc, r.pleth] if version else [r.pleth] for r in readings], np.float64
         )
-        return self._lane.push(rows, arrival, missing)
+        return self._track.push(rows, arrival, missing)
 
-    def _say(self, reading: BciReading, arrival: int) -> list[Event]:
-        told = self._told
+    def _events(self, reading: BciReading, arrival: int) -> list[Event]:
+        status = self._status
         out: list[Event] = []
         if reading.worn is not None:
-            out += told.changed("wear", arrival, worn=reading.worn)
-        out += told.vitals(arrival, reading.pulse, reading.spo2)
+            out += status.changed("wear", arrival, worn=reading.worn)
+        out += status.vitals(arrival, reading.pulse, reading.spo2)
         if reading.battery is not None:
-            out += told.changed("battery", arrival, percent=reading.battery)
+            out += status.changed("battery", arrival, percent=reading.battery)
         if reading.rate is not None and reading.rate not in RATES and not self._slow:
             self._slow = True
-            text = f"it sends {reading.rate} packets a second, which shows no pulse"
-            out.append(told.notice(arrival, NoticeCode.RATE_UNUSABLE, text))
+            text = f"it sends {reading.rate} packets a second, too few to show a pulse"
+            out.append(status.notice(arrival, NoticeCode.RATE_UNUSABLE, text))
         return out
 
 
 def _kind(reading: BciReading) -> tuple[bool, float]:
-    """Return whether it is of version 1.5, and the rate."""
+    """Return whether the packet is of version 1.5, and its rate, Hz."""
     return reading.rate is not None, RATE if reading.rate is None else float(reading.rate)
 
 
@@ -157,12 +159,12 @@ FAMILY = Family(
     names=("BerryMed",),
     services=(),
     notify={NOTIFY: CHANNEL},
-    remedy="put a finger in it, bring it closer, and close every app that may hold it",
-    stream=BerryMedDecoder,
+    remedy="put a finger in it, bring it closer, and close every app that may be connected to it",
+    decoder=BerryMedDecoder,
     site="finger",
 )
 
 
 def create_berrymed(argument: str, options: Mapping[str, str], pace: Pace) -> Gatt:
-    """Make the device behind ``berrymed[:ADDRESS]``."""
+    """Return the device for ``berrymed[:ADDRESS]``."""
     return create(FAMILY, argument, Options("berrymed", options, KEYS))

@@ -1,9 +1,9 @@
 """Contec CMS50D+ finger clips (firmware 4.6 and later) on USB serial, 60 samples a second.
 
 Nine-byte frames ``01 state … FF FF`` of which only the first byte has its top bit clear. The older
-models at 19200 baud send other frames and are not read. Untested on hardware; what the state means
-is the reading of a public driver (headrotor/contec_data): E0 all is valid, E1 pulse and SpO2 are
-not, E2 nothing is, which is taken for no finger.
+models at 19200 baud send other frames and are not supported. Untested on hardware; the meaning of
+the state follows a public driver (headrotor/contec_data): E0 all valid, E1 pulse and SpO2 invalid,
+E2 nothing valid, taken as no finger.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from innpar.devices.base import BadPacket, Chunk, Event
-from innpar.devices.link.serial_port import Wire, Wired
+from innpar.devices.link.serial_port import CHANNEL, Wire, Wired
 from innpar.devices.options import Options
 from innpar.devices.sensors.status import StatusChanges
 from innpar.devices.timing.counted import CountedTrack
@@ -30,12 +30,12 @@ SIZE = 9
 START = bytes.fromhex("7d81a1808080808080")
 KEEP = bytes.fromhex("7d81af808080808080")
 EVERY = 5.0
-"""Seconds between two of `KEEP`."""
+"""Interval of `KEEP`, seconds."""
 
 VALID, NOTHING = 0xE0, 0xE2
 
 SLOWEST = 25
-"""Beats a minute. Seven bits hold a pulse, so a fast one looks like none that there is."""
+"""Least plausible pulse, beats a minute: seven bits hold it, so a fast one wraps around."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class ContecReading:
     """One frame.
 
     Attributes:
-        pleth: Waveform, 0 to 127; NaN where there is no pulse.
-        pulse: Beats a minute; None where not known.
-        spo2: Percent; None where not known.
+        pleth: Waveform, 0 to 127; NaN if there is no pulse.
+        pulse: Beats a minute; None if unknown.
+        spo2: Percent; None if unknown.
         worn: Whether there is a finger in it.
     """
 
@@ -56,7 +56,7 @@ class ContecReading:
 
 
 def parse(frame: bytes) -> ContecReading:
-    """Read nine bytes."""
+    """Parse nine bytes."""
     pulse, spo2 = frame[5] & 0x7F, frame[6] & 0x7F
     if frame[1] != VALID:
         return ContecReading(math.nan, None, None, frame[1] != NOTHING)
@@ -68,10 +68,10 @@ def parse(frame: bytes) -> ContecReading:
 
 
 class ContecParser:
-    """Finds frames in a stream of bytes that is cut anyhow.
+    """Parser of frames in a stream of bytes cut at any place.
 
     Attributes:
-        skipped: Bytes that belong to no whole frame.
+        skipped: Number of bytes outside whole frames.
     """
 
     def __init__(self) -> None:
@@ -79,11 +79,11 @@ class ContecParser:
         self.skipped = 0
 
     def due(self, raw: bytes) -> int:
-        """Return how many frames these bytes would complete."""
+        """Return the number of frames that these bytes complete."""
         return (len(self._rest) + len(raw)) // SIZE
 
     def push(self, raw: bytes) -> list[ContecReading]:
-        """Take bytes; return the frames that they complete."""
+        """Return the frames that these bytes complete."""
         data = self._rest + raw
         found: list[ContecReading] = []
         at = 0
@@ -102,64 +102,66 @@ class ContecParser:
 
 
 class ContecDecoder:
-    """Turns bytes into chunks and events; see `life.Decoder`.
+    """Decoder of a CMS50D+; see `Decoder`.
 
     Attributes:
-        bad: Reads in which nothing was a frame.
+        bad: Number of reads without a frame.
     """
 
+    channels = (CHANNEL,)
+
     def __init__(self, device: str) -> None:
-        self._lane = CountedTrack(device, ("pleth",), RATE)
+        self._track = CountedTrack(device, ("pleth",), RATE)
         self._parser = ContecParser()
-        self._told = StatusChanges(device)
+        self._status = StatusChanges(device)
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return when the samples end that the bytes complete, as the count has it."""
-        return self._lane.stamp + self._lane.length(self._parser.due(raw))
+        """Return the time of the last sample that the bytes complete, by count."""
+        return self._track.stamp + self._track.length(self._parser.due(raw))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Say why the next hole will be there; plugged in again, counting begins anew."""
-        self._lane.interrupted(why)
+        """Note the reason for the next gap; plugged in again, counting begins anew."""
+        self._track.interrupted(why)
         if relinked:
             self._parser = ContecParser()
-            self._lane.begin()
+            self._track.begin()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take what was read.
+        """Decode the bytes of one read.
 
         Raises:
-            BadPacket: Nothing in it is a frame, though one was due.
+            BadPacket: They hold no frame, though one was due.
         """
         before = self._parser.skipped
         readings = self._parser.push(raw)
         if not readings:
             if self._parser.skipped > before:
                 self.bad += 1
-                raise BadPacket("no frame of a CMS50D+", raw)
+                raise BadPacket("not a frame of a CMS50D+", raw)
             return []
         out: list[Chunk | Event] = []
         for reading in readings:
-            out += self._told.changed("wear", arrival, worn=reading.worn)
-            out += self._told.vitals(arrival, reading.pulse, reading.spo2)
+            out += self._status.changed("wear", arrival, worn=reading.worn)
+            out += self._status.vitals(arrival, reading.pulse, reading.spo2)
         rows = np.array([[r.pleth] for r in readings], np.float64)
-        return out + self._lane.push(rows, arrival)
+        return out + self._track.push(rows, arrival)
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what waits for it to become clear whether something was lost."""
-        return self._lane.flush()
+        """Return the samples still held back until losses are known."""
+        return self._track.flush()
 
 
 WIRE = Wire("contec", BAUD, ContecDecoder, START, KEEP, EVERY, site="finger")
 
 
 def create_contec(argument: str, options: Mapping[str, str], pace: Pace) -> Wired:
-    """Make the device behind ``contec:PORT``.
+    """Return the device for ``contec:PORT``.
 
     Raises:
-        Refused: No port was named, or an option makes no sense.
+        Refused: No port is given, or an option is invalid.
     """
     from innpar.devices.sensors.boards.serial_lines import port_of
 
-    given = Options("contec", options, {"id": "what to call it in topics and files"})
+    given = Options("contec", options, {"id": "name in topics and files"})
     return Wired(WIRE, port_of("contec", argument), given.identity("") if "id" in given else None)

@@ -1,10 +1,10 @@
 """Nonin 3150 wrist oximeters: twenty-five samples a packet, three packets a second.
 
-From second-hand readings of Nonin's specification 113142-000-02, untested on hardware. The sensor
-wants to be bonded: pair it first with the system's Bluetooth settings. A 3230 has no waveform. What
-the packets' counter counts is not told, so the smallest step seen is taken for one packet. SpO2,
-pulse, whether it is on a finger and whether the batteries are low come once a second beside them,
-as a public decoder (maurovm/swift-async_pulse_ox) reads them.
+From second-hand accounts of Nonin's specification 113142-000-02, untested on hardware. The sensor
+requires bonding: pair it first with the system's Bluetooth settings. A 3230 has no waveform. The
+unit of the packets' counter is not documented, so the smallest step seen is taken as one packet.
+SpO2, pulse, wear and battery state come once a second, decoded as in a public decoder
+(maurovm/swift-async_pulse_ox).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHANNEL = "df22"
 OXIMETRY = {"0aad7ea0-0d60-11e2-8e3c-0002a5d5c51b": "oximetry"}
 
 ON_FINGER, LOW_BATTERY = 0x10, 0x20
-"""Bits of the state."""
+"""Bits of the state byte."""
 
 RATE = 75.0
 SAMPLES = 25
@@ -43,26 +43,26 @@ NUMBERS = 1 << 16
 
 
 def parse(raw: bytes) -> tuple[int, tuple[int, ...]]:
-    """Return counter and the 25 samples, 16-bit counts.
+    """Return the counter and the 25 samples, 16-bit counts.
 
     Raises:
-        BadPacket: Not 53 bytes, or it says another length.
+        BadPacket: It does not have 53 bytes, or states another length.
     """
     if len(raw) != SIZE or raw[0] != SIZE:
-        raise BadPacket(f"a packet of light has {SIZE} bytes and says so, not {len(raw)}", raw)
+        raise BadPacket(f"a packet of light has {SIZE} bytes and states so, not {len(raw)}", raw)
     *samples, counter = struct.unpack(f">{SAMPLES + 1}H", raw[1:])
     return counter, tuple(samples)
 
 
 @dataclass(frozen=True, slots=True)
 class NoninReading:
-    """What it tells once a second.
+    """Reading of SpO2, pulse, wear and battery, once a second.
 
     Attributes:
-        spo2: Percent; None where not known.
-        pulse: Beats a minute; None where not known.
+        spo2: Percent; None if unknown.
+        pulse: Beats a minute; None if unknown.
         worn: Whether it is on a finger.
-        low: Whether the batteries are.
+        low: Whether the batteries are low.
     """
 
     spo2: int | None
@@ -72,13 +72,13 @@ class NoninReading:
 
 
 def parse_oximetry(raw: bytes) -> NoninReading:
-    """Read length, state, voltage, amplitude (2 bytes), counter (2), SpO2, pulse (2).
+    """Parse length, state, voltage, amplitude (2 bytes), counter (2), SpO2, pulse (2).
 
     Raises:
-        BadPacket: Less than these ten bytes, or it says another length.
+        BadPacket: It has fewer than these ten bytes, or states another length.
     """
     if len(raw) < 10 or raw[0] != len(raw):
-        raise BadPacket(f"a reading has 10 bytes and says so, not {len(raw)}", raw)
+        raise BadPacket(f"a reading has 10 bytes and states so, not {len(raw)}", raw)
     spo2, pulse = struct.unpack_from(">BH", raw, 7)
     return NoninReading(
         spo2 if 0 < spo2 <= 100 else None,
@@ -94,15 +94,17 @@ def build(counter: int, samples: tuple[int, ...]) -> bytes:
 
 
 class NoninDecoder:
-    """Turns notifications into chunks and events; see `life.Decoder`.
+    """Decoder of a Nonin's notifications; see `Decoder`.
 
     Attributes:
-        bad: Packets that could not be decoded.
+        bad: Number of packets that could not be decoded.
     """
 
+    channels = (CHANNEL, *OXIMETRY.values())
+
     def __init__(self, device: str) -> None:
-        self._lane = SignalTrack(device, ("pleth",))
-        self._told = StatusChanges(device)
+        self._track = SignalTrack(device, ("pleth",))
+        self._status = StatusChanges(device)
         self._low = False
         self._step: int | None = None
         self._anew()
@@ -114,7 +116,7 @@ class NoninDecoder:
         self._at = 0
 
     def _packets(self, counter: int) -> int | None:
-        """Return how many packets after the one before this one is; None where nobody can know."""
+        """Return the number of packets since the last one, including this; None if unknown."""
         if self._counter is None:
             return 1
         ahead = (counter - self._counter) % NUMBERS
@@ -123,27 +125,27 @@ class NoninDecoder:
         return max(round(ahead / min(self._step or ahead, ahead)), 1)
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return the time of its last sample by the counter."""
+        """Return the time of the last sample, by the counter."""
         if channel != CHANNEL:
             return _stamp(self._at)
         return _stamp(self._at + (self._packets(parse(raw)[0]) or 1))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Say why the next hole will be there; on a new link the counter may begin anew."""
-        self._lane.interrupted(why)
+        """Note the reason for the next gap; on a new link the counter may begin anew."""
+        self._track.interrupted(why)
         if relinked:
             self._anew()
-            self._lane.anew()
+            self._track.anew()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take one notification.
+        """Decode one notification.
 
         Raises:
-            BadPacket: It is not one of what the channel is for.
+            BadPacket: It is not a packet of its channel.
         """
         try:
             if channel != CHANNEL:
-                return [*self._say(parse_oximetry(raw), arrival)]
+                return [*self._events(parse_oximetry(raw), arrival)]
             counter, samples = parse(raw)
         except BadPacket:
             self.bad += 1
@@ -153,7 +155,7 @@ class NoninDecoder:
         if packets is None:
             out = self.flush()
             self._anew()
-            self._lane.anew()
+            self._track.anew()
             packets = 1
         elif self._counter is not None:
             ahead = (counter - self._counter) % NUMBERS
@@ -162,20 +164,20 @@ class NoninDecoder:
         self._at += packets
         rows: Rows = np.array(samples, np.float64)[:, None]
         placed = self._timeline.push(_stamp(self._at), SAMPLES, rows, arrival)
-        return out + self._lane.give(placed, self._rate)
+        return out + self._track.give(placed, self._rate)
 
-    def _say(self, reading: NoninReading, arrival: int) -> list[Event]:
-        out = self._told.changed("wear", arrival, worn=reading.worn)
-        out += self._told.vitals(arrival, reading.pulse, reading.spo2)
+    def _events(self, reading: NoninReading, arrival: int) -> list[Event]:
+        out = self._status.changed("wear", arrival, worn=reading.worn)
+        out += self._status.vitals(arrival, reading.pulse, reading.spo2)
         if reading.low and not self._low:
             self._low = True
-            text = "its batteries are low: change them"
-            out.append(self._told.notice(arrival, NoticeCode.BATTERY_LOW, text))
+            text = "the batteries are low: change them"
+            out.append(self._status.notice(arrival, NoticeCode.BATTERY_LOW, text))
         return out
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what is held back."""
-        return self._lane.give(self._timeline.flush(), self._rate)
+        """Return the samples still held back."""
+        return self._track.give(self._timeline.flush(), self._rate)
 
     @property
     def _rate(self) -> float:
@@ -183,7 +185,7 @@ class NoninDecoder:
 
 
 def _stamp(at: int) -> int:
-    """Return the time of a packet's last sample by counting, ns."""
+    """Return the time of a packet's last sample by count, ns."""
     return round(at * SAMPLES * NS / RATE)
 
 
@@ -194,11 +196,11 @@ FAMILY = Family(
     notify={LIGHT: CHANNEL},
     extras=OXIMETRY,
     remedy="put a finger in it, and pair it with the system's Bluetooth settings first",
-    stream=NoninDecoder,
+    decoder=NoninDecoder,
     site="finger",
 )
 
 
 def create_nonin(argument: str, options: Mapping[str, str], pace: Pace) -> Gatt:
-    """Make the device behind ``nonin[:ADDRESS]``."""
+    """Return the device for ``nonin[:ADDRESS]``."""
     return create(FAMILY, argument, Options("nonin", options, KEYS))

@@ -1,14 +1,13 @@
-"""Viatom/Wellue O2Ring and Checkme O2 (the older protocol): a ring that is asked for its waveform.
+"""Viatom/Wellue O2Ring and Checkme O2 (the older protocol): a ring polled for its waveform.
 
 A question is ``AA command ~command number(2) length(2) payload crc8``, an answer ``55 status
 ~status number(2) length(2) payload crc8`` over as many notifications as it takes, little-endian.
-Asked for the waveform (1B), it gives SpO2, pulse rate, battery, whether it is worn, and the samples
-since it was last asked, 8 bits each, 125 a second; 156 and 246 stand for a beat that it found
-there, not for a sample. Nothing is numbered and nothing tells the time.
+The answer to the waveform question (1B) holds SpO2, pulse rate, battery, wear, and the samples
+since the last question, 8 bits each, 125 a second; 156 and 246 mark a beat that the ring detected
+and are not samples. There is no sequence number and no clock.
 
-An answer's first byte, that its status is told twice, and that what is not asked for in time is
-gone are readings of others' programs; no ring has been met. The newer O2Ring-S speaks another
-protocol.
+The first byte of an answer, its repeated status, and the loss of samples not fetched in time are
+taken from other programs; untested on hardware. The newer O2Ring-S has another protocol.
 """
 
 from __future__ import annotations
@@ -41,16 +40,16 @@ CHANNELS = ("pleth",)
 QUESTION, ANSWER = 0xAA, 0x55
 INFO, PARAMETERS, WAVE = 0x14, 0x17, 0x1B
 HEAD, ENDS = 7, 8
-"""Bytes before a payload, and around it."""
+"""Bytes before a payload, and before and after it together."""
 
 RATE = 125.0
 MARKS = (156, 246)
 MOST = 512
-"""Bytes of a payload; the longest that was seen has half of that."""
+"""Most bytes of a payload; the longest seen has half of that."""
 
 ASK_EVERY = 0.5
 UNANSWERED = 4
-"""Turns (2 s) after which an answer is not waited for any more."""
+"""Polls (2 s) after which an unanswered question is repeated."""
 
 WORN = 1
 
@@ -66,22 +65,22 @@ def crc8(data: bytes) -> int:
 
 
 def build(command: int, payload: bytes = b"", *, first: int = QUESTION, number: int = 0) -> bytes:
-    """Return a frame: a question, or with `first` an answer whose status stands for the command."""
+    """Return a frame: a question, or with `first` an answer with its status as `command`."""
     head = struct.pack("<BBBHH", first, command, command ^ 0xFF, number, len(payload))
     return head + payload + bytes([crc8(head + payload)])
 
 
 ASK = build(WAVE, b"\0")
-"""For the waveform at 125 Hz."""
+"""Question for the waveform at 125 Hz."""
 
 
 @dataclass(frozen=True, slots=True)
 class O2RingReading:
-    """What an answer to `ASK` tells.
+    """Content of an answer to `ASK`.
 
     Attributes:
-        spo2: Percent; None where not known.
-        pulse: Beats a minute; None where not known.
+        spo2: Percent; None if unknown.
+        pulse: Beats a minute; None if unknown.
         battery: Percent.
         worn: Whether there is a finger in it.
         samples: 0 to 255, `MARKS` among them.
@@ -95,16 +94,16 @@ class O2RingReading:
 
 
 def parse(payload: bytes) -> O2RingReading | None:
-    """Read the payload of an answer; None where it answers another question.
+    """Parse the payload of an answer; None if it answers another question.
 
     Raises:
-        BadPacket: It ends within its samples.
+        BadPacket: It ends among its samples.
     """
     if len(payload) < 12 or payload[:1] == b"{":
         return None
     spo2, pulse, battery, _, _, state, n = struct.unpack_from("<BHBBBB3xH", payload)
     if len(payload) < 12 + n:
-        raise BadPacket(f"{n} samples announced, {len(payload) - 12} there", payload)
+        raise BadPacket(f"{n} samples announced, {len(payload) - 12} present", payload)
     if len(payload) > 12 + n:
         return None
     return O2RingReading(
@@ -117,10 +116,10 @@ def parse(payload: bytes) -> O2RingReading | None:
 
 
 class Frames:
-    """Finds answers in bytes that are cut anyhow.
+    """Parser of answers in a stream of bytes cut at any place.
 
     Attributes:
-        skipped: Bytes that belong to no whole answer.
+        skipped: Number of bytes outside whole answers.
     """
 
     def __init__(self) -> None:
@@ -128,7 +127,7 @@ class Frames:
         self.skipped = 0
 
     def push(self, raw: bytes) -> list[bytes]:
-        """Take bytes; return the payloads of the answers that they complete."""
+        """Return the payloads of the answers that these bytes complete."""
         data = self._rest + raw
         found: list[bytes] = []
         at = 0
@@ -150,7 +149,7 @@ class Frames:
         return found
 
     def _seek(self, data: bytes, at: int) -> int:
-        """Return where an answer may begin."""
+        """Return the next place at which an answer may begin."""
         begin = at
         while at < len(data):
             at = data.find(bytes([ANSWER]), at)
@@ -165,22 +164,22 @@ class Frames:
 
 
 class O2RingDialogue:
-    """Asks, and waits for the answer before it asks again."""
+    """Poller that waits for an answer before the next question."""
 
     def __init__(self) -> None:
         self._waiting = 0
 
     def answered(self) -> None:
-        """Hear that an answer has come."""
+        """Note that an answer has come."""
         self._waiting = 0
 
     async def begin(self, link: BleLink) -> None:
-        """Ask at once."""
+        """Ask immediately."""
         self._waiting = 1
         await link.write(WRITE, ASK, response=None)
 
     async def tick(self, link: BleLink) -> None:
-        """Ask unless the last question is still being answered."""
+        """Ask, unless an answer is still awaited."""
         if not 0 < self._waiting < UNANSWERED:
             await self.begin(link)
         else:
@@ -188,52 +187,54 @@ class O2RingDialogue:
 
 
 class O2RingDecoder:
-    """Turns notifications into chunks and events; see `life.Decoder`.
+    """Decoder of an O2Ring's notifications; see `Decoder`.
 
     Args:
         device: Id to put on everything.
-        talk: Is told of answers.
+        dialogue: Learns of answers.
 
     Attributes:
-        bad: Notifications that ended in nothing that could be read.
+        bad: Number of notifications or answers that could not be decoded.
     """
 
-    def __init__(self, device: str, talk: O2RingDialogue | None = None) -> None:
+    channels = (CHANNEL,)
+
+    def __init__(self, device: str, dialogue: O2RingDialogue | None = None) -> None:
         self._device = device
-        self._talk = talk
+        self._dialogue = dialogue
         self._frames = Frames()
-        self._lane = CountedTrack(device, CHANNELS, RATE)
+        self._track = CountedTrack(device, CHANNELS, RATE)
         self._last: int | None = None
-        self._told = StatusChanges(device)
+        self._status = StatusChanges(device)
         self.bad = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
-        """Return the time of the last sample so far, by counting, and as many more as bytes."""
-        return self._lane.stamp + self._lane.length(len(raw))
+        """Return the time by count, with one sample for each byte."""
+        return self._track.stamp + self._track.length(len(raw))
 
     def interrupted(self, why: str, *, relinked: bool = False) -> None:
-        """Say why the next hole will be there; on a new link counting begins anew."""
-        self._lane.interrupted(why)
+        """Note the reason for the next gap; on a new link counting begins anew."""
+        self._track.interrupted(why)
         if relinked:
             self._frames = Frames()
             self._last = None
-            self._lane.begin()
+            self._track.begin()
 
     def flush(self) -> list[Chunk | Event]:
-        """Give out what waits for it to become clear whether something was lost."""
-        return self._lane.flush()
+        """Return the samples still held back until losses are known."""
+        return self._track.flush()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
-        """Take one notification.
+        """Decode one notification.
 
         Raises:
-            BadPacket: It made clear that something before it was no answer, and completed none.
+            BadPacket: It shows that bytes before it were not an answer, and completes none.
         """
         before = self._frames.skipped
         payloads = self._frames.push(raw)
         if self._frames.skipped > before and not payloads:
             self.bad += 1
-            raise BadPacket("no answer of an O2Ring", raw)
+            raise BadPacket("not an answer of an O2Ring", raw)
         out: list[Chunk | Event] = []
         for payload in payloads:
             try:
@@ -241,10 +242,10 @@ class O2RingDecoder:
             except BadPacket:
                 self.bad += 1
                 raise
-            if self._talk is not None:
-                self._talk.answered()
+            if self._dialogue is not None:
+                self._dialogue.answered()
             if reading is not None:
-                out += self._say(reading, arrival)
+                out += self._events(reading, arrival)
                 out += self._samples(reading.samples, arrival)
         return out
 
@@ -253,10 +254,10 @@ class O2RingDecoder:
         if not len(values):
             return []
         rows: Rows = values[:, None]
-        return self._lane.push(rows, arrival)
+        return self._track.push(rows, arrival)
 
     def _unmarked(self, samples: bytes) -> Any:
-        """Return samples with marks replaced by the one before; at the very first the one after."""
+        """Return samples with each mark replaced by the last sample, at the start by the next."""
         values = []
         for value in samples:
             if value not in MARKS:
@@ -266,36 +267,36 @@ class O2RingDecoder:
         good = found[~np.isnan(found)]
         return np.where(np.isnan(found), good[0] if len(good) else 0.0, found)
 
-    def _say(self, reading: O2RingReading, arrival: int) -> list[Event]:
-        """Return events for what is not as it was told last."""
-        told = self._told
-        out = told.changed("wear", arrival, worn=reading.worn)
-        out += told.changed("battery", arrival, percent=reading.battery)
-        return out + told.vitals(arrival, reading.pulse, reading.spo2)
+    def _events(self, reading: O2RingReading, arrival: int) -> list[Event]:
+        """Return events for the changes of status."""
+        status = self._status
+        out = status.changed("wear", arrival, worn=reading.worn)
+        out += status.changed("battery", arrival, percent=reading.battery)
+        return out + status.vitals(arrival, reading.pulse, reading.spo2)
 
 
 def family() -> Family:
-    """Return what is particular to an O2Ring, with a conversation of its own."""
-    talk = O2RingDialogue()
+    """Return the description of an O2Ring, with a dialogue of its own."""
+    dialogue = O2RingDialogue()
     return Family(
         name="o2ring",
         names=("O2Ring", "Checkme O2"),
         services=(),
         notify={NOTIFY: CHANNEL},
-        remedy="put it on, bring it closer, and close the ViHealth app on every phone near",
-        stream=lambda device: O2RingDecoder(device, talk),
+        remedy="put it on, bring it closer, and close the ViHealth app on every phone nearby",
+        decoder=lambda device: O2RingDecoder(device, dialogue),
         site="finger",
-        begin=talk.begin,
-        tick=talk.tick,
+        begin=dialogue.begin,
+        tick=dialogue.tick,
         every=ASK_EVERY,
         stall=4.0,
     )
 
 
 def create_o2ring(argument: str, options: Mapping[str, str], pace: Pace) -> Gatt:
-    """Make the device behind ``o2ring[:NAME or ADDRESS]``.
+    """Return the device for ``o2ring[:NAME or ADDRESS]``.
 
     Raises:
-        Refused: An option makes no sense.
+        Refused: An option is invalid.
     """
     return create(family(), argument, Options("o2ring", options, KEYS))

@@ -1,4 +1,4 @@
-"""The life of a Polar sensor's link: settings, modes, starting and starting again."""
+"""Connection to a Polar sensor: settings, modes, start and restart."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from innpar.devices.base import (
     Event,
     HostClock,
     Lost,
-    NotFound,
-    OutOfReach,
     Refused,
     Tap,
 )
 from innpar.devices.link.ble import BleLink, Sighting, sig
 from innpar.devices.link.inbox import Arrival
-from innpar.devices.link.reconnect import ReconnectingDevice
+from innpar.devices.link.reconnect import ReconnectingDevice, missing
 from innpar.devices.link.target import Search
 from innpar.devices.notices import NoticeCode
 from innpar.devices.sensors.gatt_connection import about
@@ -36,24 +34,23 @@ HEART_RATE_UUID = sig("2a37")
 BATTERY_UUID = sig("2a19")
 
 STALL = 6 * NS
-"""No frame for this long, three of the slowest stream's, and the stream is started again."""
+"""Silence after which the stream is restarted: three frames of the slowest stream, ns."""
 
 STOP_SECONDS = 3.0
-"""For telling a sensor to stop all that it does for us; radio time, not the host clock's."""
+"""Time limit for stopping all streams on leaving; radio time, not the host clock's."""
 
 REMEDY = (
-    "{who} is not to be found: put it on and switch it on with a short press (the blue LED), bring "
-    "it closer, and close Polar Flow and every app that may hold it; `innpar-stream scan` lists "
-    "what can be heard"
+    "put it on and switch it on with a short press (the blue LED), bring it closer, and close "
+    "Polar Flow and every app that may hold it"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Signals that a Polar sensor is asked for.
+    """Signals to request from a Polar sensor.
 
     Attributes:
-        rate: PPG samples a second; None for the one of its normal mode.
+        rate: PPG sampling rate, Hz; None for that of the normal mode.
         acc: Also the acceleration.
         ppi: Also pulse intervals.
     """
@@ -64,29 +61,31 @@ class Wanted:
 
 
 class PolarConnection(ReconnectingDevice):
-    """See the module."""
+    """Connection that chooses the sensor's mode and starts its streams."""
 
-    silent_code = NoticeCode.STALLED_RESTARTED
-    silent = "no samples came; the stream was started again"
+    silence_code = NoticeCode.STALLED_RESTARTED
+    silence_text = "no samples came; the stream was started again"
 
     def __init__(self, wanted: Wanted, search: Search, clock: HostClock, tap: Tap | None) -> None:
         sought = search.sought
         super().__init__(sought, clock, tap, wait=search.wait, stall=STALL / NS)
         self._wanted = wanted
         self._search = search
-        self._remedy = REMEDY.format(who=f"{sought.kind} {sought.who}".strip())
-        self._stream: PolarDecoder | None = None
+        self._missing = missing(f"{sought.kind} {sought.who}".strip(), REMEDY)
+        self._decoder_or_none: PolarDecoder | None = None
         self._link: BleLink
         self._control: ControlPoint
         self._plan: Plan
         self._about: dict[str, Any] = {}
-        self._decoder: dict[str, Any] = {}
+        self._decoder_settings: dict[str, Any] = {}
 
-    async def _make(self, stack: AsyncExitStack) -> BleLink:
-        """Find, connect, prepare, start."""
+    async def _connect_link(self, stack: AsyncExitStack) -> BleLink:
+        """Find the sensor, connect, prepare and start it."""
         search = self._search
         sought = search.sought
-        self._link = await sought.reach(stack, search.radio, self._clock, search.wait, self._remedy)
+        self._link = await sought.reach(
+            stack, search.radio, self._clock, search.wait, self._missing
+        )
         assert sought.seen is not None
         self._control = ControlPoint(self._link, self._clock)
         stack.push_async_callback(self._stop)
@@ -96,11 +95,11 @@ class PolarConnection(ReconnectingDevice):
         return self._link
 
     async def _prepare(self, sighting: Sighting) -> None:
-        """Subscribe to everything, quieten the sensor, and choose its mode."""
+        """Subscribe to everything, stop running streams, and choose the mode."""
         link = self._link
         if not link.has(DATA_UUID):
             raise Refused(
-                f"{sighting.name or sighting.address} does not stream: it has no Polar measurement "
+                f"{sighting.name or sighting.address} cannot stream: it has no Polar measurement "
                 "service; update its firmware, or choose another device"
             )
         self._about = {"name": sighting.name, "address": sighting.address}
@@ -112,14 +111,14 @@ class PolarConnection(ReconnectingDevice):
             if not link.up:
                 raise
             raise Refused(
-                f"{sighting.name} does not let its raw data be subscribed to, as firmware 3.0.16 "
-                f"is known to ({lost}): update its firmware with Polar Flow"
+                f"{sighting.name} refuses the subscription to its raw data, a known fault of "
+                f"firmware 3.0.16 ({lost}): update its firmware with Polar Flow"
             ) from lost
         for uuid, channel in ((BATTERY_UUID, BATTERY), (HEART_RATE_UUID, HEART_RATE)):
             if link.has(uuid):
                 await link.subscribe(uuid, channel)
         if MeasurementKind.PPG not in features:
-            raise Refused(f"{sighting.name} has no raw PPG to give; choose another device")
+            raise Refused(f"{sighting.name} offers no raw PPG; choose another device")
         await self._control.stop_all(features)
         self._plan = await self._choose(MeasurementKind.SDK_MODE in features)
 
@@ -136,15 +135,15 @@ class PolarConnection(ReconnectingDevice):
         return chosen
 
     async def _start(self) -> None:
-        """Start what is wanted; the first time, this is when the stream's timeline begins."""
+        """Start the wanted streams, and create the decoder the first time."""
         await self._control.start(MeasurementKind.PPG, self._plan.settings)
         rate, factor = await self._start_acc() if self._wanted.acc else (52.0, 1.0)
         if self._wanted.ppi and not self._plan.sdk:
             await self._control.start(MeasurementKind.PPI)
-        if self._stream is None:
-            told = {"rates": list(self._plan.rates), "acc_rate": rate, "acc_factor": factor}
-            self._decoder = {"name": "polar", **told}
-            self._stream = PolarDecoder(
+        if self._decoder_or_none is None:
+            known = {"rates": list(self._plan.rates), "acc_rate": rate, "acc_factor": factor}
+            self._decoder_settings = {"name": "polar", **known}
+            self._decoder_or_none = PolarDecoder(
                 self._search.sought.id, self._plan.rates, acc_rate=rate, acc_factor=factor
             )
 
@@ -154,46 +153,40 @@ class PolarConnection(ReconnectingDevice):
         return float(rate), await self._control.start(MeasurementKind.ACC, choose(offered, rate))
 
     async def _stop(self) -> None:
-        # A sensor that cannot be told any more stops by itself when the link is gone.
+        # A sensor out of reach stops by itself once the link is gone.
         if self._link.up:
             with suppress(DeviceError, TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
                     await self._control.leave()
 
     @property
-    def _streaming(self) -> PolarDecoder:
-        assert self._stream is not None
-        return self._stream
+    def _decoder(self) -> PolarDecoder:
+        assert self._decoder_or_none is not None
+        return self._decoder_or_none
 
-    def _parted(self) -> list[Chunk | Event]:
-        """Hold on to what is held back: the sensor's clock goes on."""
-        self._streaming.interrupted("link lost", relinked=True)
+    def _on_disconnect(self) -> list[Chunk | Event]:
+        """Keep the samples held back: the sensor's clock goes on."""
+        self._decoder.interrupted("link lost", relinked=True)
         return []
 
-    def _heard(self, arrival: Arrival) -> None:
-        """Only samples are a sign of life; one that stops by itself is asked again soon."""
+    def _receive(self, arrival: Arrival) -> None:
+        """Take only samples as a sign of life; restart a stream soon after it stops by itself."""
         if arrival.channel == DATA:
-            super()._heard(arrival)
+            super()._receive(arrival)
         elif arrival.channel == CONTROL and MeasurementKind.PPG in parse_stopped(arrival.data):
             self._due = self._clock.now() + NS
 
-    async def _again(self) -> None:
+    async def _restart(self) -> None:
         await self._control.stop(MeasurementKind.PPG)
         await self._start()
 
-    def _worth_telling(self, error: DeviceError) -> bool:
-        return isinstance(error, Refused) or (
-            isinstance(error, NotFound) and not isinstance(error, OutOfReach)
-        )
-
-    def _told(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         chosen = self._plan
         return {
             **self._about,
-            "rate": self._streaming.sends,
+            "rate": self._decoder.sends,
             "sdk_mode": chosen.sdk,
             "channels": int((*chosen.settings.get(Setting.CHANNELS, ()), 4)[0]),
             "mtu": self._link.mtu,
-            # Whoever decodes recorded frames once more needs to know how they were decoded.
-            "decoder": self._decoder,
+            "decoder": self._decoder_settings,  # to decode recorded frames anew
         }

@@ -32,45 +32,50 @@ from innpar.devices.sensors.polar.frames import MeasurementKind
 POINT = "fb005c81-02e7-f387-1cad-8acd2d8df0c8"
 
 ANSWER_SECONDS = 10.0
-"""A sensor that has not answered by then will not; Polar's own software waits 30 s."""
+"""Time limit for an answer, seconds; Polar's own software waits 30 s."""
 
 SDK_PAUSE = 150 * NS // 1000
-"""Firmware 2.1.0 needs 100 ms between a change of mode and a start (polar-ble-sdk issue 395)."""
+"""Pause after a change of mode, ns: firmware 2.1.0 needs 100 ms (polar-ble-sdk issue 395)."""
 
 
 class ControlPoint:
-    """Asks the sensor one thing at a time; `open` subscribes to its answers."""
+    """Control point of the sensor, one command at a time; `open` subscribes to its answers."""
 
     def __init__(self, link: BleLink, clock: HostClock) -> None:
         self._link = link
         self._clock = clock
-        self._begun: set[int] = set()
+        self._running: set[int] = set()
         self._answers: deque[bytes] = deque(maxlen=16)
         self._answered = asyncio.Event()
 
     async def open(self) -> frozenset[int]:
-        """Subscribe; return the kinds the sensor measures.
+        """Subscribe; return the kinds that the sensor measures.
 
         Raises:
-            Lost, BadPacket: No sensible answer.
+            Lost, BadPacket: There is no valid answer.
         """
         features = parse_features(await self._link.read(POINT))
-        await self._link.subscribe(POINT, CONTROL, self._aside)
+        await self._link.subscribe(POINT, CONTROL, self._sort)
         return features
 
-    def _aside(self, arrival: Arrival) -> bool:
-        """Keep answers, leave the unasked to the queue; BlueZ repeats reads as indications."""
+    def _sort(self, arrival: Arrival) -> bool:
+        """Keep answers, and queue only what the sensor reports by itself.
+
+        BlueZ repeats reads as indications.
+        """
         if arrival.data[:1] == bytes([RESPONSE]):
             self._answers.append(arrival.data)
             self._answered.set()
         return arrival.data[:1] != bytes([STOPPED])
 
-    async def ask(self, op: Op, kind: int | None = None, settings: Settings | None = None) -> bytes:
+    async def send(
+        self, op: Op, kind: int | None = None, settings: Settings | None = None
+    ) -> bytes:
         """Send a command; return the parameters of its answer.
 
         Raises:
-            SensorRefused: It answered with an error.
-            Lost: It did not answer.
+            SensorRefused: The sensor answered with an error.
+            Lost: The sensor did not answer.
         """
         self._answers.clear()
         await self._link.write(POINT, command(op, kind, settings))
@@ -78,7 +83,7 @@ class ControlPoint:
         while True:
             answer = parse_answer(await self._answer(op))
             if answer.op != op or (kind is not None and answer.kind != kind):
-                continue  # late, to a command given up on
+                continue  # late, to an abandoned command
             if answer.error:
                 name = MeasurementKind(kind).name if kind is not None else ""
                 raise SensorRefused(f"{op.name} {name}".strip(), answer.error)
@@ -103,21 +108,21 @@ class ControlPoint:
         await self._clock.sleep_until(self._clock.now() + ns)
 
     async def settings(self, kind: MeasurementKind) -> dict[Setting, tuple[int | float, ...]]:
-        """Return what `kind` can be started with in the present mode."""
-        return parse_settings(await self.ask(Op.SETTINGS, kind))
+        """Return the settings that `kind` can be started with in the present mode."""
+        return parse_settings(await self.send(Op.SETTINGS, kind))
 
     async def stop(self, kind: int) -> None:
-        """Stop a stream; that it does not run is as good."""
+        """Stop a stream, if it is running."""
         try:
-            await self.ask(Op.STOP, kind)
+            await self.send(Op.STOP, kind)
         except SensorRefused as refused:
             if refused.code not in (ALREADY, INVALID_STATE):
                 raise
 
     async def stop_all(self, kinds: frozenset[int]) -> None:
-        """Stop whatever runs, of `kinds` where old firmware does not say what that is."""
+        """Stop all running streams, or all of `kinds` if old firmware does not list them."""
         try:
-            running = parse_running(await self.ask(Op.STATUS))
+            running = parse_running(await self.send(Op.STATUS))
         except SensorRefused:
             running = kinds & {
                 MeasurementKind.PPG,
@@ -130,25 +135,27 @@ class ControlPoint:
             await self.stop(kind)
 
     async def leave(self) -> None:
-        """Stop all that was started here, then leave SDK mode where it was entered.
+        """Stop all streams started here, then leave SDK mode if it was entered.
 
         Raises:
-            Lost, BadPacket: No sensible answer.
+            Lost, BadPacket: There is no valid answer.
         """
-        for kind in sorted(self._begun, key=lambda kind: (kind == MeasurementKind.SDK_MODE, kind)):
-            with suppress(SensorRefused):  # what refuses to be stopped keeps nothing else on
+        for kind in sorted(
+            self._running, key=lambda kind: (kind == MeasurementKind.SDK_MODE, kind)
+        ):
+            with suppress(SensorRefused):  # one that refuses to stop does not keep the others on
                 await self.stop(kind)
 
     async def sdk_mode(self, on: bool) -> None:
-        """Switch SDK mode, which every stream must have been stopped for.
+        """Switch SDK mode; every stream must have been stopped.
 
         Raises:
-            SensorRefused: It will not.
+            SensorRefused: The sensor declines.
         """
         if on:
-            self._begun.add(MeasurementKind.SDK_MODE)
+            self._running.add(MeasurementKind.SDK_MODE)
         try:
-            await self.ask(Op.START if on else Op.STOP, MeasurementKind.SDK_MODE)
+            await self.send(Op.START if on else Op.STOP, MeasurementKind.SDK_MODE)
         except SensorRefused as refused:
             if refused.code != ALREADY and (on or refused.code != INVALID_STATE):
                 raise
@@ -158,30 +165,30 @@ class ControlPoint:
         """Start a stream; return the factor that turns its counts into units.
 
         Raises:
-            SensorRefused: It will not, not even when asked again after a moment.
+            SensorRefused: The sensor declines twice, with a pause in between.
         """
-        self._begun.add(kind)
+        self._running.add(kind)
         try:
-            params = await self.ask(Op.START, kind, settings)
+            params = await self.send(Op.START, kind, settings)
         except SensorRefused as refused:
             if refused.code not in (ALREADY, INVALID_STATE):
                 raise
             if refused.code == ALREADY:
                 await self.stop(kind)
             await self.pause()
-            params = await self.ask(Op.START, kind, settings)
+            params = await self.send(Op.START, kind, settings)
         (factor,) = parse_settings(params).get(Setting.FACTOR, (1.0,))[:1]
         return float(factor)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to get a PPG rate.
+    """Mode and settings for a PPG rate.
 
     Attributes:
         sdk: Whether SDK mode is needed.
-        settings: What to start with; each setting has one value.
-        rates: What the rate may turn out to be, Hz, the promised one first.
+        settings: Settings for the start, one value each.
+        rates: Possible true rates, Hz, the promised one first.
     """
 
     sdk: bool
@@ -190,13 +197,13 @@ class Plan:
 
 
 def plan(wanted: int | None, normal: Settings, has_sdk: bool) -> Plan | None:
-    """Choose a mode for a rate; None where only SDK mode, once entered, can tell.
+    """Choose a mode for a rate; None if only SDK mode, once entered, can show.
 
-    Two firmwares do not send what they say: an OH1 offers 130 Hz and sends 135, and a Verity Sense
-    before 2.1.0 offers 135 Hz in normal mode and sends 55.
+    Two firmwares do not send the rate they state: an OH1 offers 130 Hz and sends 135, and a Verity
+    Sense before 2.1.0 offers 135 Hz in normal mode and sends 55.
 
     Raises:
-        Refused: The sensor cannot do it in any mode.
+        Refused: The sensor has the rate in no mode.
     """
     offered = tuple(int(rate) for rate in normal.get(Setting.RATE, ()))
     if not offered:
@@ -214,10 +221,10 @@ def plan(wanted: int | None, normal: Settings, has_sdk: bool) -> Plan | None:
 
 
 def plan_sdk(wanted: int, full: Settings) -> Plan:
-    """Choose from what SDK mode offers.
+    """Choose from the settings of SDK mode.
 
     Raises:
-        Refused: Not there either.
+        Refused: SDK mode does not have the rate either.
     """
     offered = tuple(int(rate) for rate in full.get(Setting.RATE, ()))
     if wanted not in offered:
@@ -226,7 +233,7 @@ def plan_sdk(wanted: int, full: Settings) -> Plan:
 
 
 def choose(offered: Settings, rate: int) -> Settings:
-    """Choose `rate`, and of every other setting the last, which is the finest or widest offered."""
+    """Choose `rate`, and the last value of every other setting, the finest or widest offered."""
     chosen: dict[Setting, tuple[int | float, ...]] = {
         setting: values[-1:] for setting, values in offered.items() if values
     }

@@ -1,4 +1,4 @@
-"""Polar's control point, both ways: commands, answers, settings and what its refusals mean.
+"""Frames of Polar's control point: commands, answers, settings and error codes.
 
 A command is ``op | kind | settings``; its answer ``F0 | op | kind | error | more | parameters``, in
 several pieces while `more` is not 0. Layouts as in the Polar Measurement Data specification and
@@ -63,24 +63,24 @@ REMEDIES: dict[int, tuple[str, str]] = {
     5: ("does not take these settings", "leave out --rate and take what it offers"),
     6: (
         "is already in that state",
-        "stop whatever else reads this sensor (Polar Flow, another program) and try again",
+        "stop other programs that read this sensor (such as Polar Flow) and try again",
     ),
     7: ("does not offer this resolution", "update its firmware, and report this"),
     8: ("does not offer this rate", "leave out --rate and take what it offers"),
     9: ("does not offer this range", "update its firmware, and report this"),
     10: (
         "got too short a radio packet (ATT MTU below 232)",
-        "use an adapter and system that agree on a larger one (BlueZ 5.62 or later does)",
+        "use an adapter and system that negotiate a larger one (BlueZ 5.62 or later does)",
     ),
     11: ("does not offer this number of channels", "update its firmware, and report this"),
     12: (
         "cannot do that in its present state",
-        "wait a second and try again; if it stays so, switch it off and on",
+        "wait a second and try again; if that fails, switch it off and on",
     ),
     13: ("is in its charger", "take it off the charger and put it on"),
     14: ("has no space left", "delete recordings with the Polar Flow app"),
 }
-"""Error code → (what the sensor says, what to do)."""
+"""Error code → (meaning, remedy)."""
 
 INVALID_OP, ALREADY, INVALID_STATE, IN_CHARGER = 1, 6, 12, 13
 
@@ -89,20 +89,20 @@ class SensorRefused(Refused):
     """The sensor answered a command with an error.
 
     Attributes:
-        code: The error byte, a key of `REMEDIES` where it is known.
+        code: The error byte, a key of `REMEDIES` if documented.
     """
 
     def __init__(self, command: str, code: int) -> None:
-        said, remedy = REMEDIES.get(
-            code, (f"answered error {code}, which nobody has described", "switch it off and on")
+        meaning, remedy = REMEDIES.get(
+            code, (f"answered the undocumented error {code}", "switch it off and on")
         )
-        super().__init__(f"{command}: the sensor {said} (error {code}); {remedy}")
+        super().__init__(f"{command}: the sensor {meaning} (error {code}); {remedy}")
         self.code = code
 
 
 @dataclass(frozen=True, slots=True)
 class ControlResponse:
-    """One indication in answer to a command; `params` is only a piece where `more` is set."""
+    """One indication in answer to a command; `params` is a part only if `more` is set."""
 
     op: int
     kind: int
@@ -112,7 +112,7 @@ class ControlResponse:
 
 
 def command(op: Op, kind: int | None = None, settings: Settings | None = None) -> bytes:
-    """Build a command; of each setting the first value is chosen, and FACTOR is never sent."""
+    """Build a command with the first value of each setting; FACTOR is never sent."""
     head = bytes([op]) if kind is None else bytes([op, kind])
     chosen: Settings = {
         setting: values[:1]
@@ -126,7 +126,7 @@ def parse_answer(raw: bytes) -> ControlResponse:
     """Parse an indication that begins with `RESPONSE`.
 
     Raises:
-        BadPacket: Fewer than its four fixed bytes.
+        BadPacket: It has fewer than four bytes, or another first byte.
     """
     if len(raw) < 4 or raw[0] != RESPONSE:
         raise BadPacket("not an answer of the control point", raw)
@@ -135,15 +135,15 @@ def parse_answer(raw: bytes) -> ControlResponse:
 
 
 def parse_stopped(raw: bytes) -> tuple[int, ...]:
-    """Return the kinds that the sensor says, unasked, it has stopped sending."""
+    """Return the kinds that the sensor reports to have stopped by itself."""
     return tuple(byte & 0x3F for byte in raw[1:])
 
 
 def parse_features(raw: bytes) -> frozenset[int]:
-    """Parse what reading the control point gives: bit n of the vector is `MeasurementKind` n.
+    """Parse the value of the control point: bit n of the vector is `MeasurementKind` n.
 
     Raises:
-        BadPacket: Not a feature list.
+        BadPacket: It is not a feature list.
     """
     if len(raw) < 2 or raw[0] != FEATURES:
         raise BadPacket("not a list of features", raw)
@@ -157,10 +157,10 @@ def parse_running(params: bytes) -> frozenset[int]:
 
 
 def parse_settings(params: bytes) -> dict[Setting, tuple[int | float, ...]]:
-    """Parse settings; a lone byte, which some firmware answers START with, means none.
+    """Parse settings; a single byte, the answer of some firmware to START, means none.
 
     Raises:
-        BadPacket: Cut short, or a setting that nobody has described.
+        BadPacket: They are cut short, or hold an undocumented setting.
     """
     found: dict[Setting, tuple[int | float, ...]] = {}
     at = 0

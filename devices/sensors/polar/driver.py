@@ -1,17 +1,18 @@
-"""Polar's optical sensors: Verity Sense, OH1 and what else speaks their measurement service.
+"""Polar's optical sensors: Verity Sense, OH1 and others with their measurement service.
 
-Finding and connecting is `ble`'s, the life of the link `polar_session`'s, the dialogue
-`polar_control`'s, bytes to samples `polar_stream`'s.
+`link.ble` finds and connects, `polar.connection` keeps the connection, `polar.control` speaks to
+the control point, and `polar.decoder` turns bytes into samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
-from innpar.devices.base import Chunk, Event, HostClock, Refused, Source, Tap
+from innpar.devices.base import HostClock, Refused, Tap
 from innpar.devices.link.ble import Radio
+from innpar.devices.link.reconnect import LiveDevice
 from innpar.devices.link.target import Search, Target
 from innpar.devices.options import Options
 from innpar.devices.sensors.gatt import KEYS as COMMON
@@ -26,25 +27,28 @@ NAMES: dict[str, tuple[str, ...]] = {
     "polar-oh1": ("Polar OH1",),
     "polar": ("Polar Sense", "Polar OH1", "Polar 360", "Polar Loop", "Polar Vantage", "Polar Grit"),
 }
-"""Device → how what it looks for is called on the air."""
+"""Device → beginnings of its advertised names."""
 
 RATES = (28, 44, 55, 135, 176)
 
 
-class Polar:
+class Polar(LiveDevice):
     """A Polar optical sensor as a `Device`.
 
     Args:
         model: A key of `NAMES`.
-        who: Its address, or the end of its name (printed on it); empty for the first one heard.
-        identity: Id to use instead of one made of model and name.
-        rate: PPG samples a second, one of `RATES`; None for what its normal mode has (55 Hz on a
+        who: Its address, or the end of its name (printed on it); empty for the first one found.
+        identity: Id to use instead of one built from model and name.
+        rate: PPG sampling rate, Hz, one of `RATES`; None for that of its normal mode (55 Hz on a
             Verity Sense, 135 Hz on an OH1). SDK mode is entered where the rate needs it.
         acc: Also stream the acceleration.
-        ppi: Also stream pulse intervals, which tell motion and wear (not in SDK mode).
-        radio: Which Bluetooth to use.
+        ppi: Also stream pulse intervals, which report motion and wear (not in SDK mode).
+        radio: The Bluetooth adapter.
         wait: Seconds to look for it on entering.
     """
+
+    polarity = -1  # reflected light: systole is a minimum
+    site = "wrist"  # or forearm
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class Polar:
     ) -> None:
         if model not in NAMES:
             raise ValueError(f"a Polar model is one of {', '.join(NAMES)}, not {model!r}")
-        self.model = model
+        self.kind = model
         self.who = who
         self.rate = rate
         self.acc = acc
@@ -71,53 +75,27 @@ class Polar:
 
     @property
     def id(self) -> str:
-        """``polar-verity-8a3f1b2c``; without an argument the last part comes once it is found."""
+        """``polar-verity-8a3f1b2c``; without an argument the last part is known once found."""
         return self.sought.id
 
-    @property
-    def source(self) -> Source:
-        """It is worn, now."""
-        return "live"
-
-    @property
-    def polarity(self) -> Literal[-1, 0, 1]:
-        """Reflected light: systole is a minimum."""
-        return -1
-
-    @property
-    def site(self) -> str:
-        """Forearm or wrist."""
-        return "wrist"
-
-    @asynccontextmanager
-    async def open(
-        self, *, clock: HostClock, tap: Tap | None = None
-    ) -> AsyncIterator[AsyncIterator[Chunk | Event]]:
-        """Find, connect, start; see `Device.open`.
-
-        Raises:
-            NotFound: Not heard for `wait` seconds, or there is no Bluetooth.
-            Refused: It is in its charger, lacks the rate, or is held by something else.
-        """
+    def _connection(self, clock: HostClock, tap: Tap | None) -> PolarConnection:
         wanted = Wanted(self.rate, self.acc, self.ppi)
-        search = Search(self.sought, self.radio, self.wait)
-        async with PolarConnection(wanted, search, clock, tap).opened() as items:
-            yield items
+        return PolarConnection(wanted, Search(self.sought, self.radio, self.wait), clock, tap)
 
 
 KEYS: Mapping[str, str] = {
-    "rate": "PPG samples a second: 28, 44, 55, 135 or 176",
+    "rate": "PPG sampling rate, Hz: 28, 44, 55, 135 or 176",
     "acc": "on to stream the acceleration too",
-    "ppi": "on to stream pulse intervals too, which tell motion and wear",
+    "ppi": "on to stream pulse intervals too, which report motion and wear",
     **COMMON,
 }
 
 
 def create_polar(model: str, argument: str, options: Mapping[str, str], pace: Pace) -> Polar:
-    """Make the device behind ``polar-verity[:NAME or ADDRESS][?rate=176&…]``.
+    """Return the device for ``polar-verity[:NAME or ADDRESS][?rate=176&…]``.
 
     Raises:
-        Refused: An option makes no sense.
+        Refused: An option is invalid.
     """
     given = Options(model, options, KEYS)
     rate = given.whole("rate", 1, 1000)
@@ -133,3 +111,8 @@ def create_polar(model: str, argument: str, options: Mapping[str, str], pace: Pa
         radio=Radio(adapter=given.text("adapter")),
         wait=given.number("wait", 1, 86400) or WAIT,
     )
+
+
+create_polar_verity = partial(create_polar, "polar-verity")
+create_polar_oh1 = partial(create_polar, "polar-oh1")
+create_any_polar = partial(create_polar, "polar")

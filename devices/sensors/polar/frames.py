@@ -1,9 +1,9 @@
-"""Polar's measurement frames, bytes to samples: pure, no radio, no clock.
+"""Polar's measurement frames, bytes to samples. No I/O, no clock.
 
 A frame is ``type u8 | time u64 | frame type u8 | body``, little-endian throughout. Its time is that
-of its *last* sample, in ns since 2000 by the sensor's own clock; its absolute value means nothing.
-Layouts as in the Polar Measurement Data specification and polar-ble-sdk @8fb5311c; the way back is
-`devices.virtual.frames`.
+of its *last* sample, in ns since 2000 by the sensor's own clock; its absolute value is meaningless.
+Layouts as in the Polar Measurement Data specification and polar-ble-sdk @8fb5311c; the inverse is
+`devices.virtual.sensors.polar_encoder`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy.typing as npt
 from innpar.devices.base import BadPacket
 
 EPOCH_2000 = 946_684_800 * 1_000_000_000
-"""The sensor's time zero, in ns since the Unix epoch."""
+"""The sensor's time zero, ns since the Unix epoch."""
 
 HEADER = 10
 """Bytes before the body."""
 
 
 class MeasurementKind(IntEnum):
-    """What is measured: the low six bits of a frame's first byte."""
+    """Measurement of a frame: the low six bits of its first byte."""
 
     ECG = 0
     PPG = 1
@@ -47,7 +47,7 @@ class PpgFrame:
     """The samples of one frame.
 
     Attributes:
-        kind: `Kind.PPG` or `Kind.ACC`.
+        kind: `MeasurementKind.PPG` or `MeasurementKind.ACC`.
         frame_type: Byte 9 as sent: 0x80 is the compressed form of type 0.
         time: Of the last sample, ns on the sensor's clock.
         channels: One label a column.
@@ -66,11 +66,11 @@ class Pulse:
     """One pulse-to-pulse interval.
 
     Attributes:
-        hr: Beats a minute; 0 where the firmware does not fill it.
+        hr: Beats a minute; 0 if the firmware does not fill it.
         interval: ms.
         error: The sensor's own estimate of its error, ms.
         blocker: Movement made the interval invalid.
-        contact: Skin contact; None where the sensor cannot tell.
+        contact: Skin contact; None if the sensor does not detect it.
     """
 
     hr: int
@@ -131,11 +131,11 @@ PULSE = struct.Struct("<BHHB")
 def decode(raw: bytes) -> Frame:
     """Decode one notification of the PMD data characteristic.
 
-    A body cut between two blocks is a valid, shorter frame; any other cut is refused whole.
+    A body cut between two blocks is a valid, shorter frame; a frame cut elsewhere is refused.
 
     Raises:
-        BadPacket: Too short, cut inside a block, stamped centuries ahead, or of a type that nobody
-            has described.
+        BadPacket: It is too short, cut inside a block, stamped centuries ahead, or of an
+            undocumented type.
     """
     if len(raw) < HEADER:
         raise BadPacket(f"a frame has at least {HEADER} bytes, this one {len(raw)}", raw)
@@ -162,14 +162,14 @@ def decode(raw: bytes) -> Frame:
 
 
 def scale(frame: PpgFrame, factor: float) -> float:
-    """Return what one count of `frame` is: g for ACC, a sensor unit for PPG.
+    """Return the unit of one count of `frame`: in g for ACC, in sensor units for PPG.
 
     Args:
-        frame: Any waveform.
-        factor: What the sensor said when the stream was started, 1.0 where it said nothing.
+        frame: A frame of samples.
+        factor: Factor that the sensor answered when the stream was started, 1.0 if none.
     """
     if frame.kind is MeasurementKind.ACC and frame.frame_type != 0x80:
-        return factor / 1000  # mg but for the first compressed type
+        return factor / 1000  # mg, except in the first compressed type
     return factor
 
 
@@ -177,7 +177,9 @@ def _plain(raw: bytes, channels: int, size: int) -> npt.NDArray[np.int64]:
     """Decode uncompressed samples, each value a signed little-endian integer of `size` bytes."""
     body = np.frombuffer(raw, np.uint8, offset=HEADER)
     if not len(body) or len(body) % (channels * size):
-        raise BadPacket(f"{len(body)} bytes are no whole number of {channels}-channel samples", raw)
+        raise BadPacket(
+            f"{len(body)} bytes are not a whole number of {channels}-channel samples", raw
+        )
     return _integers(body, size).reshape(-1, channels)
 
 
@@ -227,7 +229,7 @@ def _differences(
 def _pulses(raw: bytes) -> tuple[Pulse, ...]:
     body = raw[HEADER:]
     if not body or len(body) % PULSE.size:
-        raise BadPacket(f"{len(body)} bytes are no whole number of intervals", raw)
+        raise BadPacket(f"{len(body)} bytes are not a whole number of intervals", raw)
     return tuple(
         Pulse(hr, interval, error, bool(flags & 1), bool(flags & 2) if flags & 4 else None)
         for hr, interval, error, flags in PULSE.iter_unpack(body)

@@ -11,7 +11,7 @@ from innpar.devices.virtual.world.light import Ints, Light, pulse
 
 
 class VirtualBerryMed(Feeding):
-    """A BerryMed clip of version 1.2: a waveform that fills its range by itself."""
+    """A BerryMed clip of version 1.2: a waveform with automatic gain."""
 
     def __init__(
         self, clock: HostClock, light: Light = pulse, *, faults: Faults | None = None

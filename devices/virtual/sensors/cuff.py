@@ -8,17 +8,16 @@ from innpar.devices.virtual.sensors.simple import Simple
 
 
 class VirtualCuff(Simple):
-    """A cuff that has readings to tell."""
+    """A cuff with readings to send."""
 
     def __init__(self, name: str = "BP-1 4711", address: str = "C0:FF:EE:00:18:10") -> None:
         services = {cuff.SERVICE: [Characteristic(cuff.MEASUREMENT, ("indicate",))]}
         super().__init__(name, services, advertised=("1810",), address=address)
 
-    def tell(self, reading: cuff.Measurement) -> None:
-        """Indicate a reading to whoever is connected and has subscribed."""
+    def indicate(self, reading: cuff.Measurement) -> None:
+        """Indicate a reading to the central, once it is connected and subscribed."""
         self.post(cuff.MEASUREMENT, cuff.build(reading))
 
     def sleep(self) -> None:
-        """Hang up."""
-        if self.air is not None:
-            self.air.hang_up()
+        """Disconnect, as after sending the readings."""
+        self.hang_up()

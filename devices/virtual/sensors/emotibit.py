@@ -1,11 +1,11 @@
-"""A virtual EmotiBit: answers hellos, connects to whoever asks, and sends what it sees."""
+"""A virtual EmotiBit: answers hellos, connects to the host that asks, and sends its light."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -13,40 +13,53 @@ from innpar.devices.base import NS, HostClock
 from innpar.devices.link.inbox import wait
 from innpar.devices.sensors.emotibit.driver import BATTERY, LIGHT, MOTION, MS, RATE
 from innpar.devices.sensors.emotibit.packet import build
+from innpar.devices.virtual.sensors.bluetooth import RadioKind
 from innpar.devices.virtual.world.faults import Faults, Mishaps, cut
 from innpar.devices.virtual.world.light import Ints, Light, pulse
 
 BATCHES = (2, 3, 3, 4)
-"""Samples a line, by chance, as a recording has them."""
+"""Samples a line, drawn at random, as in a recording."""
 
 DEAF = 10.0
 """Seconds without a greeting after which it hangs up."""
 
 BATTERY_EVERY = 20 * NS
-"""How often it tells its battery."""
+"""Interval of its battery lines, ns."""
+
+
+class NetworkDriver(Protocol):
+    """The driver of a sensor in the network; `host` and `port` are where it looks."""
+
+    host: str
+    port: int
 
 
 class VirtualEmotiBit(asyncio.DatagramProtocol):
-    """See the module; on the air while `serving`, at `host` and `port`.
+    """A `VirtualSensor` in the network, at `host` and `port` while `serving`.
 
-    Samples lie on a grid that its clock lays down when it is switched on.
+    Samples lie on a grid of its clock that begins when it is switched on.
 
     Args:
-        clock: The host's: what it does, it does by this.
-        light: What it sees; infrared, red and green are the first three channels.
-        serial: What it calls itself.
-        host: Where it listens; never anything but this computer.
+        clock: The host clock, by which it acts.
+        light: Light at its sensor; infrared, red and green are the first three channels.
+        serial: Its serial number.
+        host: Address to listen at; always this computer.
         faults: May be changed at any time.
-        copies: How often it sends every datagram.
-        seed: Of its chances.
+        copies: Times that every datagram is sent.
+        seed: Seed of its randomness.
 
     Attributes:
         sent: Samples of light in lines that were sent or lost on purpose.
-        commands: What it was told.
+        commands: Every command received.
         battery: Percent.
         powered: Whether it is switched on.
-        answers_time: Times that its question for the time was answered.
+        answers_time: Number of answers to its request for the time.
     """
+
+    unsupported: ClassVar[Mapping[str, str]] = {
+        "refuse": "--fault sdk: only a Polar has an SDK mode; leave it out",
+        "mtu": "--fault mtu: an EmotiBit has no Bluetooth; leave it out",
+    }
 
     def __init__(
         self,
@@ -81,9 +94,9 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
         self.on_at = self._clock.now()
         self._news.set()
         self._number = int(self._rng.integers(60_000, 65_000))
-        self._next = self._told = self._said = 0
+        self._next = self._battery_sent = self._answers = 0
 
-    # On the air
+    # In the network
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[VirtualEmotiBit]:
@@ -105,21 +118,21 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        """Answer a hello, a greeting, or a wish to connect."""
+        """Answer a hello, a greeting, or a request to connect."""
         if not self.powered or self._hello is None:
             return
         cells = data.decode().strip().split(",")
-        told = dict(zip(cells[6::2], cells[7::2], strict=False))
+        fields = dict(zip(cells[6::2], cells[7::2], strict=False))
         tag = cells[3]
         if tag == "HE":
             port = self._data[1] if self._data else -1
-            self._hello.sendto(self._say("HH", "DP", port, "DI", self.serial), addr)
+            self._hello.sendto(self._reply("HH", "DP", port, "DI", self.serial), addr)
         elif tag == "EC" and self._connecting is None and self._control is None:
-            to = str(addr[0]), int(told["CP"]), int(told["DP"])
+            to = str(addr[0]), int(fields["CP"]), int(fields["DP"])
             self._connecting = asyncio.ensure_future(self._connect(*to))
-        elif tag == "PN" and self._data and int(told["DP"]) == self._data[1]:
+        elif tag == "PN" and self._data and int(fields["DP"]) == self._data[1]:
             self._greeted = self._clock.now()
-            self._hello.sendto(self._say("PO", "DP", self._data[1]), addr)
+            self._hello.sendto(self._reply("PO", "DP", self._data[1]), addr)
         elif tag == "AK":
             self.answers_time += 1
 
@@ -133,7 +146,7 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
             while line := await reader.readline():
                 self.obey(line.decode().split(",")[3].strip())
         except OSError:
-            return  # whoever asked is gone
+            return  # the host is gone
         finally:
             self.hang_up()
             self._connecting = None
@@ -146,7 +159,27 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
         elif tag in ("MN", "ML"):
             self._streaming = tag == "MN"
 
-    # What happens to it
+    # Events from outside
+
+    def answer_to(self, who: str) -> None:
+        """Take the serial number that the driver looks for."""
+        self.serial = who or self.serial
+
+    @asynccontextmanager
+    async def on_air(self, radio: RadioKind, driver: NetworkDriver) -> AsyncIterator[None]:
+        """Serve, and have the driver look here."""
+        async with self.serving():
+            driver.host, driver.port = self.host, self.port
+            yield
+
+    def reachable(self, on: bool) -> None:
+        """Fall silent, or come back; its clock and numbers go on."""
+        self.powered = on
+        self.hang_up()
+
+    def discharge(self, percent: int) -> None:
+        """Set the level of the battery."""
+        self.battery = percent
 
     def hang_up(self) -> None:
         """Close the connection."""
@@ -155,7 +188,7 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
             control.close()
 
     def power(self, on: bool) -> None:
-        """Switch off (or let the battery die), or on again with its clock and numbers anew."""
+        """Switch off, as with an empty battery, or on again with its clock and numbers anew."""
         self.powered = on
         self.hang_up()
         if on:
@@ -166,7 +199,7 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
         if self._hello is not None and self._data is not None:
             self._hello.sendto(self._line("RD", "TL", "TU"), self._data)
 
-    # What it sends
+    # Datagrams
 
     @property
     def rate(self) -> float:
@@ -174,17 +207,17 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
         return RATE * self.faults.off_rate
 
     def instants(self, places: Ints) -> Ints:
-        """Return when samples are taken, ns on the host's clock."""
+        """Return the times at which samples are taken, ns on the host clock."""
         times: Ints = self.on_at + np.rint(places * (NS / self.rate)).astype(np.int64)
         return times
 
     def _stamp(self, host: int) -> int:
         return round((host - self.on_at) * (1 + self.faults.ppm * 1e-6)) // MS
 
-    def _say(self, tag: str, *cells: object) -> bytes:
+    def _reply(self, tag: str, *cells: object) -> bytes:
         """Return an answer, numbered apart from its data."""
-        self._said += 1
-        return build(self._stamp(self._clock.now()), self._said, tag, cells)
+        self._answers += 1
+        return build(self._stamp(self._clock.now()), self._answers, tag, cells)
 
     def _line(self, tag: str, *cells: object, at: int | None = None) -> bytes:
         self._number += 1
@@ -216,8 +249,8 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
         light = [self._line(tag, *seen[:, c], at=last) for c, tag in enumerate(LIGHT)]
         still = np.stack([np.full(batch, g) for g in (0.012, -0.03, 0.998)], axis=1)
         moved = [self._line(tag, *still[:, c], at=last) for c, tag in enumerate(MOTION)]
-        if last - self._told > BATTERY_EVERY:
-            self._told = last
+        if last - self._battery_sent > BATTERY_EVERY:
+            self._battery_sent = last
             moved.append(self._line(BATTERY, self.battery))
         for frame in self._mishaps.of(b"".join([*light, *moved])):
             for _ in range(self._copies):

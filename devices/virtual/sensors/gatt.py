@@ -1,4 +1,4 @@
-"""A virtual sensor that samples its light at a steady rate, and sends in batches."""
+"""A virtual sensor that samples its light at a steady rate and sends in batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from innpar.devices.virtual.world.faults import Faults, Mishaps, cut
 from innpar.devices.virtual.world.light import Ints, Light
 
 Batch = list[tuple[str, bytes]]
-"""Notifications of samples that were taken together: (characteristic, value)."""
+"""Notifications of samples taken together: (characteristic, value)."""
 
 
 def _cut(batch: Batch, share: float) -> Batch:
@@ -22,17 +22,17 @@ def _cut(batch: Batch, share: float) -> Batch:
 
 
 class Feeding(Simple):
-    """A `Simple` that looks at its light at a steady rate, in batches.
+    """A `Simple` that samples its light at a steady rate, in batches.
 
-    Samples lie on a grid laid down when it is made; those that nobody received were still taken.
+    Samples lie on a grid that begins when the sensor is made; those not received were still taken.
 
     Args:
-        name, services, advertised, address: As of `Simple`.
-        clock: The host's: what the sensor does, it does by this.
-        light: What it sees.
-        rate: Hz.
-        batch: Samples that it sends together.
-        faults: May be changed at any time, but for the rate and the MTU.
+        name, services, advertised, address: See `Simple`.
+        clock: The host clock, by which the sensor acts.
+        light: Light at its sensor.
+        rate: Sampling rate, Hz.
+        batch: Samples sent together.
+        faults: May be changed at any time, except the rate and the MTU.
 
     Attributes:
         on: Whether it sends.
@@ -71,13 +71,13 @@ class Feeding(Simple):
             while self._out:
                 await send(*self._out.popleft())
             while self._due(number) <= self._clock.now():
-                for uuid, data in self._look(number):
+                for uuid, data in self._sample(number):
                     await send(uuid, data)
                 number += 1
             self._news.clear()
             await wait(self._news, self._due(number), self._clock)
 
-    def _look(self, number: int) -> Batch:
+    def _sample(self, number: int) -> Batch:
         places = np.arange(number * self._batch, (number + 1) * self._batch)
         times = self._on_at + np.rint(places * (NS / self._rate)).astype(np.int64)
         batch = self.encode(number, self._light(times))
@@ -85,7 +85,7 @@ class Feeding(Simple):
         return [frame for one in left for frame in one] if self.on else []
 
     def _number(self, now: int) -> int:
-        """Return the batch that is being taken at `now`."""
+        """Return the number of the batch being taken at `now`."""
         return int((now - self._on_at) * self._rate / NS) // self._batch
 
     def _due(self, number: int) -> int:
@@ -93,11 +93,11 @@ class Feeding(Simple):
 
 
 class Gain:
-    """Makes a waveform fill a range by itself, turned upright, as oximeters do.
+    """Automatic gain: scales an inverted waveform to a range, as oximeters do.
 
     Args:
-        low: Least level.
-        high: Greatest level.
+        low: Lowest level.
+        high: Highest level.
     """
 
     def __init__(self, low: int, high: int) -> None:

@@ -13,7 +13,7 @@ from innpar.devices.virtual.world.light import Ints, Light, pulse
 
 
 class VirtualMuse(Feeding):
-    """A Muse headband: sends light once it has a preset that it knows, and was started."""
+    """A Muse headband: sends light once started with a preset that it knows."""
 
     def __init__(
         self,

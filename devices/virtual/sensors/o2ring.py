@@ -17,19 +17,19 @@ from innpar.devices.virtual.world.light import Ints, Light, pulse
 
 
 class VirtualO2Ring(Simple):
-    """An O2Ring: when asked, it gives what it has seen since, as far as it could keep it.
+    """An O2Ring: it answers with the samples taken since the last question, as far as it kept them.
 
     Args:
-        clock: The host's.
-        light: What it sees.
-        level: Turns what its infrared saw into a byte a sample; None for a gain of its own.
+        clock: The host clock.
+        light: Light at its sensor.
+        level: Turns (samples,) infrared counts into a byte each; None for an automatic gain.
         faults: May be changed at any time: drop, reorder, truncate, stall, ppm and rate.
-        number: The last part of its name.
+        number: Last part of its name.
 
     Attributes:
         battery: Percent.
-        worn: Whether it feels a finger.
-        lost: Samples that were not asked for in time.
+        worn: Whether there is a finger in it.
+        lost: Samples not fetched in time.
     """
 
     KEEPS = 250
@@ -59,6 +59,10 @@ class VirtualO2Ring(Simple):
         self._on_at = clock.now()
         self._next = 0
         self._mishaps: Mishaps[bytes] = Mishaps(self.faults, np.random.default_rng(0), cut)
+
+    def discharge(self, percent: int) -> None:
+        """Set the level of the battery."""
+        self.battery = percent
 
     def write(self, uuid: str, data: bytes) -> None:
         """Answer a question."""

@@ -1,11 +1,13 @@
-"""A Polar Verity Sense or OH1 that nobody wears: its control point, its streams, its moods."""
+"""A virtual Polar Verity Sense or OH1: its control point, its streams, its faults."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,10 +37,12 @@ from innpar.devices.sensors.polar.control_frames import (
 )
 from innpar.devices.sensors.polar.frames import MeasurementKind
 from innpar.devices.virtual.radio.peripheral import Air, Characteristic, Send
+from innpar.devices.virtual.sensors.bluetooth import BluetoothSensor
 from innpar.devices.virtual.sensors.polar_stream import VirtualStream
 from innpar.devices.virtual.world.faults import Faults
 from innpar.devices.virtual.world.light import Ints, Light, pulse
 
+SERIAL_UUID = sig("2a25")
 MTU_NEEDED = 232
 UNASKED_STOP = bytes([STOPPED])
 BAD_KIND, BAD_PARAMETER, BAD_RATE, BAD_MTU = 2, 5, 8, 10
@@ -46,13 +50,13 @@ BAD_KIND, BAD_PARAMETER, BAD_RATE, BAD_MTU = 2, 5, 8, 10
 
 @dataclass(frozen=True, slots=True)
 class PolarModel:
-    """What differs between sensors and firmwares.
+    """Differences between sensors and firmwares.
 
     Attributes:
-        rates: Rate it says in normal mode → rate it sends.
-        sdk: Rates of SDK mode; empty where it has none.
+        rates: Rate it states in normal mode → rate it sends, Hz.
+        sdk: Rates of SDK mode, Hz; empty where it has none.
         frame_type: Of its PPG.
-        channels: Whether its settings tell a number of channels.
+        channels: Whether its settings state a number of channels.
     """
 
     name: str
@@ -68,28 +72,30 @@ VERITY_OLD = PolarModel("Polar Sense", "1.1.5", {135: 55.0}, (28, 44, 135, 176),
 OH1 = PolarModel("Polar OH1", "2.1.15", {130: 135.0}, (), 0x00, False)
 
 
-class VirtualPolar:
+class VirtualPolar(BluetoothSensor):
     """A `Peripheral` that behaves like a Polar optical sensor.
 
-    Samples lie on a grid that the sensor's clock lays down from the moment it is switched on, so a
-    sample that nobody received is still a sample that was taken.
+    Samples lie on a grid of the sensor's clock that begins when it is switched on; a sample that
+    was not received was still taken.
 
     Args:
-        clock: The host's: what the sensor does, it does by this.
-        light: What it sees.
+        clock: The host clock, by which the sensor acts.
+        light: Light at its sensor.
         model: `VERITY`, `VERITY_OLD` or `OH1`.
         number: The eight hex digits on its back.
         mtu: Largest ATT packet it agrees to.
         faults: May be changed at any time.
-        seed: Of the randomness in `faults`.
+        seed: Seed of the randomness in `faults`.
 
     Attributes:
         battery: Percent.
-        hr: Beats a minute that it reports; 0 in SDK mode.
-        worn: Whether it feels skin.
+        hr: Heart rate it reports, beats a minute; 0 in SDK mode.
+        worn: Whether it detects skin.
         sent: PPG samples in frames that were sent or lost on purpose.
-        commands: Every command it got.
+        commands: Every command received.
     """
+
+    unsupported: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -102,8 +108,6 @@ class VirtualPolar:
         faults: Faults | None = None,
         seed: int = 0,
     ) -> None:
-        self.name = f"{model.name} {number}"
-        self.address = ":".join(("A0", "9E", *(number[i : i + 2] for i in range(0, 8, 2))))
         self.faults = faults or Faults()
         self.mtu = self.faults.mtu or mtu
         self.advertised: tuple[str, ...] = ("180d",)
@@ -120,7 +124,7 @@ class VirtualPolar:
         self._sdk = False
         self._mtu: Callable[[], int] = lambda: 23
         self._boot()
-        about = [sig(n) for n in ("2a24", "2a25", "2a28")]
+        about = [sig("2a24"), SERIAL_UUID, sig("2a28")]
         self.services: Mapping[str, tuple[Characteristic, ...]] = {
             SERVICE: (
                 Characteristic(POINT, ("read", "write", "indicate")),
@@ -130,11 +134,13 @@ class VirtualPolar:
             sig("180f"): (Characteristic(BATTERY_UUID, ("read", "notify")),),
             sig("180a"): tuple(Characteristic(uuid, ("read",)) for uuid in about),
         }
-        self._values = {
-            about[0]: model.name.encode(),
-            about[1]: number.encode(),
-            about[2]: model.firmware.encode(),
-        }
+        self._values = {about[0]: model.name.encode(), about[2]: model.firmware.encode()}
+        self._rename(number)
+
+    def _rename(self, number: str) -> None:
+        self.name = f"{self.model.name} {number}"
+        self.address = ":".join(("A0", "9E", *(number[i : i + 2] for i in range(0, 8, 2))))
+        self._values[SERIAL_UUID] = number.encode()
 
     def _boot(self) -> None:
         """Switch on: the clock begins at 2019-01-01 and SDK mode is off."""
@@ -143,7 +149,7 @@ class VirtualPolar:
         self._streams.clear()
         self._out.clear()
 
-    # What the radio asks
+    # Requests of the radio
 
     def read(self, uuid: str) -> bytes:
         """Return the value of a characteristic."""
@@ -175,22 +181,21 @@ class VirtualPolar:
                 now = self._clock.now()
                 if next_hr <= now:
                     next_hr += NS
-                    await send(HEART_RATE_UUID, bytes([self.worn * 2 | 4, self._told_hr]))
+                    await send(HEART_RATE_UUID, bytes([self.worn * 2 | 4, self._reported_hr]))
                 for stream in list(self._streams.values()):
                     for frame in stream.take(now):
                         await send(DATA_UUID, frame)
         finally:
             self._streams.clear()
 
-    # What happens to it
+    # Events from outside
 
-    def hang_up(self) -> None:
-        """Lose the link without a word."""
-        if self.air is not None:
-            self.air.hang_up()
+    def answer_to(self, who: str) -> None:
+        """Take the number that the driver looks for, padded with eights."""
+        self._rename(re.sub("[^0-9A-F]", "", who.upper())[-8:].rjust(8, "8"))
 
     def power(self, on: bool) -> None:
-        """Switch off (or let the battery die), or on again with the clock at its beginning."""
+        """Switch off, as with an empty battery, or on again with the clock at its beginning."""
         if not on:
             self.hang_up()
         else:
@@ -199,7 +204,7 @@ class VirtualPolar:
             self.air.advertise(on)
 
     def discharge(self, percent: int) -> None:
-        """Set the battery's level and tell it."""
+        """Set the level of the battery and notify it."""
         self.battery = percent
         self._post(BATTERY_UUID, bytes([percent]))
 
@@ -209,13 +214,13 @@ class VirtualPolar:
             self._post(POINT, UNASKED_STOP + bytes([kind]))
 
     def stamp(self, host: Ints) -> Ints:
-        """Return what the sensor's clock shows at these instants of the host's, ns since 2000."""
+        """Return the sensor's clock at these times of the host clock, ns since 2000."""
         since = host - self._on_at
         drift = np.rint(since * (self.faults.ppm * 1e-6)).astype(np.int64)
         stamped: Ints = 599_616_000 * NS + since + drift
         return stamped
 
-    # What it does about commands
+    # Commands
 
     @property
     def _kinds(self) -> frozenset[MeasurementKind]:
@@ -223,7 +228,7 @@ class VirtualPolar:
         return frozenset(kinds | {MeasurementKind.SDK_MODE} if self.model.sdk else kinds)
 
     @property
-    def _told_hr(self) -> int:
+    def _reported_hr(self) -> int:
         return 0 if self._sdk or not self.worn else self.hr
 
     def _post(self, uuid: str, data: bytes) -> None:
@@ -308,26 +313,35 @@ class VirtualPolar:
         true = float(rate) if self._sdk else self.model.rates[rate]
         return true * self.faults.off_rate
 
-    # What its streams ask
+    # Interface of its streams
 
     @property
     def frame_type(self) -> int:
-        """Of its PPG."""
+        """Frame type of its PPG."""
         return self.model.frame_type
 
     @property
     def room(self) -> int:
-        """Bytes of a notification."""
+        """Most bytes of a notification."""
         return self._mtu() - 3
 
     @property
     def on_at(self) -> int:
-        """When it was switched on, ns since the Unix epoch."""
+        """Time at which it was switched on, ns since the Unix epoch."""
         return self._on_at
 
     def sense(self, kind: MeasurementKind, host: Ints) -> Ints:
-        """Return (samples, channels) counts at these instants."""
+        """Return (samples, channels) counts at these times, ns."""
         if kind is MeasurementKind.PPG:
             return self._light(host)
         still = np.array([12, -30, 998], np.int64)
         return np.broadcast_to(still, (len(host), 3)) + (host // 10_000_000 % 3)[:, None]
+
+
+class VirtualOh1(VirtualPolar):
+    """A `VirtualPolar` that behaves like an OH1."""
+
+    def __init__(
+        self, clock: HostClock, light: Light = pulse, *, faults: Faults | None = None
+    ) -> None:
+        super().__init__(clock, light, model=OH1, faults=faults)

@@ -1,4 +1,4 @@
-"""Polar's measurement frames, samples to bytes: the way back of `devices.pmd`."""
+"""Polar's measurement frames, samples to bytes: the inverse of `sensors.polar.frames`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from innpar.devices.sensors.polar.frames import HEADER, LAYOUTS, PULSE, Measurem
 _Ints = npt.NDArray[np.int64]
 
 _BLOCK = 42
-"""Most samples a Verity Sense was seen to put under one width."""
+"""Most samples in one block of equal width seen from a Verity Sense."""
 
 
 def encode(
     kind: MeasurementKind, frame_type: int, times: _Ints, samples: _Ints, room: int
 ) -> tuple[bytes, int]:
-    """Encode as many samples as fit, the way a sensor fills its notifications.
+    """Encode as many samples as fit, as a sensor fills its notifications.
 
     Args:
-        kind: `Kind.PPG` or `Kind.ACC`.
+        kind: `MeasurementKind.PPG` or `MeasurementKind.ACC`.
         frame_type: A key of `LAYOUTS`.
         times: (samples,) ns on the sensor's clock; the last one taken stamps the frame.
         samples: (samples, channels), at least one; every value within the layout's width.
-        room: Bytes the notification may have: ATT MTU less 3.
+        room: Most bytes of the notification: ATT MTU less 3.
 
     Returns:
-        The frame and how many samples it holds.
+        The frame and its number of samples.
 
     Raises:
         ValueError: Not even one sample fits, or a value is too wide for the layout.
@@ -69,7 +69,7 @@ def _bytes(values: _Ints, size: int) -> bytes:
 
 
 def _widths(values: _Ints) -> _Ints:
-    """Return for each row how many bits hold every value up to it in two's complement."""
+    """Return for each row the bits that hold all values up to it in two's complement."""
     magnitude = np.maximum.accumulate((values ^ (values >> 63)).max(axis=1))
     some = np.logical_or.accumulate(values.any(axis=1))
     return np.where(some, np.frexp(magnitude.astype(np.float64))[1] + 1, 0).astype(np.int64)

@@ -1,4 +1,4 @@
-"""One running stream of a virtual Polar sensor: samples on its grid, packed and sent when full."""
+"""One running stream of a virtual Polar sensor: samples on a grid, sent in full frames."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from innpar.devices.virtual.world.faults import Faults, Mishaps, cut
 from innpar.devices.virtual.world.light import Ints
 
 AHEAD = 160
-"""Samples looked at to fill one frame; more than ever fit."""
+"""Samples prepared to fill one frame; more than fit."""
 
 PULSES_EVERY = 5 * NS
 FRAME_TYPES = {MeasurementKind.ACC: 0x81}
 
 
-class Sensor(Protocol):
-    """The sensor as its streams see it.
+class StreamOwner(Protocol):
+    """The sensor that a stream belongs to.
 
     Attributes:
-        faults: What goes wrong.
-        rng: Its randomness.
-        hr: Beats a minute that it reports.
-        worn: Whether it feels skin.
+        faults: Faults of the sensor.
+        rng: Its random generator.
+        hr: Heart rate it reports, beats a minute.
+        worn: Whether it detects skin.
         sent: PPG samples in frames that were sent or lost on purpose.
     """
 
@@ -38,42 +38,42 @@ class Sensor(Protocol):
 
     @property
     def frame_type(self) -> int:
-        """Of its PPG."""
+        """Frame type of its PPG."""
         ...
 
     @property
     def room(self) -> int:
-        """Bytes of a notification."""
+        """Most bytes of a notification."""
         ...
 
     @property
     def on_at(self) -> int:
-        """When it was switched on, ns since the Unix epoch."""
+        """Time at which it was switched on, ns since the Unix epoch."""
         ...
 
     def sense(self, kind: MeasurementKind, host: Ints) -> Ints:
-        """Return (samples, channels) counts at these instants."""
+        """Return (samples, channels) counts at these times, ns."""
         ...
 
     def stamp(self, host: Ints) -> Ints:
-        """Return its clock at these instants of the host's, ns since 2000."""
+        """Return its clock at these times of the host clock, ns since 2000."""
         ...
 
 
 class VirtualStream:
-    """What a sensor sends between a start and a stop.
+    """The frames of a sensor between a start and a stop.
 
     Args:
-        sensor: Whose it is.
+        sensor: The sensor that sends it.
         kind: PPG, ACC or PPI.
-        rate: True samples a second of the sensor's clock.
-        now: When it was started, ns.
+        rate: True sampling rate, Hz of the sensor's clock.
+        now: Time of the start, ns.
 
     Attributes:
-        due: When the next frame is full, ns on the host's clock.
+        due: Time at which the next frame is full, ns on the host clock.
     """
 
-    def __init__(self, sensor: Sensor, kind: MeasurementKind, rate: float, now: int) -> None:
+    def __init__(self, sensor: StreamOwner, kind: MeasurementKind, rate: float, now: int) -> None:
         self._sensor = sensor
         self._kind = kind
         self._rate = rate
@@ -102,7 +102,7 @@ class VirtualStream:
         self.due = max(int(host[self._count - 1]) + late, now)
 
     def take(self, now: int) -> list[bytes]:
-        """Return the frames that go out by `now`."""
+        """Return the frames due by `now`."""
         out: list[bytes] = []
         while self.due <= now:
             if self._kind is MeasurementKind.PPI:

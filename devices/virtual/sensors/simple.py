@@ -1,4 +1,4 @@
-"""A virtual sensor that only sends: what it has to say is given from outside."""
+"""A virtual sensor that sends the notifications posted to it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from innpar.devices.virtual.radio.peripheral import Air, Characteristic, Send
+from innpar.devices.virtual.sensors.bluetooth import BluetoothSensor
 
 
-class Simple:
-    """A `Peripheral` whose notifications are posted by whoever owns it.
+class Simple(BluetoothSensor):
+    """A `Peripheral` whose owner posts its notifications.
 
     Args:
         name: As advertised.
         services: Service UUID → its characteristics.
         advertised: 16-bit service UUIDs in its advertisement, in hex.
         address: Six hex bytes.
-        values: What its readable characteristics say.
+        values: Values of its readable characteristics.
 
     Attributes:
-        written: Everything it was told: (characteristic, value).
+        written: Every write it received: (characteristic, value).
         obey: Called with each of them.
-        silent: Whether it keeps what it has to say to itself.
+        silent: Whether posted notifications are discarded.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Simple:
         self.obey(uuid, data)
 
     def post(self, uuid: str, data: bytes) -> None:
-        """Send a value to whoever is connected and has subscribed to it."""
+        """Send a value to the central, once it is connected and subscribed."""
         if not self.silent:
             self._out.append((uuid, data))
             self._news.set()

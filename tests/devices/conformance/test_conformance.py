@@ -281,7 +281,7 @@ def test_a_plugged_in_device_is_listed_and_made(package: Callable[[str, str], No
     ("code", "message"),
     [
         ("import a_library_that_is_not_there", "cannot be loaded .*a_library_that_is_not_there"),
-        ("entry = 3", "is no Entry"),
+        ("entry = 3", "is not an Entry"),
         ("1 / 0", "cannot be loaded"),
     ],
 )

@@ -294,10 +294,10 @@ async def test_contec_is_told_to_begin(cable: Cable) -> None:
 
 async def test_a_port_that_is_not_there(tmp_path: Path) -> None:
     pytest.importorskip("serial")
-    with pytest.raises(NotFound, match="plug it in; ports there are"):
+    with pytest.raises(NotFound, match="plug it in; existing ports"):
         async with create(f"serial:{tmp_path}/nothing").open(clock=SystemClock()):
             pass
-    with pytest.raises(Refused, match=r"which port\? for example serial:/dev/ttyUSB0"):
+    with pytest.raises(Refused, match=r"serial needs a port, for example serial:/dev/ttyUSB0"):
         create("serial")
     with pytest.raises(Refused, match="unit must be one of"):
         create("serial:/dev/null?unit=hours")

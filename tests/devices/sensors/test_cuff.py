@@ -149,11 +149,11 @@ def test_without_a_clock_it_was_taken_now() -> None:
         (Measurement(128, 79, 95, status=2), "the cuff was too loose"),
         (Measurement(128, 79, 95, status=4), "the pulse was irregular"),
         (Measurement(128, 79, 95, status=0x20), "wrong position"),
-        (Measurement(math.nan, 79, 95), r"\?/79 not used: the cuff got no pressures"),
-        (Measurement(79, 128, 95), "no pressures"),
-        (Measurement(128, 79, 95, TAKEN - timedelta(hours=3)), "from its memory"),
+        (Measurement(math.nan, 79, 95), r"\?/79 not used: its pressures are not plausible"),
+        (Measurement(79, 128, 95), "not plausible"),
+        (Measurement(128, 79, 95, TAKEN - timedelta(hours=3)), "from the cuff.s memory"),
         (Measurement(128, 79, 95, TAKEN + timedelta(days=1)), "set the cuff's clock"),
-        (Measurement(128, 79, 95, user=2), "user 2's, not user 1's"),
+        (Measurement(128, 79, 95, user=2), "user 2, not to user 1"),
     ],
 )
 def test_readings_that_are_not_used_say_why(reading: Measurement, why: str) -> None:
@@ -208,8 +208,8 @@ async def test_over_the_air_it_comes_and_goes() -> None:
 
     def live(heard: Heard) -> bool:
         if len(heard.told("connected")) == 3 - len(stages):
-            cuff.tell(Measurement(150, 79, 95, status=1))
-            cuff.tell(stages.pop(0))
+            cuff.indicate(Measurement(150, 79, 95, status=1))
+            cuff.indicate(stages.pop(0))
         elif len(heard.told("cuff")) == 1 and not heard.told("disconnected"):
             cuff.sleep()
         return len(heard.told("cuff")) == 2

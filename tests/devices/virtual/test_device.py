@@ -12,7 +12,8 @@ import pytest
 
 from innpar.devices.base import NS, Chunk, Event, Refused
 from innpar.devices.registry import create
-from innpar.devices.virtual.device import Air, virtual_device
+from innpar.devices.virtual.device import virtual_device
+from innpar.devices.virtual.sensors.bluetooth import RadioKind
 from innpar.devices.virtual.world.light import FromChunks
 from support.paths import ROOT
 from support.scaled import ScaledClock
@@ -24,9 +25,9 @@ pytest.importorskip("dbus_fast")
 
 
 @pytest.mark.parametrize("air", ["bumble", "bluez"])
-async def test_the_real_driver_on_the_simulated_wearer(air: Air) -> None:
+async def test_the_real_driver_on_the_simulated_wearer(air: RadioKind) -> None:
     clock = ScaledClock(15)
-    device = virtual_device(create("polar-verity:DEADBEEF?rate=135"), air=air)
+    device = virtual_device(create("polar-verity:DEADBEEF?rate=135"), radio=air)
     assert device.id == "polar-verity-deadbeef"
     assert (device.source, device.polarity, device.site) == ("simulated", -1, "wrist")
     chunks: dict[str, list[Chunk]] = {"ppg": [], "abp": []}

@@ -10,7 +10,8 @@ import pytest
 from innpar.devices.base import NS, Chunk, Event, Refused
 from innpar.devices.conformance import faults
 from innpar.devices.registry import create
-from innpar.devices.virtual.device import Air, virtual_device
+from innpar.devices.virtual.device import virtual_device
+from innpar.devices.virtual.sensors.bluetooth import RadioKind
 from support.scaled import ScaledClock
 
 pytest.importorskip("bumble")
@@ -32,10 +33,10 @@ BLUETOOTH = [
     ],
 )
 async def test_the_real_driver_on_the_simulated_wearer(
-    spec: str, identity: str, rate: float, speed: float, air: Air
+    spec: str, identity: str, rate: float, speed: float, air: RadioKind
 ) -> None:
     clock = ScaledClock(speed)
-    device = virtual_device(create(spec), air=air)
+    device = virtual_device(create(spec), radio=air)
     assert device.source == "simulated"
     chunks: dict[str, list[Chunk]] = {"ppg": [], "abp": []}
     events: list[Event] = []

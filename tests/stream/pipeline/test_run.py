@@ -28,7 +28,8 @@ from innpar.devices import (
 from innpar.devices.registry import create
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, SystemClock, VirtualClock
-from innpar.devices.virtual.device import Air, virtual_device
+from innpar.devices.virtual.device import virtual_device
+from innpar.devices.virtual.sensors.bluetooth import RadioKind
 from innpar.stream.beats.summary import Summaries
 from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.pipeline.engine import Engine
@@ -197,10 +198,10 @@ def test_true_pressure_of_the_last_seconds_is_taken_at_any_cut() -> None:
 
 
 @pytest.mark.parametrize("air", ["bumble", "bluez"])
-def test_the_real_driver_feeds_the_pipeline_over_both_radios(air: Air) -> None:
+def test_the_real_driver_feeds_the_pipeline_over_both_radios(air: RadioKind) -> None:
     if air == "bluez":
         need_dbus()
-    device = virtual_device(create("polar-verity"), air=air)
+    device = virtual_device(create("polar-verity"), radio=air)
     items, (one,), _ = stream_all([device], duration=25.0, clock=ScaledClock(4))
     beats = [beat for beat in estimates(items) if beat.valid]
     assert len(beats) > 15

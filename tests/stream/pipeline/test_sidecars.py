@@ -59,8 +59,8 @@ async def test_a_reading_from_the_air_calibrates_its_wearer_only() -> None:
             isinstance(i, Event) and (i.device, i.kind) == ("cuff", "connected") for i in keep.items
         ):
             await asyncio.sleep(0.01)
-        sensor.tell(Measurement(140, 90, math.nan))
-        sensor.tell(Measurement(180, 90, math.nan, status=1))
+        sensor.indicate(Measurement(140, 90, math.nan))
+        sensor.indicate(Measurement(180, 90, math.nan, status=1))
 
     async with bumble([sensor]) as radio, asyncio.timeout(60):
         cuff = CuffDevice(wearer="left", radio=radio)

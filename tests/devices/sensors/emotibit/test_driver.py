@@ -425,7 +425,9 @@ async def test_one_that_sends_to_somebody_else() -> None:
         first = EmotiBit("127.0.0.1", port=sensor.port)
         async with first.open(clock=clock) as items:
             assert await anext(items)
-            with pytest.raises(NotFound, match=r"MD-V6-0000042 at 127.0.0.1 sends to somebody"):
+            with pytest.raises(
+                NotFound, match=r"MD-V6-0000042 at 127.0.0.1 is connected elsewhere"
+            ):
                 await heard_of(sensor, clock, lambda h: True, wait=1)
 
 
@@ -439,7 +441,7 @@ async def test_not_there() -> None:
         await listen(nobody, clock, lambda h: True)
     with pytest.raises(NotFound, match=r"no host is called 'a\.\.b'"):
         await listen(EmotiBit("a..b", wait=1), clock, lambda h: True)
-    with pytest.raises(NotFound, match="::1 is no IPv4 address"):
+    with pytest.raises(NotFound, match="::1 is not an IPv4 address"):
         await listen(EmotiBit("::1", wait=1), clock, lambda h: True)
 
 
@@ -448,7 +450,7 @@ async def test_no_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(101, "Network is unreachable")
 
     monkeypatch.setattr("innpar.devices.sensors.emotibit.link.local_address", unreachable)
-    with pytest.raises(NotFound, match=r"there is no network to reach 10\.1\.2\.3"):
+    with pytest.raises(NotFound, match=r"no network reaches 10\.1\.2\.3"):
         await listen(EmotiBit("10.1.2.3", wait=1), ScaledClock(SPEED), lambda h: True)
 
 
@@ -459,7 +461,7 @@ async def test_it_conforms() -> None:
 def test_making_one() -> None:
     device = create("emotibit:192.168.1.20?serial=42&port=4000")
     assert isinstance(device, EmotiBit)
-    assert (device.host, device.serial, device.port) == ("192.168.1.20", "42", 4000)
+    assert (device.host, device.who, device.port) == ("192.168.1.20", "42", 4000)
     assert create("emotibit").id == "emotibit"
     with pytest.raises(Refused, match="no option 'rate'"):
         create("emotibit?rate=25")

@@ -195,7 +195,7 @@ def test_decode() -> None:
     found = list(decode("berrymed", [*lines, "00 01"]))
     assert [r["pleth"] for r in found if "time" in r] == [20, 30, 40, 50, 60, 70, 80, 90]
     assert np.diff([r["time"] for r in found if "time" in r]).tolist() == [NS // 100] * 7
-    assert found[-1]["error"] == "no packet of a BerryMed"
+    assert found[-1]["error"] == "not a packet of a BerryMed"
     with pytest.raises(BadPacket):
         BerryMedDecoder("b").push(CHANNEL, START, b"\0\1")
 

@@ -28,7 +28,7 @@ def test_a_packet_is_big_endian() -> None:
 
 @pytest.mark.parametrize("size", [*range(53), 54])
 def test_every_truncation_is_refused(size: int) -> None:
-    with pytest.raises(BadPacket, match="53 bytes and says so"):
+    with pytest.raises(BadPacket, match="53 bytes and states so"):
         parse((packet(3) + b"\0")[:size])
 
 
@@ -79,7 +79,7 @@ def test_what_it_tells_beside_the_light() -> None:
     (notice,) = heard.told("notice")
     assert "batteries are low" in notice.detail["text"]
     for raw in (b"", reading(0x10)[:-1], reading(0x10) + b"\0"):
-        with pytest.raises(BadPacket, match="10 bytes and says so"):
+        with pytest.raises(BadPacket, match="10 bytes and states so"):
             stream.push("oximetry", START, raw)
     assert stream.bad == 3
 
@@ -89,4 +89,4 @@ def test_decode() -> None:
     assert len([r for r in found if "pleth" in r]) == 75
     assert [r["lost"] for r in found if r.get("event") == "gap"] == [25]
     assert next(decode("nonin", ["oximetry " + reading(0x10).hex()]))["worn"] is True
-    assert "says so" in next(r["error"] for r in found if "error" in r)
+    assert "states so" in next(r["error"] for r in found if "error" in r)

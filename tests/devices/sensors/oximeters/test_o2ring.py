@@ -67,7 +67,7 @@ def test_an_answer() -> None:
     assert parse(payload) == O2RingReading(97, 66, 88, True, bytes(range(62)))
     assert parse(b'{"SN":"1234567890"}') is None
     assert parse(bytes(13)) is None  # of the parameters
-    with pytest.raises(BadPacket, match="62 samples announced, 61 there"):
+    with pytest.raises(BadPacket, match="62 samples announced, 61 present"):
         parse(payload[:-1])
 
 

@@ -481,7 +481,7 @@ async def test_not_there(air: Serve) -> None:
     clock = ScaledClock(SPEED)
     async with air([VirtualPolar(clock)]) as radio:
         device = Polar("polar-oh1", radio=radio, wait=0.3)
-        with pytest.raises(NotFound, match=r"polar-oh1 is not to be found: put it on.*scan"):
+        with pytest.raises(NotFound, match=r"polar-oh1 not found: put it on.*scan"):
             await listen(device, clock, lambda h: True)
 
 

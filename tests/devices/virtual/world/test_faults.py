@@ -14,7 +14,8 @@ from innpar.devices.notices import NoticeCode, code_of
 from innpar.devices.registry import create
 from innpar.devices.sensors.polar.control_frames import INVALID_STATE, Op
 from innpar.devices.sensors.polar.frames import MeasurementKind
-from innpar.devices.virtual.device import Air, virtual_device
+from innpar.devices.virtual.device import virtual_device
+from innpar.devices.virtual.sensors.bluetooth import RadioKind
 from innpar.devices.virtual.world.faults import KEYS, Faults, parse
 from support.scaled import ScaledClock
 from support.sensing import Heard
@@ -64,11 +65,11 @@ async def wear(
     faults: list[str],
     done: Callable[[Heard], bool],
     *,
-    air: Air = "bumble",
+    air: RadioKind = "bumble",
     speed: float = 15,
 ) -> Heard:
     clock = ScaledClock(speed)
-    device = virtual_device(create(spec), air=air, faults=parse(faults))
+    device = virtual_device(create(spec), radio=air, faults=parse(faults))
     heard = Heard()
     async with device.open(clock=clock) as items:
         async for item in items:
@@ -133,7 +134,7 @@ def link_again(heard: Heard) -> bool:
     ],
 )
 async def test_refusals(
-    spec: str, fault: str, error: type[DeviceError], message: str, air: Air
+    spec: str, fault: str, error: type[DeviceError], message: str, air: RadioKind
 ) -> None:
     with pytest.raises(error, match=message):
         await wear(spec, [fault], lambda h: True, air=air)
