@@ -1,10 +1,12 @@
-"""The command line as a person meets it: faults in one line, a run to its end, Ctrl-C."""
+"""The command line: errors of one line each, complete runs, Ctrl-C."""
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -22,8 +24,8 @@ import pytest
 
 from innpar.models.predictor import SHIPPED
 from innpar.stream.app.settings import KEYS, load
-from innpar.stream.cli.arguments import FLAGS
-from innpar.stream.cli.main import main
+from innpar.stream.cli import commands, run
+from innpar.stream.cli.main import COMMANDS, main
 from innpar.stream.errors import ConfigError
 from support.harness import need_data
 
@@ -49,17 +51,37 @@ def test_help_is_quick_and_shows_an_example() -> None:
     assert "not a medical device" in shown.stdout
     heavy = (
         "import sys; import innpar.stream.cli.main; "
-        "print({'torch','scipy','bleak'} & set(sys.modules))"
+        "print({'torch', 'numpy', 'pydantic', 'rich', 'bleak', 'aiomqtt'} & set(sys.modules))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", heavy], capture_output=True, text=True, check=True
     )
     assert loaded.stdout.strip() == "set()"
-    assert best < 5  # that nothing heavy is imported is what keeps it under half a second
+    assert best < 5  # under half a second on an idle computer, as nothing heavy is imported
 
 
-def test_whatever_can_be_set_has_a_flag_and_is_in_the_commented_configuration() -> None:
-    assert set(FLAGS) == set(KEYS)
+def test_every_command_is_a_file_and_a_row() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(commands.__path__)}
+    assert modules == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    about = COMMANDS[name]
+    assert f"{about[0].upper()}{about[1:]}." in " ".join(shown.split())
+    assert re.search(rf"^  innpar-stream {name}", shown, re.MULTILINE)
+
+
+def test_every_setting_has_a_flag_and_is_in_the_commented_configuration() -> None:
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    assert set(vars(parser.parse_args([]))) == {*KEYS, "config"}
     text = files("innpar.configs").joinpath("default.toml").read_text(encoding="utf-8")
     assert set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE)) == set(KEYS)
 
@@ -87,7 +109,7 @@ def test_no_device(capfd: pytest.CaptureFixture[str]) -> None:
     assert "innpar-stream devices" in fails(capfd)
 
 
-def test_an_unknown_device_suggests_what_was_meant(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_device_suggests_the_nearest(capfd: pytest.CaptureFixture[str]) -> None:
     assert "polar-verity" in fails(capfd, "--device", "polar-verty")
 
 
@@ -105,7 +127,7 @@ def test_two_devices_of_one_name(capfd: pytest.CaptureFixture[str]) -> None:
         ("words.csv", b"once upon\na time\n"),
     ],
 )
-def test_files_that_are_no_recordings(
+def test_files_that_are_not_recordings(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, name: str, content: bytes | None
 ) -> None:
     if content is not None:
@@ -113,26 +135,26 @@ def test_files_that_are_no_recordings(
     assert name in fails(capfd, "--device", f"replay:{tmp_path / name}", "--broker", "embedded")
 
 
-def test_what_replay_says_can_be_said_to_replay(
+def test_the_options_named_by_an_error_work(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "clip_100Hz.csv.gz"
     rows = "".join(f"{1000 + n % 80}\n" for n in range(500))
     path.write_bytes(gzip.compress(f"ppg\n{rows}".encode()))
     assert "?rate=HZ" in fails(capfd, "replay", str(path))
-    for words in ([f"{path}?rate=100"], [str(path), "--rate", "100"]):
-        run = ["replay", *words, "--speed", "max", "--broker", "embedded"]
-        done = subprocess.run([*PROGRAM, *run], capture_output=True, text=True, timeout=60)
+    for given in ([f"{path}?rate=100"], [str(path), "--rate", "100"]):
+        command = ["replay", *given, "--speed", "max", "--broker", "embedded"]
+        done = subprocess.run([*PROGRAM, *command], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0
         assert "5 s of signal" in done.stdout
     assert "no column 'red'" in fails(capfd, "replay", str(path), "--channel", "red")
     own = fails(capfd, "replay", f"{path}?rate=100", "--loop", "2", "--broker", "embedded")
-    assert "--loop is for sessions that" in own
+    assert "--loop needs a session recorded with --record" in own
     other = path.rename(tmp_path / "what?.csv")
     assert "rename it" in fails(capfd, "replay", str(other))
 
 
-def test_a_folder_is_no_recording(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_folder_is_not_a_recording(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert str(tmp_path) in fails(capfd, "--device", f"replay:{tmp_path}")
 
 
@@ -159,7 +181,7 @@ def test_a_broker_that_refuses(
 
 
 @pytest.mark.parametrize("url", ["localhost", "http://localhost", "mqtt://", "mqtt://h:x"])
-def test_urls_that_are_no_brokers(capfd: pytest.CaptureFixture[str], url: str) -> None:
+def test_urls_that_are_not_brokers(capfd: pytest.CaptureFixture[str], url: str) -> None:
     assert "mqtt" in fails(capfd, "--device", "demo", "--broker", url)
 
 
@@ -175,15 +197,15 @@ def test_a_model_that_is_not_there_or_tampered_with(
     assert script.name in fails(capfd, *run, str(copy))
 
 
-def test_every_fault_of_a_configuration_is_named_at_once(
+def test_all_errors_of_a_configuration_are_listed_at_once(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "run.toml"
     file.write_text('device = ["demo"]\nspeed = -1\ncolour = "red"\n')
     monkeypatch.setenv("INNPAR_DURATION", "soon")
     message = fails(capfd, "--config", str(file), "--cuff", "80/120")
-    for said in (f"{file}: speed", f"{file}: colour", "INNPAR_DURATION", "--cuff"):
-        assert said in message
+    for expected in (f"{file}: speed", f"{file}: colour", "INNPAR_DURATION", "--cuff"):
+        assert expected in message
     file.write_text("device = [")
     assert str(file) in fails(capfd, "--config", str(file))
     assert "config init" in fails(capfd, "--config", str(tmp_path / "no.toml"))
@@ -211,7 +233,7 @@ def test_a_configuration_is_written_once(
 
 
 @pytest.mark.parametrize("text", ["128", "128/", "79/128", "128/79@soon", "1280/79"])
-def test_cuff_readings_that_are_none(text: str) -> None:
+def test_invalid_cuff_readings(text: str) -> None:
     with pytest.raises(ConfigError, match="--cuff"):
         load({"cuff": [text]}, None, {})
 
@@ -289,7 +311,7 @@ def test_a_reader_that_pauses_gets_every_line_of_a_run_that_ends_by_itself(
     time.sleep(1.5)
     if ended == "stopped":
         run.send_signal(signal.SIGINT)
-        run.wait(10)  # though nobody reads
+        run.wait(10)  # although its output is not read
     out, _ = run.communicate(timeout=30)
     assert run.returncode == 0
     numbers = [json.loads(line)["seq"] for line in out.splitlines() if line.endswith(b"}")]
@@ -306,7 +328,7 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     assert "No space left" in run.stderr
 
 
-def test_one_reading_for_two_wearers_is_nobodys(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_reading_for_two_wearers_must_name_one(capfd: pytest.CaptureFixture[str]) -> None:
     two = ("--device", "demo:1", "--device", "demo:2")
     assert "demo-1=128/79" in fails(capfd, *two, "--cuff", "128/79")
 

@@ -13,13 +13,11 @@ import pytest
 from innpar.devices import NS, Chunk, Event
 from innpar.devices.replay import open_recording
 from innpar.devices.timing.pace import Pace, VirtualClock
-from innpar.stream.cli import arguments
 from innpar.stream.cli.main import main
 from innpar.stream.results import Beat, Item
 from innpar.stream.session.export.content import PlacedSignal, Segment
 from innpar.stream.session.export.edf import edf, settle
 from innpar.stream.session.export.fhir import _told
-from innpar.stream.session.export.formats import FORMATS
 from innpar.stream.session.recorder import Recorder
 from support.harness import estimates
 from support.sessions import MAX, demo, played, record, samples
@@ -65,10 +63,6 @@ def stretches(items: list[Any], signal: str) -> list[tuple[Any, Any]]:
     ends = np.flatnonzero(np.diff(times) > 1.5 * NS / rate) + 1
     parts = np.split(np.arange(len(times)), ends)
     return [(times[part], data[part]) for part in parts]
-
-
-def test_the_command_line_knows_every_format() -> None:
-    assert set(arguments.FORMATS) == set(FORMATS)
 
 
 def test_csv_tells_everything_of_a_beat(session: tuple[Path, list[Item]], tmp_path: Path) -> None:
