@@ -89,7 +89,7 @@ def test_every_setting_has_a_flag_and_is_in_the_commented_configuration() -> Non
 def test_where_the_network_runs(capfd: pytest.CaptureFixture[str]) -> None:
     message = fails(capfd, "--device", "demo", "--compute", "gpu")
     assert message == (
-        "innpar-stream: --compute: the network runs on auto, cpu, cuda or cuda:N (given: 'gpu')\n"
+        "innpar-stream: --compute: must be auto, cpu, cuda or cuda:N (given: 'gpu')\n"
     )
 
 
