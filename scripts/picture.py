@@ -1,13 +1,14 @@
-"""Draw docs/pictures/terminal.svg from a real run of the demo: .venv/bin/python scripts/picture.py
+"""Draw docs/pictures/terminal.svg from a run of the demo: .venv/bin/python scripts/picture.py
 
-The beats come as JSON lines and are drawn by the function that draws them in the terminal; the
-messages are those of the run, in the order of their arrival.
+Beats are read as JSON lines and rendered by the function that renders them in the terminal;
+messages are copied. Both appear in order of arrival.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -19,7 +20,7 @@ from rich.text import Text
 from innpar.stream.sinks.beat_line import beat_line
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs/pictures/terminal.svg"
-RUN = ("--device", "demo", "--speed", "2", "--duration", "32")
+RUN = ("--speed", "2", "--duration", "32")
 SHOWN_EVERY = 3.0
 """s of signal between two beats in the picture."""
 WIDTH = 122
@@ -27,9 +28,9 @@ WIDTH = 122
 
 
 async def lines_of(arguments: tuple[str, ...]) -> list[Text]:
-    """Run `innpar-stream` and return its output in the order of arrival."""
-    command = (sys.executable, "-m", "innpar", *arguments, "--broker", "embedded", "--json")
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+    """Run the demo and return the lines of its output."""
+    command = (sys.executable, "-m", "innpar", "--device", "demo", "--broker", "embedded", "--json")
+    process = await asyncio.create_subprocess_exec(*command, *arguments, stdout=PIPE, stderr=PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     lines: list[Text] = []
@@ -54,12 +55,14 @@ async def lines_of(arguments: tuple[str, ...]) -> list[Text]:
 
 def main() -> None:
     console = Console(record=True, width=WIDTH, file=sys.stderr, force_terminal=True)
-    console.print(Text.assemble(("$ ", "green"), "scripts/demo"))
+    console.print(Text.assemble(("$ ", "green"), " ".join(("scripts/demo", *RUN))))
     for line in asyncio.run(lines_of(RUN)):
-        line.no_wrap = False
+        line.no_wrap = False  # wrapped as in a terminal, not cut
         console.print(line, highlight=False)
     PICTURE.parent.mkdir(exist_ok=True)
-    console.save_svg(str(PICTURE), title="innpar-stream", theme=MONOKAI)
+    svg = console.export_svg(title="innpar-stream", theme=MONOKAI, unique_id="terminal")
+    svg = re.sub(r"@font-face {.*?}\n", "", svg, flags=re.DOTALL)  # fonts are remote
+    PICTURE.write_text(svg, encoding="utf-8")
 
 
 main()
