@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ def test_help_is_quick_and_shows_an_example() -> None:
     )
     assert loaded.stdout.strip() == "set()"
     assert best < 5  # under half a second on an idle computer, as nothing heavy is imported
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "innpar", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == version("innpar-stream")
 
 
 def test_every_command_is_a_file_and_a_row() -> None:
@@ -298,13 +305,13 @@ def test_a_reader_that_pauses_gets_every_line_of_a_run_that_ends_by_itself(
     ended: str, tmp_path: Path
 ) -> None:
     command = [*PROGRAM, "--device", "demo", "--broker", "embedded", "--speed", "max"]
-    said = tmp_path / "said"
-    with said.open("wb") as log:
+    messages = tmp_path / "messages"
+    with messages.open("wb") as log:
         run = subprocess.Popen(
             [*command, "--duration", "200", "--json"], stdout=subprocess.PIPE, stderr=log
         )
     deadline = time.monotonic() + 60
-    while b"a CPU-second" not in said.read_bytes():  # the summary: all has been published
+    while b"a CPU-second" not in messages.read_bytes():  # the summary: all has been published
         assert run.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -316,7 +323,7 @@ def test_a_reader_that_pauses_gets_every_line_of_a_run_that_ends_by_itself(
     assert run.returncode == 0
     numbers = [json.loads(line)["seq"] for line in out.splitlines() if line.endswith(b"}")]
     assert numbers == list(range(len(numbers)))
-    assert ("beats were not written" in said.read_text()) == (ended == "stopped")
+    assert ("beats were not written" in messages.read_text()) == (ended == "stopped")
     assert (len(numbers) > 200) == (ended == "by itself")
 
 
