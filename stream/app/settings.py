@@ -135,7 +135,8 @@ def _line(problem: Any, origin: Mapping[str, str]) -> str:
     where = origin.get(key, key)
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown setting; choose from {', '.join(KEYS)}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    message = message.replace("Input should be", "must be")
     if problem["type"] == "string_pattern_mismatch":
         message = "must not contain +, # or a space, nor begin or end with /"
     return f"{where}: {message} (given: {problem['input']!r})"

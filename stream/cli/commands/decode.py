@@ -9,7 +9,7 @@ Each line of the input is [TIME] [CHANNEL] HEX.
 
 examples:
   innpar-stream decode polar-verity capture.txt
-  echo 00000000000000000000000000 | innpar-stream decode 'polar-verity?rate=55'
+  cat capture.txt | innpar-stream decode 'polar-verity?rate=55'
 """
 
 

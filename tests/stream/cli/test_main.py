@@ -100,6 +100,22 @@ def test_where_the_network_runs(capfd: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "remedy"),
+    [
+        ("--duration", "soon", "must be a valid number"),
+        ("--duration", "0", "must be greater than 0"),
+        ("--waveform", "csv", "must be 'json' or 'raw'"),
+        ("--topic", "bp/", "must not contain +, # or a space, nor begin or end with /"),
+    ],
+)
+def test_a_value_out_of_range_names_the_range(
+    capfd: pytest.CaptureFixture[str], flag: str, value: str, remedy: str
+) -> None:
+    message = fails(capfd, "--device", "demo", flag, value)
+    assert message == f"innpar-stream: {flag}: {remedy} (given: {value!r})\n"
+
+
 def _seconds(command: list[str]) -> float:
     began = time.monotonic()
     subprocess.run(command, capture_output=True, check=True)
