@@ -25,10 +25,10 @@ pytest.importorskip("dbus_fast")
 PROGRAM = (sys.executable, "-m", "innpar.stream.cli.main", "--device", "polar-verity")
 
 
-async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+async def until(what: Callable[[], bool], seconds: float = 60) -> None:
     last = time.monotonic() + seconds
-    while not condition():  # polled, as the messages arrive in a file
-        assert time.monotonic() < last, "not within the time limit"
+    while not what():  # the broker's messages come to a file
+        assert time.monotonic() < last, "nothing came of it"
         await asyncio.sleep(0.1)
 
 

@@ -45,6 +45,14 @@ def fails(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     return err
 
 
+def runs(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    """Return standard output and standard error of a command, run in this process."""
+    assert main(arguments) == 0
+    out, err = capfd.readouterr()
+    assert "Traceback" not in err
+    return out, err
+
+
 def test_help_is_quick_and_shows_an_example() -> None:
     best = min(_seconds([*PROGRAM, "--help"]) for _ in range(3))
     shown = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True)
@@ -165,11 +173,9 @@ def test_the_options_named_by_an_error_work(
     rows = "".join(f"{1000 + n % 80}\n" for n in range(500))
     path.write_bytes(gzip.compress(f"ppg\n{rows}".encode()))
     assert "?rate=HZ" in fails(capfd, "replay", str(path))
-    for given in ([f"{path}?rate=100"], [str(path), "--rate", "100"]):
-        command = ["replay", *given, "--speed", "max", "--broker", "embedded"]
-        done = subprocess.run([*PROGRAM, *command], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0
-        assert "5 s of signal" in done.stdout
+    for words in ([f"{path}?rate=100"], [str(path), "--rate", "100"]):
+        out, _ = runs(capfd, "replay", *words, "--speed", "max", "--broker", "embedded")
+        assert "5 s of signal" in out
     assert "no column 'red'" in fails(capfd, "replay", str(path), "--channel", "red")
     own = fails(capfd, "replay", f"{path}?rate=100", "--loop", "2", "--broker", "embedded")
     assert "--loop needs a session recorded with --record" in own
@@ -321,25 +327,25 @@ def test_a_reader_that_pauses_gets_every_line_of_a_run_that_ends_by_itself(
     ended: str, tmp_path: Path
 ) -> None:
     command = [*PROGRAM, "--device", "demo", "--broker", "embedded", "--speed", "max"]
-    messages = tmp_path / "messages"
-    with messages.open("wb") as log:
+    said = tmp_path / "said"
+    with said.open("wb") as log:
         run = subprocess.Popen(
             [*command, "--duration", "200", "--json"], stdout=subprocess.PIPE, stderr=log
         )
     deadline = time.monotonic() + 60
-    while b"a CPU-second" not in messages.read_bytes():  # the summary: all has been published
+    while b"a CPU-second" not in said.read_bytes():  # the summary: all has been published
         assert run.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(1.5)
     if ended == "stopped":
         run.send_signal(signal.SIGINT)
-        run.wait(10)  # although its output is not read
+        run.wait(10)  # though nobody reads
     out, _ = run.communicate(timeout=30)
     assert run.returncode == 0
     numbers = [json.loads(line)["seq"] for line in out.splitlines() if line.endswith(b"}")]
     assert numbers == list(range(len(numbers)))
-    assert ("beats were not written" in messages.read_text()) == (ended == "stopped")
+    assert ("beats were not written" in said.read_text()) == (ended == "stopped")
     assert (len(numbers) > 200) == (ended == "by itself")
 
 

@@ -250,7 +250,7 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(
 
     def on(item: Item) -> None:
         nonlocal beats
-        beats += type(item).__name__ == "Beat"
+        beats += type(item).__name__ == "Estimate"
         if reading == "to come" and beats == 20 and wearer.orders.empty():
             at = wearer.last + 40 * NS
             put(wearer, Event("demo", "cuff", at, at, {"sbp": 128, "dbp": 79}))

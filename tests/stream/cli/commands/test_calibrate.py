@@ -32,14 +32,14 @@ def started(tmp_path: Path) -> Iterator[Started]:
     running: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> str:
-        log = tmp_path / f"run-{len(running)}.txt"
-        with log.open("w") as out:
+        said = tmp_path / f"run-{len(running)}.txt"
+        with said.open("w") as out:
             process = subprocess.Popen(
                 [*PROGRAM, *arguments], stdout=out, stderr=out, text=True, env={**os.environ}
             )
         running.append(process)
         deadline = time.monotonic() + 60
-        while "HR" not in (text := log.read_text()):
+        while "HR" not in (text := said.read_text()):
             assert time.monotonic() < deadline, text
             assert process.poll() is None, text
             time.sleep(0.1)
