@@ -65,11 +65,11 @@ async def test_a_broken_computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all("\n" not in one.line for one in found.values())
 
 
-async def test_other_weights_are_found_although_the_script_is_used(tmp_path: Path) -> None:
+async def test_weights_that_are_others_are_found_though_the_script_is_used(tmp_path: Path) -> None:
     folder, name = with_other_weights(tmp_path)
-    found = (await findings(model=folder))["model"]
-    assert not found.ok
-    assert f"{name} is not the file its manifest names" in found.text
+    told = (await findings(model=folder))["model"]
+    assert not told.ok
+    assert f"{name} is not the file its manifest names" in told.text
 
 
 def with_other_weights(tmp_path: Path) -> tuple[Path, str]:
