@@ -1,4 +1,4 @@
-"""The recording of a run, from its settings: what it describes, whose it is, where it goes."""
+"""The recording of a run: its description, subjects and folder, from the settings."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from innpar.stream.session.recorders import Recorders
 from innpar.stream.state import state_folder
 
 
-def deck_for(
+def recorders_for(
     settings: Settings, manifest: Manifest, devices: Sequence[str], clock: HostClock
 ) -> Recorders:
-    """Return what records a run of these devices.
+    """Return the recorders of a run.
+
+    Args:
+        devices: Ids of the wearers' devices.
 
     Raises:
-        ConfigError: Nobody can tell whose a subject's name is.
+        ConfigError: It is not clear which device a subject wears.
     """
-
-    told = describe(settings, manifest)
-    subjects = named(settings.subject, devices)
+    description = describe(settings, manifest)
+    subjects = subject_names(settings.subject, devices)
 
     def begin(path: Path | None, tag: str) -> Recorder:
         return Recorder(
-            path or recordings(place(settings.record) if settings.record else None),
+            path or recordings_folder(place(settings.record) if settings.record else None),
             clock,
-            told,
+            description,
             keep_address=settings.keep_address,
             subjects=subjects,
             tag=tag,
@@ -44,11 +46,14 @@ def deck_for(
     return Recorders(begin)
 
 
-def recordings(path: Path | None) -> Path:
-    """Return the folder of recordings that a command begins: that of `path`, else our own.
+def recordings_folder(path: Path | None) -> Path:
+    """Return the folder for recordings started by an MQTT command.
+
+    Args:
+        path: File or folder of ``--record``; None for a folder below the user's state folder.
 
     Raises:
-        SessionError: There can be none.
+        SessionError: It cannot be created.
     """
     if path is not None:
         return path if path.is_dir() else path.parent
@@ -56,31 +61,38 @@ def recordings(path: Path | None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SessionError(f"{folder}: cannot be made ({error.strerror})") from None
+        raise SessionError(
+            f"{folder}: cannot be created ({error.strerror}); name another with --record"
+        ) from None
     return folder
 
 
-def named(given: Sequence[str], devices: Sequence[str]) -> dict[str, str]:
-    """Return who wears what, of ``[DEVICE=]NAME``; the name under "" is everybody's.
+def subject_names(given: Sequence[str], devices: Sequence[str]) -> dict[str, str]:
+    """Parse ``[DEVICE=]NAME``; return device → subject, with "" for all devices.
 
     Raises:
-        ConfigError: Nobody can tell whose name it is.
+        ConfigError: It is not clear which device a subject wears.
     """
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for text in given:
         device, equals, name = text.rpartition("=")
         if not equals and len(devices) > 1:
-            raise ConfigError(f"--subject: who is {name!r}? for example {devices[0]}={name}")
+            raise ConfigError(
+                f"--subject: there are several devices; name one, e.g. {devices[0]}={name}"
+            )
         if not name.strip() or (equals and device not in devices):
-            raise ConfigError(f"--subject: {text!r} is not [DEVICE=]NAME; there is {list(devices)}")
-        found[device] = name.strip()
-    return found
+            raise ConfigError(
+                f"--subject: {text!r} is not [DEVICE=]NAME; the devices are {', '.join(devices)}"
+            )
+        names[device] = name.strip()
+    return names
 
 
 def describe(settings: Settings, manifest: Manifest) -> dict[str, Any]:
-    """Return what was running, as far as it bears upon the numbers; no broker, no password."""
-    told = asdict(manifest)
-    canonical = json.dumps(told, sort_keys=True, separators=(",", ":"), default=str).encode()
+    """Return software, settings and model that determine the results; no broker, no password."""
+    canonical = json.dumps(
+        asdict(manifest), sort_keys=True, separators=(",", ":"), default=str
+    ).encode()
     return {
         "format": "innpar-session/1",
         "software": f"innpar-stream {version('innpar-stream')}",

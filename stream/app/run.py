@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from innpar.devices import Device
 from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import SystemClock
-from innpar.stream.app.devices import open_devices
-from innpar.stream.app.recording import deck_for
+from innpar.stream.app.devices import create_devices
+from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import Settings
 from innpar.stream.calibration.store import CalibrationStore
@@ -54,7 +54,7 @@ def start(settings: Settings) -> int:
         level=logging.INFO if settings.verbose else logging.WARNING,
         format="%(message)s",
     )
-    devices = open_devices(settings)
+    devices = create_devices(settings)
     with asyncio.Runner() as runner:
         return runner.run(_until_signal(settings, devices))
 
@@ -133,7 +133,7 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         MqttSink.open(address, topic=settings.topic, options=options)
     )
     ids = [wearer.device.id for wearer in wearers]
-    recorders = deck_for(settings, predictor.manifest, ids, clock)
+    recorders = recorders_for(settings, predictor.manifest, ids, clock)
     recorder = await stack.enter_async_context(
         recorders.running(place(settings.record) if settings.record else None)
     )

@@ -1,4 +1,4 @@
-"""One run's settings: file < environment < flag, all faults at once, each with its origin."""
+"""Settings of a run: flags override the environment, which overrides the configuration file."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _CUFF = re.compile(
 
 
 def parse_cuff(text: str | PlannedCuff) -> PlannedCuff:
-    """Read ``[DEVICE=]SBP/DBP[@SECONDS]``, mmHg and seconds of signal since the start.
+    """Parse ``[DEVICE=]SBP/DBP[@SECONDS]``, in mmHg and seconds of signal since the start.
 
     Raises:
-        ValueError: Not of that form, or no possible pressures.
+        ValueError: Another form, or impossible pressures.
     """
     if isinstance(text, PlannedCuff):
         return text
@@ -50,7 +50,7 @@ def _speed(value: object) -> object:
 
 def _compute(value: object) -> object:
     if re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(value)) is None:
-        raise ValueError("the network runs on auto, cpu, cuda or cuda:N")
+        raise ValueError("must be auto, cpu, cuda or cuda:N")
     return value
 
 
@@ -58,7 +58,7 @@ _TOPIC = Field(pattern=r"^[^/+#\s][^+#\s]*[^/+#\s]$|^[^/+#\s]$")
 
 
 class Settings(BaseModel):
-    """What a run can be told; see ``configs/default.toml`` for what each means."""
+    """Settings of a run; ``configs/default.toml`` explains each."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -95,15 +95,15 @@ KEYS = tuple(field.alias or name for name, field in Settings.model_fields.items(
 def load(
     flags: Mapping[str, Any], file: Path | None, environment: Mapping[str, str] | None = None
 ) -> Settings:
-    """Merge the three sources and check the result.
+    """Merge the three sources and validate the result.
 
     Args:
-        flags: What the command line gave; None stands for not given.
-        file: A TOML file, if one was named.
-        environment: Variables; the process's by default.
+        flags: Values from the command line; None for a flag that was not given.
+        file: TOML file, if any.
+        environment: Environment variables; default: those of the process.
 
     Raises:
-        ConfigError: Everything that is wrong, a line each, with where it was said.
+        ConfigError: All errors, one per line, each with the origin of the value.
     """
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -118,7 +118,7 @@ def load(
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        lines = [_line(fault, origin) for fault in error.errors()]
+        lines = [_line(problem, origin) for problem in error.errors()]
         raise ConfigError("\n".join(lines)) from None
 
 
@@ -130,15 +130,16 @@ def _origin(source: str, key: str) -> str:
     return f"{source}: {key}"
 
 
-def _line(fault: Any, origin: Mapping[str, str]) -> str:
-    key = str(fault["loc"][0]) if fault["loc"] else ""
-    said = origin.get(key, key)
-    if fault["type"] == "extra_forbidden":
-        return f"{said}: no such setting; there are {', '.join(KEYS)}"
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "string_pattern_mismatch":
-        message = "the beginning of a topic has no + or #, no space, and no / at an end"
-    return f"{said}: {message} (given: {fault['input']!r})"
+def _line(problem: Any, origin: Mapping[str, str]) -> str:
+    key = str(problem["loc"][0]) if problem["loc"] else ""
+    where = origin.get(key, key)
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown setting; choose from {', '.join(KEYS)}"
+    message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    message = message.replace("Input should be", "must be")
+    if problem["type"] == "string_pattern_mismatch":
+        message = "must not contain +, # or a space, nor begin or end with /"
+    return f"{where}: {message} (given: {problem['input']!r})"
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -146,14 +147,14 @@ def _read(file: Path) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(
-            f"{file}: no such file; `innpar-stream config init {file}` writes one"
+            f"{file}: not found; `innpar-stream config init {file}` creates it"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error})") from None
+        raise ConfigError(f"{file}: cannot be read ({error}); check the path") from None
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+        raise ConfigError(f"{file}: not valid TOML: {error}; correct this line") from None
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def _environment(variables: Mapping[str, str]) -> dict[str, Any]:
         if name.startswith(PREFIX) and text:
             key = name.removeprefix(PREFIX).lower()
             if key not in KEYS:
-                log.warning("%s: no such setting; ignored", name)
+                log.warning("%s: unknown setting, ignored", name)
                 continue
             values[key] = text.split() if key in LISTS else text
     return values

@@ -1,4 +1,4 @@
-"""The headline command as a user types it, through bleak's own backend on a fake BlueZ, to MQTT."""
+"""The headline command in a process, from bleak's own backend on a fake BlueZ to MQTT."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ async def test_scan_to_estimates_and_back_from_every_loss(
     def beats() -> list[dict[str, Any]]:
         return [message.json for message in heard.heard("bp/estimates")]
 
-    def told(kind: str) -> list[dict[str, Any]]:
+    def events(kind: str) -> list[dict[str, Any]]:
         topic = "bp/devices/polar-verity-8a3f1b2c/events"
-        found = [message.json for message in heard.heard(topic)]
-        return [event for event in found if event["kind"] == kind]
+        messages = [message.json for message in heard.heard(topic)]
+        return [event for event in messages if event["kind"] == kind]
 
     clock = SystemClock()
     wearer = Simulated(rate=176, dropouts=False, motion=False)
@@ -59,16 +59,16 @@ async def test_scan_to_estimates_and_back_from_every_loss(
         try:
             await until(lambda: len(beats()) >= 3)
             sensor.hang_up()
-            await until(lambda: len(told("connected")) == 2)
-            await until(lambda: len(told("gap")) == 1)
+            await until(lambda: len(events("connected")) == 2)
+            await until(lambda: len(events("gap")) == 1)
             await fake.unplug()
-            await until(lambda: len(told("disconnected")) == 2)
+            await until(lambda: len(events("disconnected")) == 2)
             fake.plug_in()
-            await until(lambda: len(told("connected")) == 3 and len(told("gap")) == 2)
+            await until(lambda: len(events("connected")) == 3 and len(events("gap")) == 2)
             sensor.power(False)
-            await until(lambda: len(told("disconnected")) == 3)
+            await until(lambda: len(events("disconnected")) == 3)
             sensor.power(True)
-            await until(lambda: len(told("connected")) == 4 and len(told("gap")) == 3)
+            await until(lambda: len(events("connected")) == 4 and len(events("gap")) == 3)
             so_far = len(beats())
             await until(lambda: sum(beat["valid"] for beat in beats()[so_far:]) >= 3)
         finally:
@@ -79,13 +79,13 @@ async def test_scan_to_estimates_and_back_from_every_loss(
     assert "Traceback" not in errors.decode()
     assert {beat["source"] for beat in beats()} == {"live"}
     assert {beat["device"] for beat in beats()} == {"polar-verity-8a3f1b2c"}
-    lost = [gap["detail"]["lost"] for gap in told("gap")]
+    lost = [gap["detail"]["lost"] for gap in events("gap")]
     assert lost[0] > 0
     assert lost[1] > 0
-    assert lost[2] is None  # switched off, its clock began anew: nobody can know
-    seconds = [gap["end"] - gap["t"] for gap in told("gap")]
+    assert lost[2] is None  # the clock restarted with the sensor, so the loss is unknown
+    seconds = [gap["end"] - gap["t"] for gap in events("gap")]
     for count, length in zip(lost[:2], seconds[:2], strict=True):
         assert abs(count - (length * 176 - 1)) < 2
-    assert [e["detail"]["rate"] for e in told("connected")] == [176.0] * 4
+    assert [e["detail"]["rate"] for e in events("connected")] == [176.0] * 4
     folder = f"{os.environ['XDG_STATE_HOME']}/innpar-stream/address"
     assert os.listdir(folder) == ["polar-verity.json"]

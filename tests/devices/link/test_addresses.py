@@ -15,7 +15,7 @@ from innpar.devices.sensors.polar.driver import Polar
 from innpar.devices.virtual.radio.bumble_radio import bumble
 from innpar.devices.virtual.sensors.muse import VirtualMuse
 from innpar.devices.virtual.sensors.polar import VirtualPolar
-from innpar.stream.app.devices import open_devices
+from innpar.stream.app.devices import create_devices
 from innpar.stream.app.settings import load
 from innpar.stream.state import state_folder
 from support.radios import Serve
@@ -129,7 +129,7 @@ def test_addresses_are_stored_unless_disabled(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
     def sought(**flags: object) -> object:
-        (device,) = open_devices(load({"device": ["polar-verity"], **flags}, None))
+        (device,) = create_devices(load({"device": ["polar-verity"], **flags}, None))
         return device.sought.addresses if hasattr(device, "sought") else None
 
     kept = sought()

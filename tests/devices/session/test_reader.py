@@ -25,10 +25,10 @@ from innpar.devices.session.writer import MAGIC
 from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.stream.app.recording import describe
 from innpar.stream.app.settings import load
-from innpar.stream.cli.arguments import FORMATS
 from innpar.stream.cli.main import main
 from innpar.stream.errors import SessionError
 from innpar.stream.session.excerpt import stretch
+from innpar.stream.session.export.formats import FORMATS
 from innpar.stream.session.recorder import Recorder, place
 from support.harness import estimates, same, shipped
 from support.paths import ROOT

@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties
 from innpar.devices import Event
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace
-from innpar.stream.cli.watch import line_of
+from innpar.stream.cli.commands.watch import line_of
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.home_assistant import discovery
 from innpar.stream.messages.payload import parcel

@@ -33,7 +33,7 @@ from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, SystemClock, VirtualClock
 from innpar.models.calibration.calibrate import Affine, CuffCalibration
 from innpar.models.calibration.context import FEATURES
-from innpar.stream.app.recording import named, recordings
+from innpar.stream.app.recording import recordings_folder, subject_names
 from innpar.stream.app.settings import load
 from innpar.stream.calibration.types import CuffReading, StoredCalibration
 from innpar.stream.cli.main import main
@@ -464,11 +464,11 @@ async def test_a_time_is_of_the_stream_or_refused_saying_why(
 
 
 def test_whom_a_recording_is_of(tmp_path: Path) -> None:
-    assert named(["P07"], ["demo"]) == {"": "P07"}
-    assert named(["a=P07", "b=x y"], ["a", "b"]) == {"a": "P07", "b": "x y"}
+    assert subject_names(["P07"], ["demo"]) == {"": "P07"}
+    assert subject_names(["a=P07", "b=x y"], ["a", "b"]) == {"a": "P07", "b": "x y"}
     for given, devices in ((["P07"], ["a", "b"]), (["c=P07"], ["a"]), (["a="], ["a"])):
         with pytest.raises(ConfigError, match="--subject"):
-            named(given, devices)
+            subject_names(given, devices)
     said = []
     for number, subjects in enumerate(({"demo": "P07"}, {"": "P07"}, {}, {})):
         path = tmp_path / f"{number}.mcap"
@@ -508,9 +508,9 @@ def test_settings_of_markers_and_subjects(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert (settings.lsl_markers, settings.subject) == ("", ["P07"])
     assert load({}, None, {"INNPAR_SUBJECT": "a=x b=y"}).subject == ["a=x", "b=y"]
     assert load({}, None, {}).lsl_markers is None
-    assert recordings(tmp_path) == tmp_path
-    assert recordings(tmp_path / "x.mcap") == tmp_path
+    assert recordings_folder(tmp_path) == tmp_path
+    assert recordings_folder(tmp_path / "x.mcap") == tmp_path
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     (tmp_path / "file").write_text("")
-    with pytest.raises(SessionError, match="cannot be made"):
-        recordings(None)
+    with pytest.raises(SessionError, match="cannot be created"):
+        recordings_folder(None)

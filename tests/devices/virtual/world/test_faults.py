@@ -166,7 +166,7 @@ def test_by_the_command() -> None:
     command = [*program, "--fault", "drop=0.1"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert run.returncode == 2
-    assert run.stderr.strip().endswith("only a virtual sensor can be told to fail; add --virtual")
+    assert run.stderr.strip().endswith("applies to virtual sensors only; add --virtual")
 
 
 def test_every_fault_is_in_the_help() -> None:

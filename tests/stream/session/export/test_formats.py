@@ -14,15 +14,10 @@ import pytest
 
 from innpar.devices import NS, Chunk, Event
 from innpar.devices.replay import open_recording
-from innpar.stream.cli import arguments
 from innpar.stream.errors import SessionError
 from innpar.stream.session.export.formats import FORMATS, require
 from support.exports import START, WORDS, epoch, exported, stretches
 from support.sessions import MAX
-
-
-def test_the_command_line_knows_every_format() -> None:
-    assert set(arguments.FORMATS) == set(FORMATS)
 
 
 @pytest.mark.parametrize("name", FORMATS)

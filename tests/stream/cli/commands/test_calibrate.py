@@ -1,4 +1,4 @@
-"""``innpar-stream calibrate`` against runs that are really going on, over both brokers."""
+"""``innpar-stream calibrate`` with real runs, over both brokers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from conftest import Broker
 
 from innpar.devices import Event
-from innpar.stream.cli.calibrate import OnlineDevices
+from innpar.stream.cli.commands.calibrate import OnlineDevices
 from innpar.stream.cli.main import main
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.sink import MqttSink
@@ -28,7 +28,7 @@ Started = Callable[..., str]
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Started]:
-    """Start a run and return what it said once it is streaming; ended with the test."""
+    """Start runs, stopped after the test; returns the output up to the first beats."""
     running: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> str:
@@ -51,7 +51,7 @@ def started(tmp_path: Path) -> Iterator[Started]:
         process.wait(20)
 
 
-def asked(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+def calibrate(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     status = main(["calibrate", *arguments])
     out, err = capfd.readouterr()
     assert len((out + err).strip().splitlines()) == 1
@@ -64,38 +64,38 @@ def test_a_run_over_mosquitto_takes_a_reading(
 ) -> None:
     url = mosquitto().url
     started("--device", "demo", "--broker", url)
-    status, out, _ = asked(capfd, "--broker", url, "131/77")
+    status, out, _ = calibrate(capfd, "--broker", url, "131/77")
     assert status == 0
     assert out.startswith("demo: cuff reading 131/77 mmHg")
-    status, _, err = asked(capfd, "--broker", url, "40/30")
+    status, _, err = calibrate(capfd, "--broker", url, "40/30")
     assert status == 1
     assert "'sbp' lies within" in err
-    status, _, err = asked(capfd, "--broker", url, "--device", "dmo", "131/77")
+    status, _, err = calibrate(capfd, "--broker", url, "--device", "dmo", "131/77")
     assert status == 2
-    assert "there is demo" in err
+    assert "choose from demo" in err
 
 
 @pytest.mark.timeout(120)
 def test_a_run_with_its_own_broker_takes_a_reading(
     started: Started, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    said = started("--device", "demo", "--broker", "embedded")
-    match = re.search(r"broker on ([\d.]+:\d+)", said)
+    output = started("--device", "demo", "--broker", "embedded")
+    match = re.search(r"broker on ([\d.]+:\d+)", output)
     assert match is not None
     url = f"mqtt://{match[1]}"
-    status, out, _ = asked(capfd, "--broker", url, "--device", "demo", "131/77")
+    status, out, _ = calibrate(capfd, "--broker", url, "--device", "demo", "131/77")
     assert (status, out.startswith("demo: cuff reading 131/77 mmHg")) == (0, True)
-    status, _, err = asked(capfd, "--broker", url, "40/30")
+    status, _, err = calibrate(capfd, "--broker", url, "40/30")
     assert status == 1
     assert "'sbp' lies within" in err
 
 
-async def test_whose_reading_it_is_must_be_said(
+async def test_the_device_must_be_clear(
     mosquitto: Broker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     url = mosquitto().url
     arguments = ("--broker", url, "128/79")
-    status, _, err = await asyncio.to_thread(asked, capfd, *arguments)
+    status, _, err = await asyncio.to_thread(calibrate, capfd, *arguments)
     assert status == 2
     assert "no device is online" in err
     async with MqttSink.open(Address.parse(url), node="bed4") as sink:
@@ -103,9 +103,9 @@ async def test_whose_reading_it_is_must_be_said(
             await sink.send(State(name, "online"))
         await sink.send(State("gone", "offline"))
         await sink.flush()
-        status, _, err = await asyncio.to_thread(asked, capfd, *arguments)
+        status, _, err = await asyncio.to_thread(calibrate, capfd, *arguments)
         assert status == 2
-        assert err.strip().endswith("one of: left, right")
+        assert err.strip().endswith("one of left, right")
 
 
 @pytest.mark.parametrize(
@@ -117,21 +117,21 @@ async def test_whose_reading_it_is_must_be_said(
         ({"text": "mark command refused: the sensor sleeps"}, False),
     ],
 )
-async def test_a_refusal_of_any_version_is_understood(
+async def test_a_refusal_by_any_version_is_recognised(
     mosquitto: Broker,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     detail: dict[str, str],
     refused: bool,
 ) -> None:
-    """A run that answers with an event, not to the response topic."""
-    monkeypatch.setattr("innpar.stream.cli.calibrate.ANSWER", 1.0)
+    """The run answers with an event, not on the response topic."""
+    monkeypatch.setattr("innpar.stream.cli.commands.calibrate.ANSWER", 1.0)
     url = mosquitto().url
     async with MqttSink.open(Address.parse(url), node="bed4") as sink:
         await sink.send(State("demo", "online"))
         await sink.flush()
         commands = sink.commands()
-        asking = asyncio.create_task(asyncio.to_thread(asked, capfd, "--broker", url, "131/77"))
+        asking = asyncio.create_task(asyncio.to_thread(calibrate, capfd, "--broker", url, "131/77"))
         await asyncio.wait_for(anext(commands), 10)
         await sink.send(Event("demo", "notice", 0, 0, detail))
         status, out, err = await asking
@@ -141,14 +141,14 @@ async def test_a_refusal_of_any_version_is_understood(
 
 
 @pytest.mark.parametrize("text", ["128", "79/128", "left=128/79", "128/79@5", ""])
-def test_readings_that_are_none(capfd: pytest.CaptureFixture[str], text: str) -> None:
-    status, out, err = asked(capfd, "--broker", "mqtt://127.0.0.1:9", text)
+def test_invalid_readings(capfd: pytest.CaptureFixture[str], text: str) -> None:
+    status, out, err = calibrate(capfd, "--broker", "mqtt://127.0.0.1:9", text)
     assert (status, out) == (2, "")
     assert "128/79" in err
 
 
-def test_a_crashed_run_leaves_nobody_online() -> None:
-    present = OnlineDevices()
+def test_the_devices_of_a_crashed_run_are_not_online() -> None:
+    devices = OnlineDevices()
     for levels, payload in (
         ("devices/a/state", b"online"),
         ("devices/b/state", b"online"),
@@ -159,7 +159,7 @@ def test_a_crashed_run_leaves_nobody_online() -> None:
         ("bridge/two/info", b'{"devices":["b",7]}'),
         ("bridge/three/info", b"nonsense"),
     ):
-        present.take(levels.split("/"), payload)
-    assert present.online == ["b"]
-    present.take(["bridge", "two", "info"], b'{"devices":["a","b"]}')
-    assert present.online == ["a", "b"]
+        devices.update(levels.split("/"), payload)
+    assert devices.online == ["b"]
+    devices.update(["bridge", "two", "info"], b'{"devices":["a","b"]}')
+    assert devices.online == ["a", "b"]

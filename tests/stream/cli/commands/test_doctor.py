@@ -1,4 +1,4 @@
-"""What `innpar-stream doctor` says of sound and of broken computers."""
+"""`innpar-stream doctor` on sound and on broken computers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from innpar.devices.timing.pace import SystemClock
 from innpar.devices.virtual.radio.bluez import bluez
 from innpar.devices.virtual.sensors.polar import VirtualPolar
 from innpar.models.predictor import SHIPPED
-from innpar.stream.cli import doctor
-from innpar.stream.cli.doctor import Finding, examine
+from innpar.stream.cli.commands import doctor
+from innpar.stream.cli.commands.doctor import Finding, examine
 from innpar.stream.cli.main import main
 from support.loopback import Sender
 
@@ -41,7 +41,7 @@ async def test_a_sound_computer(mosquitto: Broker) -> None:
     assert "name=nearby type=PPG" in found["LSL"].text
     assert str(broker.port) in found["broker"].text
     assert "@sha256:" in found["model"].text
-    assert "for a wearer" in found["compute"].text
+    assert "per wearer" in found["compute"].text
     assert os.environ["XDG_STATE_HOME"] in found["disk"].text
 
 
@@ -79,10 +79,10 @@ def with_other_weights(tmp_path: Path) -> tuple[Path, str]:
     return folder, weights.name
 
 
-async def test_what_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_check_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PATIENCE", 1.5)
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        found = await findings(f"mqtt://127.0.0.1:{mute.getsockname()[1]}")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = await findings(f"mqtt://127.0.0.1:{silent.getsockname()[1]}")
     assert not found["broker"].ok
 
 
@@ -91,7 +91,7 @@ async def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "MB free" in (await findings())["disk"].text
 
 
-def test_the_command_prints_a_line_a_check(
+def test_one_line_per_check(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")

@@ -1,7 +1,8 @@
-"""What a run needs from this computer, looked at piece by piece; what is amiss says what to do."""
+"""``innpar-stream doctor``: check Bluetooth, LSL, broker, model, processor and disk."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import secrets
@@ -18,23 +19,29 @@ from innpar.models.errors import ModelError
 from innpar.stream.errors import BrokerError
 from innpar.stream.state import state_folder
 
+EXAMPLES = """\
+examples:
+  innpar-stream doctor
+  innpar-stream doctor --broker mqtt://10.0.0.5
+"""
+
 PATIENCE = 20.0
-"""s for one check; a radio or a broker that hangs must not hang the rest."""
+"""s, the longest time for one check, so that a hanging radio or broker does not block the rest."""
 
 LISTEN = 3.0
-"""s to listen for Bluetooth sensors, and for LSL streams."""
+"""s to scan for Bluetooth sensors, and for LSL streams."""
 
 ROOM = 500_000_000
-"""Bytes that should be free: the spool takes 64 MB, a night's recording several hundred."""
+"""Bytes of free disk space: 64 MB for the spool, several hundred for a night's recording."""
 
 HOP = 1.024
-"""s between two windows of one wearer; a window must be done in less."""
+"""s between two windows of one wearer; the time available to compute one."""
 
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 
 
 class Problem(Exception):
-    """What a check found wrong; the message ends with what to do."""
+    """Raised by a check that fails; the message ends with what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Finding:
     """The outcome of one check.
 
     Attributes:
-        text: What was found, or what is amiss and what to do about it.
+        text: The finding; for a failed check, the problem and its remedy.
     """
 
     name: str
@@ -51,32 +58,48 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """As printed."""
+        """The printed line."""
         return f"{self.name:<10} {'ok' if self.ok else '!!'}  {self.text}"
 
 
 Check = Callable[[], Awaitable[str]]
 
 
-def doctor(broker: str | None, model: Path | None) -> int:
-    """Print a line a check; return 0 where all is well, else 1."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help="mqtt[s]://[user:password@]host[:port] (default: localhost:1883, or an embedded "
+        "broker if there is none)",
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="model manifest or its folder (default: shipped model)",
+    )
 
-    async def tell() -> int:
-        status = 0
-        async for finding in examine(broker, model):
+
+def run(options: argparse.Namespace) -> int:
+    """Print one line per check; 1 if any failed."""
+
+    async def report() -> int:
+        failed = False
+        async for finding in examine(options.broker, options.model):
             print(finding.line, flush=True)
-            status |= not finding.ok
-        return status
+            failed |= not finding.ok
+        return int(failed)
 
-    return asyncio.run(tell())
+    return asyncio.run(report())
 
 
 async def examine(broker: str | None, model: Path | None) -> AsyncIterator[Finding]:
-    """Yield the findings one after the other.
+    """Yield the finding of each check.
 
     Args:
-        broker: URL; None for what a run without ``--broker`` would use.
-        model: As of ``--model``.
+        broker: URL; None for the broker of a run without ``--broker``.
+        model: Manifest or its folder; None for the shipped model.
     """
     checks: dict[str, Check] = {
         "D-Bus": _dbus,
@@ -98,7 +121,9 @@ async def _finding(name: str, check: Check) -> Finding:
     except (Problem, DeviceError, ModelError, BrokerError) as error:
         return Finding(name, False, " ".join(str(error).split("\n")))
     except TimeoutError:
-        return Finding(name, False, f"no answer within {PATIENCE:g} s; is it hanging? restart it")
+        return Finding(
+            name, False, f"no answer within {PATIENCE:g} s: restart the service or device"
+        )
 
 
 async def _dbus() -> str:
@@ -109,7 +134,7 @@ async def _dbus() -> str:
     fields = dict(field.partition("=")[::2] for field in rest.split(";")[0].split(","))
     path = fields.get("path") or "\0" + fields.get("abstract", "")
     if kind != "unix" or path == "\0":
-        return f"{address} (not a local socket; not looked at)"
+        return f"{address} (not a local socket; not checked)"
     try:
         with socket.socket(socket.AF_UNIX) as bus:
             bus.settimeout(2.0)
@@ -126,9 +151,9 @@ async def _bluetooth() -> str:
     from innpar.devices.link.ble import Radio, scan
     from innpar.devices.link.discover import recognise
 
-    heard = await scan(LISTEN, Radio())
-    sensors = [found.device for found in map(recognise, heard) if found.device]
-    return f"adapter works; {len(heard)} devices heard, sensors: {', '.join(sensors) or 'none'}"
+    nearby = await scan(LISTEN, Radio())
+    sensors = [found.device for found in map(recognise, nearby) if found.device]
+    return f"adapter works; {len(nearby)} devices in range, sensors: {', '.join(sensors) or 'none'}"
 
 
 async def _lsl() -> str:
@@ -136,7 +161,7 @@ async def _lsl() -> str:
 
 
 def _discover() -> str:
-    """Publish a stream, and look whether it and which others can be found."""
+    """Publish a stream, discover it again, and list the others."""
     from innpar.devices.lsl.library import describe, library
 
     lsl = library()
@@ -148,8 +173,8 @@ def _discover() -> str:
     del outlet
     if all(info.source_id() != mine for info in infos):
         raise Problem(
-            "a stream of our own cannot be found: let UDP 16571-16604 and TCP 16572-16604 through "
-            "the firewall, or name the other computers in lsl_api.cfg (KnownPeers)"
+            "a test stream on this computer cannot be discovered: open UDP 16571-16604 and TCP "
+            "16572-16604 in the firewall, or list the other computers in lsl_api.cfg (KnownPeers)"
         )
     found = [describe(info) for info in infos if info.source_id() != mine]
     listed = "; ".join(f"name={one.name} type={one.type}" for one in found)
@@ -162,8 +187,8 @@ async def _broker(url: str | None) -> str:
 
     async with broker_for(url) as address, connect(address):
         if address.embedded:
-            return f"none on localhost:1883; our own starts and answers (port {address.port})"
-        return f"{address} lets us in"
+            return f"none on localhost:1883; the embedded one works (port {address.port})"
+        return f"{address} accepts connections"
 
 
 async def _model(path: Path | None) -> str:
@@ -172,7 +197,7 @@ async def _model(path: Path | None) -> str:
     predictor = await asyncio.to_thread(Predictor.load, path)
     manifest = predictor.manifest
     return (
-        f"{predictor.id} loads ({predictor.backend}), its files are those of the manifest; "
+        f"{predictor.id} loads ({predictor.backend}), files match the manifest; "
         f"{manifest.window} samples at {manifest.rate:g} Hz"
     )
 
@@ -198,13 +223,15 @@ def _time_a_window(path: Path | None) -> str:
     took = float(np.median(spent))
     if took > HOP / 2:
         raise Problem(
-            f"a window takes {took * 1e3:.0f} ms and {HOP * 1e3:.0f} ms is all there is: stop what "
-            "else keeps this computer busy, or use a faster one"
+            f"the network takes {took * 1e3:.0f} ms per window, {HOP * 1e3:.0f} ms apart: stop "
+            "other programs, or use a faster computer"
         )
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA, none is needed"
+    gpu = (
+        torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA GPU (not required)"
+    )
     return (
-        f"{os.cpu_count()} CPU cores; the network takes {took * 1e3:.1f} ms of one every "
-        f"{HOP * 1e3:.0f} ms for a wearer; for training: {gpu}"
+        f"{os.cpu_count()} CPU cores; per wearer the network takes {took * 1e3:.1f} ms of one core "
+        f"every {HOP * 1e3:.0f} ms; {gpu}"
     )
 
 
@@ -217,10 +244,10 @@ async def _disk() -> str:
         probe.unlink()
     except OSError as error:
         raise Problem(
-            f"{folder} cannot be written ({error.strerror}): make it this user's, or set "
-            "XDG_STATE_HOME to a folder that is"
+            f"{folder} cannot be written ({error.strerror}): give this user write permission, or "
+            "set XDG_STATE_HOME to a writable folder"
         ) from None
     free = shutil.disk_usage(folder).free
     if free < ROOM:
-        raise Problem(f"{free / 1e6:.0f} MB free at {folder}: free {ROOM / 1e6:.0f} MB or more")
-    return f"{free / 1e9:.1f} GB free at {folder}, which can be written"
+        raise Problem(f"{free / 1e6:.0f} MB free in {folder}: free up at least {ROOM / 1e6:.0f} MB")
+    return f"{free / 1e9:.1f} GB free in {folder}, which is writable"

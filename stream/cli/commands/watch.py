@@ -1,7 +1,8 @@
-"""``innpar-stream watch``: what is being published right now, without another client."""
+"""``innpar-stream watch``: show live MQTT messages in the terminal."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
@@ -21,24 +22,43 @@ from innpar.stream.mqtt.connection import Received, connect
 from innpar.stream.sinks.beat_line import beat_line, printable
 from innpar.stream.sinks.jsonlines import silence
 
-DEFAULT_TOPIC = "bp/estimates"
+EXAMPLES = """\
+examples:
+  innpar-stream watch
+  innpar-stream watch --topic 'bp/devices/+/summary' --json
+"""
 
 
-def watch(url: str | None, topic: str | None, *, as_json: bool = False) -> int:
-    """Show what arrives until Ctrl-C or until nobody reads our output; return the exit status.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help="mqtt[s]://[user:password@]host[:port] (default: localhost:1883)",
+    )
+    parser.add_argument(
+        "--topic",
+        default="bp/estimates",
+        metavar="TOPIC",
+        help="topic to subscribe to, wildcards allowed (bp/estimates)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print each payload on one line; raw waveforms are converted to JSON",
+    )
 
-    Args:
-        url: The broker; localhost:1883 where None.
-        topic: May have wildcards; `DEFAULT_TOPIC` where None.
-        as_json: Payloads as they come, a line each; raw samples as the JSON of their waveform.
+
+def run(options: argparse.Namespace) -> int:
+    """Show messages until Ctrl-C or until standard output is closed.
 
     Raises:
-        BrokerError: The broker is not there, does not let us in or goes away.
+        BrokerError: The broker is unreachable, refuses the connection or goes away.
     """
-    address = Address.parse(url) if url is not None else Address("localhost")
+    address = Address("localhost") if options.broker is None else Address.parse(options.broker)
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(_watch(address, topic or DEFAULT_TOPIC, as_json))
+            asyncio.run(_watch(address, options.topic, options.json))
     except BrokenPipeError:
         silence(sys.stdout)
     return 0
@@ -52,17 +72,17 @@ async def _watch(address: Address, topic: str, as_json: bool) -> None:
         if refusal is not None:
             raise BrokerError(
                 f"{address} refuses a subscription to {topic!r} ({refusal}): "
-                "check the topic and what this user may read"
+                "check the topic and this user's read permission"
             )
         if not as_json:
-            print(f"{topic} on {address}; Ctrl-C ends", file=sys.stderr)
+            print(f"{topic} on {address}; press Ctrl-C to stop", file=sys.stderr)
         try:
             async with aclosing(link.received()) as messages:
                 with screen.live if screen is not None else nullcontext():
                     await _show(messages, screen, as_json)
         finally:
             if link.missed:
-                print(f"{link.missed} messages came too fast to be shown", file=sys.stderr)
+                print(f"{link.missed} messages not shown: too many per second", file=sys.stderr)
 
 
 async def _show(messages: AsyncIterator[Received], screen: Screen | None, as_json: bool) -> None:
@@ -79,14 +99,14 @@ async def _show(messages: AsyncIterator[Received], screen: Screen | None, as_jso
 
 
 class Screen:
-    """One line a wearer that changes in place; for other messages one line a topic.
+    """Live display with one line per device, and one per topic for other messages.
 
     Attributes:
-        live: What is on the terminal.
+        live: The display on the terminal.
     """
 
     MOST = 40
-    """Lines; the one that has been still for longest goes."""
+    """Lines; one more replaces the oldest."""
 
     def __init__(self, console: Console) -> None:
         self._lines: dict[str, Text] = {}
@@ -102,7 +122,7 @@ class Screen:
 
 
 def beat_of(message: Received) -> dict[str, Any] | None:
-    """Return the beat that a message carries, or None where it is something else."""
+    """Return the beat in a message, or None for other messages."""
     try:
         payload = json.loads(message.payload)
     except (ValueError, RecursionError):
@@ -111,7 +131,7 @@ def beat_of(message: Received) -> dict[str, Any] | None:
 
 
 def line_of(message: Received) -> Text:
-    """Return a beat as its line, anything else as its topic and the beginning of its payload."""
+    """Return a beat's display line; for other messages, the topic and start of the payload."""
     beat = beat_of(message)
     if beat is not None:
         return beat_line(beat)
@@ -121,7 +141,7 @@ def line_of(message: Received) -> Text:
 
 
 def _brief(wave: dict[str, Any]) -> str:
-    """Return a stretch of waveform in a few words."""
+    """Return a one-line summary of a waveform message."""
     known = [value for value in wave["samples"] if value is not None]
     span = f": {min(known):.1f} to {max(known):.1f} {wave.get('unit')}" if known else ""
     return f"{len(wave['samples'])} samples from {wave.get('time')} at {wave['rate']} Hz{span}"

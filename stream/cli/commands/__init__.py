@@ -1,0 +1,1 @@
+"""One file a command: `EXAMPLES`, `add_arguments` and `run`; `main.COMMANDS` lists them."""
