@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from innpar import InnparError
+from innpar.errors import InnparError
 from innpar.stream.cli.arguments import FLAGS, parser
 
 Command = Callable[[argparse.Namespace], int]
