@@ -23,7 +23,7 @@ from innpar.models.network.innpar import joint
 
 __all__ = ["Architecture", "Manifest", "Prediction", "Predictor"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
 Backend = Literal["torchscript", "eager", "aot", "onnx"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bleak.backends.device import BLEDevice
     from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 20.0
 """After this long an attempt to connect is given up; radio time, not the host clock's."""

@@ -31,7 +31,7 @@ from innpar.devices.base import (
 from innpar.devices.link.inbox import Arrival
 from innpar.devices.notices import NoticeCode, notice
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Decoder(Protocol):

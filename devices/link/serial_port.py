@@ -77,7 +77,7 @@ class Wired:
     def __init__(self, wire: Wire, path: str, identity: str | None = None) -> None:
         self.wire = wire
         self.path = path
-        self.id = identity or slug(f"{wire.name}-{path.replace(chr(92), '/').split('/')[-1]}")
+        self.id: str = identity or slug(f"{wire.name}-{path.replace(chr(92), '/').split('/')[-1]}")
 
     @property
     def source(self) -> Source:

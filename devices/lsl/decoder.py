@@ -80,8 +80,8 @@ class LslDecoder:
         self._lost: int | None = None
         self._clock_told: int | None = None
         self._rate_told = False
-        self.samples = 0
-        self.lost = 0
+        self.samples: int = 0
+        self.lost: int = 0
 
     def interrupted(self, why: str, lost: int | None = None) -> list[Chunk | Event]:
         """Give out what is held back; say why the next hole will be there.

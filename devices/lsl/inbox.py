@@ -33,7 +33,7 @@ class LslInbox:
         self._lock = threading.Lock()
         self._news = asyncio.Event()
         self._most = most
-        self.dropped = 0
+        self.dropped: int = 0
         """Samples thrown away because nobody took them in time."""
 
     def put(self, item: Told | Exception) -> None:

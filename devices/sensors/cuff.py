@@ -195,7 +195,7 @@ class CuffDecoder:
         self._device = device
         self._user = user
         self._seen: deque[bytes] = deque(maxlen=MEMORY)
-        self.bad = 0
+        self.bad: int = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the moment that the cuff states, in this computer's time zone; 0 without one."""

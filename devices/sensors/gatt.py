@@ -43,9 +43,9 @@ class Gatt:
     ) -> None:
         self.family = family
         self.who = who
-        self.radio = radio or Radio()
+        self.radio: Radio = radio or Radio()
         self.wait = wait
-        self.sought = Target(
+        self.sought: Target = Target(
             family.name,
             who,
             family.names,

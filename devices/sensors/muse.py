@@ -95,7 +95,7 @@ class Optodes:
         self._given: int | None = None
         self._pending: dict[int, Rows] = {}
         self._missed = [0] * len(CHANNELS)
-        self.late = 0
+        self.late: int = 0
 
     def place(self, number: int) -> int:
         """Return a sequence number counted on across its wraps."""
@@ -148,7 +148,7 @@ class MuseDialogue:
     def __init__(self, preset: str | None = None) -> None:
         self._presets = (preset,) if preset else PRESETS
         self._tried = 0
-        self.heard = True
+        self.heard: bool = True
 
     async def begin(self, link: BleLink) -> None:
         """Halt, choose, start; with the next preset where nothing was heard."""
@@ -185,7 +185,7 @@ class MuseDecoder:
         self._timeline: Timeline[Rows] = Timeline((RATE,))
         self._arrival = 0
         self._told = StatusChanges(device)
-        self.bad = 0
+        self.bad: int = 0
 
     @property
     def lost(self) -> int:

@@ -66,7 +66,7 @@ class SensorClock:
 
     def __init__(self, trust: Trust = CRYSTAL) -> None:
         self.trust = trust
-        self.epochs = -1
+        self.epochs: int = -1
         self.reset()
 
     def reset(self) -> None:

@@ -109,7 +109,7 @@ class Timeline(Generic[T]):
         self._prompt = 0  # least arrival minus stamp of late
         self._fresh = False  # just reconnected: the next frame cannot be an old one held up
         self._odd: list[float] = []
-        self.late = 0
+        self.late: int = 0
         """Frames dropped because one stamped later, or hardly earlier, had come before them."""
 
     @property

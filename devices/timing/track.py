@@ -43,15 +43,15 @@ class SignalTrack:
         clock: SensorClock | None = None,
     ) -> None:
         self._device = device
-        self.channels = tuple(channels)
+        self.channels: tuple[str, ...] = tuple(channels)
         self._signal: Signal = signal
-        self.clock = clock or SensorClock()
+        self.clock: SensorClock = clock or SensorClock()
         self._steady = Steady(self.clock)
         self._why = ""
         self._anew = False
         self._told = 0
-        self.samples = 0
-        self.lost = 0
+        self.samples: int = 0
+        self.lost: int = 0
 
     @property
     def last(self) -> int | None:

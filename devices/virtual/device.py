@@ -70,7 +70,7 @@ class VirtualDevice:
         self._device = device
         self._wearer = wearer
         self._air = air
-        self.faults = faults or Faults()
+        self.faults: Faults = faults or Faults()
         self.sensor: Sensor | None = None
         self.felt: deque[Chunk] = deque(maxlen=FELT)
 

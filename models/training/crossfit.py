@@ -52,7 +52,7 @@ from innpar.models.training.progress import bar
 from innpar.models.training.subject_folds import FOLDS, deal, left_out
 from innpar.models.training.validate import network_waves
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from innpar.models.data.recordings import (
     windows_of,
 )
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 RATE = 125.0  # Hz
 WINDOW = 640  # samples the network sees

@@ -48,7 +48,7 @@ class Session:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._file = SessionFile(self.path)
         self.devices: tuple[str, ...] = tuple(devices_in(self._file))
         self.configuration: Mapping[str, Any] = running(self._file)

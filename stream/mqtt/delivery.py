@@ -44,8 +44,8 @@ class Delivery:
         self._direct: dict[int, asyncio.Future[str | None]] = {}
         self._refusals: set[str] = set()
         self._synced = time.monotonic()
-        self.published = 0
-        self.refused = 0
+        self.published: int = 0
+        self.refused: int = 0
 
     @property
     def in_flight(self) -> int:

@@ -55,8 +55,8 @@ class Engine:
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
-        self.windows = 0
-        self.calls = 0
+        self.windows: int = 0
+        self.calls: int = 0
         self._entries = predictor.manifest.context_entries
         # Bounded by the wearers: each waits for its answers before it asks again.
         self._waiting: deque[tuple[Prepared | Question, asyncio.Future[Reconstructed]]] = deque()

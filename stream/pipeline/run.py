@@ -30,7 +30,7 @@ from innpar.stream.pipeline.wearer import SILENCE, DurationElapsed, Wearer
 from innpar.stream.results import DeviceInfo, Item, Presence, State
 from innpar.stream.sinks.base import Sink
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 async def run(

@@ -15,7 +15,7 @@ from innpar.stream.messages.payload import iso
 from innpar.stream.pipeline.tape import TapeDeck
 from innpar.stream.pipeline.wearer import Wearer
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 FULL = "too many commands are waiting; try again"
 BEGINNING = 3

@@ -21,7 +21,7 @@ from innpar.stream.pipeline.prepare import Preparer
 from innpar.stream.results import DeviceInfo
 from innpar.stream.windows.resample import HOLE
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 SILENCE = 5 * NS
 """A connected device that goes by the clock is stale without samples for this long."""

@@ -45,7 +45,7 @@ from innpar.stream.messages.payload import beat_payload
 from innpar.stream.messages.pseudonym import Pseudonyms
 from innpar.stream.results import Beat, Item
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 FLUSH = 0.4
 """Seconds that a message may wait in memory, at most; the check itself takes a little."""
@@ -89,8 +89,8 @@ class Recorder:
         self._clock = clock
         self._pseudonyms = Pseudonyms(keep=keep_address)
         self._subjects = subjects or {}
-        self.path = _named(path, clock, tag)
-        self.failed = ""
+        self.path: Path = _named(path, clock, tag)
+        self.failed: str = ""
         self._untold: set[str] = set()
         self._known: set[str] = set()
         self._learnt: dict[str, StoredCalibration] = {}

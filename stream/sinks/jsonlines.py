@@ -38,7 +38,7 @@ class JsonSink:
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self.dropped = 0
+        self.dropped: int = 0
         self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=LINES)
         self._gone = False
         # A daemon: a reader that never reads again must not keep the process.

@@ -71,7 +71,7 @@ class BerryMedDecoder:
         self._nominal = RATE
         self._told = StatusChanges(device)
         self._slow = False
-        self.bad = 0
+        self.bad: int = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return when the samples end that the bytes complete, as the count has it."""

@@ -76,7 +76,7 @@ class ContecParser:
 
     def __init__(self) -> None:
         self._rest = b""
-        self.skipped = 0
+        self.skipped: int = 0
 
     def due(self, raw: bytes) -> int:
         """Return how many frames these bytes would complete."""
@@ -112,7 +112,7 @@ class ContecDecoder:
         self._lane = CountedTrack(device, ("pleth",), RATE)
         self._parser = ContecParser()
         self._told = StatusChanges(device)
-        self.bad = 0
+        self.bad: int = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return when the samples end that the bytes complete, as the count has it."""

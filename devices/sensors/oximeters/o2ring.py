@@ -125,7 +125,7 @@ class Frames:
 
     def __init__(self) -> None:
         self._rest = b""
-        self.skipped = 0
+        self.skipped: int = 0
 
     def push(self, raw: bytes) -> list[bytes]:
         """Take bytes; return the payloads of the answers that they complete."""
@@ -205,7 +205,7 @@ class O2RingDecoder:
         self._lane = CountedTrack(device, CHANNELS, RATE)
         self._last: int | None = None
         self._told = StatusChanges(device)
-        self.bad = 0
+        self.bad: int = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of the last sample so far, by counting, and as many more as bytes."""

@@ -102,10 +102,10 @@ class VirtualPolar:
         faults: Faults | None = None,
         seed: int = 0,
     ) -> None:
-        self.name = f"{model.name} {number}"
-        self.address = ":".join(("A0", "9E", *(number[i : i + 2] for i in range(0, 8, 2))))
-        self.faults = faults or Faults()
-        self.mtu = self.faults.mtu or mtu
+        self.name: str = f"{model.name} {number}"
+        self.address: str = ":".join(("A0", "9E", *(number[i : i + 2] for i in range(0, 8, 2))))
+        self.faults: Faults = faults or Faults()
+        self.mtu: int = self.faults.mtu or mtu
         self.advertised: tuple[str, ...] = ("180d",)
         self.air: Air | None = None
         self.model = model
