@@ -152,7 +152,8 @@ async def live(
 
     Args:
         device: Its name as ``--device`` takes it (``"demo"``, ``"replay:FILE"``), or a device of
-            your own.
+            your own. ``open_device("replay:FILE", pace=Pace(math.inf))`` of `innpar.devices` makes
+            one that is as fast as its beats are taken.
         cuff: A cuff reading: (sbp, dbp) in mmHg, ``"128/79"``, or ``"128/79@60"`` after 60 s of
             signal. `LiveBeats.calibrate` takes later ones.
         rate: Hz, of devices that have a choice.

@@ -78,7 +78,10 @@ def reading_from(cuff: str | tuple[float, float]) -> PlannedCuff:
         ValueError: Something else, or no possible pressures.
     """
     if isinstance(cuff, str):
-        return parse_cuff(cuff)
+        planned = parse_cuff(cuff)
+        if planned.device is not None:
+            raise ValueError(f"{cuff!r}: there is one device; leave {planned.device}= out")
+        return planned
     try:
         sbp, dbp = cuff
         return PlannedCuff(float(sbp), float(dbp))

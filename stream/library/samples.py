@@ -18,13 +18,13 @@ CHUNK_SECONDS = 10.0
 
 
 class SampleArray:
-    """Samples of one wearer; a `Device` that waits for whoever takes them.
+    """Samples of one wearer; a `Device` that waits until they are taken.
 
     Args:
         id: Name in every result.
         samples: (samples,) float64, any unit. NaN marks a missing sample.
         rate: Hz.
-        polarity: As of `Device`.
+        polarity: See `Device`.
         chunk_seconds: Seconds of signal in a chunk; no result depends on it.
         advance: Called with the seconds of signal of each chunk that has been taken.
     """

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +17,7 @@ import numpy.typing as npt
 import pytest
 
 import innpar
-from innpar.devices import Chunk
+from innpar.devices import Chunk, open_device
 from innpar.devices.simulated.device import Simulated
 from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.library.samples import START, SampleArray
@@ -58,6 +63,16 @@ def test_it_equals_a_streamed_replay_bit_for_bit(chunk_seconds: float) -> None:
         at = round((wave.start - START) * 125 / 1e9)
         found = result().abp if wave.kind == "abp" else result().ppg
         assert found[at : at + len(wave.samples)].tobytes() == wave.samples.astype(float).tobytes()
+
+
+def test_it_equals_a_replayed_file_bit_for_bit(tmp_path: Path) -> None:
+    path, samples = tmp_path / "ppg.csv", light()[1]
+    np.savetxt(path, samples, fmt="%.17g", header="ppg", comments="")
+    device = open_device(f"replay:{path}?rate={RATE:g}&id=row-0", pace=MAX)
+    items, _, _ = stream_all([device])
+    trace = innpar.reconstruct(samples, RATE, polarity=device.polarity, model=shipped())
+    assert len(trace.beats) > 50
+    assert same([moved(beat) for beat in trace.beats], estimates(items))
 
 
 def test_a_batch_gives_each_row_what_it_gives_alone() -> None:
@@ -162,6 +177,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "after the end": ({"cuff": CUFF, "at": 20.0}, "end of the signal, 20 s"),
     "before the start": ({"cuff": CUFF, "at": -1.0}, "from 0 to the end"),
     "impossible pressures": ({"cuff": (79, 128)}, "128/79"),
+    "another device's": ({"cuff": "b=128/79"}, "leave b= out"),
     "no reading": ({"cuff": "high"}, "SBP/DBP"),
     "one number": ({"cuff": 128}, r"\(sbp, dbp\)"),
     "readings of others": ({"cuff": [CUFF, CUFF, CUFF]}, r"\(1, 2\)"),
@@ -188,3 +204,25 @@ def test_the_shortest_array_gives_pressure() -> None:
 def test_no_such_model() -> None:
     with pytest.raises(innpar.InnparError, match="no model at nowhere"):
         innpar.reconstruct(GOOD, 50.0, model="nowhere")
+
+
+LONG = """
+import numpy as np
+import innpar
+
+innpar.reconstruct(np.sin(np.arange(20 * 700) / 3), 20.0)
+"""
+
+
+def test_a_terminal_shows_progress() -> None:
+    master, slave = os.openpty()
+    with os.fdopen(master, "rb", buffering=0) as terminal:
+        process = subprocess.Popen([sys.executable, "-c", LONG], stderr=slave)
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # Linux: the other end was closed
+            while part := terminal.read(4096):
+                shown += part
+        assert process.wait(60) == 0
+    assert b"reconstructing" in shown
+    assert b"100%" in shown
