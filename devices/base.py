@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from innpar import InnparError
+from innpar.errors import InnparError
 
 Signal = Literal["ppg", "acc", "abp"]
 Source = Literal["live", "replay", "simulated"]

@@ -22,7 +22,7 @@ from innpar.models.network.innpar import joint
 
 __all__ = ["Architecture", "Backend", "Manifest", "Prediction", "Predictor"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from innpar import InnparError
+from innpar.errors import InnparError
 
 
 class ConfigError(InnparError):

@@ -170,6 +170,11 @@ class Beat:
     model: str
 
     @property
+    def time(self) -> float:
+        """Time of the systolic peak, s since the Unix epoch; `peak` has it exactly."""
+        return self.peak / 1e9
+
+    @property
     def pulse_pressure(self) -> float | None:
         """Systolic minus diastolic pressure, mmHg; None without pressures."""
         if self.sbp is None or self.dbp is None:

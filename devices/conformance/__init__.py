@@ -36,7 +36,7 @@ class NotConforming(Exception):
 
     def __init__(self, device: str, faults: Sequence[str]) -> None:
         super().__init__("\n".join([f"{device} does not conform:", *(f"- {f}" for f in faults)]))
-        self.faults = tuple(faults)
+        self.faults: tuple[str, ...] = tuple(faults)
 
 
 def check(device: Device, *, seconds: float = 10.0, clock: HostClock | None = None) -> None:

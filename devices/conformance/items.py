@@ -74,7 +74,7 @@ class Judge:
         self._kept: list[tuple[Chunk, bytes]] = []
         self._items = 0
         self._id = ""
-        self.is_open = False
+        self.is_open: bool = False
 
     def fault(self, text: str) -> None:
         """Note a violation, once."""

@@ -52,7 +52,7 @@ class Inbox:
         self._waiting: deque[Arrival] = deque()
         self._news = asyncio.Event()
         self._down = False
-        self.dropped = 0
+        self.dropped: int = 0
 
     @property
     def up(self) -> bool:

@@ -34,7 +34,7 @@ from innpar.devices.link.decoder import Decoder
 from innpar.devices.link.inbox import Arrival
 from innpar.devices.notices import NoticeCode, notice
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Inlet(Protocol):

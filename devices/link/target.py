@@ -14,7 +14,7 @@ from innpar.devices.link.addresses import Addresses
 from innpar.devices.link.ble import BleLink, Radio, Sighting, connect, find, taken
 from innpar.devices.options import short_name, slug
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 DIRECT_SECONDS = 6.0
 """Time limit of an attempt at the last-known address, before scanning."""
@@ -49,8 +49,8 @@ class Target:
     ) -> None:
         self.kind = kind
         self.who = who
-        self.names = tuple(names)
-        self.services = frozenset(services)
+        self.names: tuple[str, ...] = tuple(names)
+        self.services: frozenset[str] = frozenset(services)
         self.seen: Sighting | None = None
         self.addresses: Addresses | None = None
         self._fixed = identity or (slug(f"{kind}-{short_name(who)}") if who else None)

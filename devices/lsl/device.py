@@ -81,7 +81,7 @@ class Lsl:
         self.site = site
         self._id = identity or (slug(f"lsl-{named}") if named else None)
         self._name = ""
-        self.origin = "live"
+        self.origin: str = "live"
 
     @property
     def id(self) -> str:

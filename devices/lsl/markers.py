@@ -19,7 +19,7 @@ from innpar.devices.lsl.decoder import PLAUSIBLE
 from innpar.devices.lsl.device import predicate
 from innpar.devices.lsl.library import library
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 DEFAULT = "type='Markers'"
 POLL = 0.02
@@ -87,7 +87,7 @@ class LslMarks:
     """
 
     def __init__(self, select: str = "") -> None:
-        self.predicate = predicate(select)[0] if select else DEFAULT
+        self.predicate: str = predicate(select)[0] if select else DEFAULT
         self.dropped = 0
         self._over = threading.Event()
 

@@ -22,7 +22,7 @@ from innpar.devices.lsl.decoder import LslBlock
 from innpar.devices.lsl.inbox import LslInbox, StreamGone
 from innpar.devices.lsl.library import LslInfo, describe, library
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 SLICE = 0.1
 """Time limit, s, of each call of liblsl."""

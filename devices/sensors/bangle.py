@@ -99,7 +99,7 @@ class BangleDecoder:
         self._nominal = rate
         self._rest = ""
         self._anew()
-        self.bad = 0
+        self.bad: int = 0
 
     def _anew(self) -> None:
         self._dejitter = Dejitter(self._nominal)

@@ -197,7 +197,7 @@ class CuffDecoder:
         self._device = device
         self._user = user
         self._seen: deque[bytes] = deque(maxlen=MEMORY)
-        self.bad = 0
+        self.bad: int = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of the reading, in this computer's time zone; 0 without one."""

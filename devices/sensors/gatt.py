@@ -45,9 +45,9 @@ class Gatt(LiveDevice):
         self.polarity = family.polarity
         self.site = family.site
         self.who = who
-        self.radio = radio or Radio()
+        self.radio: Radio = radio or Radio()
         self.wait = wait
-        self.sought = Target(
+        self.sought: Target = Target(
             family.name,
             who,
             family.names,

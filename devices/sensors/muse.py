@@ -97,7 +97,7 @@ class Optodes:
         self._given: int | None = None
         self._pending: dict[int, Rows] = {}
         self._missed = [0] * len(CHANNELS)
-        self.late = 0
+        self.late: int = 0
 
     def place(self, number: int) -> int:
         """Return a sequence number unwrapped."""

@@ -57,7 +57,7 @@ class Writer:
         self._first: int | None = None
         self._last = 0
         self._sequence = 0
-        self.written = 0
+        self.written: int = 0
         self._begin()
         header = RecordBuilder()
         Header(PROFILE, library).write(header)
@@ -66,7 +66,7 @@ class Writer:
     def _begin(self) -> None:
         restate = len(self._index) % RESTATE == 0 and self._index
         self._parts: list[bytes] = list(self._definitions) if restate else []
-        self.pending = sum(map(len, self._parts))
+        self.pending: int = sum(map(len, self._parts))
         self._entries: dict[int, list[bytes]] = {}
         self._low, self._high = 1 << 63, 0
 

@@ -41,7 +41,7 @@ class VirtualClock:
     """
 
     def __init__(self, time: int = 1_700_000_000 * NS) -> None:
-        self.time = time
+        self.time: int = time
 
     def now(self) -> int:
         """Return ns since the Unix epoch."""

@@ -42,7 +42,7 @@ class SignalTrack:
         clock: SensorClock | None = None,
     ) -> None:
         self._device = device
-        self.channels = tuple(channels)
+        self.channels: tuple[str, ...] = tuple(channels)
         self._signal: Signal = signal
         self.clock = clock or SensorClock()
         self._times = MonotonicTimes(self.clock)

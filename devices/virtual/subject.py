@@ -16,7 +16,7 @@ from innpar.devices.session.device import ReplayedSession
 from innpar.devices.timing.pace import LONGEST_WAIT, REAL_TIME
 from innpar.devices.virtual.world.light import LIMIT
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Wearer = Callable[[], Iterator[Chunk | Event]]
 """Function that starts the PPG at the sensor from the beginning, with true pressure if known."""

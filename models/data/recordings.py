@@ -20,7 +20,7 @@ from innpar.models.data.record_file import read_record
 from innpar.models.data.reference import Beats, beats_of, local_lag, plateaus, window_pressures
 from innpar.models.errors import DataError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

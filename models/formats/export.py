@@ -29,7 +29,7 @@ from innpar.models.network.fold import fold
 from innpar.models.network.innpar import InnPar, joint
 from innpar.models.network.loading import load_strictly
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Target = Literal["torchscript", "aot", "onnx"]
 

@@ -24,8 +24,8 @@ class FoldedBlock(nn.Module):
         inverse = torch.linalg.inv(weight)
         self.w00, self.w01, self.w10, self.w11 = [float(v) for v in weight.flatten()]
         self.v00, self.v01, self.v10, self.v11 = [float(v) for v in inverse.flatten()]
-        self.f = Modules(parts, slice(3 * index, 3 * index + 1), margin, portable)
-        self.gh = Modules(parts, slice(3 * index + 1, 3 * index + 3), margin, portable)
+        self.f: Modules = Modules(parts, slice(3 * index, 3 * index + 1), margin, portable)
+        self.gh: Modules = Modules(parts, slice(3 * index + 1, 3 * index + 3), margin, portable)
 
     def forward(self, a: Tensor, b: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor]:
         to_f, to_gh = _split(shift)
@@ -60,11 +60,11 @@ class Encoder(nn.Module):
         first, last = _layers(model)
         shifts = torch.cat([_linear(m.shift).weight for m in modules_of(model)])
         self.channels = channels
-        self.into = weights_of(first.weight.t().unsqueeze(0))
-        self.into_bias = weights_of(first.bias.view(1, 1, -1))
-        self.out = weights_of(last.weight.t().unsqueeze(0))
-        self.out_bias = weights_of(last.bias.view(1, 1, -1))
-        self.shift = weights_of(shifts.repeat_interleave(4, dim=0).t().unsqueeze(0))
+        self.into: nn.Parameter = weights_of(first.weight.t().unsqueeze(0))
+        self.into_bias: nn.Parameter = weights_of(first.bias.view(1, 1, -1))
+        self.out: nn.Parameter = weights_of(last.weight.t().unsqueeze(0))
+        self.out_bias: nn.Parameter = weights_of(last.bias.view(1, 1, -1))
+        self.shift: nn.Parameter = weights_of(shifts.repeat_interleave(4, dim=0).t().unsqueeze(0))
 
     def forward(self, context: Tensor) -> Tensor:
         batch = context.shape[0]
@@ -106,7 +106,7 @@ class Folded(nn.Module):
             parts = _halved_scale(collapse(double, edge=sizes.edge + sizes.edge % 2))
         self.context = model.context
         self.shortest = 8 * max(sizes.edge, 1)
-        self.blocks = nn.ModuleList(
+        self.blocks: nn.ModuleList = nn.ModuleList(
             FoldedBlock(parts, i, sizes.margin, model.clamp, portable)
             for i in range(len(model.blocks))
         )

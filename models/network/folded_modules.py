@@ -56,15 +56,15 @@ class Modules(nn.Module):
             spread[:, i, :, i : i + taps] = by_output
             centre[:, self.reach + i] = parts.bias[which]
         bias = parts.entry_bias[which].unsqueeze(1).expand(count, 2, channels)
-        self.entry = weights_of(paired.reshape(1, columns + 4, -1))
-        self.entry_bias = weights_of(bias.reshape(1, 1, -1))
-        self.kernel = weights_of(spread.reshape(count, 2 * channels, -1))
-        self.bias = weights_of(centre.reshape(count, 1, -1))
-        self.left = weights_of(_both(parts.left[which], 0, 0))
-        self.left_bias = weights_of(parts.left_bias[which].reshape(1, 1, -1))
-        self.right_even = weights_of(_both(parts.right[which], 0, 0))
-        self.right_odd = weights_of(_both(parts.right[which], 1, 1))
-        self.right_bias = weights_of(parts.right_bias[which].reshape(1, 1, -1))
+        self.entry: nn.Parameter = weights_of(paired.reshape(1, columns + 4, -1))
+        self.entry_bias: nn.Parameter = weights_of(bias.reshape(1, 1, -1))
+        self.kernel: nn.Parameter = weights_of(spread.reshape(count, 2 * channels, -1))
+        self.bias: nn.Parameter = weights_of(centre.reshape(count, 1, -1))
+        self.left: nn.Parameter = weights_of(_both(parts.left[which], 0, 0))
+        self.left_bias: nn.Parameter = weights_of(parts.left_bias[which].reshape(1, 1, -1))
+        self.right_even: nn.Parameter = weights_of(_both(parts.right[which], 0, 0))
+        self.right_odd: nn.Parameter = weights_of(_both(parts.right[which], 1, 1))
+        self.right_bias: nn.Parameter = weights_of(parts.right_bias[which].reshape(1, 1, -1))
 
     def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
         hidden = self._hidden(x, shift)  # (B, pairs, modules·2·C)

@@ -76,11 +76,11 @@ class MultiScale(nn.Module):
 
     def __init__(self, features: int, kernel: int, context: int) -> None:
         super().__init__()
-        self.entry = _same(1, features, kernel)
-        self.half_in = _same(2 * features, 2 * features, kernel)
-        self.quarter = _same(4 * features, 4 * features, kernel)
-        self.half_out = _same(2 * features, 2 * features, kernel)
-        self.exit = _same(features, 1, kernel)
+        self.entry: nn.Conv1d = _same(1, features, kernel)
+        self.half_in: nn.Conv1d = _same(2 * features, 2 * features, kernel)
+        self.quarter: nn.Conv1d = _same(4 * features, 4 * features, kernel)
+        self.half_out: nn.Conv1d = _same(2 * features, 2 * features, kernel)
+        self.exit: nn.Conv1d = _same(features, 1, kernel)
         self.shift: nn.Linear | None = None
         if context:
             self.shift = nn.Linear(EMBEDDING, features, bias=False)
@@ -114,9 +114,9 @@ class Mixing(nn.Module):
         s = torch.diagonal(upper)
         self.register_buffer("p", p.contiguous())
         self.register_buffer("sign_s", torch.sign(s))
-        self.lower = nn.Parameter(lower.contiguous())
-        self.log_s = nn.Parameter(torch.log(torch.abs(s)))
-        self.upper = nn.Parameter(torch.triu(upper, 1))
+        self.lower: nn.Parameter = nn.Parameter(lower.contiguous())
+        self.log_s: nn.Parameter = nn.Parameter(torch.log(torch.abs(s)))
+        self.upper: nn.Parameter = nn.Parameter(torch.triu(upper, 1))
 
     def weight(self) -> Tensor:
         """Return W, (2, 2)."""
@@ -143,10 +143,10 @@ class Block(nn.Module):
     def __init__(self, features: int, kernel: int, clamp: float, context: int) -> None:
         super().__init__()
         self.clamp = clamp
-        self.mixing = Mixing()
-        self.f = MultiScale(features, kernel, context)
-        self.g = MultiScale(features, kernel, context)
-        self.h = MultiScale(features, kernel, context)
+        self.mixing: Mixing = Mixing()
+        self.f: MultiScale = MultiScale(features, kernel, context)
+        self.g: MultiScale = MultiScale(features, kernel, context)
+        self.h: MultiScale = MultiScale(features, kernel, context)
 
     def _log_scale(self, y1: Tensor, embedding: Tensor | None) -> Tensor:
         return self.clamp * (2.0 * torch.sigmoid(self.h(y1, embedding)) - 1.0)
@@ -206,7 +206,9 @@ class InnPar(nn.Module):
         super().__init__()
         self.features, self.kernel, self.clamp = features, kernel, clamp
         self.context = context
-        self.blocks = nn.ModuleList(Block(features, kernel, clamp, context) for _ in range(blocks))
+        self.blocks: nn.ModuleList = nn.ModuleList(
+            Block(features, kernel, clamp, context) for _ in range(blocks)
+        )
         self.encoder: nn.Module | None = None
         if context:
             self.encoder = nn.Sequential(

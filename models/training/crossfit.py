@@ -33,7 +33,7 @@ from innpar.models.training.left_out import WHOLE_SECONDS, LeftOutErrors, LeftOu
 from innpar.models.training.progress import progress_bar
 from innpar.models.training.subject_folds import FOLDS, deal, left_out
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 

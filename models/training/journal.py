@@ -11,7 +11,7 @@ from pathlib import Path
 from innpar.models.atomic import write_whole
 from innpar.models.errors import DataError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class TrainingStopped(DataError):

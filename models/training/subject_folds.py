@@ -24,7 +24,7 @@ from innpar.models.training.trainer import Trainer, device_of
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 FOLDS = 4
 FIRST_SEED = 10

@@ -41,7 +41,7 @@ from innpar.stream.state import state_folder
 if TYPE_CHECKING:
     from innpar.models.predictor import Predictor
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 LAST_DELIVERY = 20.0
 """s at the end of a run for the broker's last acknowledgements."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.errors import ConfigError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 PREFIX = "INNPAR_"
 LISTS = ("device", "cuff", "fault", "subject")

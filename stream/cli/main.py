@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Protocol, cast
 
-from innpar import InnparError
+from innpar.errors import InnparError
 from innpar.stream.cli import run
 
 COMMANDS = {

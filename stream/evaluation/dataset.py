@@ -17,7 +17,7 @@ from innpar.models.data.recordings import TrainingRecord, Windows, load, windows
 from innpar.models.manifest import BAND, DROP, GUARD, RATE, WINDOW
 from innpar.stream.windows.conditioning import conditioning_matrix
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def resample_uniform(

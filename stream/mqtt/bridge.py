@@ -31,7 +31,7 @@ class Bridge:
 
     def __init__(self, node: str | None, number: int, root: str) -> None:
         name = re.sub(r"[^\w.-]", "-", node or platform.node() or "innpar")
-        self.node = name if number == 1 else f"{name}-{number}"
+        self.node: str = name if number == 1 else f"{name}-{number}"
         self.root = root
         self.states: dict[str, Presence] = {}
         self._run = uuid.uuid4().hex[:12]

@@ -57,7 +57,7 @@ class Outbox:
         self._away = False
         self._disk_refused = False
         self._dropped = 0
-        self.dropped_volatile = 0
+        self.dropped_volatile: int = 0
 
     def __len__(self) -> int:
         """Return the number of durable parcels not acknowledged yet."""

@@ -57,7 +57,7 @@ class Spool:
         self._segments: deque[_Segment] = deque()
         self._writer: int | None = None
         self._reader: tuple[int, int] | None = None
-        self.dropped = 0
+        self.dropped: int = 0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._done_file = os.open(folder / "done", os.O_RDWR | os.O_CREAT, 0o600)
         self._done = self._recover()

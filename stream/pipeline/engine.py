@@ -69,8 +69,8 @@ class Engine:
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
-        self.windows = 0
-        self.calls = 0
+        self.windows: int = 0
+        self.calls: int = 0
         self._entries = predictor.manifest.context_entries
         # Bounded by the wearers: each awaits its answers before it submits again.
         self._waiting: deque[tuple[Prepared | Question, asyncio.Future[NetworkOutput]]] = deque()

@@ -43,7 +43,7 @@ from innpar.stream.pipeline.wearer import DurationElapsed, Wearer
 from innpar.stream.results import Item, State
 from innpar.stream.sinks.base import Sink
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 async def run(

@@ -17,7 +17,7 @@ from innpar.stream.sinks.base import Sink
 if TYPE_CHECKING:
     from innpar.devices.lsl.markers import LslMarks
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def assign(devices: Sequence[Device]) -> tuple[list[Device], list[CuffDevice]]:

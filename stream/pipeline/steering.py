@@ -16,7 +16,7 @@ from innpar.stream.pipeline.injection import FULL
 from innpar.stream.pipeline.tape import RecordingControl
 from innpar.stream.pipeline.wearer import Wearer
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 BEGINNING = 3
 """Events at the beginning of a recording, at most; without room for them it does not begin."""

@@ -22,7 +22,7 @@ from innpar.stream.pipeline.prepare import InfoChange, Prepared, Preparer, Ready
 from innpar.stream.results import DeviceInfo, Item, Presence, State, Summary
 from innpar.stream.windows.resample import HOLE
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 SILENCE = 5 * NS
 """Time without samples after which a connected device in real time is stale, ns."""

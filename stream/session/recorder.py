@@ -45,7 +45,7 @@ from innpar.stream.messages.beat import beat_payload
 from innpar.stream.messages.pseudonym import Pseudonyms
 from innpar.stream.results import Beat, Item
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 FLUSH = 0.4
 """Longest time that a message waits in memory, s."""

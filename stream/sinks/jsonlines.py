@@ -39,7 +39,7 @@ class JsonSink:
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self.dropped = 0
+        self.dropped: int = 0
         self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=LINES)
         self._closed = False
         # A daemon: a reader that has stopped reading must not keep the process alive.

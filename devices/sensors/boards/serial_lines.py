@@ -101,7 +101,7 @@ class LineDecoder:
         self._seen: tuple[str, ...] | None = None
         self._table: _LineTable | None = None
         self._last = 0
-        self.bad = 0
+        self.bad: int = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of the last sample that the bytes complete, by count."""

@@ -69,7 +69,7 @@ class PacketOrder:
     def __init__(self) -> None:
         self._next: int | None = None
         self._held: dict[int, tuple[Packet, int]] = {}
-        self.late = 0
+        self.late: int = 0
 
     def push(self, packet: Packet, arrival: int) -> list[tuple[Packet, int]]:
         """Take a line; return those now in order."""
@@ -162,8 +162,8 @@ class EmotiBitDecoder:
         self._motion = _ReadyPart(device, MOTION, motion)
         self._status = StatusChanges(device)
         self._arrival = 0
-        self.bad = 0
-        self.skipped = 0
+        self.bad: int = 0
+        self.skipped: int = 0
 
     @property
     def late(self) -> int:

@@ -22,7 +22,7 @@ from innpar.devices.base import NS, HostClock, Lost, NotFound, OutOfReach, Refus
 from innpar.devices.link.inbox import Arrival, Inbox
 from innpar.devices.sensors.emotibit.packet import build
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 PORT = 3131
 BROADCAST = "255.255.255.255"

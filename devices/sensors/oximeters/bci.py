@@ -66,7 +66,7 @@ class BciParser:
         self._long = False  # version 1.5: its mark cannot occur in version 1.2
         self._short = False  # version 1.2: two packets have followed each other
         self._checked = False
-        self.skipped = 0
+        self.skipped: int = 0
 
     def due(self, raw: bytes) -> int:
         """Return the approximate number of packets that these bytes complete."""

@@ -73,7 +73,7 @@ class BerryMedDecoder:
         self._nominal = RATE
         self._status = StatusChanges(device)
         self._slow = False
-        self.bad = 0
+        self.bad: int = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of the last sample that the bytes complete, by count."""

@@ -76,7 +76,7 @@ class ContecParser:
 
     def __init__(self) -> None:
         self._rest = b""
-        self.skipped = 0
+        self.skipped: int = 0
 
     def due(self, raw: bytes) -> int:
         """Return the number of frames that these bytes complete."""

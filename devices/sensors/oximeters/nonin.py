@@ -108,7 +108,7 @@ class NoninDecoder:
         self._low = False
         self._step: int | None = None
         self._anew()
-        self.bad = 0
+        self.bad: int = 0
 
     def _anew(self) -> None:
         self._timeline: Timeline[Rows] = Timeline((RATE,))

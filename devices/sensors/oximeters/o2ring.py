@@ -124,7 +124,7 @@ class Frames:
 
     def __init__(self) -> None:
         self._rest = b""
-        self.skipped = 0
+        self.skipped: int = 0
 
     def push(self, raw: bytes) -> list[bytes]:
         """Return the payloads of the answers that these bytes complete."""

@@ -69,9 +69,9 @@ class Polar(LiveDevice):
         self.rate = rate
         self.acc = acc
         self.ppi = ppi
-        self.radio = radio or Radio()
+        self.radio: Radio = radio or Radio()
         self.wait = wait
-        self.sought = Target(model, who, NAMES[model], identity=identity)
+        self.sought: Target = Target(model, who, NAMES[model], identity=identity)
 
     @property
     def id(self) -> str:

@@ -73,11 +73,11 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
         seed: int = 0,
     ) -> None:
         self.serial, self.host, self.port = serial, host, 0
-        self.faults = faults or Faults()
+        self.faults: Faults = faults or Faults()
         self.sent, self.battery = 0, 91
         self.commands: list[str] = []
-        self.powered = True
-        self.answers_time = 0
+        self.powered: bool = True
+        self.answers_time: int = 0
         self._clock, self._light, self._copies = clock, light, copies
         self._rng = np.random.default_rng(seed)
         self._mishaps = Mishaps(self.faults, self._rng, cut)
@@ -91,7 +91,7 @@ class VirtualEmotiBit(asyncio.DatagramProtocol):
         self._boot()
 
     def _boot(self) -> None:
-        self.on_at = self._clock.now()
+        self.on_at: int = self._clock.now()
         self._news.set()
         self._number = int(self._rng.integers(60_000, 65_000))
         self._next = self._battery_sent = self._answers = 0

@@ -51,7 +51,7 @@ class Feeding(Simple):
         address: str,
         faults: Faults | None = None,
     ) -> None:
-        self.faults = faults or Faults()
+        self.faults: Faults = faults or Faults()
         mtu = self.faults.mtu or 247
         super().__init__(name, services, advertised=advertised, address=address, mtu=mtu)
         self._mishaps: Mishaps[Batch] = Mishaps(self.faults, np.random.default_rng(0), _cut)

@@ -38,7 +38,7 @@ class VirtualMuse(Feeding):
             address="00:55:DA:B0:4A:2B",
             faults=faults,
         )
-        self.on = False
+        self.on: bool = False
         self._presets, self._chosen = presets, "p21"
 
     def write(self, uuid: str, data: bytes) -> None:

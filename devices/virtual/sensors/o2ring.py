@@ -49,7 +49,7 @@ class VirtualO2Ring(Simple):
             Characteristic(o2ring.NOTIFY, ("notify",)),
         ]
         services = {o2ring.SERVICE: about}
-        self.faults = faults or Faults()
+        self.faults: Faults = faults or Faults()
         super().__init__(
             f"O2Ring {number}", services, address="E1:E2:E3:04:05:06", mtu=self.faults.mtu or 23
         )

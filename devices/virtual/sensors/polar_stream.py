@@ -79,7 +79,7 @@ class VirtualStream:
         self._rate = rate
         self._next = 0 if not rate else int((now - sensor.on_at) * rate / NS) + 1
         self._mishaps = Mishaps(sensor.faults, sensor.rng, cut)
-        self.due = now + PULSES_EVERY
+        self.due: int = now + PULSES_EVERY
         if kind is not MeasurementKind.PPI:
             self._prepare(now)
 

@@ -110,7 +110,7 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self._lines: dict[str, Text] = {}
-        self.live = Live(console=console, auto_refresh=True, refresh_per_second=4)
+        self.live: Live = Live(console=console, auto_refresh=True, refresh_per_second=4)
 
     def show(self, message: Received) -> None:
         beat = beat_of(message)
