@@ -72,10 +72,11 @@ def stream_all(
     clock: HostClock | None = None,
     require_calibration: bool = False,
     predictor: Predictor | None = None,
+    keep: Keep | None = None,
 ) -> tuple[list[Item], list[Wearer], Engine]:
     """Return everything that the devices' run gave out."""
     clock = clock or VirtualClock()
-    engine, keep = Engine(predictor or shipped()), Keep()
+    engine, keep = Engine(predictor or shipped()), keep or Keep()
     wearers = [
         enrol(
             device,
