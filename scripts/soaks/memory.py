@@ -1,15 +1,20 @@
-#!/usr/bin/env python3
-"""Memory over time: streams the simulated wearer at full speed, broker included, and prints the
-process's resident memory after ten minutes of signal and at the end.
+"""Memory of a long run with its broker, after ten minutes and at its end: memory [HOURS]
 
-    .venv/bin/python scripts/soak [HOURS]
+Streams the simulated wearer at full speed, 2 hours of signal by default, and prints the resident
+memory. The exit status is 1 where it grew by more than 10 MB.
 """
+
+from __future__ import annotations
 
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+SHORT = ("0.25",)
+MOST = 10.0
+"""Growth, MB."""
 
 
 def resident(pid: int) -> float:
@@ -19,8 +24,9 @@ def resident(pid: int) -> float:
     return int(found[1]) / 1024 if found else float("nan")
 
 
-def main() -> int:
-    hours = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
+def main(arguments: list[str]) -> int:
+    """Stream; return 1 where memory grew too far."""
+    hours = float(arguments[0]) if arguments else 2.0
     command = [sys.executable, "-m", "innpar.stream.cli.main", "--device", "demo", "--json"]
     command += ["--broker", "embedded", "--speed", "max", "--duration", str(hours * 3600)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
@@ -40,8 +46,4 @@ def main() -> int:
         f"resident memory: {early:.1f} MB after 10 minutes of signal, {last:.1f} MB after "
         f"{hours:g} hours: {last - early:+.1f} MB"
     )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return int(last - early > MOST)

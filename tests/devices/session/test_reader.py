@@ -31,7 +31,6 @@ from innpar.stream.errors import SessionError
 from innpar.stream.session.excerpt import stretch
 from innpar.stream.session.recorder import Recorder, place
 from support.harness import estimates, same, shipped
-from support.paths import ROOT
 from support.sessions import demo, keys, mount_small, played, record, samples, unmount
 
 START = 1_700_000_000 * NS
@@ -513,15 +512,6 @@ def test_info_says_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert f"{len(estimates(live))} beats" in said
     assert "demo: simulated, worn at wrist" in said
     assert f"cuff {cuff.detail['sbp']}/{cuff.detail['dbp']} at" in said
-
-
-def test_half_an_hour_at_the_highest_rate() -> None:
-    """Size, cost of writing, time to seek and to export; the script's own limits are a day's."""
-    bench = ROOT / "scripts/bench_session.py"
-    done = subprocess.run(
-        [sys.executable, bench, "0.5"], capture_output=True, text=True, timeout=100, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_addresses_are_pseudonyms_unless_kept(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Broker
 
 from innpar.devices import Event
 from innpar.stream.cli.calibrate import OnlineDevices
@@ -21,6 +20,7 @@ from innpar.stream.cli.main import main
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.results import State
+from support.brokers import Broker
 
 PROGRAM = [sys.executable, "-m", "innpar.stream.cli.main"]
 Started = Callable[..., str]

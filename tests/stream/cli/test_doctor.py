@@ -9,7 +9,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import Broker, free_port
 
 from innpar.devices.timing.pace import SystemClock
 from innpar.devices.virtual.radio.bluez import bluez
@@ -18,6 +17,7 @@ from innpar.models.predictor import SHIPPED
 from innpar.stream.cli import doctor
 from innpar.stream.cli.doctor import Finding, examine
 from innpar.stream.cli.main import main
+from support.brokers import Broker, free_port
 from support.loopback import Sender
 
 

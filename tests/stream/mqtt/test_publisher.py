@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Broker, Mosquitto
 from fhir.resources.R4B.observation import Observation
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -34,6 +33,7 @@ from innpar.stream.mqtt.properties import packed
 from innpar.stream.mqtt.publisher import MessageOptions, Publisher
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.results import State
+from support.brokers import Broker, Mosquitto
 from support.harness import stream_all
 from support.items import START, beat, birth, summary, wave
 from support.listening import Heard, Listener

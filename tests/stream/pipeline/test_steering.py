@@ -21,7 +21,6 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from conftest import Mosquitto
 
 from innpar.devices import NS, Event, Refused
 from innpar.devices.lsl.markers import LslMarks
@@ -53,11 +52,12 @@ from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.sidecars import forward_markers
 from innpar.stream.pipeline.steering import FULL, follow, mark, mark_all, put, start, stop
 from innpar.stream.pipeline.wearer import Wearer, enrol
-from innpar.stream.results import Item
+from innpar.stream.results import Beat, Item
 from innpar.stream.session.recorder import Recorder
 from innpar.stream.session.recorders import Recorders
 from innpar.stream.sinks.base import FanOut
 from innpar.stream.sinks.keyboard import KeyPresses
+from support.brokers import Mosquitto
 from support.harness import estimates, shipped, stream_all
 from support.listening import Listener
 from support.loopback import lsl
@@ -250,7 +250,7 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(
 
     def on(item: Item) -> None:
         nonlocal beats
-        beats += type(item).__name__ == "Estimate"
+        beats += isinstance(item, Beat)
         if reading == "to come" and beats == 20 and wearer.orders.empty():
             at = wearer.last + 40 * NS
             put(wearer, Event("demo", "cuff", at, at, {"sbp": 128, "dbp": 79}))
