@@ -42,6 +42,14 @@ def fails(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     return err
 
 
+def runs(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    """Return standard output and standard error of a command, run in this process."""
+    assert main(arguments) == 0
+    out, err = capfd.readouterr()
+    assert "Traceback" not in err
+    return out, err
+
+
 def test_help_is_quick_and_shows_an_example() -> None:
     best = min(_seconds([*PROGRAM, "--help"]) for _ in range(3))
     shown = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True)
@@ -121,10 +129,8 @@ def test_what_replay_says_can_be_said_to_replay(
     path.write_bytes(gzip.compress(f"ppg\n{rows}".encode()))
     assert "?rate=HZ" in fails(capfd, "replay", str(path))
     for words in ([f"{path}?rate=100"], [str(path), "--rate", "100"]):
-        run = ["replay", *words, "--speed", "max", "--broker", "embedded"]
-        done = subprocess.run([*PROGRAM, *run], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0
-        assert "5 s of signal" in done.stdout
+        out, _ = runs(capfd, "replay", *words, "--speed", "max", "--broker", "embedded")
+        assert "5 s of signal" in out
     assert "no column 'red'" in fails(capfd, "replay", str(path), "--channel", "red")
     own = fails(capfd, "replay", f"{path}?rate=100", "--loop", "2", "--broker", "embedded")
     assert "--loop is for sessions that" in own
@@ -216,27 +222,21 @@ def test_cuff_readings_that_are_none(text: str) -> None:
         load({"cuff": [text]}, None, {})
 
 
-def test_beats_as_json_lines_follow_the_schema() -> None:
+def test_beats_as_json_lines_follow_the_schema(capfd: pytest.CaptureFixture[str]) -> None:
     """``--json``: beats on standard output and nothing else; logs on standard error."""
-    command = [*PROGRAM, "--device", "demo?seed=2", "--broker", "embedded", "--json"]
-    run = subprocess.run(
-        [*command, "--speed", "max", "--duration", "60"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=90,
-    )
+    command = ("--device", "demo?seed=2", "--broker", "embedded", "--json")
+    out, err = runs(capfd, *command, "--speed", "max", "--duration", "60")
     schema = json.loads(
         files("innpar.stream.messages").joinpath("schemas/beat.json").read_text(encoding="utf-8")
     )
-    beats = [json.loads(line) for line in run.stdout.splitlines()]
+    beats = [json.loads(line) for line in out.splitlines()]
     assert len(beats) > 40
     for beat in beats:
         jsonschema.validate(beat, schema)
         assert beat["source"] == "simulated"
         assert beat["research_only"] is True
-    assert "s of signal a CPU-second" in run.stderr
-    assert "population mean" in run.stderr
+    assert "s of signal a CPU-second" in err
+    assert "population mean" in err
 
 
 def test_the_headline_command_on_a_virtual_radio(
@@ -346,15 +346,9 @@ def test_ctrl_c_ends_everything(demo: subprocess.Popen[bytes], tmp_path: Path) -
 
 
 @pytest.mark.real
-def test_a_summary_beside_the_trivial_baselines() -> None:
+def test_a_summary_beside_the_trivial_baselines(capfd: pytest.CaptureFixture[str]) -> None:
     record = need_data() / "abp/vitaldb_125hz/case_0069.npz"
-    command = [*PROGRAM, "--device", f"replay:{record}?from=600&to=900", "--broker", "embedded"]
-    run = subprocess.run(
-        [*command, "--speed", "max", "--json", "--cuff", "130/75"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=90,
-    )
+    command = ("--device", f"replay:{record}?from=600&to=900", "--broker", "embedded")
+    _, err = runs(capfd, *command, "--speed", "max", "--json", "--cuff", "130/75")
     for line in ("this model", "population mean", "last cuff value held"):
-        assert line in run.stderr
+        assert line in err
