@@ -20,7 +20,7 @@ from innpar.models.training.config import ModelConfig, read_config
 from innpar.stream.evaluation.dataset import split_windows
 from innpar.stream.evaluation.train import CONFIG as SHIPPED
 from innpar.stream.evaluation.train import train
-from support.paths import SHARED
+from support.harness import need_data
 from support.training_data import write_index, write_record
 
 CONFIG = """
@@ -145,10 +145,9 @@ def test_only_the_shipped_recordings_give_the_shipped_name(folder: Path) -> None
 @pytest.mark.real
 @pytest.mark.slow
 def test_the_shipped_manifest_is_what_the_shipped_recordings_and_configuration_give() -> None:
-    if not SHARED.is_dir():
-        pytest.skip("the real recordings are not beside the repository")
+    data = need_data()
     manifest, config = Predictor.load().manifest, read_config(SHIPPED)
-    windows = [split_windows(SHARED, split) for split in ("train", "val")]
+    windows = [split_windows(data, split) for split in ("train", "val")]
     called = config.model.of_index(index_digest(*windows))
     assert (called.name, called.version) == (manifest.name, manifest.version)
     assert licence_note(e.source for e in windows[0].entries) == manifest.licence
