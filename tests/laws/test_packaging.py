@@ -17,6 +17,8 @@ import pytest
 
 from support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PACKAGES = ("configs", "devices", "models", "stream")
 WITH_THE_SOURCE = ("docs", "examples", "scripts", "tests", *PACKAGES)

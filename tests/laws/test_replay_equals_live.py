@@ -93,6 +93,7 @@ def test_other_readers_of_mcap_read_it(recorded: tuple[Path, list[Item]]) -> Non
     assert topics.count("run") == topics.count("demo/about") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [None, 176])
 def test_a_polar_with_faults_decoded_then_and_decoded_now(tmp_path: Path, rate: int | None) -> None:
     """Frames lost, late, swapped and cut short, a link lost and a stream that stalls."""
@@ -215,6 +216,7 @@ def test_what_still_holds_comes_along(tmp_path: Path) -> None:
     assert "over" not in str(items)
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path: Path) -> None:
     """``--record`` and ``replay``: the same lines of JSON but for what speaks of the run."""
     path = tmp_path / "run.mcap"
@@ -408,6 +410,7 @@ def test_another_model_than_the_recorded_one_is_told(tmp_path: Path) -> None:
     assert told == ["d0: recorded with old@1, estimated anew with new@2"]
 
 
+@pytest.mark.slow
 def test_another_reading_than_the_recorded_one(recorded: tuple[Path, list[Item]]) -> None:
     program = [sys.executable, "-m", "innpar.stream.cli.main", "replay", str(recorded[0])]
     how = ["--no-cuffs", "--cuff", "150/90@20", "--speed", "max", "--broker", "embedded", "--json"]

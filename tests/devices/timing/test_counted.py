@@ -127,6 +127,7 @@ def batches(
     return items, times, START + np.rint(np.arange(len(times)) * NS / rate).astype(np.int64)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(
     st.floats(0.94, 1.06),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import contextlib
 from pathlib import Path
 
@@ -181,9 +182,12 @@ def test_pressures_of_a_wave_follow_its_beats() -> None:
 @pytest.mark.real
 def test_real_validation_windows_agree_with_the_recordings_own_verdicts() -> None:
     if not DATA.is_dir():
-        pytest.skip("the real recordings are not beside the repository")
+        pytest.skip("the real recordings (../shared/data) are not on this machine")
     windows = split_windows(DATA, "val")
-    assert len(windows.subjects) == 4
+    with (DATA / "abp/index.csv").open(encoding="utf-8") as file:
+        listed = {row["subject"] for row in csv.DictReader(file) if row["split"] == "val"}
+    assert set(windows.subjects) <= listed
+    assert len(windows.subjects) >= 4
     with np.load(DATA / "abp" / windows.entries[0].file) as z:
         expected = np.median(z["win_sbp"][z["win_good"]])
     assert np.median(windows.sbp[windows.record == 0]) == pytest.approx(expected, abs=2.0)

@@ -55,6 +55,7 @@ def asked(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return status, out, err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_run_over_mosquitto_takes_a_reading(
     mosquitto: Broker, started: Started, capfd: pytest.CaptureFixture[str]
@@ -72,6 +73,7 @@ def test_a_run_over_mosquitto_takes_a_reading(
     assert "there is demo" in err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_run_with_its_own_broker_takes_a_reading(
     started: Started, capfd: pytest.CaptureFixture[str]

@@ -30,6 +30,7 @@ async def findings(broker: str | None = None, model: Path | None = None) -> dict
     return {finding.name: finding async for finding in examine(broker, model)}
 
 
+@pytest.mark.slow
 async def test_a_sound_computer(mosquitto: Broker) -> None:
     broker = mosquitto()
     sensor = VirtualPolar(SystemClock(), number="8A3F1B2C")
@@ -86,6 +87,7 @@ async def test_what_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not found["broker"].ok
 
 
+@pytest.mark.slow
 async def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "ROOM", 2**70)
     assert "MB free" in (await findings())["disk"].text

@@ -223,6 +223,7 @@ def test_cuff_readings_that_are_none(text: str) -> None:
         load({"cuff": [text]}, None, {})
 
 
+@pytest.mark.slow
 def test_beats_as_json_lines_follow_the_schema(capfd: pytest.CaptureFixture[str]) -> None:
     """``--json``: beats on standard output and nothing else; logs on standard error."""
     command = ("--device", "demo?seed=2", "--broker", "embedded", "--json")
@@ -240,6 +241,7 @@ def test_beats_as_json_lines_follow_the_schema(capfd: pytest.CaptureFixture[str]
     assert "population mean" in err
 
 
+@pytest.mark.slow
 def test_the_headline_command_on_a_virtual_radio(
     mosquitto: Callable[..., Any], listen: Callable[..., Any]
 ) -> None:
@@ -258,6 +260,7 @@ def test_the_headline_command_on_a_virtual_radio(
     assert heard.heard(f"bp/devices/{device}/meta")[-1].json["detail"]["channel"]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_the_run() -> None:
     command = " ".join([*PROGRAM, "--device demo --broker embedded --speed max"])
     for flags in ("--json", ""):
@@ -272,6 +275,7 @@ def test_a_reader_that_leaves_ends_the_run() -> None:
         assert len(run.stdout.splitlines()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended", ["by itself", "stopped"])
 def test_a_reader_that_pauses_gets_every_line_of_a_run_that_ends_by_itself(
     ended: str, tmp_path: Path
@@ -341,6 +345,7 @@ def test_ctrl_c_ends_everything(demo: subprocess.Popen[bytes], tmp_path: Path) -
     assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_a_summary_beside_the_trivial_baselines(capfd: pytest.CaptureFixture[str]) -> None:
     record = need_data() / "abp/vitaldb_125hz/case_0069.npz"

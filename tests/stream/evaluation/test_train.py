@@ -50,6 +50,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_model_comes_out_and_says_where_it_comes_from(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_model_comes_out_and_says_where_it_comes_from(
     assert predictor(wave).abp.shape == (1, 640)
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_makes_the_same_model(folder: Path) -> None:
     ids = []
     for resume in (False, True):
@@ -75,6 +77,7 @@ def test_resuming_a_finished_run_makes_the_same_model(folder: Path) -> None:
     assert ids[0] == ids[1]
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_between_validations_is_released_as_it_ended(folder: Path) -> None:
     config = folder / "train.toml"
     config.write_text(CONFIG.replace("steps = 4", "steps = 5"))
@@ -85,6 +88,7 @@ def test_a_run_that_ends_between_validations_is_released_as_it_ended(folder: Pat
     assert Predictor.load(folder / "short" / "model").manifest.training["steps"] == 1
 
 
+@pytest.mark.slow
 def test_a_run_says_how_far_it_is(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +131,7 @@ def test_the_licence_note_is_of_the_recordings(sources: list[str], says: str) ->
     assert licence_note(sources) == f"{says} No recording, nor a piece of one, is contained."
 
 
+@pytest.mark.slow
 def test_only_the_shipped_recordings_give_the_shipped_name(folder: Path) -> None:
     shipped, manifest = read_config(SHIPPED).model, Predictor.load().manifest
     assert shipped.of_index(shipped.index + "0" * 48) == shipped
@@ -147,11 +152,14 @@ def test_only_the_shipped_recordings_give_the_shipped_name(folder: Path) -> None
 def test_the_shipped_manifest_is_what_the_shipped_recordings_and_configuration_give() -> None:
     data = need_data()
     manifest, config = Predictor.load().manifest, read_config(SHIPPED)
+    assert config.plain() == manifest.training["config"]
     windows = [split_windows(data, split) for split in ("train", "val")]
-    called = config.model.of_index(index_digest(*windows))
+    digest = index_digest(*windows)
+    if not digest.startswith(config.model.index):
+        pytest.skip("../shared/data holds other recordings than the shipped model was trained on")
+    called = config.model.of_index(digest)
     assert (called.name, called.version) == (manifest.name, manifest.version)
     assert licence_note(e.source for e in windows[0].entries) == manifest.licence
-    assert config.plain() == manifest.training["config"]
 
 
 @pytest.mark.slow

@@ -79,6 +79,7 @@ async def test_it_serves_until_we_leave_and_says_offline_to_the_last() -> None:
     assert brokers() == []
 
 
+@pytest.mark.slow
 async def test_a_subscriber_gets_what_it_subscribed_to_and_nothing_else() -> None:
     async with embedded_broker() as address, MqttSink.open(address) as sink:
         await sink.send(State("demo", "online"))

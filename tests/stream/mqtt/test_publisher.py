@@ -213,6 +213,7 @@ def publish(broker: Mosquitto, topic: str, text: str) -> None:
     subprocess.run(["mosquitto_pub", *where, "-t", topic, "-m", text], check=True, timeout=10)
 
 
+@pytest.mark.slow
 def test_whatever_a_run_publishes_follows_its_schema() -> None:
     items, _, _ = stream_all([Simulated(duration=40, pace=Pace(math.inf))])
     kinds = set()

@@ -352,6 +352,7 @@ def test_the_schema_of_the_command_knows_what_the_parser_knows() -> None:
             assert validator.is_valid(message)
 
 
+@pytest.mark.slow
 def test_recording_by_mqtt(
     mosquitto: Callable[..., Mosquitto], listen: Callable[..., Listener], tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ def test_a_full_disk(small: Path) -> None:
     assert sum(isinstance(item, Chunk) for item in items) > 5
 
 
+@pytest.mark.slow
 def test_a_folder_that_only_can_be_read(small: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True, timeout=10)
     for path in (small, small / "x.mcap"):
@@ -65,6 +66,7 @@ def test_a_folder_that_only_can_be_read(small: Path) -> None:
         assert "cannot be recorded to (Read-only file system); name another place" in said[0]
 
 
+@pytest.mark.slow
 def test_a_file_that_vanishes(tmp_path: Path) -> None:
     path = tmp_path / "gone.mcap"
     process = subprocess.Popen(
