@@ -27,7 +27,7 @@ settings.load_profile("house")
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Broker]:
-    """Start a broker with the given lines of configuration; without any, everybody may enter."""
+    """Start a broker with these lines of configuration; without any, it is open to all."""
     if shutil.which("mosquitto") is None or shutil.which("mosquitto_sub") is None:
         message = "mosquitto and mosquitto-clients are not installed"
         if os.environ.get("CI") == "true":
@@ -48,7 +48,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def listen(tmp_path: Path) -> Iterator[Callable[..., Listener]]:
-    """Subscribe with mosquitto_sub, which knows nothing of our code."""
+    """Subscribe with mosquitto_sub, which is independent of our code."""
     running: list[Listener] = []
 
     def start(port: int, *topics: str) -> Listener:
@@ -69,5 +69,5 @@ def air(request: pytest.FixtureRequest) -> Serve:
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or leaves a spool in the user's folders."""
+    """Keep every test out of the user's state folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -62,4 +62,4 @@ def test_a_test_lies_where_its_module_does() -> None:
         of_module = (ROOT / place / f"{name}.py").is_file()
         if not (of_module or (ROOT / place / name).is_dir() or place.name == name):
             astray.add((place / path.name).as_posix())
-    assert astray == set(ELSEWHERE)
+    assert astray <= set(ELSEWHERE)

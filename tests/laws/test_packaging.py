@@ -1,4 +1,4 @@
-"""The archives: the wheel and the source archive hold what the repository holds, and say so."""
+"""Wheel and source archive: complete, small, and licensed as they say."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 
 from support.paths import ROOT
-
-pytestmark = pytest.mark.slow
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PACKAGES = ("configs", "devices", "models", "stream")

@@ -39,7 +39,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Item]
 
 
 def without_remark(items: list[Chunk | Event]) -> list[Chunk | Event]:
-    """Leave out what is said ahead of a recording of nobody."""
+    """Leave out the notice ahead of a simulated recording."""
     assert isinstance(items[0], Event)
     assert code_of(items[0]) is NoticeCode.SIMULATED_SOURCE
     return items[1:]
@@ -141,7 +141,7 @@ def test_a_polar_with_faults_decoded_then_and_decoded_now(tmp_path: Path, rate: 
 
 
 def gaps(items: list[Chunk | Event]) -> list[tuple[object, ...]]:
-    """Return when samples are missing, how many and why."""
+    """Return start, end, reason and lost samples of each gap."""
     events = [i for i in items if isinstance(i, Event) and i.kind == "gap"]
     return [(e.start, e.end, e.detail["why"], e.detail["lost"]) for e in events]
 
@@ -218,7 +218,7 @@ def test_what_still_holds_comes_along(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_from_the_command_line(tmp_path: Path) -> None:
-    """``--record`` and ``replay``: the same lines of JSON but for what speaks of the run."""
+    """``--record`` and ``replay``: the same lines of JSON, session and latency aside."""
     path = tmp_path / "run.mcap"
     program = [sys.executable, "-m", "innpar.stream.cli.main"]
     common = ["--broker", "embedded", "--speed", "max", "--json"]
@@ -257,7 +257,7 @@ def test_several_devices_in_one_file(tmp_path: Path) -> None:
 def test_the_reading_in_force_comes_along(
     as_cut: bool, recorded: tuple[Path, list[Item]], tmp_path: Path
 ) -> None:
-    """It was taken before the part begins, and what was learnt from it then is not known later."""
+    """A reading from before the replayed part, with the calibration learnt from it."""
     path, live = recorded
     options = {"from": "40"}
     if as_cut:
@@ -319,7 +319,7 @@ def test_a_replay_requires_what_its_recording_did(tmp_path: Path) -> None:
 def test_nobody_stays_nobody(
     recorded: tuple[Path, list[Item]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However often it is recorded again, and whichever part of it is played."""
+    """A replay of a replay, recorded again, and a part of one."""
     first = recorded[0]
     second, third, part = (tmp_path / f"{n}.mcap" for n in range(3))
     record(second, open_session(first, {"to": "30"}, pace=MAX))
