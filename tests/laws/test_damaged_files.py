@@ -1,4 +1,4 @@
-"""Every replayable format, truncated or damaged anywhere: it is read in part, or one line says why."""
+"""Every replayable format, truncated or damaged: it is read in part, or one line says why."""
 
 from __future__ import annotations
 
