@@ -28,7 +28,7 @@ PROGRAM = (sys.executable, "-m", "innpar.stream.cli.main", "--device", "polar-ve
 async def until(what: Callable[[], bool], seconds: float = 60) -> None:
     last = time.monotonic() + seconds
     while not what():  # the broker's messages come to a file
-        assert time.monotonic() < last, "nothing came of it"
+        assert time.monotonic() < last, "the condition was not reached"
         await asyncio.sleep(0.1)
 
 

@@ -41,7 +41,7 @@ PLAIN: dict[str, Any] = {
 
 @pytest.fixture(params=["golden", "made"])
 def imported(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    """Make a model of the published network, or of one of its shape."""
+    """Build a model of the published network, or of one of its shape."""
 
     def make(pressures: tuple[float, float]) -> Path:
         out = tmp_path / "model"

@@ -18,7 +18,7 @@ from innpar.stream.beats.detector import BeatFinder, DetectedBeat
 from innpar.stream.results import Waveform
 from support.harness import estimates, need_data, stream_all
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 WRIST = [f"S0{person}_r{run}_PPG.txt.gz" for person in (1, 2, 3) for run in (1, 2)]
 VAL = ("case_0013", "case_0069", "case_0077", "case_3333")

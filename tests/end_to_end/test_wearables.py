@@ -14,13 +14,13 @@ from support.sessions import MAX
 FOLDER = DATA / "wearable"
 FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file()) if FOLDER.is_dir() else []
 OPTIONS = {"berrymed_100Hz.csv.gz": "?rate=100"}
-"""What a file does not say itself."""
+"""Options for files that lack a rate or a column name."""
 NOT = {
     "berrymed_100Hz.csv.gz": r"no time column; add \?rate=HZ",
     "ACC.csv.gz": r"not of the PPG; choose BVP\.csv",
     "LICENSE": "no table of numbers",
 }
-"""Why a file cannot be played as it is."""
+"""Files that cannot be played unchanged → the reason."""
 
 
 @pytest.mark.real

@@ -1,4 +1,4 @@
-"""Every format that can be replayed, cut short or damaged anywhere: a part of it, or one line."""
+"""Every replayable format, truncated or damaged: it is read in part, or one line says why."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def play(path: Path, kind: str) -> int:
-    """Return how many samples a file gives."""
+    """Return the number of samples in a file."""
     tail = f"?{OPTIONS[kind]}" if kind in OPTIONS else ""
     device = create(f"replay:{path}{tail}", pace=MAX)
     items = list(device.items())  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The archives: the wheel and the source archive hold what the repository holds, and say so."""
+"""Wheel and source archive: complete, small, and licensed as they say."""
 
 from __future__ import annotations
 

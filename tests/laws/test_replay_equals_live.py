@@ -25,7 +25,7 @@ from innpar.devices.virtual.device import virtual_device
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import load
 from innpar.stream.cli.main import main
-from innpar.stream.results import Item
+from innpar.stream.results import Beat, Item
 from innpar.stream.session.recorder import Recorder
 from support.harness import estimates, same, stream_all
 from support.scaled import ScaledClock
@@ -39,7 +39,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Item]
 
 
 def without_remark(items: list[Chunk | Event]) -> list[Chunk | Event]:
-    """Leave out what is said ahead of a recording of nobody."""
+    """Leave out the notice ahead of a simulated recording."""
     assert isinstance(items[0], Event)
     assert code_of(items[0]) is NoticeCode.SIMULATED_SOURCE
     return items[1:]
@@ -93,6 +93,7 @@ def test_other_readers_of_mcap_read_it(recorded: tuple[Path, list[Item]]) -> Non
     assert topics.count("run") == topics.count("demo/about") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [None, 176])
 def test_a_polar_with_faults_decoded_then_and_decoded_now(tmp_path: Path, rate: int | None) -> None:
     """Frames lost, late, swapped and cut short, a link lost and a stream that stalls."""
@@ -105,7 +106,7 @@ def test_a_polar_with_faults_decoded_then_and_decoded_now(tmp_path: Path, rate: 
     def trouble(item: Item) -> None:
         nonlocal beats
         sensor = device.sensor
-        if type(item).__name__ != "Beat" or sensor is None:
+        if not isinstance(item, Beat) or sensor is None:
             return
         beats += 1
         sensor.faults.swap_next += beats == 10
@@ -140,7 +141,7 @@ def test_a_polar_with_faults_decoded_then_and_decoded_now(tmp_path: Path, rate: 
 
 
 def gaps(items: list[Chunk | Event]) -> list[tuple[object, ...]]:
-    """Return when samples are missing, how many and why."""
+    """Return start, end, reason and lost samples of each gap."""
     events = [i for i in items if isinstance(i, Event) and i.kind == "gap"]
     return [(e.start, e.end, e.detail["why"], e.detail["lost"]) for e in events]
 
@@ -215,8 +216,9 @@ def test_what_still_holds_comes_along(tmp_path: Path) -> None:
     assert "over" not in str(items)
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path: Path) -> None:
-    """``--record`` and ``replay``: the same lines of JSON but for what speaks of the run."""
+    """``--record`` and ``replay``: the same lines of JSON, session and latency aside."""
     path = tmp_path / "run.mcap"
     program = [sys.executable, "-m", "innpar.stream.cli.main"]
     common = ["--broker", "embedded", "--speed", "max", "--json"]
@@ -255,7 +257,7 @@ def test_several_devices_in_one_file(tmp_path: Path) -> None:
 def test_the_reading_in_force_comes_along(
     as_cut: bool, recorded: tuple[Path, list[Item]], tmp_path: Path
 ) -> None:
-    """It was taken before the part begins, and what was learnt from it then is not known later."""
+    """A reading from before the replayed part, with the calibration learnt from it."""
     path, live = recorded
     options = {"from": "40"}
     if as_cut:
@@ -317,7 +319,7 @@ def test_a_replay_requires_what_its_recording_did(tmp_path: Path) -> None:
 def test_nobody_stays_nobody(
     recorded: tuple[Path, list[Item]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However often it is recorded again, and whichever part of it is played."""
+    """A replay of a replay, recorded again, and a part of one."""
     first = recorded[0]
     second, third, part = (tmp_path / f"{n}.mcap" for n in range(3))
     record(second, open_session(first, {"to": "30"}, pace=MAX))
@@ -408,6 +410,7 @@ def test_another_model_than_the_recorded_one_is_told(tmp_path: Path) -> None:
     assert told == ["d0: recorded with old@1, now estimated with new@2"]
 
 
+@pytest.mark.slow
 def test_another_reading_than_the_recorded_one(recorded: tuple[Path, list[Item]]) -> None:
     program = [sys.executable, "-m", "innpar.stream.cli.main", "replay", str(recorded[0])]
     how = ["--no-cuffs", "--cuff", "150/90@20", "--speed", "max", "--broker", "embedded", "--json"]

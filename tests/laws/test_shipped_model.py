@@ -48,6 +48,7 @@ def test_its_fold_and_its_script_are_the_network(
     assert off(script.inverse(y, contexts), x) <= 1e-4
 
 
+@pytest.mark.slow
 def test_a_window_gives_the_same_bits_in_any_company() -> None:
     predictor = Predictor.load()
     assert predictor.backend == "torchscript"

@@ -215,6 +215,7 @@ def test_where_python_has_no_torchscript_the_weights_are_used(
         Predictor.load(folder, backend="torchscript")
 
 
+@pytest.mark.slow
 def test_onnx_agrees(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")

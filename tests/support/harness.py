@@ -1,4 +1,4 @@
-"""Run devices through the real pipeline and keep what comes out."""
+"""Run devices through the real pipeline and keep its output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DATA = SHARED / "data"
 
 
 def need_data() -> Path:
-    """Return the folder of real recordings, or skip saying why."""
+    """Return the folder of real recordings; skip where it is missing."""
     if not DATA.is_dir():
         pytest.skip("the real recordings (../shared/data) are not on this machine")
     return DATA
@@ -72,10 +72,11 @@ def stream_all(
     clock: HostClock | None = None,
     require_calibration: bool = False,
     predictor: Predictor | None = None,
+    keep: Keep | None = None,
 ) -> tuple[list[Item], list[Wearer], Engine]:
-    """Return everything that the devices' run gave out."""
+    """Run devices; return their items, wearers and engine."""
     clock = clock or VirtualClock()
-    engine, keep = Engine(predictor or shipped()), Keep()
+    engine, keep = Engine(predictor or shipped()), keep or Keep()
     wearers = [
         enrol(
             device,
@@ -99,7 +100,7 @@ NO_LATENCY = Latency(0, 0, 0, 0, 0, 0)
 
 
 def same(one: Sequence[Beat], other: Sequence[Beat]) -> bool:
-    """Whether two runs gave the same beats, bit for bit, in all that does not speak of the run."""
+    """Return whether two runs gave the same beats, bit for bit, session and latency aside."""
 
     def plain(beat: Beat) -> Beat:
         # repr of a float names it exactly; the waveform is compared as bytes.

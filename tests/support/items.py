@@ -1,4 +1,4 @@
-"""Items as the pipeline gives them out, for tests of what comes after it."""
+"""Items of the pipeline, as input for tests of sinks and messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START = 1_795_443_580_312_000_000
 
 
 def beat(seq: int = 0, **changes: Any) -> Beat:
-    """Return a valid beat; `seq` moves it on by 0.9 s."""
+    """Return a valid beat; each `seq` is 0.9 s later."""
     peak = START + seq * 900_000_000
     estimate = Beat(
         device="demo",

@@ -1,4 +1,4 @@
-"""An independent subscriber: mosquitto_sub, and what it heard."""
+"""An independent subscriber, mosquitto_sub, and its messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Heard:
 
 
 class Listener:
-    """mosquitto_sub on some topics; subscribed when made."""
+    """A mosquitto_sub on some topics; subscribed once constructed."""
 
     def __init__(self, port: int, topics: tuple[str, ...], file: Path) -> None:
         self._file = file
@@ -44,19 +44,19 @@ class Listener:
             )
         deadline = time.monotonic() + 10
         while _READY not in file.read_text():
-            assert time.monotonic() < deadline, "mosquitto_sub does not hear"
+            assert time.monotonic() < deadline, "mosquitto_sub receives nothing"
             publish = ["mosquitto_pub", *where, "-t", _READY, "-m", "x"]
             subprocess.run(publish, check=True, timeout=10)
             time.sleep(0.05)
 
     def heard(self, topic: str | None = None) -> list[Heard]:
-        """Return what has come so far, on one topic or on all."""
+        """Return the messages so far, on one topic or on all."""
         lines = self._file.read_text().split("\n")[:-1]
         found = [_heard(line) for line in lines if not line.startswith(_READY)]
         return [message for message in found if topic in (None, message.topic)]
 
     def wait(self, enough: Callable[[list[Heard]], bool], *, within: float = 15) -> list[Heard]:
-        """Block until `enough` holds of what was heard."""
+        """Return the messages once `enough` holds for them; fail after `within` s."""
         deadline = time.monotonic() + within
         while not enough(messages := self.heard()):
             assert time.monotonic() < deadline, [(m.topic, m.payload[:80]) for m in messages[-20:]]

@@ -1,4 +1,4 @@
-"""Where the project and the shared recordings lie."""
+"""Paths of the project and of the shared recordings."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What carries Bluetooth to the virtual sensors in the tests."""
+"""Radios between the driver and the virtual sensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Serve = Callable[[list[Peripheral]], AbstractAsyncContextManager[Radio]]
 
 @asynccontextmanager
 async def over_bluez(peripherals: list[Peripheral]) -> AsyncIterator[Radio]:
-    """Unmodified bleak talks to a fake BlueZ on a D-Bus of its own."""
+    """Connect unmodified bleak to a fake BlueZ on its own D-Bus."""
     async with bluez(peripherals):
         yield Radio()
 

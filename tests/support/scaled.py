@@ -1,4 +1,4 @@
-"""A clock that runs fast, so that an hour of a sensor's life fits into a minute."""
+"""A fast clock: an hour of a sensor's operation in a minute."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import time as _time
 from innpar.devices.base import NS
 
 LONGEST = NS // 50
-"""Most of the computer's time that passes between two looks; what is more was a pause."""
+"""Most of the computer's time, ns, that counts between two readings; the rest was a pause."""
 
 
 class ScaledClock:
-    """A `HostClock` in which `speed` seconds pass every second.
+    """A `HostClock` that advances `speed` seconds every second.
 
-    It stands still while the computer is busy with something else: what runs by it is not made to
-    miss what is due.
+    It stops while the computer is busy elsewhere, so that a slow computer makes no deadline missed.
 
     Args:
         speed: At least 1.
-        start: What it shows at first, ns since the Unix epoch; None for the computer's time.
+        start: First time shown, ns since the Unix epoch; None for the computer's.
     """
 
     def __init__(self, speed: float, start: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What the tests ask of every sensor: to bear any bytes, and to be listened to."""
+"""Checks common to every sensor: any bytes are survived, and samples arrive."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FUZZ = 20_000
 
 
 def uncoded(item: object) -> bool:
-    """Whether it is a notice without one of our codes: none of our devices gives such."""
+    """Return whether an item is a notice without a code, which no device of ours gives."""
     if not (isinstance(item, Event) and item.kind == "notice"):
         return False
     return item.detail.get("code") not in list(NoticeCode)
 
 
 class Heard:
-    """Everything a device gave out."""
+    """All items of a device."""
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
@@ -52,7 +52,7 @@ class Heard:
 
 
 def survives(stream: TimedDecoder, channels: tuple[str, ...], longest: int = 64) -> int:
-    """Push random bytes; return how many notifications were refused, by BadPacket and nothing else.
+    """Push random bytes; return the number refused, by BadPacket and nothing else.
 
     Times of what comes out never run backward.
     """
@@ -79,7 +79,7 @@ def survives(stream: TimedDecoder, channels: tuple[str, ...], longest: int = 64)
 async def listen(
     device: Device, clock: HostClock, done: Callable[[Heard], bool], seconds: float = 20
 ) -> Heard:
-    """Open, take until `done`, close; nothing may be left running."""
+    """Open, take until `done`, close; no task may be left running."""
     before = asyncio.all_tasks()
     heard = Heard()
     async with asyncio.timeout(seconds), device.open(clock=clock) as items:

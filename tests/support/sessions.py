@@ -1,4 +1,4 @@
-"""Runs that are recorded, for tests of what is recorded."""
+"""Recorded runs, for tests of session files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def record(
     on: Callable[[Item], None] | None = None,
     require_calibration: bool = False,
 ) -> list[Item]:
-    """Record a run of devices; return what it gave out."""
+    """Record a run of devices; return its items."""
     clock = clock or VirtualClock()
     engine, keep = Engine(shipped()), Listening(on)
     how: Any = {"duration": duration, "require_calibration": require_calibration}
@@ -55,7 +55,7 @@ def record(
 
 
 class Listening(Keep):
-    """A sink that keeps every item, and lets somebody react to it."""
+    """A sink that keeps every item and passes it to a callback."""
 
     def __init__(self, on: Callable[[Item], None] | None) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def played(path: Path, **options: str) -> list[Chunk | Event]:
 
 
 def keys(items: list[Chunk | Event]) -> list[Any]:
-    """Return items as values that can be compared, bit for bit."""
+    """Return items as comparable values, bit for bit."""
     return [
         (i.device, i.kind, i.start, i.end, json.dumps(i.detail))
         if isinstance(i, Event)
@@ -113,7 +113,7 @@ def without_codes(path: Path, out: Path) -> Path:
 
 
 def samples(items: list[Chunk | Event], signal: str = "ppg") -> Any:
-    """Return (times, data) of everything of one signal."""
+    """Return (times, data) of one signal."""
     chunks = [i for i in items if isinstance(i, Chunk) and i.signal == signal]
     if not chunks:
         return np.empty(0, np.int64), np.empty((0, 0))
@@ -121,7 +121,7 @@ def samples(items: list[Chunk | Event], signal: str = "ppg") -> Any:
 
 
 def mount_small(folder: Path, kilobytes: int) -> str:
-    """Mount a tiny file system; return why that is not possible, or nothing."""
+    """Mount a tiny file system; return the reason it failed, or an empty text."""
     if os.geteuid() != 0:
         return "only root can mount a small file system"
     folder.mkdir()

@@ -57,6 +57,7 @@ def test_a_replay_conforms(tmp_path: Path) -> None:
     check(create(f"replay:{file}", pace=Pace(float("inf"))), seconds=5)
 
 
+@pytest.mark.slow
 def test_an_lsl_stream_conforms() -> None:
     with Sender("conforming", source_id="c"):
         check(Lsl("conforming"), seconds=4)

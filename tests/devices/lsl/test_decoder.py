@@ -58,6 +58,7 @@ class Fed:
         return np.concatenate(self.times) - START
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(
     st.integers(0, 2**32 - 1),

@@ -156,6 +156,7 @@ async def test_an_outlet_that_is_restarted(source_id: str) -> None:
     assert (np.diff(times(items)) > 0).all()
 
 
+@pytest.mark.slow
 async def test_an_outlet_that_falls_silent_and_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("innpar.devices.lsl.reader.STALL", 0.5)
     mute: list[int] = []
@@ -174,6 +175,7 @@ async def test_an_outlet_that_falls_silent_and_resumes(monkeypatch: pytest.Monke
     assert (np.diff(times(items)) > 0).all()
 
 
+@pytest.mark.slow
 async def test_lost_samples_are_counted() -> None:
     at: list[int] = []  # set once samples have come, well after the loop has settled
 

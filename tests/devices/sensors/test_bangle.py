@@ -55,6 +55,7 @@ def test_a_line_that_lacks_a_piece_is_no_sample(start: int, length: int) -> None
         return
 
 
+@pytest.mark.slow
 def test_random_bytes() -> None:
     assert survives(BangleDecoder("b"), (CHANNEL,)) < FUZZ
     stream, rng, bad = BangleDecoder("b"), np.random.default_rng(1), 0
@@ -88,6 +89,7 @@ def test_the_stream_at_its_true_rate() -> None:
     assert np.abs(np.diff(heard.times[100:]) - 20.3e6).max() < 3e6
 
 
+@pytest.mark.slow
 @given(st.sets(st.integers(1, 598), max_size=30))
 def test_a_jump_of_the_number_is_a_gap_to_the_sample(skip: set[int]) -> None:
     heard = feed(skip, 600, 57)

@@ -31,7 +31,6 @@ from innpar.stream.session.excerpt import stretch
 from innpar.stream.session.export.formats import FORMATS
 from innpar.stream.session.recorder import Recorder, place
 from support.harness import estimates, same, shipped
-from support.paths import ROOT
 from support.sessions import demo, keys, mount_small, played, record, samples, unmount
 
 START = 1_700_000_000 * NS
@@ -513,15 +512,6 @@ def test_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{len(estimates(live))} beats" in output
     assert "demo: simulated, worn at wrist" in output
     assert f"cuff {cuff.detail['sbp']}/{cuff.detail['dbp']} at" in output
-
-
-def test_half_an_hour_at_the_highest_rate() -> None:
-    """Limit size, cost of writing, and time to seek and export; the script checks a whole day."""
-    bench = ROOT / "scripts/bench_session.py"
-    done = subprocess.run(
-        [sys.executable, bench, "0.5"], capture_output=True, text=True, timeout=100, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_addresses_are_pseudonyms_unless_kept(tmp_path: Path) -> None:

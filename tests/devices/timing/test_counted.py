@@ -148,6 +148,7 @@ def step_bound(off: float, rate: float, delays: np.ndarray) -> np.ndarray:  # ty
     return bound
 
 
+@pytest.mark.slow
 @example(off=1.0, kind=(60.0, 1), jitter=0.029296875, seed=98)
 @settings(deadline=None, max_examples=25)
 @given(

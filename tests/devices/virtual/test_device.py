@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,10 +13,7 @@ from innpar.devices.registry import create
 from innpar.devices.virtual.device import virtual_device
 from innpar.devices.virtual.sensors.bluetooth import RadioKind
 from innpar.devices.virtual.world.light import FromChunks
-from support.paths import ROOT
 from support.scaled import ScaledClock
-
-SOAK = ROOT / "scripts/soak_polars.py"
 
 pytest.importorskip("bumble")
 pytest.importorskip("dbus_fast")
@@ -80,12 +75,3 @@ def test_light_from_chunks_is_interpolated_and_then_held() -> None:
     assert light(times[-1:] + 5 * NS).tolist() == [[1180, 1180, 1180, 1181]]
     with pytest.raises(ValueError, match="no PPG"):
         FromChunks(iter([]))(times)
-
-
-def test_eight_at_once_lose_nothing() -> None:
-    """Two minutes of signal at 176 Hz each; every sample carries its place on the sensor's grid."""
-    soak = subprocess.run(
-        [sys.executable, SOAK, "120", "10"], capture_output=True, text=True, timeout=90, check=False
-    )
-    assert soak.returncode == 0, soak.stdout + soak.stderr
-    assert ", 0 missing, 0 untoward events" in soak.stdout

@@ -25,6 +25,7 @@ BLUETOOTH = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "identity", "rate", "speed", "air"),
     [
@@ -67,6 +68,7 @@ def test_a_cuff_is_not_worn() -> None:
         virtual_device(create("cuff"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["muse", "berrymed", "o2ring"])
 async def test_they_conform(spec: str) -> None:
     assert await faults(virtual_device(create(spec)), seconds=3.0) == []

@@ -79,6 +79,7 @@ def test_the_context_at_the_reading_is_calibrated_without_change() -> None:
     assert not any(found[0, k] for k, name in enumerate(CONTEXT) if name.startswith("change_"))
 
 
+@pytest.mark.slow
 @given(seconds=st.floats(0, 1e6), later=st.floats(0, 1e6))
 def test_intervals_widen_with_time(seconds: float, later: float) -> None:
     now = half_widths(TABLES, anchored(), AT_CUFF, seconds, 100.0)

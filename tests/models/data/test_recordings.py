@@ -177,7 +177,7 @@ def test_pressures_of_a_wave_follow_its_beats() -> None:
 @pytest.mark.real
 def test_real_validation_windows_agree_with_the_recordings_own_verdicts() -> None:
     if not DATA.is_dir():
-        pytest.skip("the real recordings are not beside the repository")
+        pytest.skip("the real recordings (../shared/data) are not on this machine")
     entries = of_split(read_index(DATA), "val")
     windows = split_windows(DATA, "val")
     assert windows.entries == tuple(entries)

@@ -61,6 +61,7 @@ def test_a_model_comes_back_as_the_network_it_was(model: Path) -> None:
     assert {p.name for p in model.iterdir()} == {"manifest.json", *manifest.files}
 
 
+@pytest.mark.slow
 def test_a_model_is_exported_again_for_another_runtime(made: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     again = export_again(made, tmp_path / "again", ["onnx"])
@@ -230,6 +231,7 @@ def test_a_published_checkpoint_becomes_a_model(tmp_path: Path, wrapped: bool) -
     assert np.abs(found - (160 * y + 40)).max() <= 1e-4 * np.abs(160 * y).max()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_imported_for_another_runtime(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

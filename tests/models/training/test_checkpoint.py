@@ -88,6 +88,7 @@ def test_a_damaged_checkpoint_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_interrupted_fold_goes_on_and_gives_the_same_tables(
     splits: tuple[Windows, Windows],
     tmp_path: Path,
@@ -119,6 +120,7 @@ def test_an_interrupted_fold_goes_on_and_gives_the_same_tables(
         assert one == other
 
 
+@pytest.mark.slow
 def test_folds_of_other_recordings_or_another_length_begin_anew(
     splits: tuple[Windows, Windows], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

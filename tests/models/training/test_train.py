@@ -39,6 +39,7 @@ def state(folder: Path) -> dict[str, object]:
     return dict(torch.load(folder / "checkpoint.pt", weights_only=True))
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_bit_for_bit_as_a_straight_one(
     splits: tuple[Windows, Windows], tmp_path: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_an_interrupted_run_ends_bit_for_bit_as_a_straight_one(
     assert (tmp_path / "cut" / "training.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(splits: tuple[Windows, Windows]) -> None:
     run = dataclasses.replace(CONFIG.run, steps=150, batch=16, learning_rate=5e-3)
     config = dataclasses.replace(CONFIG, run=run)

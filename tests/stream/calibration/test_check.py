@@ -84,6 +84,7 @@ def streamed(seconds: float) -> list[Item]:
     )[0]
 
 
+@pytest.mark.slow
 def test_the_check_is_of_what_was_published_whatever_the_chunks() -> None:
     items = streamed(10.0)
     first, second = cuffs(items)

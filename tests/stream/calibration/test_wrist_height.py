@@ -124,6 +124,7 @@ async def test_after_a_reading_in_the_same_posture_nothing_is_added() -> None:
     )
 
 
+@pytest.mark.slow
 async def test_a_change_since_the_reading_counts_whatever_the_chunks() -> None:
     cuffs = [PlannedCuff(128, 79, None, 15.0)]
     plain, _ = await streamed(wearer(), None, cuffs)

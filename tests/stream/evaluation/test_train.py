@@ -51,6 +51,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_model_comes_out_and_says_where_it_comes_from(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_model_comes_out_and_says_where_it_comes_from(
     assert predictor(wave).abp.shape == (1, 640)
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_makes_the_same_model(folder: Path) -> None:
     ids = []
     for resume in (False, True):
@@ -76,6 +78,7 @@ def test_resuming_a_finished_run_makes_the_same_model(folder: Path) -> None:
     assert ids[0] == ids[1]
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_between_validations_is_released_as_it_ended(folder: Path) -> None:
     config = folder / "train.toml"
     config.write_text(CONFIG.replace("steps = 4", "steps = 5"))
@@ -86,6 +89,7 @@ def test_a_run_that_ends_between_validations_is_released_as_it_ended(folder: Pat
     assert Predictor.load(folder / "short" / "model").manifest.training["steps"] == 1
 
 
+@pytest.mark.slow
 def test_a_run_prints_its_progress(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +132,7 @@ def test_the_licence_note_is_of_the_recordings(sources: list[str], says: str) ->
     assert licence_note(sources) == f"{says} No recording, nor a piece of one, is contained."
 
 
+@pytest.mark.slow
 def test_only_the_shipped_recordings_give_the_shipped_name(folder: Path) -> None:
     shipped, manifest = read_config(SHIPPED).model, Predictor.load().manifest
     assert shipped.of_index(shipped.index + "0" * 48) == shipped

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Broker
 
 from innpar.stream.errors import BrokerError
 from innpar.stream.mqtt import broker as module
@@ -22,6 +21,7 @@ from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for, embedded_broker
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.results import State
+from support.brokers import Broker
 from support.items import beat
 from support.listening import Listener
 
@@ -79,6 +79,7 @@ async def test_it_serves_until_we_leave_and_says_offline_to_the_last() -> None:
     assert brokers() == []
 
 
+@pytest.mark.slow
 async def test_a_subscriber_gets_what_it_subscribed_to_and_nothing_else() -> None:
     async with embedded_broker() as address, MqttSink.open(address) as sink:
         await sink.send(State("demo", "online"))

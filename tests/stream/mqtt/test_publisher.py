@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Broker, Mosquitto
 from fhir.resources.R4B.observation import Observation
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -34,6 +33,7 @@ from innpar.stream.mqtt.properties import packed
 from innpar.stream.mqtt.publisher import MessageOptions, Publisher
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.results import State
+from support.brokers import Broker, Mosquitto
 from support.harness import stream_all
 from support.items import START, beat, birth, summary, wave
 from support.listening import Heard, Listener
@@ -213,6 +213,7 @@ def publish(broker: Mosquitto, topic: str, text: str) -> None:
     subprocess.run(["mosquitto_pub", *where, "-t", topic, "-m", text], check=True, timeout=10)
 
 
+@pytest.mark.slow
 def test_whatever_a_run_publishes_follows_its_schema() -> None:
     items, _, _ = stream_all([Simulated(duration=40, pace=Pace(math.inf))])
     kinds = set()

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Broker, Mosquitto, free_port
 
 from innpar.devices import Event
 from innpar.stream.errors import BrokerError
@@ -25,6 +24,7 @@ from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
 from innpar.stream.mqtt.sink import ROOM, MqttSink
 from innpar.stream.results import State
+from support.brokers import Broker, Mosquitto, free_port
 from support.items import START, beat, birth, summary, wave
 from support.listening import Heard, Listener
 from support.paths import ROOT

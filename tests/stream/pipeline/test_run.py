@@ -197,6 +197,7 @@ def test_true_pressure_of_the_last_seconds_is_taken_at_any_cut() -> None:
     assert known[0] == known[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("air", ["bumble", "bluez"])
 def test_the_real_driver_feeds_the_pipeline_over_both_radios(air: RadioKind) -> None:
     if air == "bluez":
@@ -287,6 +288,7 @@ class Dying:
         yield items()
 
 
+@pytest.mark.slow
 async def test_a_sensor_that_stays_dead_does_not_keep_the_run_from_ending() -> None:
     keep, engine, clock = Keep(), Engine(shipped()), ScaledClock(30)
     began = clock.now()

@@ -21,7 +21,6 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from conftest import Mosquitto
 
 from innpar.devices import NS, Event, Refused
 from innpar.devices.lsl.markers import LslMarks
@@ -65,10 +64,12 @@ from innpar.stream.session.recorder import Recorder
 from innpar.stream.session.recorders import Recorders
 from innpar.stream.sinks.base import FanOut
 from innpar.stream.sinks.keyboard import KeyPresses
+from support.brokers import Mosquitto
 from support.harness import estimates, shipped, stream_all
 from support.listening import Listener
 from support.loopback import lsl
 from support.sessions import MAX, Listening, demo, played
+from support.waiting import LONGEST, wait_for
 
 PROGRAM = [sys.executable, "-m", "innpar.stream.cli.main"]
 
@@ -94,7 +95,7 @@ class OnTerminal:
         self.said = b""
 
     def until(self, pattern: bytes) -> None:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + LONGEST
         while not re.search(pattern, self.said):
             assert time.monotonic() < deadline, self.said
             if select.select([self.fd], [], [], 0.2)[0]:
@@ -170,7 +171,7 @@ def outlet(name: str, *, kind: str = "Markers", channels: int = 1, format_: str 
 
 
 async def until(there: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST):
         while not there():  # noqa: ASYNC110 — another thread's or library's doing
             await asyncio.sleep(0.02)
 
@@ -363,10 +364,11 @@ def test_the_schema_of_the_command_knows_what_the_parser_knows() -> None:
             assert validator.is_valid(message)
 
 
+@pytest.mark.slow
 def test_recording_by_mqtt(
     mosquitto: Callable[..., Mosquitto], listen: Callable[..., Listener], tmp_path: Path
 ) -> None:
-    broker = mosquitto()
+    broker, folder = mosquitto(), tmp_path / "state/innpar-stream/recordings"
     listener = listen(broker.port, "app/answers", "bp/devices/demo/events")
     publish = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(broker.port), "-V", "5", "-q", "1"]
 
@@ -376,7 +378,7 @@ def test_recording_by_mqtt(
         subprocess.run([*publish, *topic, *more], check=True, timeout=10)
 
     def wait(what: str) -> None:
-        listener.wait(lambda got: any(what in one.payload for one in got), within=40)
+        listener.wait(lambda got: any(what in one.payload for one in got), within=LONGEST)
 
     run = subprocess.Popen(
         [*PROGRAM, "--device", "demo", "--broker", broker.url, "--subject", "P07"],
@@ -387,17 +389,18 @@ def test_recording_by_mqtt(
         wait("fit check")
         ask(True)
         wait("recording to ")
-        time.sleep(2)
+        wait_for(lambda: any(path.stat().st_size > 4000 for path in folder.glob("*.mcap")))
         ask(True)
         wait("recorded already")
         ask(False)
         wait("has ended")
     finally:
         run.send_signal(signal.SIGINT)
-        assert run.wait(20) == 0
-    (path,) = (tmp_path / "state/innpar-stream/recordings").glob("*.mcap")
+        assert run.wait(60) == 0
+    (path,) = folder.glob("*.mcap")
     assert main_verify(path) == 0
     assert told(path)["subject"] == "P07"
+    wait_for(lambda: len(listener.heard("app/answers")) >= 3)
     answers = [message.json["ok"] for message in listener.heard("app/answers")]
     assert answers == [True, False, True]
 

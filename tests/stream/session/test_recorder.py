@@ -7,7 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +56,7 @@ def test_a_full_disk(small: Path) -> None:
     assert sum(isinstance(item, Chunk) for item in items) > 5
 
 
+@pytest.mark.slow
 def test_a_folder_that_only_can_be_read(small: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True, timeout=10)
     for path in (small, small / "x.mcap"):
@@ -66,6 +66,7 @@ def test_a_folder_that_only_can_be_read(small: Path) -> None:
         assert "cannot be written (Read-only file system); name another place" in said[0]
 
 
+@pytest.mark.slow
 def test_a_file_that_vanishes(tmp_path: Path) -> None:
     path = tmp_path / "gone.mcap"
     process = subprocess.Popen(
@@ -135,17 +136,15 @@ def test_the_clock_of_a_killed_run_loses_no_more_than_a_second(tmp_path: Path) -
     """The whole program, not the recorder alone: frames, samples, beats and all."""
     path = tmp_path / "killed.mcap"
     process = subprocess.Popen(
-        [*RUN, "--record", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*RUN, "--record", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 30
-    while not path.exists() or path.stat().st_size < 20_000:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(3.3)
-    killed = time.time()
+    assert process.stdout is not None
+    beats = [json.loads(process.stdout.readline()) for _ in range(6)]
     process.kill()
-    process.wait(10)
+    process.communicate(timeout=10)
+    # By the clock of the process, which other processes may have kept waiting.
+    published = beats[-1]["t"] + beats[-1]["latency_ms"]["total"] / 1000
     with SessionFile(path) as file:
         assert not file.whole
         last = max(message.written for message in file.messages())
-    assert killed - last / NS < 1.0 + 0.5  # the demo's samples come every 0.4 s
+    assert published - last / NS < 1.0 + 0.5  # the demo's samples come every 0.4 s

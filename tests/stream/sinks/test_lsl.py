@@ -67,6 +67,7 @@ class Gate:
         (self.heard if self._ready.is_set() else self.items).append(item)
 
 
+@pytest.mark.slow
 async def test_a_run_is_received_with_labels_units_and_times() -> None:
     ready, over = threading.Event(), threading.Event()
     received: Received = {}

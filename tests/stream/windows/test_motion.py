@@ -173,6 +173,7 @@ def test_what_the_device_itself_says_counts_too() -> None:
     assert any(b.valid for b in found if b.peak > START + 25 * NS)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 40))
 @settings(max_examples=5, deadline=None)
 def test_any_cut_gives_the_same_beats(size: int) -> None:
@@ -189,6 +190,7 @@ def test_any_cut_gives_the_same_beats(size: int) -> None:
     assert same(beats(items), beats(pieces))
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_the_limit_on_a_real_wrist() -> None:
     """The figures in the module's docstring, from an hour with an Empatica E4."""

@@ -454,6 +454,7 @@ async def test_no_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
         await listen(EmotiBit("10.1.2.3", wait=1), ScaledClock(SPEED), lambda h: True)
 
 
+@pytest.mark.slow
 async def test_it_conforms() -> None:
     assert await flaws(virtual_device(create("emotibit")), seconds=3.0) == []
 

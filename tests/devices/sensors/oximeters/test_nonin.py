@@ -32,6 +32,7 @@ def test_every_truncation_is_refused(size: int) -> None:
         parse((packet(3) + b"\0")[:size])
 
 
+@pytest.mark.slow
 def test_random_bytes() -> None:
     assert 0 < survives(NoninDecoder("n"), (CHANNEL, "oximetry"), 54) <= FUZZ
     stream, rng = NoninDecoder("n"), np.random.default_rng(2)

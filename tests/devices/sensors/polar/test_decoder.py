@@ -52,6 +52,7 @@ def instants(chunk: Chunk) -> Ints:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "ppm"), [(55, 200), (55, -200), (176, 500), (28, -500)])
 def test_host_times_skew_and_accounting(rate: float, ppm: float) -> None:
     stream = PolarDecoder("x", (rate,))
@@ -130,6 +131,7 @@ def test_one_core_decodes_a_thousand_devices() -> None:
     assert 60 / (time.process_time() - before) > 1000
 
 
+@pytest.mark.slow
 def test_random_notifications_give_items_or_a_named_error() -> None:
     rng = np.random.default_rng(20_001)
     stream = PolarDecoder("x", (55.0, 135.0))

@@ -83,6 +83,7 @@ async def wear(
 SPECS = ["polar-verity:8A3F1B2C?rate=135", "muse", "berrymed", "o2ring", "emotibit"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("spec", SPECS)
 async def test_lossy_and_late(spec: str) -> None:
@@ -157,6 +158,7 @@ async def test_old_firmware_with_another_rate() -> None:
     assert heard.told("notice")[0].detail["text"] == "the sensor says 135 Hz and sends 55 Hz"
 
 
+@pytest.mark.slow
 def test_by_the_command() -> None:
     program = [sys.executable, "-m", "innpar.stream.cli.main", "--device", "polar-verity?rate=176"]
     command = [*program, "--virtual", "--fault", "sdk=refuse", "--broker", "embedded"]

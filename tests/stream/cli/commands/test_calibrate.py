@@ -8,12 +8,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Broker
 
 from innpar.devices import Event
 from innpar.stream.cli.commands.calibrate import OnlineDevices
@@ -21,6 +19,8 @@ from innpar.stream.cli.main import main
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.results import State
+from support.brokers import Broker
+from support.waiting import wait_for
 
 PROGRAM = [sys.executable, "-m", "innpar.stream.cli.main"]
 Started = Callable[..., str]
@@ -38,12 +38,9 @@ def started(tmp_path: Path) -> Iterator[Started]:
                 [*PROGRAM, *arguments], stdout=out, stderr=out, text=True, env={**os.environ}
             )
         running.append(process)
-        deadline = time.monotonic() + 60
-        while "HR" not in (text := said.read_text()):
-            assert time.monotonic() < deadline, text
-            assert process.poll() is None, text
-            time.sleep(0.1)
-        return text
+        wait_for(lambda: "HR" in said.read_text() or process.poll() is not None, said.read_text)
+        assert process.poll() is None, said.read_text()
+        return said.read_text()
 
     yield start
     for process in running:
@@ -58,6 +55,7 @@ def calibrate(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     return status, out, err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_run_over_mosquitto_takes_a_reading(
     mosquitto: Broker, started: Started, capfd: pytest.CaptureFixture[str]
@@ -75,6 +73,7 @@ def test_a_run_over_mosquitto_takes_a_reading(
     assert "choose from demo" in err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_run_with_its_own_broker_takes_a_reading(
     started: Started, capfd: pytest.CaptureFixture[str]

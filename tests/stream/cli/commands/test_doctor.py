@@ -9,7 +9,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import Broker, free_port
 
 from innpar.devices.timing.pace import SystemClock
 from innpar.devices.virtual.radio.bluez import bluez
@@ -18,6 +17,7 @@ from innpar.models.predictor import SHIPPED
 from innpar.stream.cli.commands import doctor
 from innpar.stream.cli.commands.doctor import Finding, examine
 from innpar.stream.cli.main import main
+from support.brokers import Broker, free_port
 from support.loopback import Sender
 
 
@@ -30,6 +30,7 @@ async def findings(broker: str | None = None, model: Path | None = None) -> dict
     return {finding.name: finding async for finding in examine(broker, model)}
 
 
+@pytest.mark.slow
 async def test_a_sound_computer(mosquitto: Broker) -> None:
     broker = mosquitto()
     sensor = VirtualPolar(SystemClock(), number="8A3F1B2C")
@@ -86,6 +87,7 @@ async def test_a_hanging_check_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> 
     assert not found["broker"].ok
 
 
+@pytest.mark.slow
 async def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "ROOM", 2**70)
     assert "MB free" in (await findings())["disk"].text

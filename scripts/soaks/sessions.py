@@ -1,10 +1,11 @@
-"""What a long session costs: ``bench_session.py [HOURS]`` records one of a 176 Hz sensor of four
-channels, with its raw frames, a beat a second and a gap an hour, and takes the time of everything
-that is done with it afterwards. Ends with 1 where a limit is missed."""
+"""A long session written, sought, exported and reported within limits: sessions [HOURS]
+
+The session is of a 176 Hz sensor of four channels, with raw frames, a beat a second and a gap an
+hour; 24 hours by default. The exit status is 1 where a limit is missed.
+"""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.stream.session.export.formats import export
 from innpar.stream.session.report.command import report
 
+SHORT = ("0.5",)
 RATE, CHANNELS = 176, ("ppg0", "ppg1", "ppg2", "ambient")
 ROWS = 72
 """Samples in a notification of a Verity Sense, about."""
@@ -64,8 +66,8 @@ def write(path: Path, hours: float) -> tuple[float, int]:
         beats = writer.channel(str(Topic("bench", BEATS)), JSON)
         about = writer.channel("bench/about", JSON)
         writer.add(about, START, START, to_json({"source": "simulated", "polarity": -1}))
-        told = pack_event(Event("bench", "connected", START, START, {"rate": RATE}))
-        writer.add(events, START, START, told)
+        connected = pack_event(Event("bench", "connected", START, START, {"rate": RATE}))
+        writer.add(events, START, START, connected)
         while row < hours * 3600 * RATE:
             at = START + (row + np.arange(ROWS)) * NS // RATE + row // (3600 * RATE) * NS
             data = counts[row % len(counts) :][:ROWS]
@@ -79,8 +81,8 @@ def write(path: Path, hours: float) -> tuple[float, int]:
                 samples = waves[row // ROWS % 64][:length]
                 wave = {"start": foot * GRID / NS, "rate": 125, "samples": samples}
                 foot += length
-                told = {**beat, "seq": row // ROWS // 2, "t": round(now / NS, 3), "abp": wave}
-                writer.add(beats, now, now, to_json(told))
+                this = {**beat, "seq": row // ROWS // 2, "t": round(now / NS, 3), "abp": wave}
+                writer.add(beats, now, now, to_json(this))
             writer.flush()
             raw += len(frame)
             row += ROWS
@@ -89,12 +91,14 @@ def write(path: Path, hours: float) -> tuple[float, int]:
 
 
 def peak_memory() -> float:
-    """Return MB. Not ru_maxrss: that begins with whatever the parent process held."""
+    """Return MB. Not ru_maxrss: that begins with the memory of the parent process."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def main(hours: float) -> int:
+def main(arguments: list[str]) -> int:
+    """Write a session and use it; return 1 where a limit is missed."""
+    hours = float(arguments[0]) if arguments else 24.0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.mcap"
         cpu, raw = write(path, hours)
@@ -127,7 +131,3 @@ def main(hours: float) -> int:
         memory = peak_memory()
         print(f"{memory:.0f} MB of memory at most")
     return 0 if slowest < 1 and took < 60 and memory < 1024 and share < 0.05 else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 24.0))
