@@ -1,9 +1,8 @@
 """One connection to a broker. The only file that knows aiomqtt.
 
 Publishing is handing over: `MqttConnection.send` returns at once, the acknowledgement comes back
-with its reason code. aiomqtt keeps the reason code to itself and takes one task a message, hence the
-small
-subclass.
+with its reason code. aiomqtt keeps the reason code to itself and takes one task a message, hence
+the small subclass.
 """
 
 from __future__ import annotations
