@@ -105,7 +105,7 @@ def test_a_polar_with_faults_decoded_then_and_decoded_now(tmp_path: Path, rate: 
     def trouble(item: Item) -> None:
         nonlocal beats
         sensor = device.sensor
-        if type(item).__name__ != "Estimate" or sensor is None:
+        if type(item).__name__ != "Beat" or sensor is None:
             return
         beats += 1
         sensor.faults.swap_next += beats == 10

@@ -250,7 +250,7 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(
 
     def on(item: Item) -> None:
         nonlocal beats
-        beats += type(item).__name__ == "Estimate"
+        beats += type(item).__name__ == "Beat"
         if reading == "to come" and beats == 20 and wearer.orders.empty():
             at = wearer.last + 40 * NS
             put(wearer, Event("demo", "cuff", at, at, {"sbp": 128, "dbp": 79}))
@@ -322,7 +322,7 @@ async def test_a_run_that_is_recorded_is_not_recorded_twice(tmp_path: Path) -> N
         recorder._fail(OSError(28, "No space left on device"))
         # Where the disk was full, another recording may begin once there is room.
         assert (await deck.start("demo")).parent == tmp_path
-        with pytest.raises(SessionError, match="stop that first"):
+        with pytest.raises(SessionError, match="stop that recording first"):
             await deck.start("demo")
 
 
