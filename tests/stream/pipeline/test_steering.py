@@ -269,7 +269,7 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(
     async def main() -> None:
         async with deck.running(None) as recorder:
             assert recorder is None
-            with pytest.raises(SessionError, match="does not stream"):
+            with pytest.raises(SessionError, match="is not streaming"):
                 await deck.start("demo")
             await run([wearer], engine, FanOut([Listening(on), deck]), clock, deck)
             with pytest.raises(SessionError, match="not being recorded"):
@@ -330,12 +330,12 @@ async def test_a_run_that_is_recorded_is_not_recorded_twice(tmp_path: Path) -> N
         deck.enrol(demo(), "s")
         with pytest.raises(SessionError, match=r"recorded already, to all\.mcap"):
             await deck.start("demo")
-        with pytest.raises(SessionError, match="ends with it"):
+        with pytest.raises(SessionError, match="ends with the run"):
             await deck.stop("demo")
         recorder._fail(OSError(28, "No space left on device"))
         # Where the disk was full, another recording may begin once there is room.
         assert (await deck.start("demo")).parent == tmp_path
-        with pytest.raises(SessionError, match="stop that first"):
+        with pytest.raises(SessionError, match="stop that recording first"):
             await deck.start("demo")
 
 
