@@ -242,7 +242,7 @@ def test_several_devices_in_one_file(tmp_path: Path) -> None:
     live = record(path, demo(30), demo(30, seed=2, id="other", rate=135.0))
     with pytest.raises(Refused, match=r"replay --only demo.*there are: demo, other"):
         create(f"replay:{path}")
-    with pytest.raises(NotFound, match="no device is called 'third'"):
+    with pytest.raises(NotFound, match="has no device 'third'"):
         create(f"replay:{path}?device=third")
     for name in ("demo", "other"):
         device = create(f"replay:{path}?device={name}", pace=MAX)
