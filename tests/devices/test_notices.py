@@ -115,9 +115,9 @@ def details(path: Path) -> list[dict[str, object]]:
     with SessionFile(path) as file:
         return [
             dict(event.detail)
-            for notices in file.messages()
-            if Topic.of(file.channels[notices.channel].topic).what == EVENTS
-            if (event := unpack_event("d", notices.data)).kind == "notice"
+            for message in file.messages()
+            if Topic.of(file.channels[message.channel].topic).what == EVENTS
+            if (event := unpack_event("d", message.data)).kind == "notice"
         ]
 
 

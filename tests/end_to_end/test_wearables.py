@@ -14,11 +14,11 @@ from support.sessions import MAX
 FOLDER = DATA / "wearable"
 FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file()) if FOLDER.is_dir() else []
 OPTIONS = {"berrymed_100Hz.csv.gz": "?rate=100"}
-"""Options for files that lack a rate or a column name."""
+"""Options for properties that a file does not contain."""
 NOT = {
     "berrymed_100Hz.csv.gz": r"no time column; add \?rate=HZ",
     "ACC.csv.gz": r"not of the PPG; choose BVP\.csv",
-    "LICENSE": "no table of numbers",
+    "LICENSE": "not a table of numbers",
 }
 """Files that cannot be played unchanged → the reason."""
 

@@ -244,7 +244,7 @@ def test_several_devices_in_one_file(tmp_path: Path) -> None:
     live = record(path, demo(30), demo(30, seed=2, id="other", rate=135.0))
     with pytest.raises(Refused, match=r"replay --only demo.*there are: demo, other"):
         create(f"replay:{path}")
-    with pytest.raises(NotFound, match="no device is called 'third'"):
+    with pytest.raises(NotFound, match="has no device 'third'"):
         create(f"replay:{path}?device=third")
     for name in ("demo", "other"):
         device = create(f"replay:{path}?device={name}", pace=MAX)
@@ -346,10 +346,10 @@ def test_nobody_stays_nobody(
         ("?from=-1", "from must be a number"),
         ("?from=9&to=3", "must be greater than"),
         ("?from=1000", "past its end"),
-        ("?loop=often", "loop is on, off or how many times"),
-        ("?loop=1.5", "loop is on, off or how many times"),
-        ("?loop=-1", "loop is on, off or how many times"),
-        ("?loop=0", "loop is on, off or how many times"),
+        ("?loop=often", "loop must be on, off or a number of times"),
+        ("?loop=1.5", "loop must be on, off or a number of times"),
+        ("?loop=-1", "loop must be on, off or a number of times"),
+        ("?loop=0", "loop must be on, off or a number of times"),
         ("?form=3", "did you mean from"),
     ],
 )

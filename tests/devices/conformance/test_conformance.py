@@ -311,7 +311,7 @@ def test_a_built_in_name_cannot_be_taken(package: Callable[[str, str], None]) ->
 
 def test_the_command_needs_a_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    assert capsys.readouterr().err.startswith("which device? ")
+    assert capsys.readouterr().err.startswith("usage: ")
     assert main(["demo-that-is-not"]) == 1
     assert "no device is called" in capsys.readouterr().out
 

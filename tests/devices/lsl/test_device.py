@@ -198,7 +198,7 @@ async def test_a_rate_that_drifts_and_differs_from_the_stated() -> None:
         items = await collect(Lsl("slow"), enough)
     assert not events(items, "gap")
     (notice,) = events(items, "notice")
-    assert "states 100 Hz and sends 91 Hz" in notice.detail["text"]
+    assert "states 100 Hz, measured 91 Hz" in notice.detail["text"]
     assert (np.abs(np.diff(times(items)) - NS / 91.0) < 1e6).all()
 
 
