@@ -25,7 +25,7 @@ from innpar.devices.virtual.device import virtual_device
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import load
 from innpar.stream.cli.main import main
-from innpar.stream.results import Item
+from innpar.stream.results import Beat, Item
 from innpar.stream.session.recorder import Recorder
 from support.harness import estimates, same, stream_all
 from support.scaled import ScaledClock
@@ -105,7 +105,7 @@ def test_a_polar_with_faults_decoded_then_and_decoded_now(tmp_path: Path, rate: 
     def trouble(item: Item) -> None:
         nonlocal beats
         sensor = device.sensor
-        if type(item).__name__ != "Estimate" or sensor is None:
+        if not isinstance(item, Beat) or sensor is None:
             return
         beats += 1
         sensor.faults.swap_next += beats == 10
