@@ -118,7 +118,8 @@ async def test_after_a_reading_in_the_same_posture_nothing_is_added() -> None:
     plain, _ = await streamed(wearer(), None, cuffs)
     raised, kept = await streamed(wearer(), 20.0, cuffs)
     assert kept is not None
-    assert kept.height == 20.0
+    assert kept.remembered is not None
+    assert kept.remembered.height == 20.0
     np.testing.assert_array_equal(
         [b.map_ for b in after(raised, 30)], [b.map_ for b in after(plain, 30)]
     )

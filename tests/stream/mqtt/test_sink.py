@@ -568,7 +568,7 @@ async def test_a_silent_port_can_be_cancelled_at_once() -> None:
         ("mqtt://nurse:hun/ter2@host", "no"),
         ("mqtts://host?co=x", "unknown ?co="),
         ("mqtt://host?ca=x", "use mqtts://"),
-        ("mqtt://[::1", "no URL"),
+        ("mqtt://[::1", "is not a URL"),
     ],
 )
 def test_a_bad_url_is_one_clear_line_without_its_password(url: str, what: str) -> None:
