@@ -66,7 +66,7 @@ async def wear(
     done: Callable[[Heard], bool],
     *,
     air: RadioKind = "bumble",
-    speed: float = 15,
+    speed: float = 8,  # a busy computer delays frames by as many times its own delay
 ) -> Heard:
     clock = ScaledClock(speed)
     device = virtual_device(create(spec), radio=air, faults=parse(faults))
@@ -84,7 +84,7 @@ SPECS = ["polar-verity:8A3F1B2C?rate=135", "muse", "berrymed", "o2ring", "emotib
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("spec", SPECS)
 async def test_lossy_and_late(spec: str) -> None:
     """Run every sensor with all faults of frames at once."""
@@ -92,13 +92,14 @@ async def test_lossy_and_late(spec: str) -> None:
     if spec != "emotibit":
         faults.append("jitter=0.02")
     rate = 25 if spec == "emotibit" else 64
-    heard = await wear(spec, faults, lambda h: h.samples > 40 * rate, speed=8)
+    heard = await wear(spec, faults, lambda h: h.samples > 40 * rate)
     assert (np.diff(heard.times) > 0).all()
     assert heard.told("gap")
     assert {e.detail["why"] for e in heard.told("gap")} <= {"samples did not arrive", "stalled"}
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("spec", SPECS)
 async def test_a_silence_a_lost_link_and_an_empty_battery(spec: str) -> None:
     # Longer than it is waited for, shorter than the link is given up for.
