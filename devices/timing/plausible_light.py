@@ -35,8 +35,8 @@ UPRIGHT = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Column:
-    """Column of unknown kind.
+class InputColumn:
+    """InputColumn of unknown kind.
 
     Attributes:
         name: Name or label.
@@ -75,7 +75,7 @@ class LightChoice:
     why_not: dict[int, str] = field(default_factory=dict)
 
 
-def choose_light(columns: Sequence[Column], rate: float) -> LightChoice:
+def choose_light(columns: Sequence[InputColumn], rate: float) -> LightChoice:
     """Choose the light among columns of one rate.
 
     Columns named as light come first, then one named "pulse", then the only column left that may be
@@ -144,7 +144,7 @@ def why_not_light(samples: npt.NDArray[np.float64], rate: float) -> str:
     return "a counter or sawtooth" if float(np.mean(alike)) >= SAME_STEP else ""
 
 
-def find_acceleration(columns: Sequence[Column]) -> tuple[tuple[int, ...], float]:
+def find_acceleration(columns: Sequence[InputColumn]) -> tuple[tuple[int, ...], float]:
     """Return the indices of the three axes of an accelerometer, and 1 g in their unit.
 
     They are named as axes, or unnamed columns in a row whose vector has the length of gravity.
@@ -160,7 +160,7 @@ def find_acceleration(columns: Sequence[Column]) -> tuple[tuple[int, ...], float
     return (), 1.0
 
 
-def _gravity(columns: Sequence[Column], axes: tuple[int, ...]) -> float:
+def _gravity(columns: Sequence[InputColumn], axes: tuple[int, ...]) -> float:
     """Return the length of gravity in the unit of three axes; 0 if they show none."""
     vectors = np.stack([columns[n].data for n in axes], axis=1)
     lengths = np.linalg.norm(vectors[np.isfinite(vectors).all(axis=1)], axis=1)

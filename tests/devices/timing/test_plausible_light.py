@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from innpar.devices.timing.plausible_light import Column, choose_light, why_not_light
+from innpar.devices.timing.plausible_light import InputColumn, choose_light, why_not_light
 
 Samples = npt.NDArray[np.float64]
 RATE = 100.0
@@ -39,9 +39,11 @@ NO_LIGHT: dict[str, Samples] = {
 @pytest.mark.parametrize("name", NO_LIGHT)
 def test_shapes_that_are_no_light(name: str) -> None:
     assert why_not_light(NO_LIGHT[name], RATE)
-    unlabelled = choose_light([Column("a", NO_LIGHT[name]), Column("b", pulse())], RATE)
+    unlabelled = choose_light([InputColumn("a", NO_LIGHT[name]), InputColumn("b", pulse())], RATE)
     assert unlabelled.light == (1,)
-    labelled = choose_light([Column("ppg", NO_LIGHT[name]), Column("ppg2", pulse())], RATE)
+    labelled = choose_light(
+        [InputColumn("ppg", NO_LIGHT[name]), InputColumn("ppg2", pulse())], RATE
+    )
     assert labelled.light == (1,)
 
 
@@ -57,15 +59,17 @@ def test_light_passes(rate: float, levels: int, sign: int, upstroke: float) -> N
 
 def test_a_labelled_light_beats_an_unlabelled_column() -> None:
     wave = pulse()
-    assert choose_light([Column("x", wave), Column("ppg", wave)], RATE).light == (1,)
-    assert choose_light([Column("Pulse", wave), Column("PlethWave", wave)], RATE).light == (1,)
-    assert choose_light([Column("Pulse", wave), Column("x", wave)], RATE).light == (0,)
-    unclear = choose_light([Column("x", wave), Column("y", wave)], RATE)
+    assert choose_light([InputColumn("x", wave), InputColumn("ppg", wave)], RATE).light == (1,)
+    assert choose_light(
+        [InputColumn("Pulse", wave), InputColumn("PlethWave", wave)], RATE
+    ).light == (1,)
+    assert choose_light([InputColumn("Pulse", wave), InputColumn("x", wave)], RATE).light == (0,)
+    unclear = choose_light([InputColumn("x", wave), InputColumn("y", wave)], RATE)
     assert (unclear.light, unclear.unclear) == ((), (0, 1))
 
 
 def test_a_pressure_is_no_light_even_alone() -> None:
-    choice = choose_light([Column("abp", 80 + 40 * pulse())], RATE)
+    choice = choose_light([InputColumn("abp", 80 + 40 * pulse())], RATE)
     assert choice.light == ()
     assert "pressure" in choice.why_not[0]
 
@@ -75,8 +79,8 @@ def test_a_pressure_is_no_light_even_alone() -> None:
 def test_acceleration_by_name_or_gravity(gravity: float, names: tuple[str, str, str]) -> None:
     sway = 0.05 * np.sin(2 * np.pi * 1.8 * T)
     axes = gravity * np.stack([0.6 + sway, 0.0 * T - sway, -0.8 + sway])
-    columns = [Column(name, axis) for name, axis in zip(names, axes, strict=True)]
-    choice = choose_light([*columns, Column("signal", pulse())], RATE)
+    columns = [InputColumn(name, axis) for name, axis in zip(names, axes, strict=True)]
+    choice = choose_light([*columns, InputColumn("signal", pulse())], RATE)
     assert choice.light == (3,)
     assert choice.acceleration == (0, 1, 2)
     assert choice.scale == gravity
