@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, Refused
+from innpar.devices.files.packed import opened
 from innpar.devices.files.recording import (
     NO_DATE,
     Notices,
@@ -24,7 +25,7 @@ from innpar.devices.files.recording import (
     iso_time,
     measured_rate,
 )
-from innpar.devices.files.tables.rows import blocks_of_lines, opened, skipped
+from innpar.devices.files.tables.rows import blocks_of_lines, skipped
 from innpar.devices.files.tables.table_layout import Layout, find_layout
 from innpar.devices.options import Options
 
