@@ -6,6 +6,7 @@ until the next one, and the axes of an accelerometer do not, whatever they are c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from innpar.devices.timing.column_names import ColumnKind, kind_of_name
 
 FEWEST = 50
 """Finite samples below which a shape is not judged."""
+SPAN = 2.0
+"""Seconds below which a shape is not judged: a pulse may fall for longer than half of that."""
 PRESENT = 0.5
 """Least share of finite samples of a usable column; below, it is empty or sparse."""
 ONE_WAY = 0.9
@@ -78,8 +81,8 @@ class LightChoice:
 def choose_light(columns: Sequence[InputColumn], rate: float) -> LightChoice:
     """Choose the light among columns of one rate.
 
-    Columns named as light come first, then one named "pulse", then the only column left that may be
-    light by its shape.
+    Columns named as light come first, then one named "pulse", then those named "channel" or the
+    like, then the only column left that may be light by its shape.
 
     Args:
         columns: All columns sampled together, time stamps aside.
@@ -93,14 +96,21 @@ def choose_light(columns: Sequence[InputColumn], rate: float) -> LightChoice:
         if n not in why_not and (objection := why_not_light(column.data, rate)):
             why_not[n] = objection
     left = [n for n in range(len(columns)) if n not in why_not]
+    named = tuple(n for n, kind in enumerate(kinds) if kind == "light")
+    if named and not set(named) & set(left):
+        # All have an odd shape, but the file calls them light, and no other column is.
+        left += [n for n in named if why_not[n] != EMPTY]
     for wanted in ("light", "pulse"):
-        if named := tuple(n for n in left if kinds[n] == wanted):
-            return LightChoice(named, (), axes, scale, why_not)
-    if len(left) == 1:
-        return LightChoice((left[0],), (), axes, scale, why_not)
+        if good := tuple(n for n in left if kinds[n] == wanted):
+            return LightChoice(good, (), axes, scale, why_not)
+    weak = tuple(n for n in left if _WEAK.match(columns[n].name))
+    if weak or len(left) == 1:
+        return LightChoice(weak or tuple(left), (), axes, scale, why_not)
     return LightChoice((), tuple(left), axes, scale, why_not)
 
 
+_WEAK = re.compile(r"channel|value|signal|raw", re.IGNORECASE)
+EMPTY = "without any value"
 _WORDS: dict[str, str] = {
     "acceleration": "acceleration",
     "pressure": "a pressure",
@@ -119,10 +129,10 @@ def why_not_light(samples: npt.NDArray[np.float64], rate: float) -> str:
     """
     known = samples[np.isfinite(samples)]
     if not len(known):
-        return "without any value" if len(samples) else ""
+        return EMPTY if len(samples) else ""
     if len(samples) >= FEWEST and len(known) < PRESENT * len(samples):
         return "mostly missing"
-    if len(known) < FEWEST:
+    if len(known) < max(FEWEST, SPAN * rate if rate > 0 else 0.0):
         return ""
     if (known == known[0]).all():
         return "constant"
