@@ -52,6 +52,8 @@ def play(path: Path, **options: str) -> Played:
         ("file-csv-date-time-us.csv", 73, 44),
         ("file-csv-elapsed-minutes.csv", 70, 130),
         ("file-csv-epoch-whole-seconds.csv", 66, 44),
+        ("file-csv-jitter-6ms-50hz.csv", 76, 58),
+        ("file-csv-na-cells.csv", 70, 65),
         ("file-csv-nan-column.csv", 78, 52),
         ("file-csv-quoted-semicolon.csv", 73, 44),
         ("file-csv-semicolon-whole-values.csv", 73, 44),

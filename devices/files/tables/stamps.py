@@ -1,4 +1,4 @@
-"""Stamps shared by several rows: whole seconds, or one stamp for a packet of samples."""
+"""Stamps that are not the samples' own times: shared by several rows, or jittered."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ import numpy.typing as npt
 
 from innpar.devices.base import NS
 from innpar.devices.files.recording import RecordingBlock
+from innpar.devices.timing.dejitter import Dejitter, even
 
 SHARED = 0.5
 """Share of rows with the stamp of the row before, beyond which stamps are shared."""
+HOLE = 4.0
+"""Median steps beyond which a step is a hole, not jitter."""
+UNEVEN, OFTEN = 0.2, 0.1
+"""Stamps are jittered if more than this share of the steps deviates by more than that share of a
+period."""
+FEWEST = 64
 LIKE = 0.3
 """Relative deviation of the number of rows with one stamp, within which none is missing."""
 
@@ -20,6 +27,47 @@ LIKE = 0.3
 def are_shared(times: npt.NDArray[np.int64]) -> bool:
     """Return whether most rows have the stamp of the row before."""
     return len(times) > 1 and float(np.mean(np.diff(times) == 0)) > SHARED
+
+
+def are_jittered(times: npt.NDArray[np.int64]) -> bool:
+    """Return whether stamps of evenly sampled rows are too uneven to be the samples' times."""
+    steps = np.diff(times)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    near = steps[np.abs(steps) < HOLE * usual]
+    return (
+        len(near) > FEWEST
+        and float(np.mean(np.abs(near - usual) > UNEVEN * usual)) > OFTEN
+        and even(times)
+    )
+
+
+class JitteredStamps:
+    """Times of evenly sampled rows whose stamps are jittered; see `timing.dejitter`.
+
+    Args:
+        times: (rows,) int64, ns, stamps of the first rows.
+
+    Attributes:
+        rate: Sampling rate, Hz.
+    """
+
+    def __init__(self, times: npt.NDArray[np.int64]) -> None:
+        steps = np.diff(times)
+        self.rate = float(NS / steps[steps < HOLE * np.median(steps)].mean())
+
+    def spread(self, blocks: Iterator[RecordingBlock]) -> Iterator[RecordingBlock]:
+        """Yield blocks at the times without jitter, as they become known."""
+        loop = Dejitter(self.rate)
+        held: RecordingBlock | None = None
+        for block in itertools.chain(blocks, (None,)):
+            if block is not None:
+                held = block if held is None else held.with_more(block)
+            runs = loop.flush() if block is None else loop.push(block.times)
+            if runs and held is not None:
+                times = np.concatenate([run.times for run in runs])
+                rest = held.times[len(times) :]
+                yield held.retimed(times, 0, len(times))
+                held = held.retimed(np.concatenate([times, rest]), len(times), len(held.times))
 
 
 class SharedStamps:

@@ -27,7 +27,12 @@ from innpar.devices.files.recording import (
     measured_rate,
 )
 from innpar.devices.files.tables.rows import RowParser, blocks_of_lines, skipped
-from innpar.devices.files.tables.stamps import SharedStamps, are_shared
+from innpar.devices.files.tables.stamps import (
+    JitteredStamps,
+    SharedStamps,
+    are_jittered,
+    are_shared,
+)
 from innpar.devices.files.tables.table_columns import TableColumns, choose_columns, stated_origin
 from innpar.devices.files.tables.table_layout import Layout, find_layout
 from innpar.devices.files.tables.table_times import DATES, SCALES, TimeColumn, find_times, is_time
@@ -106,7 +111,7 @@ class _TableReader:
     ) -> None:
         self._path, self._layout, self._times = path, layout, times
         self.rate = float("nan") if given is None else given
-        self._shared: SharedStamps | None = None
+        self._spreader: SharedStamps | JitteredStamps | None = None
 
     def parser(self, values: tuple[int, ...]) -> RowParser:
         """Return a parser of these columns."""
@@ -119,8 +124,11 @@ class _TableReader:
         stamps, _ = self.parser(()).parse(rows)
         self.rate = measured_rate(stamps)
         if are_shared(stamps):
-            self._shared = SharedStamps(stamps)
-            self.rate = self._shared.rate
+            self._spreader = SharedStamps(stamps)
+        elif are_jittered(stamps):
+            self._spreader = JitteredStamps(stamps)
+        if self._spreader is not None:
+            self.rate = self._spreader.rate
         return self.rate
 
     def recording(self, columns: TableColumns, rows: list[bytes]) -> Recording:
@@ -156,7 +164,7 @@ class _TableReader:
     ) -> Iterator[RecordingBlock]:
         parsed = (parser.parse(lines) for lines in parts)
         blocks = (columns.block(self._dated(stamps), values) for stamps, values in parsed)
-        return blocks if self._shared is None else self._shared.spread(blocks)
+        return blocks if self._spreader is None else self._spreader.spread(blocks)
 
     def _dated(self, stamps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         if self._times is not None:
