@@ -10,6 +10,7 @@ from typing import Literal, cast
 from innpar.devices.base import Device, Refused
 from innpar.devices.files.containers.npz_record import open_record
 from innpar.devices.files.device import Replay
+from innpar.devices.files.packed import opened
 from innpar.devices.files.recording import PLAYS, Recording
 from innpar.devices.files.signals.edf_file import BDF_MAGIC, EDF_MAGIC, open_edf
 from innpar.devices.files.signals.wfdb_file import looks_like_wfdb, open_wfdb
@@ -18,7 +19,7 @@ from innpar.devices.files.signals.xdf_file import open_xdf
 from innpar.devices.files.tables.emotibit import looks_like_emotibit, open_emotibit_log
 from innpar.devices.files.tables.empatica import looks_like_empatica, open_empatica
 from innpar.devices.files.tables.polar_sensor_logger import HEADER, open_polar_log
-from innpar.devices.files.tables.rows import BYTE_ORDER_MARK, opened
+from innpar.devices.files.tables.rows import BYTE_ORDER_MARK
 from innpar.devices.files.tables.table import open_table
 from innpar.devices.options import Options, slug
 from innpar.devices.session.device import open_session

@@ -12,10 +12,15 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from innpar.devices.base import NS, Chunk, Event, HostClock, Refused, Source, Tap
+from innpar.devices.base import NS, Chunk, Event, HostClock, Refused, Signal, Source, Tap
 from innpar.devices.files.recording import Notices, Recording, RecordingBlock
 from innpar.devices.notices import NoticeCode, notice
 from innpar.devices.timing.pace import LONGEST_WAIT, REAL_TIME, Pace, Pacer
+
+AXES = ("x", "y", "z")
+"""Labels of the acceleration."""
+SIMULATED = "simulated"
+SIMULATED_TEXT = "this is a recording of a simulated wearer, not of a person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,11 @@ class Replay:
     begin: float = 0.0
     end: float = math.inf
     pace: Pace = REAL_TIME
+
+    @property
+    def origin(self) -> str:
+        """First source of the data, as stated in the file; see `shown_source`."""
+        return self.recording.origin
 
     @asynccontextmanager
     async def open(
@@ -72,6 +82,8 @@ class Replay:
             Refused: `begin` is past the end of a recording of unknown length.
         """
         start = self.recording.start + round(self.begin * NS)
+        if self.origin == SIMULATED:
+            yield notice(self.id, start, NoticeCode.SIMULATED_SOURCE, SIMULATED_TEXT)
         yield Event(self.id, "connected", start, start, self._detail())
         notices: Notices = []
         cutter = _Cutter(self)
@@ -90,13 +102,8 @@ class Replay:
 
     def _within(self, block: RecordingBlock) -> RecordingBlock:
         low, high = self._limit(self.begin), self._limit(self.end)
-        if low <= self.recording.start and high == 2**63 - 1:
-            return block
-        ppg = (block.times >= low) & (block.times < high)
-        abp = (block.reference_times >= low) & (block.reference_times < high)
-        return RecordingBlock(
-            block.times[ppg], block.data[ppg], block.reference_times[abp], block.reference[abp]
-        )
+        whole = low <= self.recording.start and high == 2**63 - 1
+        return block if whole else block.within(low, high)
 
     def _detail(self) -> dict[str, object]:
         recording = self.recording
@@ -125,13 +132,7 @@ class _Cutter:
 
     def push(self, block: RecordingBlock) -> Iterator[Chunk]:
         """Yield the chunks that `block` completes."""
-        left = self._left
-        self._left = RecordingBlock(
-            np.concatenate([left.times, block.times]),
-            np.concatenate([left.data, block.data]),
-            np.concatenate([left.reference_times, block.reference_times]),
-            np.concatenate([left.reference, block.reference]),
-        )
+        self._left = self._left.with_more(block)
         while len(self._left.times) >= self._size:
             yield from self._cut(self._size)
 
@@ -152,18 +153,17 @@ class _Cutter:
         if taken:
             pressure = left.reference[:taken, None]
             yield self._chunk("abp", ("abp",), left.reference_times[:taken], pressure)
-        self._left = RecordingBlock(
-            left.times[size:],
-            left.data[size:],
-            left.reference_times[taken:],
-            left.reference[taken:],
-        )
+        moved = int(np.searchsorted(left.motion_times, self.last, side="right"))
+        if moved:
+            yield self._chunk("acc", AXES, left.motion_times[:moved], left.motion[:moved])
+        self._left = left.from_row(size, taken, moved)
 
     def _chunk(
         self,
-        signal: Literal["ppg", "abp"],
+        signal: Signal,
         channels: tuple[str, ...],
         times: npt.NDArray[np.int64],
         data: npt.NDArray[np.float64],
     ) -> Chunk:
-        return Chunk(self._device, signal, channels, self._recording.rate, times, data)
+        rate = self._recording.motion_rate if signal == "acc" else self._recording.rate
+        return Chunk(self._device, signal, channels, rate, times, data)

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from innpar.devices.base import BadPacket, NotFound, Refused
-from innpar.devices.files.tables.rows import GZIP, unpack_first
+from innpar.devices.files.packed import GZIP, unpack_first
 from innpar.devices.session.writer import MAGIC
 
 LONGEST = 64 << 20

@@ -131,7 +131,7 @@ class Dejitter:
             mean = float(steps.mean()) if len(steps) else float(np.median(np.diff(stamps)))
         mean = max(mean, 1.0)  # ns; identical stamps give no rate
         self.known = True
-        self._believe = self._nominal <= 0 and not bursts and not _even(stamps)
+        self._believe = self._nominal <= 0 and not bursts and not even(stamps)
         if self._nominal > 0 and abs(NS / mean / self._nominal - 1) < NEAR:
             self._period, self._rate = NS / self._nominal, self._nominal
         else:
@@ -249,7 +249,7 @@ def _run(times: list[int]) -> list[StampRun]:
     return [StampRun(np.array(times, np.int64), 0)] if times else []
 
 
-def _even(stamps: npt.NDArray[np.int64]) -> bool:
+def even(stamps: npt.NDArray[np.int64]) -> bool:
     """Return whether stamps, apart from holes, are regular; see `EVEN`."""
     steps = np.diff(stamps)
     middle = float(np.median(steps))

@@ -208,6 +208,8 @@ class Preparer:
         began = time.perf_counter()
         _, ppg, quality = self._picker.push(window.segment, self._channels, window.raw)
         end = window.index + self.manifest.window
+        span = window.index * self._period, end * self._period
+        quality = quality.bridged(self._resampler.bridged(*span))
         known: list[Reason] = [] if self._worn else ["not_worn"]
         if self._moving or self._motion.moving(window.index * self._period, end * self._period):
             known.append("motion")

@@ -114,6 +114,8 @@ def _signal(wearer: Wearer, outcome: RunTally) -> list[str]:
     )
     if dropped.missing:
         line += f"; {dropped.missing} samples without a value dropped"
+    if dropped.bridged:
+        line += f"; {dropped.bridged} samples missing in holes short enough to fill"
     if dropped.disordered:
         line += f"; {dropped.disordered} samples out of order dropped"
     lines = [line]

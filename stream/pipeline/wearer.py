@@ -20,7 +20,7 @@ from innpar.stream.pipeline.finish import Finisher
 from innpar.stream.pipeline.injection import InjectionQueue
 from innpar.stream.pipeline.prepare import InfoChange, Prepared, Preparer, Ready
 from innpar.stream.results import DeviceInfo, Item, Presence, State, Summary
-from innpar.stream.windows.resample import HOLE
+from innpar.stream.windows.resample import longest_step
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ class Wearer:
     def _within_duration(self, chunk: Chunk) -> Chunk:
         """Count the signal of a PPG chunk and cut it where the duration ends."""
         steps = np.diff(chunk.times, prepend=self.last or chunk.times[0])
-        counts = (steps > 0) & (steps <= HOLE * NS / chunk.rate)
+        counts = (steps > 0) & (steps <= longest_step(chunk.rate))
         signal = self.signal + np.cumsum(np.where(counts, steps, 0))
         inside = len(chunk)
         if self.duration is not None and int(signal[-1]) >= self.duration * NS:

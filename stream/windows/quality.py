@@ -26,6 +26,8 @@ UNSTEADINESS = (6.0, 2.0)  # largest over smallest standard deviation of fifths 
 CLIPPED = (0.2, 0.02)  # share of samples that stand still at either rail
 FLAT_SECONDS = (0.8, 0.3)  # longest constant run; 7-bit oximeters repeat a value for up to 0.3 s
 
+BRIDGED = (0.4, 0.0)  # share of a window that lies in filled holes
+
 DOUBT = 4.0
 """Inconsistency of the network's output, relative to the usual one, at which confidence is 0. On
 wrist pulses, absent from its training data, it is up to one and a half times that on finger pulses.
@@ -60,6 +62,14 @@ class Quality:
         if confidence < ACCEPT and "low_quality" not in reasons:
             reasons = (*reasons, "low_quality")
         return Quality(min(self.score, confidence), reasons, self.steepness)
+
+    def bridged(self, share: float) -> Quality:
+        """Return this quality of a window with a share of it in filled holes."""
+        score = _score(share, BRIDGED)
+        if not share or score >= self.score:
+            return self
+        reasons = self.reasons if score >= ACCEPT else (*self.reasons, "gap")
+        return Quality(score, reasons, self.steepness)
 
 
 def confidence(usual: Mapping[str, float], found: Mapping[str, float]) -> float:

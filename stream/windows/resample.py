@@ -5,12 +5,15 @@ sample's time is one integer, never a sum of steps, and two wearers share one gr
 samples the value is a cubic Hermite polynomial whose slopes come from the parabola through three
 neighbours; it needs one sample of look-ahead and allows any spacing.
 
-Nothing is computed across a gap: a hole of more than 1.5 sample periods, a device's own gap event,
-or a clock set back ends the segment, and the next sample starts a new one.
+Nothing is computed across a gap: a hole longer than `BRIDGE` and 1.5 sample periods, a device's own
+gap event, or a clock set back ends the segment, and the next sample starts a new one. A shorter
+hole is filled by the same polynomial, and the samples missing in it are counted; `bridged` is the
+share of a window in such holes.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +22,11 @@ import numpy.typing as npt
 from innpar.devices import NS, Chunk, Event
 
 HOLE = 1.5
-"""Sample periods without a sample that make a gap."""
+"""Sample periods without a sample that make a hole."""
+BRIDGE = 60_000_000
+"""Longest hole, ns, that is filled. In 45 ten-second windows of 40 patient records at 125 Hz, with
+holes anywhere in the pulse, the largest error was below 4.7 % of the pulse in 99 of 100 holes of
+56 ms (half of them below 0.6 %), 5.5 % at 64 ms, 8.7 % at 80 ms and 20 % at 120 ms."""
 LARGEST = 1e15
 """Limit of a sample's magnitude; NaN and infinity fail the same comparison."""
 SET_BACK = NS
@@ -38,6 +45,11 @@ def period(rate: float) -> int:
             f"{rate} Hz is not a whole number of nanoseconds per sample; choose another"
         )
     return ns
+
+
+def longest_step(rate: float) -> int:
+    """Return the longest step between samples, ns, that is no gap; `rate` is nominal, Hz."""
+    return max(int(HOLE * NS / rate), BRIDGE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,11 +77,22 @@ class SampleCounts:
         missing: Rows dropped because a value was not finite.
         disordered: Rows dropped because their time was not after the row before.
         gaps: Gaps, reported by the device or found here.
+        bridged: Samples missing in holes that were filled.
     """
 
     missing: int = 0
     disordered: int = 0
     gaps: int = 0
+    bridged: int = 0
+
+
+REMEMBERED = 2048
+"""Filled holes remembered: more than a window can have."""
+
+
+def _is_short(gap: Event) -> bool:
+    """Return whether a device's gap is a hole to be filled: short, and of a known size."""
+    return gap.detail.get("lost") is not None and 0 <= gap.end - gap.start <= BRIDGE
 
 
 @dataclass(slots=True)
@@ -89,9 +112,11 @@ class Resampler:
     _times: npt.NDArray[np.int64] = field(init=False)
     _data: npt.NDArray[np.float64] = field(init=False)
     _last: int | None = field(init=False, default=None)
+    _filled: deque[tuple[int, int]] = field(init=False)  # start and end of filled holes, ns
 
     def __post_init__(self) -> None:
         self._period = period(self.rate)
+        self._filled = deque(maxlen=REMEMBERED)
         self._clear(0)
 
     def _clear(self, channels: int) -> None:
@@ -101,7 +126,7 @@ class Resampler:
     def push(self, item: Chunk | Event) -> list[GridSamples | Event]:
         """Add a chunk, or an event of the device; return what is ready, in order."""
         if isinstance(item, Event):
-            if item.kind != "gap" or not item.concerns_ppg:
+            if item.kind != "gap" or not item.concerns_ppg or _is_short(item):
                 return [item]
             self.tally.gaps += 1
             closing = self.flush()
@@ -134,11 +159,12 @@ class Resampler:
         self, chunk: Chunk, times: npt.NDArray[np.int64]
     ) -> list[tuple[int, int, Event | None]]:
         """Split rows into gap-free runs; count and leave out rows out of order."""
-        hole = int(HOLE * NS / chunk.rate)
+        hole = longest_step(chunk.rate)
         last = self._last
         if not len(times):
             return []
         steps = np.diff(times, prepend=times[0] - 1 if last is None else last)
+        self._count_filled(chunk.rate, times, steps)
         if ((steps > 0) & (steps <= hole)).all():
             self._last = int(times[-1])
             return [(0, len(times), None)]
@@ -161,6 +187,19 @@ class Resampler:
             runs.append((start, len(times), gap))
         self._last = last
         return runs
+
+    def _count_filled(
+        self, rate: float, times: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]
+    ) -> None:
+        """Note the holes among these steps that will be filled."""
+        for row in np.flatnonzero((steps > HOLE * NS / rate) & (steps <= longest_step(rate))):
+            self._filled.append((int(times[row] - steps[row]), int(times[row])))
+            self.tally.bridged += round(int(steps[row]) * rate / NS) - 1
+
+    def bridged(self, start: int, end: int) -> float:
+        """Return the share of a span, ns, that lies in filled holes."""
+        inside = (min(b, end) - max(a, start) for a, b in self._filled)
+        return sum(part for part in inside if part > 0) / (end - start)
 
     @staticmethod
     def _gap(chunk: Chunk, last: int, time: int) -> Event:

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, Refused
+from innpar.devices.files.packed import opened
 from innpar.devices.files.recording import NO_DATE, Notices, Recording, RecordingBlock
-from innpar.devices.files.tables.rows import opened
 from innpar.devices.options import Options
 
 _MISSING = -32768

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from innpar.devices.base import NS, Refused
+from innpar.devices.files.packed import unpacked
 from innpar.devices.files.recording import NO_DATE, Recording
 from innpar.devices.files.signals.traces import Trace, recording_of
-from innpar.devices.files.tables.rows import unpacked
 
 EDF_MAGIC, BDF_MAGIC = b"0       ", b"\xffBIOSEMI"
 

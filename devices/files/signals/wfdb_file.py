@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from innpar.devices.base import NS, Refused
+from innpar.devices.files.packed import is_packed, unpack_first
 from innpar.devices.files.recording import NO_DATE, Recording
 from innpar.devices.files.signals.traces import Trace, recording_of
-from innpar.devices.files.tables.rows import is_packed, unpack_first
 
 _FIRST = re.compile(rb"^[\w/-]+ \d+ \d+(\.\d+)?(/\S+)?( \d+( \S+)*)?$")
 _SIGNAL = re.compile(rb"^\S+ \d+(x\d+)?(:\d+)?(\+\d+)?( \S+)*")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from innpar.devices.base import NS, Refused
+from innpar.devices.files.packed import opened
 from innpar.devices.files.recording import (
     NO_DATE,
     Notices,
@@ -23,7 +24,7 @@ from innpar.devices.files.recording import (
     iso_time,
     measured_rate,
 )
-from innpar.devices.files.tables.rows import blocks_of_lines, opened
+from innpar.devices.files.tables.rows import blocks_of_lines
 from innpar.devices.options import Options
 
 _CHANNELS = {b"PI": "infrared", b"PR": "red", b"PG": "green"}

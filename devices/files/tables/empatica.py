@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from innpar.devices.base import NS, Refused
+from innpar.devices.files.packed import opened
 from innpar.devices.files.recording import Notices, Recording, RecordingBlock
-from innpar.devices.files.tables.rows import RowParser, blocks_of_lines, opened, skipped
+from innpar.devices.files.tables.rows import RowParser, blocks_of_lines, skipped
 from innpar.devices.options import Options
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from innpar.devices.base import NS, Refused
+from innpar.devices.files.packed import opened
 from innpar.devices.files.recording import (
     Notices,
     Recording,
@@ -18,7 +19,7 @@ from innpar.devices.files.recording import (
     iso_time,
     measured_rate,
 )
-from innpar.devices.files.tables.rows import RowParser, blocks_of_lines, opened, skipped
+from innpar.devices.files.tables.rows import RowParser, blocks_of_lines, skipped
 from innpar.devices.options import Options
 
 _SENSOR_EPOCH = 946_684_800 * NS

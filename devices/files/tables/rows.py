@@ -1,13 +1,9 @@
-"""Text rows, read block by block and parsed column by column; gzip files."""
+"""Text rows, read block by block and parsed column by column."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import tempfile
-import zlib
+import csv
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,91 +11,15 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from innpar.devices.base import BadPacket, NotFound, Refused
+from innpar.devices.base import BadPacket
+from innpar.devices.files.packed import BLOCK_BYTES
 
-GZIP = b"\x1f\x8b"
-"""First bytes of a gzip file."""
-LARGEST = 1 << 30
-"""Largest content of a gzip file, bytes, that is unpacked to a temporary file."""
-BLOCK_BYTES = 1 << 16
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _LARGEST = 2**63 - 1
 
 MISSING = frozenset({b"", b"nan", b"na", b"n/a", b"null", b"none", b"-", b"?"})
 """Cells, in lower case, that mark a missing value."""
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open `path` for reading, decompressing gzip whatever the file is called.
-
-    Raises:
-        NotFound: No such file.
-        Refused: It cannot be read.
-        BadPacket: Its compressed data is damaged.
-    """
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == GZIP
-            file.seek(0)
-            if packed:
-                with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield io.BufferedReader(unpacked, BLOCK_BYTES)
-            else:
-                yield file
-    except FileNotFoundError:
-        raise NotFound(f"{path}: there is no such file; check the path") from None
-    except IsADirectoryError:
-        raise Refused(f"{path}: this is a folder; choose a file in it") from None
-    except OSError as error:
-        if isinstance(error, gzip.BadGzipFile):
-            raise _damaged(path) from None
-        raise Refused(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
-    except (EOFError, zlib.error):
-        raise _damaged(path) from None
-
-
-@contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
-    """Yield the path of an uncompressed file: `path`, or a temporary copy of its content.
-
-    Raises:
-        NotFound: No such file.
-        Refused: It cannot be read, or is too large to unpack.
-        BadPacket: Its compressed data is damaged.
-    """
-    if not is_packed(path):
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / path.stem
-        with opened(path) as stream, plain.open("wb") as out:
-            while data := stream.read(BLOCK_BYTES):
-                if out.tell() > LARGEST:
-                    raise unpack_first(path)
-                out.write(data)
-        yield plain
-
-
-def is_packed(path: Path) -> bool:
-    """Return whether a file is compressed with gzip; False if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(GZIP)) == GZIP
-    except OSError:
-        return False
-
-
-def unpack_first(path: Path) -> Refused:
-    """Return the error for a gzip file that must be unpacked before it can be read."""
-    return Refused(f"{path}: compressed with gzip; unpack it first: gunzip {path}")
-
-
-def _damaged(path: Path) -> BadPacket:
-    return BadPacket(
-        f"{path}: the compressed data is cut short or damaged; copy it again, or unpack the rest"
-    )
 
 
 def blocks_of_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
@@ -121,6 +41,22 @@ def blocks_of_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
         yield left.replace(b"\r", b"").split(b"\n")
 
 
+def normal(line: bytes, delimiter: bytes, decimal_comma: bool, quoted: bool) -> bytes:
+    """Return a row in its simplest form: without quotation marks, with a decimal point.
+
+    Arguments as for `RowParser`.
+    """
+    if quoted and b'"' in line:
+        text = line.decode("utf-8", "replace")
+        cells = next(csv.reader([text], delimiter=delimiter.decode()), [])
+        if decimal_comma:
+            cells = [cell.replace(",", ".") for cell in cells]
+        return delimiter.join(c.encode().replace(delimiter, b" ").strip() for c in cells)
+    if decimal_comma and delimiter != b",":
+        line = line.replace(b",", b".")
+    return b" ".join(line.split()) if delimiter == b" " else line.strip()
+
+
 @dataclass(slots=True)
 class RowParser:
     """Parser of lines into times and values, which counts unreadable rows.
@@ -132,6 +68,8 @@ class RowParser:
         time_of: Function from a time cell to ns.
         values: Columns of the values.
         decimal_comma: Whether 1,5 means 1.5.
+        quoted: Whether cells may be in quotation marks.
+        date: Column of the date, if `time` is only the time of day.
         row: Rows so far, including unreadable ones.
         bad: Unreadable rows so far.
         first_bad: Row number of the first of them, from 1.
@@ -143,6 +81,8 @@ class RowParser:
     time_of: Callable[[bytes], int]
     values: tuple[int, ...]
     decimal_comma: bool = False
+    quoted: bool = False
+    date: int | None = None
     row: int = 0
     bad: int = 0
     first_bad: int = 0
@@ -165,9 +105,7 @@ class RowParser:
         return times, data
 
     def _plain(self, line: bytes) -> bytes:
-        if self.decimal_comma:
-            line = line.replace(b",", b".")
-        return b" ".join(line.split()) if self.delimiter == b" " else line.strip()
+        return normal(line, self.delimiter, self.decimal_comma, self.quoted)
 
     def _together(
         self, lines: list[bytes], first: int
@@ -179,11 +117,18 @@ class RowParser:
         if self.time is None:
             times = np.arange(first, first + len(lines))
         else:
-            times = np.array(list(map(self.time_of, cells[self.time :: self.width])), np.int64)
+            written = cells[self.time :: self.width]
+            if self.date is not None:
+                days = cells[self.date :: self.width]
+                written = list(map(b" ".join, zip(days, written, strict=True)))
+            times = np.array(list(map(self.time_of, written)), np.int64)
         data = np.empty((len(lines), len(self.values)))
         for c, column in enumerate(self.values):
             data[:, c] = list(map(float, cells[column :: self.width]))
         return times, data
+
+    def _moment(self, cells: list[bytes], time: int) -> bytes:
+        return cells[time] if self.date is None else cells[self.date] + b" " + cells[time]
 
     def _one_by_one(
         self, lines: list[bytes], first: int
@@ -195,7 +140,7 @@ class RowParser:
                 if len(cells) != self.width:
                     raise ValueError("row of another width")
                 values = [_value(cells[c]) for c in self.values]
-                time = row if self.time is None else self.time_of(cells[self.time])
+                time = row if self.time is None else self.time_of(self._moment(cells, self.time))
                 if abs(time) > _LARGEST:
                     raise ValueError("time exceeds int64")
                 times.append(time)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,8 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from innpar.devices.base import Refused
-from innpar.devices.files.recording import PLAYS, iso_time
-from innpar.devices.files.tables.rows import MISSING, RowParser
+from innpar.devices.files.recording import PLAYS
+from innpar.devices.files.tables.moments import DateOrder, is_moment, moment_reader
+from innpar.devices.files.tables.rows import MISSING, RowParser, normal
+
+TEXT = 0.2
+"""Share of cells that are neither numbers nor times, beyond which a column is text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,8 @@ class Layout:
         names: One per column; ``column0`` … without a header.
         decimal_comma: Whether 1,5 means 1.5.
         first_advances: Whether the first column looks like times: ascending, but not by ones.
+        quoted: Whether cells may be in quotation marks.
+        text: Columns of text.
     """
 
     skip: int
@@ -33,21 +41,29 @@ class Layout:
     names: tuple[str, ...]
     decimal_comma: bool
     first_advances: bool
+    quoted: bool = False
+    text: tuple[int, ...] = ()
 
     @property
     def width(self) -> int:
         return len(self.names)
 
     def rows(self, head: list[bytes]) -> list[bytes]:
-        """Return the rows among the file's first lines, with white space and commas normalised."""
-        lines = (_plain(line, self.delimiter, self.decimal_comma) for line in head[self.skip :])
+        """Return the rows among the file's first lines, in the simplest form; see `normal`."""
+        style = self.delimiter, self.decimal_comma, self.quoted
+        lines = (normal(line, *style) for line in head[self.skip :])
         return [line for line in lines if line.count(self.delimiter) == self.width - 1 and line]
 
     def parser(
-        self, time: int | None, time_of: Callable[[bytes], int], values: tuple[int, ...]
+        self,
+        time: int | None,
+        time_of: Callable[[bytes], int],
+        values: tuple[int, ...],
+        date: int | None = None,
     ) -> RowParser:
         """Return a parser of the table's rows; arguments as for `RowParser`."""
-        return RowParser(self.delimiter, self.width, time, time_of, values, self.decimal_comma)
+        style = self.decimal_comma, self.quoted
+        return RowParser(self.delimiter, self.width, time, time_of, values, *style, date)
 
 
 def find_layout(path: Path, head: list[bytes]) -> Layout:
@@ -67,22 +83,48 @@ def find_layout(path: Path, head: list[bytes]) -> Layout:
     # The second half, well below any header.
     body = [line for _, line in lines[len(lines) // 2 :]]
     delimiter = _delimiter(body)
-    decimal_comma = delimiter == b";" and all(b"," in line and b"." not in line for line in body)
-    table = [(n, _plain(line, delimiter, decimal_comma).split(delimiter)) for n, line in lines]
-    width = Counter(len(cells) for _, cells in table[len(table) // 2 :]).most_common(1)
-    rows = [(n, cells) for n, cells in table if len(cells) == width[0][0] and _numeric(cells)]
+    quoted = any(b'"' in line for line in body)
+    comma = _has_decimal_commas(body, delimiter, quoted)
+    table = [(n, normal(line, delimiter, comma, quoted).split(delimiter)) for n, line in lines]
+    half = [cells for _, cells in table[len(table) // 2 :]]
+    width = Counter(map(len, half)).most_common(1)[0][0]
+    text = _text_columns([cells for cells in half if len(cells) == width], width)
+    rows = [(n, cells) for n, cells in table if len(cells) == width and _numeric(cells, text)]
     if 2 * len(rows) < len(body):
         raise Refused(f"{path}: text, but not a table of numbers; {PLAYS}")
     first = rows[0][0]
-    names = _names([cells for n, cells in table if n < first], width[0][0])
+    names = _names([cells for n, cells in table if n < first], width)
     return Layout(
         skip=first,
         delimiter=delimiter,
         header=bool(names),
-        names=tuple(names or [f"column{c}" for c in range(width[0][0])]),
-        decimal_comma=decimal_comma,
+        names=tuple(names or [f"column{c}" for c in range(width)]),
+        decimal_comma=comma,
         first_advances=_advances([cells[0] for _, cells in rows]),
+        quoted=quoted,
+        text=text,
     )
+
+
+def _text_columns(table: list[list[bytes]], width: int) -> tuple[int, ...]:
+    words = [sum(_word(cells[c]) for cells in table) for c in range(width)]
+    return tuple(c for c in range(width) if words[c] > TEXT * len(table))
+
+
+def _has_decimal_commas(lines: list[bytes], delimiter: bytes, quoted: bool) -> bool:
+    """Return whether some numbers have a decimal comma and none a decimal point."""
+    if delimiter == b"," and not quoted:
+        return False
+    cells = [c for line in lines for c in _cells(line, delimiter, quoted)]
+    points = any(re.fullmatch(rb"[+-]?\d*\.\d+", cell) for cell in cells)
+    return not points and any(re.fullmatch(rb"[+-]?\d*,\d+", cell) for cell in cells)
+
+
+def _cells(line: bytes, delimiter: bytes, quoted: bool) -> list[bytes]:
+    if quoted and b'"' in line:
+        read = csv.reader([line.decode("utf-8", "replace")], delimiter=delimiter.decode())
+        return [cell.strip().encode() for cell in next(read, [])]
+    return [cell.strip() for cell in (line.split() if delimiter == b" " else line.split(delimiter))]
 
 
 def _names(above: list[list[bytes]], width: int) -> list[str]:
@@ -91,18 +133,12 @@ def _names(above: list[list[bytes]], width: int) -> list[str]:
     top = max(likely, key=lambda cells: sum(map(_word, cells)), default=[])
     if not any(map(_word, top)):
         return []
-    names = [cell.decode("utf-8", "replace").strip().strip('"') for cell in top]
+    names = [cell.decode("utf-8", "replace").strip().strip("\"'").strip() for cell in top]
     return names[:width] + [f"column{c}" for c in range(len(names), width)]
 
 
-def _plain(line: bytes, delimiter: bytes, decimal_comma: bool) -> bytes:
-    if decimal_comma:
-        line = line.replace(b",", b".")
-    return b" ".join(line.split()) if delimiter == b" " else line.strip()
-
-
 def _delimiter(lines: list[bytes]) -> bytes:
-    for delimiter in (b";", b"\t", b","):
+    for delimiter in (b";", b"\t", b"|", b","):
         if sum(delimiter in line for line in lines) > len(lines) / 2:
             return delimiter
     if sum(len(line.split()) > 1 for line in lines) > len(lines) / 2:
@@ -111,20 +147,21 @@ def _delimiter(lines: list[bytes]) -> bytes:
 
 
 def _number(cell: bytes) -> float | None:
-    ways: tuple[Callable[[bytes], float], ...] = (float, iso_time)
+    ways: tuple[Callable[[bytes], float], ...] = (float, moment_reader(DateOrder(True, True)))
     for read in ways:
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             return float(read(cell))
-    return None
+    return 0.0 if is_moment(cell) else None
 
 
 def _word(cell: bytes) -> bool:
     return cell.strip().lower() not in MISSING and _number(cell) is None
 
 
-def _numeric(cells: list[bytes]) -> bool:
-    """Return whether a row has at least one number or time and no word."""
-    known = [cell for cell in cells if cell.strip().lower() not in MISSING]
+def _numeric(cells: list[bytes], text: tuple[int, ...]) -> bool:
+    """Return whether a row has at least one number or time and, outside `text`, no word."""
+    inside = [cell for c, cell in enumerate(cells) if c not in text]
+    known = [cell for cell in inside if cell.strip().lower() not in MISSING]
     return bool(known) and all(_number(cell) is not None for cell in known)
 
 

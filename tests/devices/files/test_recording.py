@@ -48,7 +48,8 @@ BROKEN = {
     "only a header": (b"time,ppg\n", Refused, "not a table of numbers"),
     "no times": (b"ppg\n1\n2\n3\n4\n", Refused, r"no time column; add \?rate=HZ"),
     "which column": (b"time,a,b\n0.01,1,2\n0.02,1,2\n0.03,1,2\n", Refused, r"\?channel=NAME.*a, b"),
-    "row numbers": (b"1;5\n2;6\n3;7\n4;8\n5;9\n", Refused, "which column is the PPG"),
+    "row numbers": (b"1;5\n2;6\n3;7\n4;8\n5;9\n", Refused, r"no time column; add \?rate=HZ"),
+    "a counter": (b"".join(b"%d\n" % (i % 256) for i in range(900)), Refused, "time column"),
     "time stands still": (b"time,ppg\n" + b"5.0,5\n" * 50, Refused, "unit of 'time' is unclear"),
     "one sample an hour": (
         b"time,ppg\n" + b"".join(b"2024-01-01T%02d:00,5\n" % h for h in range(24)),
@@ -120,7 +121,7 @@ def test_invalid_options_of_a_polar_log(tmp_path: Path, options: str, message: s
     ("options", "message"),
     [
         ({"rate": "0"}, "rate must be a number from 1"),
-        ({"unit": "h"}, "unit must be one of s, ms, us, ns"),
+        ({"unit": "days"}, "unit must be one of s, ms, us, ns, min, h"),
         ({"unit": "ns"}, "rate of .* Hz; add"),
         ({"time": "none"}, "no column 'none' for time"),
     ],

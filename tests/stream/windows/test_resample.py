@@ -109,25 +109,66 @@ def test_a_hole_is_a_gap_and_starts_a_segment() -> None:
     assert resampler.tally.gaps == 1
 
 
-def test_one_hole_at_one_and_a_half_periods() -> None:
-    for factor, gaps in ((1.49, 0), (1.51, 1)):
-        times = uniform(100)
-        times[50:] += int((factor - 1) * NS / 55)
+@pytest.mark.parametrize(("rate", "bound"), [(20, 75), (25, 60), (55, 60), (250, 60)])
+def test_a_gap_is_longer_than_the_bridge_and_one_and_a_half_periods(
+    rate: float, bound: float
+) -> None:
+    for step, gaps in ((bound - 0.5, 0), (bound + 0.5, 1)):
+        times = uniform(100, rate)
+        times[50:] += int(step * 1e6 - NS / rate)
         resampler = Resampler(125.0)
-        resampler.push(chunk(times, np.ones(100)))
+        resampler.push(chunk(times, np.ones(100), rate))
         assert resampler.tally.gaps == gaps
 
 
-def test_bad_rows_are_counted_and_never_computed_across() -> None:
+def pulses(times: np.ndarray) -> np.ndarray:
+    seconds = (times - START) / NS
+    return np.sin(2 * np.pi * 1.2 * seconds) + 0.4 * np.sin(2 * np.pi * 2.4 * seconds + 1)
+
+
+def test_short_holes_are_filled_and_counted() -> None:
+    times = uniform(1000, 64.0)
+    kept = np.arange(1000) % 100 != 50
+    kept[451] = False
+    resampler = Resampler(125.0)
+    outputs = resampler.push(chunk(times[kept], pulses(times[kept]), 64.0)) + resampler.flush()
+    assert {o.segment for o in outputs if isinstance(o, GridSamples)} == {0}
+    assert (resampler.tally.bridged, resampler.tally.gaps) == (11, 0)
+    data = np.concatenate([o.data[:, 0] for o in outputs if isinstance(o, GridSamples)])
+    grid = (outputs[0].index + np.arange(len(data))) * period(125.0)
+    assert np.abs(data - pulses(grid.astype(float))).max() < 0.03
+    assert resampler.bridged(int(times[0]), int(times[-1])) == pytest.approx(
+        (9 * 2 + 3) / 999, rel=0.01
+    )
+    assert resampler.bridged(int(times[452]), int(times[549])) == 0
+
+
+def test_a_devices_own_short_gap_is_passed_on_and_filled() -> None:
+    times = uniform(200)
+    kept = np.delete(times, 100)
+    lost = Event("d", "gap", int(times[99]), int(times[101]), {"why": "lost", "lost": 1})
+    resampler = Resampler(125.0)
+    outputs = [
+        *resampler.push(chunk(kept[:100], np.ones(100))),
+        *resampler.push(lost),
+        *resampler.push(chunk(kept[100:], np.ones(99))),
+        *resampler.flush(),
+    ]
+    assert [o for o in outputs if isinstance(o, Event)] == [lost]
+    assert {o.segment for o in outputs if isinstance(o, GridSamples)} == {0}
+    assert (resampler.tally.bridged, resampler.tally.gaps) == (1, 0)
+
+
+def test_bad_rows_are_counted() -> None:
     times, data = uniform(200), np.ones(200)
-    data[50] = np.nan
+    data[48:52] = np.nan
     times[120] = times[119]
-    times[150] -= NS // 2
+    times[150:152] -= NS // 2
     resampler = Resampler(125.0)
     outputs = resampler.push(chunk(times, data)) + resampler.flush()
-    assert (resampler.tally.missing, resampler.tally.disordered) == (1, 2)
-    # Each of them leaves a hole of two periods.
-    expected = [times[49], times[119], times[149]]
+    assert (resampler.tally.missing, resampler.tally.disordered) == (4, 3)
+    # Only the missing values leave a hole too long to fill; the others are two or three periods.
+    expected = [times[47]]
     assert [o.start for o in outputs if isinstance(o, Event)] == expected
 
 

@@ -1,0 +1,76 @@
+"""Recordings like those that people complain about, with the right value of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from innpar.devices import NS, Event
+from innpar.devices.replay import open_recording
+from innpar.stream.results import Beat
+from support.harness import stream_all
+from support.paths import SHARED
+from support.sessions import MAX
+
+FIELD = SHARED / "field"
+pytestmark = pytest.mark.skipif(
+    not FIELD.is_dir(), reason="the field inputs (../shared/field) are not on this machine"
+)
+
+
+class Played(NamedTuple):
+    """Outcome of playing a file: heart rates of its valid beats, gaps in s, texts of notices."""
+
+    beats: int
+    hr: float
+    gaps: list[float]
+    notices: list[str]
+    reference: object
+
+
+def play(path: Path, **options: str) -> Played:
+    device = open_recording(path, options, pace=MAX)
+    items, _, _ = stream_all([device])
+    rates = [i.hr for i in items if isinstance(i, Beat) and i.valid and i.hr is not None]
+    events = [i for i in items if isinstance(i, Event)]
+    return Played(
+        len(rates),
+        float(np.median(rates)) if rates else float("nan"),
+        [(e.end - e.start) / NS for e in events if e.kind == "gap"],
+        [str(e.detail["text"]) for e in events if e.kind == "notice"],
+        device.recording.detail.get("reference", False),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "hr", "beats"),
+    [
+        ("file-csv-activity-column.csv", 73, 44),
+        ("file-csv-date-time-us.csv", 73, 44),
+        ("file-csv-elapsed-minutes.csv", 70, 130),
+        ("file-csv-epoch-whole-seconds.csv", 66, 44),
+        ("file-csv-jitter-6ms-50hz.csv", 76, 58),
+        ("file-csv-na-cells.csv", 70, 65),
+        ("file-csv-nan-column.csv", 78, 52),
+        ("file-csv-quoted-semicolon.csv", 73, 44),
+        ("file-csv-semicolon-whole-values.csv", 73, 44),
+        ("file-csv-update-header.csv", 74, 44),
+        ("file-csv-utf16be.csv", 73, 44),
+        ("file-csv-year-2689.csv", 75, 44),
+        ("file-zip-csv.zip", 73, 44),
+    ],
+)
+def test_tables(name: str, hr: float, beats: int) -> None:
+    played = play(FIELD / name)
+    assert played.hr == pytest.approx(hr, abs=1)
+    assert played.beats >= beats
+    assert played.gaps == []
+
+
+def test_assumptions_about_dates_are_reported() -> None:
+    (text,) = (t for t in play(FIELD / "file-csv-date-time-us.csv").notices if "unclear" in t)
+    assert "?dates=day" in text
+    assert any("moved" in t for t in play(FIELD / "file-csv-year-2689.csv").notices)
