@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, Chunk, Event, EventKind
-from innpar.devices.lsl.bound import Bound
 from innpar.devices.notices import NoticeCode, notice
+from innpar.devices.timing.bound import Bound
 from innpar.devices.timing.clock import MonotonicTimes, SensorClock
 from innpar.devices.timing.dejitter import Dejitter, StampRun
 
