@@ -1,1 +1,1 @@
-"""Sample times: sensor clocks, jitter, gaps. No I/O."""
+"""Sample times: sensor clocks, jitter, gaps; and judgement of columns by name and shape. No I/O."""
