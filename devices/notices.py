@@ -18,7 +18,10 @@ class NoticeCode(StrEnum):
     # from a sensor's driver
     NOTIFICATIONS_DROPPED = "notifications_dropped"  # arrived faster than they were processed
     SAMPLES_DROPPED = "samples_dropped"  # the same, for devices of other packages
+    NOTIFICATIONS_REPEATED = "notifications_repeated"  # delivered more than once
     UNDECODABLE = "undecodable"
+    UNREADABLE = "unreadable"  # bytes come, but no sample
+    STREAM_CHANGED = "stream_changed"  # came back with other channels or another rate
     NO_SAMPLES = "no_samples"  # the sensor fell silent and was polled again
     STALLED_RESTARTED = "stalled_restarted"  # the same, and its stream was restarted
     RESTART_REFUSED = "restart_refused"

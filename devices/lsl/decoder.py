@@ -14,16 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, Chunk, Event, EventKind
-from innpar.devices.lsl.bound import Bound
+from innpar.devices.lsl.stamps import StampJumps, StampUnit
 from innpar.devices.notices import NoticeCode, notice
+from innpar.devices.timing.bound import Bound
 from innpar.devices.timing.clock import MonotonicTimes, SensorClock
 from innpar.devices.timing.dejitter import Dejitter, StampRun
 
 CLOCK_EVERY = 60 * NS
 """Interval of ``clock`` events, ns."""
-
-PLAUSIBLE = (-60 * NS, NS)
-"""Range of a stamp on LSL's clock relative to its arrival, ns; outside, it is another clock."""
 
 MOVED = 10_000_000
 """ns. Larger offset of a new outlet's clock, at which it counts as another clock."""
@@ -75,7 +73,9 @@ class LslDecoder:
         self._bound = Bound()
         self._rows = np.empty((0, len(self._columns)))  # pushed, not yet placed
         self._arrivals = np.empty(0, np.int64)  # of these rows
-        self._foreign: bool | None = None
+        self._unit, self._jumps = StampUnit(), StampJumps()
+        self._reported_jump = self._aligned = False
+        self._early: list[LslBlock] = []  # before the unit of the stamps is known
         self._why = ""
         self._lost: int | None = None
         self._clock_reported: int | None = None  # time of the last clock event, ns
@@ -93,13 +93,29 @@ class LslDecoder:
         out = self._place(self._dejitter.flush())
         self._rows, self._arrivals = self._rows[:0], self._arrivals[:0]
         self._dejitter.restart()
+        self._jumps.restart()
         self._lost = lost if not self._why and lost is not None else None
         self._why = self._why or why
         return out
 
-    def relinked(self) -> None:
-        """Note a new outlet, whose clock may be another one."""
-        self._foreign = None
+    def relinked(
+        self,
+        channels: Sequence[str] | None = None,
+        columns: Sequence[int] | None = None,
+        nominal: float | None = None,
+    ) -> None:
+        """Note a new outlet, whose clock, columns and rate may be others.
+
+        Args:
+            channels, columns, nominal: As on creation; None where nothing is known to have changed.
+        """
+        self._unit, self._aligned, self._early = StampUnit(), False, []
+        if channels is not None and columns is not None:
+            self._channels, self._columns = tuple(channels), list(columns)
+            self._rows = np.empty((0, len(self._columns)))
+        if nominal is not None and (nominal != self._nominal or nominal == 0):
+            self._nominal, self._dejitter = nominal, Dejitter(nominal)
+            self._rate_reported = False
 
     def push(self, block: LslBlock) -> list[Chunk | Event]:
         """Take a block; return the chunks and events that are ready."""
@@ -108,7 +124,20 @@ class LslDecoder:
             out += self.interrupted("too slow to take what came", block.dropped)
         if not len(block.stamps):
             return out
-        stamps = np.rint(block.stamps * NS).astype(np.int64)
+        if not self._unit.learn(block.stamps, block.arrival, block.correction):
+            self._early.append(block)
+            return out
+        early, self._early = self._early, []
+        for ready in (*early, block):
+            out += self._take(ready)
+        return out
+
+    def _take(self, block: LslBlock) -> list[Chunk | Event]:
+        """Take a block whose unit of time is known."""
+        out: list[Chunk | Event] = []
+        stamps = self._unit.convert(block.stamps, block.arrival)
+        rate = self._dejitter.rate
+        stamps = self._jumps.push(stamps, block.arrival, NS / rate if rate > 0 else 0.0)
         out += self._observe(int(stamps[-1]), block)
         self._rows = np.concatenate([self._rows, block.data[:, self._columns]])
         came = np.full(len(stamps), block.arrival, np.int64)
@@ -119,20 +148,23 @@ class LslDecoder:
     def _observe(self, stamp: int, block: LslBlock) -> list[Chunk | Event]:
         """Update the clock; the first block of an outlet shows whether it uses LSL's."""
         out: list[Chunk | Event] = []
-        late = block.arrival - stamp - block.correction
-        if self._foreign is None:
-            self._foreign = not -PLAUSIBLE[1] < late < -PLAUSIBLE[0]
-            if self._foreign:
-                text = "the sender does not use LSL's clock; samples are timed by their arrival"
+        host = block.arrival if self._unit.own else stamp + block.correction
+        if not self._aligned:
+            self._aligned = True
+            if self._unit.text:
                 code = NoticeCode.FOREIGN_CLOCK
-                out.append(notice(self._device, block.arrival, code, text))
-            host = block.arrival if self._foreign else stamp + block.correction
-            if (
-                self._clock.known
-                and abs(int(self._clock.host(np.array([stamp]))[0]) - host) > MOVED
-            ):
+                out.append(notice(self._device, block.arrival, code, self._unit.text))
+            known = self._clock.known
+            if known and abs(int(self._clock.host(np.array([stamp]))[0]) - host) > MOVED:
                 self._clock.reset()
-        self._clock.observe(stamp, block.arrival if self._foreign else stamp + block.correction)
+        self._clock.observe(stamp, host)
+        if self._jumps.jumped and not self._reported_jump:
+            self._reported_jump = True
+            text = (
+                f"the sender's stamps jumped by {self._jumps.jumped / NS:+.3g} s with no sample "
+                "missing; samples are timed as if they had not"
+            )
+            out.append(notice(self._device, block.arrival, NoticeCode.FOREIGN_CLOCK, text))
         return out
 
     def _place(self, runs: Sequence[StampRun]) -> list[Chunk | Event]:
@@ -143,7 +175,8 @@ class LslDecoder:
             self._arrivals = self._arrivals[n:]
             if before is not None and (run.lost or self._why):
                 # After an announced interruption, stamps need not show how much is missing.
-                lost = self._lost if self._why else run.lost
+                room = max(round((int(times[0]) - before) * self._dejitter.rate / NS) - 1, 1)
+                lost = self._lost if self._why else min(run.lost, room)
                 self.lost += lost or 0
                 detail = {"why": self._why or "samples missing", "lost": lost, "signal": "ppg"}
                 out.append(Event(self._device, "gap", before, int(times[0]), detail))

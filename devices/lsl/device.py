@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from innpar.devices.base import Chunk, Event, EventKind, HostClock, NotFound, Refused, Source, Tap
+from innpar.devices.lsl.columns import KEYS, about, again, choose, differences, labels
 from innpar.devices.lsl.decoder import LslBlock, LslDecoder
-from innpar.devices.lsl.inbox import LslInbox, StreamGone
+from innpar.devices.lsl.inbox import LslInbox, StreamElsewhere, StreamGone
 from innpar.devices.lsl.library import LslInfo, quoted
 from innpar.devices.lsl.reader import reading
 from innpar.devices.notices import NoticeCode, notice
@@ -41,8 +42,6 @@ AGAIN = 12.0
 POLARITIES: Mapping[str, Literal[-1, 0, 1]] = {
     "up": 1, "1": 1, "+1": 1, "down": -1, "-1": -1, "auto": 0, "0": 0,
 }  # fmt: skip
-
-_LIGHT = re.compile(r"ppg|bvp|pleth|(?<![a-z])(green|red|ir|infrared)(?![a-z])", re.IGNORECASE)
 
 
 class Lsl:
@@ -110,6 +109,8 @@ class Lsl:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(AGAIN):
                         found = await inbox.next()
+                        while isinstance(found, StreamElsewhere):
+                            found = await inbox.next()
             if not isinstance(found, LslInfo):
                 raise NotFound(
                     f"the LSL stream {self._shown} was found but cannot be opened: open TCP "
@@ -130,13 +131,13 @@ class Lsl:
             now = clock.now()
             return Event(self.id, kind, now, now, detail)
 
-        names = labels(found)
-        stream = LslDecoder(self.id, [names[k] for k in columns], columns, found.rate)
+        names = tuple(labels(found)[k] for k in columns)
+        stream = LslDecoder(self.id, names, columns, found.rate)
         yield event("connected", **about(found))
         if found.origin in ("simulated", "replay"):
             text = f"not a live sensor: the sender states its source as {found.origin}"
             yield notice(self.id, clock.now(), NoticeCode.SENDER_NOT_LIVE, text)
-        uid, lost, reopened = found.uid, "", False
+        before, lost, reopened, unusable = found, "", False, ""
         while True:
             item = await inbox.next()
             if isinstance(item, StreamGone):
@@ -145,19 +146,38 @@ class Lsl:
                         yield out
                     yield event("disconnected", why=item.why)
                 lost = item.why
+            elif isinstance(item, StreamElsewhere):
+                yield self._elsewhere(before, item, clock.now())
             elif isinstance(item, LslInfo):
-                found, reopened = item, True
-                if item.uid != uid:
-                    stream.relinked()
-            else:
+                found, reopened, unusable = item, True, ""
+                try:
+                    columns = again(found, names, self.channel)
+                except Refused as refused:
+                    unusable = str(refused)
+                    yield notice(self.id, clock.now(), NoticeCode.STREAM_CHANGED, unusable)
+                    continue
+                if item.uid != before.uid:
+                    names = tuple(labels(found)[k] for k in columns)
+                    stream.relinked(names, columns, found.rate)
+            elif not unusable:
                 if reopened and lost:  # reported only with samples: an outlet may stay silent
                     yield event("connected", **about(found))
-                    stream.interrupted("outlet restarted" if found.uid != uid else lost)
-                    uid, lost, reopened = found.uid, "", False
+                    if text := differences(before, found):
+                        yield notice(self.id, clock.now(), NoticeCode.STREAM_CHANGED, text)
+                    stream.interrupted("outlet restarted" if found.uid != before.uid else lost)
+                    before, lost, reopened = found, "", False
                 if tap is not None:
                     tap("lsl", item.arrival, _raw(item))
                 for out in stream.push(item):
                     yield out
+
+    def _elsewhere(self, lost: LslInfo, item: StreamElsewhere, now: int) -> Event:
+        """Return the notice that other streams meet the selection, but not the lost one."""
+        text = (
+            f"waiting for {lost.line}; other streams match, but are not the same: "
+            f"{'; '.join(item.lines)}. To use one of these, start again with lsl:name=…"
+        )
+        return notice(self.id, now, NoticeCode.STREAM_CHANGED, text)
 
 
 def _raw(block: LslBlock) -> bytes:
@@ -185,56 +205,6 @@ def predicate(select: str) -> tuple[str, str]:
         parts.append(f"{key.strip()}={quoted(value)}")
         names.append(value)
     return " and ".join(parts), "-".join(names)
-
-
-def labels(found: LslInfo) -> tuple[str, ...]:
-    """Return one distinct label per channel."""
-    given = found.labels or tuple(f"ppg{k}" for k in range(found.channels))
-    return tuple(f"{x}-{k}" if given.count(x) > 1 else x for k, x in enumerate(given))
-
-
-def choose(found: LslInfo, channel: str | None) -> list[int]:
-    """Return the indices of the columns to use.
-
-    Args:
-        found: The stream.
-        channel: Label or index; None for all that may be PPG.
-
-    Raises:
-        Refused: The stream contains text, or has no such channel.
-    """
-    if found.text:
-        raise Refused(f"the LSL stream {found.line} contains text, not samples; select another")
-    names = labels(found)
-    given = Options("lsl", {} if channel is None else {"channel": channel}, KEYS)
-    column = given.column("channel", names, found.labels)
-    if column is not None:
-        return [column]
-    kinds = found.kinds or ("",) * len(names)
-    light = [k for k in range(len(names)) if _LIGHT.search(kinds[k]) or _LIGHT.search(names[k])]
-    return light or list(range(len(names)))
-
-
-def about(found: LslInfo) -> dict[str, object]:
-    """Return the properties of a stream for its ``connected`` event."""
-    return {
-        "model": f"{found.manufacturer} {found.name}".strip(),
-        "type": found.type,
-        "source_id": found.source_id,
-        "host": found.host,
-        "rate": found.rate or None,
-        "channels": found.channels,
-        "origin": found.origin or "live",
-    }
-
-
-KEYS: Mapping[str, str] = {
-    "channel": "label or number of the channel to use",
-    "polarity": "up if a pulse makes the samples rise, down if it makes them fall, or auto",
-    "site": "wrist, finger, head or unknown",
-    "id": "device id in topics and files",
-    "wait": "time limit of the search in seconds",
-}
 
 
 def create_lsl(argument: str, options: Mapping[str, str], pace: Pace) -> Lsl:

@@ -21,7 +21,14 @@ class StreamGone:
     why: str
 
 
-LslItem = LslInfo | LslBlock | StreamGone
+@dataclass(frozen=True, slots=True)
+class StreamElsewhere:
+    """Streams that meet the selection, but are not the one that was lost."""
+
+    lines: tuple[str, ...]
+
+
+LslItem = LslInfo | LslBlock | StreamGone | StreamElsewhere
 
 
 class LslInbox:

@@ -9,6 +9,9 @@ from typing import Any
 
 from innpar.devices.base import NotFound, Refused
 
+CLOSING = 1.0
+"""s by which an outlet may be older than the last sample of the one that it replaces."""
+
 CONFIGURATIONS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
 
 
@@ -52,16 +55,25 @@ class LslInfo:
             f"({self.channels} channels, {rate}, on {self.host})"
         )
 
-    @property
-    def again(self) -> str:
-        """XPath predicate that finds the same stream after its outlet has been restarted."""
-        if self.source_id:
-            return " and ".join(
-                f"{key}={quoted(value)}"
-                for key, value in (("source_id", self.source_id), ("type", self.type))
-            )
-        fields = (("name", self.name), ("type", self.type), ("hostname", self.host))
-        return " and ".join(f"{key}={quoted(value)}" for key, value in fields)
+    def likeness(self, other: LslInfo, *, since: float) -> int:
+        """Return how far another outlet may be this stream, restarted: 0 if it is not, 3 at best.
+
+        Many programs give their stream another source id at every start, and some give all their
+        streams the same. So name, type and computer decide, and the source id only among equals;
+        without it, only an outlet made since then may be the same one.
+
+        Args:
+            other: An outlet that meets the user's selection.
+            since: Time of the last sample, s on the sender's clock.
+        """
+        same = bool(self.source_id) and other.source_id == self.source_id
+        alike = (other.name, other.type, other.host) == (self.name, self.type, self.host)
+        if same and alike:
+            return 3
+        later = other.created >= since - CLOSING
+        if alike and later:
+            return 2
+        return int(same and (later or other.name == self.name))
 
 
 def library() -> Any:

@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from innpar.devices.base import NS, Event, HostClock, Refused
-from innpar.devices.lsl.decoder import PLAUSIBLE
 from innpar.devices.lsl.device import predicate
 from innpar.devices.lsl.library import library
+from innpar.devices.lsl.stamps import PLAUSIBLE
 
 log: logging.Logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from innpar.devices.base import NS, HostClock, NotFound, Refused
 from innpar.devices.lsl.decoder import LslBlock
-from innpar.devices.lsl.inbox import LslInbox, StreamGone
+from innpar.devices.lsl.inbox import LslInbox, StreamElsewhere, StreamGone
 from innpar.devices.lsl.library import LslInfo, describe, library
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -39,6 +39,9 @@ STALL = 5.0
 
 OPENING = 5.0
 """Time limit, s, of each step of opening a stream; the first clock correction takes 2/3 s."""
+
+ELSEWHERE = 3.0
+"""s after which streams that match, but are not the lost one, are reported."""
 
 CORRECT_EVERY = 0.5
 """s between two queries of the clock correction, which liblsl renews every 5 s."""
@@ -73,6 +76,7 @@ class Reader(threading.Thread):
         self._inbox = inbox
         self._ended = ended
         self._over = threading.Event()
+        self._since = 0.0  # last sample of the stream, s on its sender's clock
         # Both clocks are based on the computer's monotonic one, so they never drift apart.
         self._shift = clock.now() - round(self._lsl.local_clock() * NS)
 
@@ -133,12 +137,21 @@ class Reader(threading.Thread):
             ) from None
 
     def _again(self, found: LslInfo) -> Any:
-        """Return the newest outlet of the same stream once there is one; None when stopped."""
-        resolver = self._resolver(found.again)
+        """Return the outlet of the same stream once there is one; None when stopped.
+
+        The user's selection decides which outlets count; see `LslInfo.likeness` for the rest.
+        """
+        resolver = self._resolver(self._predicate)
+        begin, reported = time.monotonic(), False
         while not self._over.is_set():
-            same = [i for i in resolver.results() if i.channel_count() == found.channels]
-            if same:
-                return max(same, key=lambda info: float(info.created_at()))
+            seen = [(info, describe(info)) for info in resolver.results()]
+            ranked = [(found.likeness(d, since=self._since), d.created, i) for i, d in seen]
+            best = max((r for r in ranked if r[0]), key=lambda r: r[:2], default=None)
+            if best is not None:
+                return best[2]
+            if seen and not reported and time.monotonic() - begin > ELSEWHERE:
+                reported = True
+                self._inbox.put(StreamElsewhere(tuple(d.line for _, d in seen)))
             self._over.wait(POLL)
         return None
 
@@ -192,6 +205,7 @@ class Reader(threading.Thread):
                 last_arrival = now
                 arrival = round(self._lsl.local_clock() * NS) + self._shift
                 moved = round(correction * NS) + self._shift
+                self._since = self._lsl.local_clock() - correction
                 self._inbox.put(LslBlock(stamps, data.astype(np.float64), moved, arrival))
             elif now - last_arrival > STALL:
                 return f"nothing came for {STALL:g} s"

@@ -18,6 +18,7 @@ from innpar.devices.options import Options
 from innpar.devices.sensors.family import Family
 from innpar.devices.sensors.gatt import KEYS, Gatt, create
 from innpar.devices.timing.dejitter import Dejitter, StampRun
+from innpar.devices.timing.repeats import Repeats
 from innpar.devices.timing.timeline import Hole, PlacedSamples
 from innpar.devices.timing.track import Rows, SignalTrack, stated
 
@@ -90,6 +91,7 @@ class BangleDecoder:
 
     Attributes:
         bad: Number of notifications with a damaged line and nothing else.
+        repeats: Lines and notifications that came more than once.
     """
 
     channels = (CHANNEL,)
@@ -99,6 +101,7 @@ class BangleDecoder:
         self._nominal = rate
         self._rest = ""
         self._anew()
+        self.repeats = Repeats(device)
         self.bad: int = 0
 
     def _anew(self) -> None:
@@ -125,6 +128,7 @@ class BangleDecoder:
         self._track.interrupted(why)
         if relinked:
             self._rest = ""
+            self.repeats.forget()
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Decode one notification.
@@ -132,6 +136,8 @@ class BangleDecoder:
         Raises:
             BadPacket: A line is damaged and the notification holds no sample.
         """
+        if self.repeats.equal(channel, arrival, raw):  # numbers and checks differ otherwise
+            return [*self.repeats.drop(arrival)]
         self._arrival = arrival
         *lines, rest = (self._rest + raw.decode("latin-1")).split("\n")
         self._rest = rest[-LONGEST:]
@@ -158,6 +164,8 @@ class BangleDecoder:
     def _take(self, number: int, ms: int, values: tuple[float, float]) -> list[Chunk | Event]:
         """Queue a sample; a jump of the number or of the clock ends the segment before it."""
         time, out = ms * 1_000_000, []
+        if self._number is not None and number <= self._number and -NS < time - self._time <= 0:
+            return [*self.repeats.drop(self._arrival)]
         jump = 0 if self._number is None else number - self._number - 1
         if self._number is not None and (jump or not -NS < time - self._time < JUMP):
             out = self.flush()

@@ -101,6 +101,18 @@ class Counted:
             return self._release(0)
         return self.flush() if arrival - self._held[0][1] > PATIENCE else []
 
+    def too_soon(self, samples: int, arrival: int) -> bool:
+        """Return whether so many more samples came faster than they can have been taken.
+
+        They would be timed after their arrival by more than half their duration.
+        """
+        if self._origin is None:
+            return False
+        ahead = self._count + sum(len(held) + lost for held, _, lost in self._held) + samples
+        first = not self._clock.known
+        late = arrival - self._held[-1][1] if first else self._late(ahead, arrival)
+        return late < -samples * NS / self.rate / 2
+
     def flush(self) -> list[PlacedSamples[Rows]]:
         """Place the samples held back: whatever was missing before them is lost."""
         at, late = self._count, []
@@ -155,6 +167,10 @@ class CountedTrack(SignalTrack):
     def length(self, samples: int) -> int:
         """Return the duration of that many samples, ns."""
         return round(samples * NS / self._places.rate)
+
+    def too_soon(self, samples: int, arrival: int) -> bool:
+        """Return whether so many more samples came faster than they can have been taken."""
+        return self._places.too_soon(samples, arrival)
 
     def begin(self, rate: float | None = None) -> None:
         """Restart counting after a loss of unknown size, possibly at another nominal rate, Hz."""

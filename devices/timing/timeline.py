@@ -138,6 +138,9 @@ class Timeline(Generic[T]):
         held = _Held(time, count, frame, arrival)
         if self.settled:
             return self._place(held)
+        if self._held and time == self._held[-1].time:  # the same frame again
+            self.late += 1
+            return []
         if self._held and not self._follows(held):
             return self.flush() + self.push(time, count, frame, arrival)
         self._held.append(held)

@@ -8,18 +8,22 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, Chunk, Event, Signal
+from innpar.devices.timing.bound import Bound
 from innpar.devices.timing.clock import MonotonicTimes, SensorClock
 from innpar.devices.timing.timeline import TOLERANCE, Hole, PlacedSamples
 
 CLOCK_EVERY = 60 * NS
 """Interval of ``clock`` events, ns."""
 
+EARLY = 50_000_000
+"""ns by which a sample may be timed ahead of its arrival while the clock is being measured."""
+
 Rows = npt.NDArray[np.float64]
 """(samples, channels)."""
 
 
 class SignalTrack:
-    """Chunks of one signal at host time, with gaps and clock reports.
+    """Chunks of one signal at host time, with gaps and clock reports; none after its arrival.
 
     Args:
         device: Device id of the chunks and events.
@@ -46,6 +50,7 @@ class SignalTrack:
         self._signal: Signal = signal
         self.clock: SensorClock = clock or SensorClock()
         self._times = MonotonicTimes(self.clock)
+        self._bound = Bound(EARLY)
         self._why = ""
         self._anew = False
         self._reported = 0  # time of the last clock report, ns
@@ -55,7 +60,7 @@ class SignalTrack:
     @property
     def last(self) -> int | None:
         """Time of the last sample returned, ns since the Unix epoch; None before any."""
-        return self._times.last
+        return self._bound.last
 
     def interrupted(self, why: str) -> None:
         """Set the reason of the next gap, unless one has been set."""
@@ -78,7 +83,7 @@ class SignalTrack:
         out: list[Chunk | Event] = []
         for epoch in _epochs(placed):
             out += self._of_epoch(epoch, rate)
-        now = self._times.last
+        now = self._bound.last
         return [*out, *(self._report(now, measured or rate) if placed and now is not None else ())]
 
     def _of_epoch(self, placed: Sequence[PlacedSamples[Rows]], rate: float) -> list[Chunk | Event]:
@@ -90,8 +95,9 @@ class SignalTrack:
             self.clock.observe(int(p.times[-1]), p.arrival)
         out: list[Chunk | Event] = []
         for p in placed:
-            before = self._times.last
-            times = self._times.host(p.times)
+            before = self._bound.last
+            arrivals = np.full(len(p.times), p.arrival, np.int64)
+            times = self._bound.hold(self._times.host(p.times), arrivals)
             hole = Hole(None, None) if self._anew else p.hole
             if hole is not None and before is not None:
                 out.append(self._gap(before, int(times[0]), hole))

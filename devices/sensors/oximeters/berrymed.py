@@ -20,6 +20,7 @@ from innpar.devices.sensors.gatt import KEYS, Gatt, create
 from innpar.devices.sensors.oximeters.bci import INDICES, RATES, BciParser, BciReading
 from innpar.devices.sensors.status import StatusChanges
 from innpar.devices.timing.counted import CountedTrack
+from innpar.devices.timing.repeats import Repeats
 from innpar.devices.timing.track import Rows
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class _Numbers:
         self._last: int | None = None
         self._run = 0
 
+    @property
+    def count(self) -> bool:
+        """Whether the index has been seen to count."""
+        return self._run >= PROOF
+
     def missing(self, index: int | None) -> int | None:
         """Return how many are missing before a packet, modulo `INDICES`; None if unknown."""
         last, self._last = self._last, index
@@ -62,6 +68,7 @@ class BerryMedDecoder:
 
     Attributes:
         bad: Number of notifications without a packet.
+        repeats: Notifications that came more than once.
     """
 
     channels = (CHANNEL,)
@@ -73,6 +80,7 @@ class BerryMedDecoder:
         self._nominal = RATE
         self._status = StatusChanges(device)
         self._slow = False
+        self.repeats = Repeats(device)
         self.bad: int = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
@@ -86,6 +94,7 @@ class BerryMedDecoder:
             return
         self._track.interrupted(why)
         if relinked:
+            self.repeats.forget()
             self._parser, self._numbers = BciParser(), _Numbers()
             self._track.begin()
 
@@ -99,6 +108,8 @@ class BerryMedDecoder:
         Raises:
             BadPacket: It holds no packet, though packets were due.
         """
+        if self._repeated(channel, arrival, raw):
+            return [*self.repeats.drop(arrival)]
         before = self._parser.skipped
         readings = self._parser.push(raw)
         if self._parser.skipped > before and not readings:
@@ -117,6 +128,13 @@ class BerryMedDecoder:
             out += self._samples([r for r, _ in rows[:n]], arrival, missing)
             rows = rows[n:]
         return out
+
+    def _repeated(self, channel: str, arrival: int, raw: bytes) -> bool:
+        """Return whether a notification came before: equal bytes show it if the index counts."""
+        equal, n = self.repeats.equal(channel, arrival, raw), self._parser.due(raw)
+        if not equal or self._track is None or not n:
+            return False
+        return self._numbers.count or self._track.too_soon(n, arrival)
 
     def _samples(
         self, readings: list[BciReading], arrival: int, missing: int | None

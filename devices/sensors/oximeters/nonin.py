@@ -22,6 +22,7 @@ from innpar.devices.options import Options
 from innpar.devices.sensors.family import Family
 from innpar.devices.sensors.gatt import KEYS, Gatt, create
 from innpar.devices.sensors.status import StatusChanges
+from innpar.devices.timing.repeats import SOON, Repeats
 from innpar.devices.timing.timeline import Timeline
 from innpar.devices.timing.track import Rows, SignalTrack, stated
 
@@ -98,6 +99,7 @@ class NoninDecoder:
 
     Attributes:
         bad: Number of packets that could not be decoded.
+        repeats: Packets that came more than once.
     """
 
     channels = (CHANNEL, *OXIMETRY.values())
@@ -108,6 +110,8 @@ class NoninDecoder:
         self._low = False
         self._step: int | None = None
         self._anew()
+        self._arrival = 0  # of the last packet of light, ns
+        self.repeats = Repeats(device)
         self.bad: int = 0
 
     def _anew(self) -> None:
@@ -134,8 +138,15 @@ class NoninDecoder:
         """Note the reason for the next gap; on a new link the counter may begin anew."""
         self._track.interrupted(why)
         if relinked:
+            self.repeats.forget()
             self._anew()
             self._track.anew()
+
+    def _repeated(self, counter: int, arrival: int, equal: bool) -> bool:
+        """Return whether a packet came before: its bytes did, or its counter sooner than it can."""
+        if self._counter is None:
+            return False
+        return equal or (counter == self._counter and arrival - self._arrival < SOON // 2)
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Decode one notification.
@@ -150,6 +161,9 @@ class NoninDecoder:
         except BadPacket:
             self.bad += 1
             raise
+        if self._repeated(counter, arrival, self.repeats.equal(channel, arrival, raw)):
+            return [*self.repeats.drop(arrival)]
+        self._arrival = arrival
         out: list[Chunk | Event] = []
         packets = self._packets(counter)
         if packets is None:

@@ -26,6 +26,7 @@ from innpar.devices.sensors.family import Family
 from innpar.devices.sensors.gatt import KEYS, Gatt, create
 from innpar.devices.sensors.status import StatusChanges
 from innpar.devices.timing.counted import CountedTrack
+from innpar.devices.timing.repeats import SOON, Repeats
 from innpar.devices.timing.track import Rows
 
 if TYPE_CHECKING:
@@ -126,6 +127,11 @@ class Frames:
         self._rest = b""
         self.skipped: int = 0
 
+    @property
+    def pending(self) -> bool:
+        """Whether an answer has begun but not ended."""
+        return bool(self._rest)
+
     def push(self, raw: bytes) -> list[bytes]:
         """Return the payloads of the answers that these bytes complete."""
         data = self._rest + raw
@@ -195,6 +201,7 @@ class O2RingDecoder:
 
     Attributes:
         bad: Number of notifications or answers that could not be decoded.
+        repeats: Notifications that came more than once.
     """
 
     channels = (CHANNEL,)
@@ -203,6 +210,10 @@ class O2RingDecoder:
         self._device = device
         self._dialogue = dialogue
         self._frames = Frames()
+        self._last_raw = b""
+        self._last_answer = b"", -SOON  # payload and arrival
+        self._doubled = False  # the first notification of this answer came twice
+        self.repeats = Repeats(device)
         self._track = CountedTrack(device, CHANNELS, RATE)
         self._last: int | None = None
         self._status = StatusChanges(device)
@@ -217,7 +228,8 @@ class O2RingDecoder:
         self._track.interrupted(why)
         if relinked:
             self._frames = Frames()
-            self._last = None
+            self._last, self._last_raw, self._doubled = None, b"", False
+            self._last_answer = b"", -SOON
             self._track.begin()
 
     def flush(self) -> list[Chunk | Event]:
@@ -230,6 +242,9 @@ class O2RingDecoder:
         Raises:
             BadPacket: It shows that bytes before it were not an answer, and completes none.
         """
+        if self._repeated(raw, arrival):
+            self._last_raw = b""  # an equal one after it is no repeat
+            return [*self.repeats.drop(arrival)]
         before = self._frames.skipped
         payloads = self._frames.push(raw)
         if self._frames.skipped > before and not payloads:
@@ -237,6 +252,7 @@ class O2RingDecoder:
             raise BadPacket("not an answer of an O2Ring", raw)
         out: list[Chunk | Event] = []
         for payload in payloads:
+            self._last_answer = payload, arrival
             try:
                 reading = parse(payload)
             except BadPacket:
@@ -248,6 +264,22 @@ class O2RingDecoder:
                 out += self._events(reading, arrival)
                 out += self._samples(reading.samples, arrival)
         return out
+
+    def _repeated(self, raw: bytes, arrival: int) -> bool:
+        """Return whether a notification came before.
+
+        Equal ones follow each other within an answer, too, if the signal is still; but then the
+        first one, with the head of the answer, is not repeated.
+        """
+        equal, self._last_raw = raw == self._last_raw, raw
+        payload, at = self._last_answer
+        head = len(raw) > ENDS and raw[0] == ANSWER and raw[1] ^ raw[2] == 0xFF
+        if head:
+            whole = payload and Frames().push(raw) == [payload] and arrival - at < SOON
+            self._doubled = bool(equal or whole)
+            return self._doubled
+        after = not self._frames.pending and arrival - at < SOON and payload.endswith(raw[-9:-1])
+        return equal and (self._doubled or bool(after and payload))
 
     def _samples(self, samples: bytes, arrival: int) -> list[Chunk | Event]:
         values = self._unmarked(samples)

@@ -17,6 +17,7 @@ from innpar.devices.sensors.polar.control_frames import STOPPED, parse_stopped
 from innpar.devices.sensors.polar.frames import MeasurementKind, PpgFrame, Pulses
 from innpar.devices.sensors.status import VITALS_EVERY, StatusChanges
 from innpar.devices.timing.clock import SensorClock
+from innpar.devices.timing.repeats import Repeats
 from innpar.devices.timing.timeline import PlacedSamples, Timeline
 from innpar.devices.timing.track import Rows, SignalTrack, stated
 
@@ -65,6 +66,7 @@ class PolarDecoder:
 
     Attributes:
         bad: Number of frames that could not be decoded.
+        repeats: Notifications that came more than once.
         sends: PPG rate, Hz: as promised by the sensor until it has been measured.
     """
 
@@ -83,6 +85,7 @@ class PolarDecoder:
         self._acc_factor = acc_factor
         self._status = StatusChanges(device)
         self._rate_reported = False
+        self.repeats: Repeats = Repeats(device)
         self.sends: float = float(rates[0])
         self.bad: int = 0
 
@@ -108,6 +111,7 @@ class PolarDecoder:
             if relinked:
                 part.timeline.restart()
         if relinked:  # after a new link the arm is taken to be still
+            self.repeats.forget()
             self._status.forget("motion")
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
@@ -121,6 +125,8 @@ class PolarDecoder:
         Raises:
             BadPacket: It cannot be decoded; it has been counted and the next one may be pushed.
         """
+        if channel == DATA and self.repeats.equal(channel, arrival, raw):
+            return [*self.repeats.drop(arrival)]
         try:
             if channel == DATA:
                 return self._data(arrival, raw)

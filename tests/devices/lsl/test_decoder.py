@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.devices.base import NS, Chunk, Event
-from innpar.devices.lsl.bound import ERROR, Bound
 from innpar.devices.lsl.decoder import LslBlock, LslDecoder
+from innpar.devices.timing.bound import ERROR, Bound
 from innpar.stream.windows.resample import Resampler
 
 Numbers = npt.NDArray[np.int64]

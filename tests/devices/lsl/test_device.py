@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from innpar.devices import NS, Chunk, Event, NotFound, Refused
+from innpar.devices.lsl import columns
+from innpar.devices.lsl.columns import choose
 from innpar.devices.lsl.decoder import LslBlock, LslDecoder
 from innpar.devices.lsl.device import Lsl
 from innpar.devices.lsl.inbox import LslInbox
+from innpar.devices.lsl.library import LslInfo
 from innpar.devices.registry import create
 from innpar.devices.timing.pace import SystemClock
 from support.loopback import Sender, lsl, numbers
@@ -21,7 +25,7 @@ Item = Chunk | Event
 After = Callable[[list[Item]], Awaitable[bool]]
 
 
-def count(items: list[Item]) -> int:
+def count(items: Sequence[Item]) -> int:
     return sum(len(item) for item in items if isinstance(item, Chunk))
 
 
@@ -154,6 +158,127 @@ async def test_an_outlet_that_is_restarted(source_id: str) -> None:
     assert gap.start == times(items[:at])[-1]
     assert gap.end == times(items[at:])[0] > gap.start
     assert (np.diff(times(items)) > 0).all()
+
+
+async def restarted(device: Lsl, first: dict[str, Any], second: dict[str, Any]) -> list[Item]:
+    """Collect from an outlet that is closed and comes back with other properties."""
+    senders = [Sender(**first)]
+
+    def enough(items: list[Item]) -> bool:
+        if count(items) > 80 and len(senders) == 1:
+            senders[0].close()
+            senders.append(Sender(**second))
+        return len(events(items, "connected")) > 1 and count(parts(items)[1]) > 60
+
+    try:
+        return await collect(device, enough)
+    finally:
+        for sender in senders:
+            sender.__exit__()
+
+
+def parts(items: list[Item]) -> tuple[list[Chunk], list[Chunk]]:
+    """Return the chunks before and after the second connection."""
+    again = items.index(events(items, "connected")[1])
+    return (
+        [c for c in items[:again] if isinstance(c, Chunk)],
+        [c for c in items[again:] if isinstance(c, Chunk)],
+    )
+
+
+async def test_columns_follow_their_labels_after_a_restart() -> None:
+    one: dict[str, Any] = {"name": "order", "source_id": "o", "labels": ("IR", "RED", "AMB")}
+    two = {**one, "labels": ("AMB", "IR", "RED"), "first": 10_000}
+    before, after = parts(items := await restarted(Lsl("order"), one, two))
+    assert {c.channels for c in (*before, *after)} == {("IR", "RED")}
+    assert all((c.data[:, 1] - c.data[:, 0] == 1e6).all() for c in (*before, *after))
+    assert all((c.data[:, 0] >= 1e6).all() for c in after)  # the second column now
+    codes = [e.detail["code"] for e in events(items, "notice")]
+    assert codes == ["stream_changed"]
+    assert "AMB, IR, RED instead of IR, RED, AMB" in events(items, "notice")[0].detail["text"]
+
+
+async def test_other_channels_and_another_rate_after_a_restart() -> None:
+    one: dict[str, Any] = {
+        "name": "more",
+        "source_id": "m",
+        "labels": ("PPG1", "PPG2"),
+        "rate": 64.0,
+    }
+    two = {**one, "labels": ("green", "temp", "flag"), "rate": 128.0, "first": 10_000}
+    before, after = parts(items := await restarted(Lsl("more"), one, two))
+    assert {(c.channels, c.rate) for c in before} == {(("PPG1", "PPG2"), 64.0)}
+    assert {(c.channels, c.rate) for c in after} == {(("green",), 128.0)}
+    steps = np.diff(np.concatenate([c.times for c in after]))
+    assert np.abs(steps - NS / 128).max() < 1e6
+    (text,) = [e.detail["text"] for e in events(items, "notice")]
+    assert "green, temp, flag instead of PPG1, PPG2" in text
+    assert "128 Hz instead of 64 Hz" in text
+    gaps = events(items, "gap")
+    assert len(gaps) == 1
+    assert gaps[0].end == after[0].times[0]
+
+
+async def test_another_source_id_at_every_start() -> None:
+    one: dict[str, Any] = {"name": "uuid", "kind": "BVP", "source_id": "4711"}
+    two = {**one, "source_id": "0815", "first": 10_000}
+    before, after = parts(items := await restarted(Lsl("type=BVP"), one, two))
+    assert before
+    assert after
+    assert "source_id 0815 instead of 4711" in events(items, "notice")[0].detail["text"]
+
+
+async def test_another_sender_with_the_same_source_id_never_takes_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("innpar.devices.lsl.reader.ELSEWHERE", 0.3)
+    senders = [Sender("anna", source_id="same")]
+
+    def reported(items: list[Item]) -> bool:
+        if count(items) > 50 and len(senders) == 1:
+            senders.append(Sender("bert", source_id="same", first=50_000))
+        if count(items) > 250:
+            senders[0].__exit__()
+        return bool(events(items, "notice"))
+
+    try:
+        items = await collect(Lsl("source_id=same"), reported)
+    finally:
+        for sender in senders:
+            sender.__exit__()
+    assert max(received(items)) < 50_000
+    (notice,) = events(items, "notice")
+    assert "waiting for name=anna" in notice.detail["text"]
+    assert "name=bert" in notice.detail["text"]
+    assert "lsl:name=…" in notice.detail["text"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "used"),
+    [
+        (("AMB", "IR", "RED"), "PPG", ("IR", "RED")),
+        (("ax", "ay", "az", "ir"), "", ("ir",)),
+        (("counter", "ch1", "HR"), "PPG", ("ch1",)),
+        (("pulse", "spo2", "t"), "", ("pulse",)),
+        (("ch1", "temperature"), "", ("ch1",)),
+        ((), "PPG", ("ppg0", "ppg1")),
+        (("ax", "ay", "az"), "PPG", None),
+        ((), "ACC", None),
+        (("abp", "HR"), "", None),
+    ],
+)
+def test_which_columns_are_light(
+    labels: tuple[str, ...], kind: str, used: tuple[str, ...] | None
+) -> None:
+    count = len(labels) or 2
+    found = LslInfo("x", kind, "", "u", "h", 100.0, 0.0, count, labels=labels)
+    if used is None:
+        with pytest.raises(Refused, match="no column that may be light"):
+            choose(found, None)
+        return
+    names = columns.labels(found)
+    assert tuple(names[k] for k in choose(found, None)) == used
+    assert choose(found, names[0]) == [0]
 
 
 @pytest.mark.slow

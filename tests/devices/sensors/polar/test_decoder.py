@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 
@@ -109,8 +110,11 @@ def test_an_arm_that_moves_on_through_a_new_link_is_told_of_again() -> None:
     head = bytes([MeasurementKind.PPI, *(8 * [0]), 0])
     moving = head + PULSE.pack(60, 1000, 10, 1)
 
+    arrivals = itertools.count(NS, NS)
+
     def told(stream: PolarDecoder) -> list[str]:
-        return [e.kind for e in stream.push(DATA, NS, moving) if isinstance(e, Event)]
+        items = stream.push(DATA, next(arrivals), moving)
+        return [e.kind for e in items if isinstance(e, Event)]
 
     stream = PolarDecoder("x", (55,))
     assert told(stream) == ["motion", "intervals"]

@@ -1,7 +1,8 @@
 """Limit on sample times: no sample is timed after its arrival. No I/O.
 
 A loop that smooths bursts runs through their middle, so that the last samples of a burst are timed
-ahead of their arrival. All times are then shifted back as far as necessary.
+ahead of their arrival; samples that were delivered twice are, too. All times are then shifted back
+as far as necessary.
 """
 
 from __future__ import annotations
@@ -19,9 +20,14 @@ Times = npt.NDArray[np.int64]
 
 
 class Bound:
-    """Limit of one stream's times to its arrivals; see the module."""
+    """Limit of one stream's times to its arrivals; see the module.
 
-    def __init__(self) -> None:
+    Args:
+        error: Uncertainty of the times, ns: so far they may lie after their arrivals.
+    """
+
+    def __init__(self, error: int = ERROR) -> None:
+        self._error = error
         self._back = 0.0  # shift of the times, ns
         self._last: int | None = None
 
@@ -44,7 +50,7 @@ class Bound:
             return times
         if self._last is not None:
             self._back = max(self._back - RETURN * max(int(times[-1]) - self._last, 0), 0.0)
-        latest = arrivals + ERROR
+        latest = arrivals + self._error
         self._back = max(self._back, float((times - latest).max()))
         out = times - round(self._back)
         if self._last is not None and out[0] <= self._last:
