@@ -28,7 +28,7 @@ from innpar.stream.messages.commands import Reply
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.probe import probe, tls_context
-from innpar.stream.mqtt.properties import packed
+from innpar.stream.mqtt.properties import packed, packet_size
 
 IN_FLIGHT = 20
 """QoS 1 messages without an acknowledgement; what mosquitto takes by default."""
@@ -46,8 +46,31 @@ V311 = aiomqtt.ProtocolVersion.V311
 V5 = aiomqtt.ProtocolVersion.V5
 
 
+LARGEST_PACKET = 64 * 1024
+"""Bytes of a packet that we accept, such as a command."""
+
+
 class LinkLost(BrokerError):
-    """The connection has been lost."""
+    """The connection has been lost.
+
+    Attributes:
+        closed: Whether the broker closed it, rather than falling silent.
+        code: Its reason (MQTT 5), or None.
+    """
+
+    def __init__(self, message: str, *, closed: bool = False, code: int | None = None) -> None:
+        super().__init__(message)
+        self.closed = closed
+        self.code = code
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether another process has connected with the same client id."""
+        return self.code == _TAKEN_OVER
+
+
+class TooLarge(BrokerError):
+    """The broker does not accept a message of this size."""
 
 
 class _ProtocolRefused(BrokerError):
@@ -75,6 +98,9 @@ class Received:
 
 _LOST = "the connection to the broker is lost"
 _TAKEN_OVER = 142
+_KEEPALIVE_OVER = 141
+TOO_LARGE = 149
+"""Reason code: packet too large."""
 
 Acknowledged = Callable[[int, str | None], None]
 """Called with the number that `MqttConnection.send` returned, and the reason of a refusal."""
@@ -85,12 +111,14 @@ class MqttConnection(aiomqtt.Client):
 
     Attributes:
         in_flight: Unacknowledged QoS 1 messages that the broker accepts.
+        packet_limit: Bytes of the largest packet that the broker accepts; None without a limit.
         missed: Messages lost because they arrived faster than they were read.
         on_acknowledged: Called for every message handed over by `send`.
         version: Of MQTT, as agreed.
     """
 
     in_flight = IN_FLIGHT
+    packet_limit: int | None = None
     missed = 0
     on_acknowledged: Acknowledged | None = None
     version = V5
@@ -99,13 +127,22 @@ class MqttConnection(aiomqtt.Client):
         super().__init__(*arguments, **options)
         self._opened = asyncio.Event()
 
-    def send(self, parcel: Parcel, topic: str) -> int:
+    def send(self, parcel: Parcel, topic: str, *more: tuple[str, str]) -> int:
         """Hand a message over and return its number; `on_acknowledged` follows.
+
+        Args:
+            parcel: The message.
+            topic: One of its topics.
+            more: User properties beside its own (MQTT 5).
 
         Raises:
             LinkLost: The connection is lost; nothing was handed over.
+            TooLarge: The broker does not accept so many bytes.
         """
-        properties = packed(parcel) if self.version is V5 else None
+        properties = packed(parcel, *more) if self.version is V5 else None
+        size = packet_size(parcel, topic, properties)
+        if self.packet_limit is not None and size > self.packet_limit:
+            raise TooLarge(f"it has {size} bytes, and the broker accepts {self.packet_limit}")
         info = self._client.publish(topic, parcel.payload, parcel.qos, parcel.retain, properties)
         if info.rc != MQTT_ERR_SUCCESS:
             raise LinkLost(_LOST)
@@ -117,7 +154,7 @@ class MqttConnection(aiomqtt.Client):
             with _keeping_cancellation():
                 (code,) = await self.subscribe(topic, qos=1)
         except aiomqtt.MqttError as error:
-            raise LinkLost(_why(error)) from None
+            raise _lost(error) from None
         value = code.value if isinstance(code, ReasonCode) else code
         return str(code) if value >= 0x80 else None
 
@@ -127,7 +164,7 @@ class MqttConnection(aiomqtt.Client):
             async for message in self.messages:
                 yield _received(message)
         except aiomqtt.MqttError as error:
-            raise LinkLost(_why(error)) from None
+            raise _lost(error) from None
 
     async def drop(self) -> None:
         """Close the socket and end the task that aiomqtt leaves when connecting fails half-way."""
@@ -151,6 +188,9 @@ class MqttConnection(aiomqtt.Client):
     ) -> None:
         limit = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
         self.in_flight = min(IN_FLIGHT, limit)
+        # paho holds back what goes beyond it: answers, and the second topic of a message.
+        client._max_inflight_messages = self.in_flight
+        self.packet_limit = getattr(properties, "MaximumPacketSize", None)
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
@@ -226,6 +266,7 @@ def _client(
         will=None if will is None else _will(will, version),
         timeout=_HANDSHAKE_V5 if version is V5 else _HANDSHAKE,
         keepalive=_KEEPALIVE,
+        properties=_greeting() if version is V5 else None,
         tls_context=context,
         logger=_quiet,
         max_queued_incoming_messages=1000,
@@ -234,6 +275,12 @@ def _client(
     )
     link.version = version
     return link
+
+
+def _greeting() -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
+    properties.MaximumPacketSize = LARGEST_PACKET
+    return properties
 
 
 async def _enter(link: MqttConnection, address: Address) -> None:
@@ -290,14 +337,15 @@ def _refusal(error: MqttConnectError, address: Address) -> BrokerError:
     return BrokerError(f"{address} refuses the connection: {error.rc}")
 
 
-def _why(error: aiomqtt.MqttError) -> str:
-    """Return the broker's reason for closing the connection, if it gave one."""
-    code = getattr(error.__cause__, "rc", None)
+def _lost(error: aiomqtt.MqttError) -> LinkLost:
+    """Return the loss of a connection with the broker's reason, if it gave one."""
+    code = getattr(error.__cause__ or error, "rc", None)
     if not isinstance(code, ReasonCode) or code.value <= 128:
-        return _LOST
+        return LinkLost(_LOST, closed=isinstance(code, ReasonCode))
+    text = f"{_LOST}: {code}"
     if code.value == _TAKEN_OVER:
-        return f"{_LOST}: another process with the same name has taken it over"
-    return f"{_LOST}: {code}"
+        text = f"{_LOST}: another process with the same name has taken it over"
+    return LinkLost(text, closed=code.value != _KEEPALIVE_OVER, code=code.value)
 
 
 def _will(parcel: Parcel, version: aiomqtt.ProtocolVersion) -> aiomqtt.Will:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from innpar.devices import NoticeCode, notice
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.commands import NAMES, Command
 from innpar.stream.messages.payload import parcel
@@ -19,8 +21,8 @@ from innpar.stream.mqtt.connection import V5, LinkLost, MqttConnection, connect
 from innpar.stream.mqtt.delivery import Delivery
 from innpar.stream.mqtt.intake import Intake
 from innpar.stream.mqtt.publisher import MessageOptions, Publisher
-from innpar.stream.mqtt.spool import Spool
-from innpar.stream.mqtt.spool_lock import SpoolLock, lock_spool
+from innpar.stream.mqtt.outgoing.spool import Spool
+from innpar.stream.mqtt.outgoing.spool_lock import SpoolLock, lock_spool
 from innpar.stream.results import Item, State
 from innpar.stream.state import state_folder
 
@@ -48,7 +50,7 @@ class MqttSink:
         self._address = address
         self._bridge = bridge
         self._progress = asyncio.Event()
-        self._delivery = Delivery(spool, self._progress.set)
+        self._delivery = Delivery(spool, self._progress.set, self._report_loss)
         self._publisher = Publisher(bridge, options)
         self._intake = Intake(bridge, self._delivery.put)
         self._state_changed = asyncio.Event()
@@ -217,7 +219,7 @@ class MqttSink:
             except* BrokerError as group:
                 lost += group.exceptions
             finally:
-                self._delivery.detach()
+                self._delivery.detach(lost)
         raise lost[0]
 
     async def _maintain(self, link: MqttConnection, first: bool) -> None:
@@ -244,6 +246,12 @@ class MqttSink:
             info = self._bridge.info(self.counts, self._delivery.lag)
             with suppress(LinkLost):  # the task that receives reports it
                 link.send(info, self._bridge.info_topic)
+
+    def _report_loss(self, code: NoticeCode, text: str) -> None:
+        """Publish an event about messages that will not be delivered."""
+        for device in self._bridge.states:
+            event = notice(device, time.time_ns(), code, text)
+            self._delivery.put(parcel(event, self._bridge.root))
 
     def _republish(self) -> None:
         """Publish the retained messages again: the broker may have lost them."""

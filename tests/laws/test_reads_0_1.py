@@ -14,8 +14,8 @@ from innpar.devices.session.device import open_session
 from innpar.stream.calibration.store import CalibrationStore
 from innpar.stream.cli.main import main
 from innpar.stream.messages.encoding import iso
-from innpar.stream.mqtt.outbox import Outbox
-from innpar.stream.mqtt.spool import Spool
+from innpar.stream.mqtt.outgoing.outbox import Outbox
+from innpar.stream.mqtt.outgoing.spool import Spool
 from innpar.stream.results import Item
 from support.harness import Keep, estimates, stream_all
 from support.paths import ROOT

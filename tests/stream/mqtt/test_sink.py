@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from innpar.devices import Event
@@ -23,11 +24,12 @@ from innpar.stream.messages.payload import parcel
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
 from innpar.stream.mqtt.sink import ROOM, MqttSink
-from innpar.stream.results import State
+from innpar.stream.results import Beat, State
 from support.brokers import Broker, Mosquitto, free_port
 from support.items import START, beat, birth, summary, wave
 from support.listening import Heard, Listener
 from support.paths import ROOT
+from support.relay import relay
 
 Listen = Callable[..., Listener]
 
@@ -84,6 +86,8 @@ async def test_everything_arrives_as_the_contract_says(mosquitto: Broker, listen
     assert len(payloads(messages, "bp/devices/demo/summary")) == 1
     one = next(message for message in messages if message.topic == "bp/estimates")
     assert (one.qos, one.content_type, one.expiry) == (1, "application/json", "")
+    waited = int(one.headers.pop("queued_ms"))
+    assert 0 <= waited < 10_000
     assert one.headers == {"schema": "bp-beat/1", "unit": "mm[Hg]", "rate": "125", "seq": "0"}
     stretch = next(message for message in messages if message.topic == "bp/devices/demo/abp")
     assert (stretch.qos, stretch.expiry) == (0, "5")
@@ -269,7 +273,7 @@ async def test_beats_survive_the_brokers_absence_and_waveforms_do_not(
 PUBLISHER = """
 import asyncio, sys
 from innpar.stream.mqtt.address import Address
-from innpar.stream.results import State
+from innpar.stream.results import Beat, State
 from innpar.stream.mqtt.sink import MqttSink
 from support.items import beat
 
@@ -436,6 +440,56 @@ async def test_a_silent_broker_is_given_up_and_found_again(
     assert [seq for index, seq in enumerate(arrived) if seq not in arrived[:index]] == list(
         range(100)
     )
+
+
+def long_or_short(seq: int) -> Beat:
+    return beat(seq, abp=np.full(1000, 80.25, np.float32)) if seq in (3, 4, 17) else beat(seq)
+
+
+async def test_a_message_too_large_for_the_broker_does_not_hold_up_the_others(
+    mosquitto: Broker, listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    """mosquitto announces the limit under MQTT 5 and closes the connection under 3.1.1."""
+    broker = mosquitto("allow_anonymous true", "max_packet_size 4000")
+    listener = listen(broker.port, "bp/estimates", "bp/devices/demo/events")
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        await sink.send(State("demo", "online"))
+        for seq in range(30):
+            await sink.send(long_or_short(seq))
+        await sink.flush()
+        counts = sink.counts
+    assert (counts["set_aside"], counts["queued"], counts["dropped"]) == (3, 0, 0)
+    messages = await heard(listener, lambda got: len(got) >= 28)
+    assert seqs(messages) == [seq for seq in range(30) if seq not in (3, 4, 17)]
+    told = [json.loads(text)["detail"] for text in payloads(messages, "bp/devices/demo/events")]
+    assert [detail["code"] for detail in told] == ["message_set_aside"]
+    assert "the broker accepts 4000" in told[0]["text"]
+    assert caplog.text.count("it is set aside") == 1
+
+
+async def test_a_broker_that_answers_by_closing_the_connection_is_recognised(
+    mosquitto: Broker,
+    listen: Listen,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("innpar.stream.mqtt.sink._LONGEST_PAUSE", 0.3)
+    broker = mosquitto()
+    listener = listen(broker.port, "bp/estimates")
+    async with (
+        relay(broker.port, lambda packet: len(packet) > 4000) as port,
+        MqttSink.open(Address("127.0.0.1", port)) as sink,
+    ):
+        for seq in range(30):
+            await sink.send(long_or_short(seq))
+        async with asyncio.timeout(40):
+            await sink.flush()
+        counts = sink.counts
+    assert (counts["set_aside"], counts["queued"], counts["dropped"]) == (3, 0, 0)
+    messages = await heard(listener, lambda got: 29 in seqs(got))
+    arrived = list(dict.fromkeys(seqs(messages)))
+    assert arrived == [seq for seq in range(30) if seq not in (3, 4, 17)]
+    assert "closes the connection whenever it arrives" in caplog.text
 
 
 async def test_two_processes_do_not_take_each_others_name(mosquitto: Broker) -> None:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.outbox import Outbox, Pending
-from innpar.stream.mqtt.spool import Spool
+from innpar.stream.mqtt.outgoing.outbox import Outbox, Pending
+from innpar.stream.mqtt.outgoing.spool import Spool
 
 
 def note(number: int, topics: int = 1, size: int = 0) -> Parcel:
@@ -172,9 +172,9 @@ def test_damage_while_running_is_counted_and_passed_over(tmp_path: Path) -> None
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from innpar.stream.mqtt.outbox import Outbox
+from innpar.stream.mqtt.outgoing.outbox import Outbox
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.spool import Spool
+from innpar.stream.mqtt.outgoing.spool import Spool
 outbox = Outbox(Spool(Path(sys.argv[1])))
 for number in range(300):
     outbox.put(Parcel(("t",), b"%d" % number))
@@ -199,9 +199,9 @@ def test_after_kill_9_the_next_process_has_the_rest_and_nothing_twice(tmp_path: 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from innpar.stream.mqtt.outbox import Outbox
+from innpar.stream.mqtt.outgoing.outbox import Outbox
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.spool import Spool
+from innpar.stream.mqtt.outgoing.spool import Spool
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 outbox = Outbox(Spool(Path(sys.argv[1])), memory=50)
 outbox.link_lost()
@@ -235,9 +235,9 @@ def test_a_full_disk_loses_some_counts_them_and_says_so_once(tmp_path: Path, roo
 SMALL_DISK = """
 import os, sys
 from pathlib import Path
-from innpar.stream.mqtt.outbox import Outbox
+from innpar.stream.mqtt.outgoing.outbox import Outbox
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.spool import Spool
+from innpar.stream.mqtt.outgoing.spool import Spool
 
 folder, other = Path(sys.argv[1]) / "spool", Path(sys.argv[1]) / "other"
 full_first = sys.argv[2] == "full-first"

@@ -2,9 +2,9 @@
 
 Durable parcels (beats, events, state) form one queue. It is kept in memory while the broker accepts
 them; when the connection is lost or the broker is slow, it moves to a spool on disk, and later
-parcels follow, until the spool is empty. Its newest part stays in memory where the disk has no room;
-where memory has none either, the oldest parcel is dropped. Waveforms and summaries form another
-queue, in memory, which drops its oldest.
+parcels follow, until the spool is empty. Where the disk has no room, its newest part stays in
+memory; where memory has none either, the oldest parcel is dropped. Waveforms and summaries form
+another queue, in memory, which drops its oldest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.spool import Position, Spool
+from innpar.stream.mqtt.outgoing.spool import Position, Spool
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<H")
@@ -116,6 +116,13 @@ class Outbox:
         self._spool.done(done)
         if not len(self._spool):
             self._spool.clear()
+
+    def set_aside(self, pending: Pending) -> None:
+        """Take a parcel that cannot be delivered out of the queue, and keep it on disk."""
+        if self._spool is not None:
+            self._spool.set_aside(_record(pending))
+        pending.topics_left = 1
+        self.acknowledge(pending)
 
     def oldest_sent_at(self) -> float | None:
         """Return when the oldest unacknowledged parcel was sent, s on the monotonic clock."""

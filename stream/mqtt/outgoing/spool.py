@@ -8,6 +8,7 @@ records can still be read and declared done.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import struct
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from innpar.stream.mqtt.segments import (
+from innpar.stream.mqtt.outgoing.segments import (
     HEAD,
     SegmentFiles,
     ends_cleanly,
@@ -155,6 +156,13 @@ class Spool:
             self._remove_first()
             self._done = self._read = Position(last + 1, 0, 0)
         self._store_done()
+
+    def set_aside(self, record: bytes) -> None:
+        """Keep a record that cannot be delivered in the file ``aside``, as far as there is room."""
+        file = self._folder / "aside"
+        with contextlib.suppress(OSError), open(file, "ab", opener=_private) as aside:
+            if aside.tell() < _LARGEST:
+                aside.write(HEAD.pack(len(record), zlib.crc32(record)) + record)
 
     def sync(self) -> None:
         """Return when the appended records would survive a power cut; also allocate ahead."""
@@ -309,6 +317,10 @@ class Spool:
         if self._reader is not None:
             os.close(self._reader[1])
             self._reader = None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _done_bytes(position: Position) -> bytes:
