@@ -11,6 +11,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -35,13 +36,15 @@ IN_FLIGHT = 20
 
 _KEEPALIVE = 15
 _HANDSHAKE = 5.0
-_HANDSHAKE_V5 = 2.0
-"""s. amqtt, which is 3.1.1 only, waits for ever for the rest of a greeting that has a will."""
+"""s. amqtt, which is 3.1.1 only, waits for ever for the rest of an MQTT 5 greeting with a will."""
+_ANSWER = 10.0
+"""s for the answer to a subscription."""
 
 _log = logging.getLogger(__name__)
 _quiet = logging.getLogger(f"{__name__}.paho")
 _quiet.setLevel(logging.CRITICAL)  # every one of its warnings also comes as an exception
 
+ProtocolVersion = aiomqtt.ProtocolVersion
 V311 = aiomqtt.ProtocolVersion.V311
 V5 = aiomqtt.ProtocolVersion.V5
 
@@ -126,6 +129,8 @@ class MqttConnection(aiomqtt.Client):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._opened = asyncio.Event()
+        self._end: object = None
+        self._thread = threading.get_ident()
 
     def send(self, parcel: Parcel, topic: str, *more: tuple[str, str]) -> int:
         """Hand a message over and return its number; `on_acknowledged` follows.
@@ -145,7 +150,7 @@ class MqttConnection(aiomqtt.Client):
             raise TooLarge(f"it has {size} bytes, and the broker accepts {self.packet_limit}")
         info = self._client.publish(topic, parcel.payload, parcel.qos, parcel.retain, properties)
         if info.rc != MQTT_ERR_SUCCESS:
-            raise LinkLost(_LOST)
+            raise _lost(self._end)
         return info.mid
 
     async def listen(self, topic: str) -> str | None:
@@ -153,8 +158,8 @@ class MqttConnection(aiomqtt.Client):
         try:
             with _keeping_cancellation():
                 (code,) = await self.subscribe(topic, qos=1)
-        except aiomqtt.MqttError as error:
-            raise _lost(error) from None
+        except aiomqtt.MqttError:
+            raise _lost(self._end) from None
         value = code.value if isinstance(code, ReasonCode) else code
         return str(code) if value >= 0x80 else None
 
@@ -163,8 +168,8 @@ class MqttConnection(aiomqtt.Client):
         try:
             async for message in self.messages:
                 yield _received(message)
-        except aiomqtt.MqttError as error:
-            raise _lost(error) from None
+        except aiomqtt.MqttError:
+            raise _lost(self._end) from None
 
     async def drop(self) -> None:
         """Close the socket and end the task that aiomqtt leaves when connecting fails half-way."""
@@ -203,7 +208,34 @@ class MqttConnection(aiomqtt.Client):
         if not self._connected.done():
             # aiomqtt would wait for its time-out here.
             self._connected.set_exception(aiomqtt.MqttError("closed during the handshake"))
+        self._end = reason_code
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        # aiomqtt registers it later, when the number may belong to no socket, or to another one.
+        def register() -> None:
+            if (number := sock.fileno()) >= 0 and client.socket() is sock:
+                self._loop.add_writer(number, self._write, client)
+
+        if threading.get_ident() == self._thread:
+            register()
+        else:
+            self._loop.call_soon_threadsafe(register)
+
+    def _on_socket_unregister_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        if (number := sock.fileno()) >= 0:
+            self._loop.remove_writer(number)
+
+    def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:
+        self._on_socket_unregister_write(client, userdata, sock)
+        super()._on_socket_close(client, userdata, sock)
+
+    def _write(self, client: Any) -> None:
+        try:
+            client.loop_write()
+        except Exception as error:
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
 
     def _on_publish(
         self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any
@@ -216,16 +248,27 @@ class MqttConnection(aiomqtt.Client):
 
 @asynccontextmanager
 async def connect(
-    address: Address, *, client_id: str | None = None, will: Parcel | None = None
+    address: Address,
+    *,
+    client_id: str | None = None,
+    will: Parcel | None = None,
+    version: ProtocolVersion | None = None,
 ) -> AsyncIterator[MqttConnection]:
     """Connect with MQTT 5, or with 3.1.1 if the broker supports no more.
+
+    Args:
+        address: The broker.
+        client_id: Of this process; random if None.
+        will: Message that the broker publishes when the connection is lost.
+        version: Of an earlier connection; the broker is not expected to have changed.
 
     Raises:
         BrokerError: The broker cannot be reached, or refuses access.
     """
     context = tls_context(address)
     await probe(address, context)
-    link = await _greet(address, context, client_id, will)
+    link = await _greet(address, context, client_id, will, version)
+    link.timeout = _ANSWER
     try:
         yield link
     finally:
@@ -235,15 +278,21 @@ async def connect(
 
 
 async def _greet(
-    address: Address, context: ssl.SSLContext | None, client_id: str | None, will: Parcel | None
+    address: Address,
+    context: ssl.SSLContext | None,
+    client_id: str | None,
+    will: Parcel | None,
+    version: ProtocolVersion | None,
 ) -> MqttConnection:
-    if not address.embedded:  # the embedded broker supports 3.1.1 only
+    if not address.embedded and version is not V311:  # the embedded broker supports 3.1.1 only
         link = _client(address, context, V5, client_id, will)
         try:
             await _enter(link, address)
             return link
-        except _ProtocolRefused:
-            _log.info("%s does not support MQTT 5; using 3.1.1", address)
+        except _ProtocolRefused as error:
+            if version is V5:  # it is only slow today
+                raise
+            _log.warning("%s; using 3.1.1, under which refused messages go unnoticed", error)
     link = _client(address, context, V311, client_id, will)
     await _enter(link, address)
     return link
@@ -264,7 +313,7 @@ def _client(
         identifier=client_id,
         protocol=version,
         will=None if will is None else _will(will, version),
-        timeout=_HANDSHAKE_V5 if version is V5 else _HANDSHAKE,
+        timeout=_HANDSHAKE,
         keepalive=_KEEPALIVE,
         properties=_greeting() if version is V5 else None,
         tls_context=context,
@@ -296,9 +345,10 @@ async def _enter(link: MqttConnection, address: Address) -> None:
                 raise _ProtocolRefused(f"{address} does not answer MQTT 5") from None
             message = f"{address} accepts connections but does not answer: is it an MQTT broker?"
         else:
-            message = (
-                f"{address} closed the connection ({error}): is it an MQTT broker, or one with TLS?"
-            )
+            cure = "is it an MQTT broker, or one with TLS?"
+            if address.tls and address.cert is None:
+                cure = "if it requires a client certificate, add ?cert=FILE&key=FILE"
+            message = f"{address} closed the connection ({error}): {cure}"
         raise BrokerError(message) from None
     except asyncio.CancelledError:
         await link.drop()
@@ -337,9 +387,8 @@ def _refusal(error: MqttConnectError, address: Address) -> BrokerError:
     return BrokerError(f"{address} refuses the connection: {error.rc}")
 
 
-def _lost(error: aiomqtt.MqttError) -> LinkLost:
-    """Return the loss of a connection with the broker's reason, if it gave one."""
-    code = getattr(error.__cause__ or error, "rc", None)
+def _lost(code: object) -> LinkLost:
+    """Return the loss of a connection with the broker's reason code, if it gave one."""
     if not isinstance(code, ReasonCode) or code.value <= 128:
         return LinkLost(_LOST, closed=isinstance(code, ReasonCode))
     text = f"{_LOST}: {code}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 
 @asynccontextmanager
@@ -23,21 +23,23 @@ async def relay(port: int, refuses: Callable[[bytes], bool]) -> AsyncIterator[in
         task = asyncio.create_task(back())
         tasks.add(task)
         try:
-            while not refuses(packet := await _packet(reader)):
-                requests.write(packet)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                while not refuses(packet := await _packet(reader)):
+                    requests.write(packet)
         finally:
             await asyncio.sleep(0.05)  # for the answers to what came before
             task.cancel()
-            requests.close()
-            writer.close()
+            for one in (requests, writer):
+                one.close()
+                with suppress(OSError):
+                    await one.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        await asyncio.sleep(0.2)
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -104,7 +105,7 @@ async def test_everything_arrives_as_the_contract_says(mosquitto: Broker, listen
     assert others() == set()
 
 
-async def refusal(url: str, **options: str) -> str:
+async def refusal(url: str, **options: object) -> str:
     with pytest.raises(BrokerError) as caught:
         async with MqttSink.open(Address.parse(url), **options):  # type: ignore[arg-type]
             pytest.fail("it opened")
@@ -473,7 +474,7 @@ async def test_a_broker_that_answers_by_closing_the_connection_is_recognised(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("innpar.stream.mqtt.sink._LONGEST_PAUSE", 0.3)
+    monkeypatch.setattr("innpar.stream.mqtt.reconnecting.LONGEST_PAUSE", 0.3)
     broker = mosquitto()
     listener = listen(broker.port, "bp/estimates")
     async with (
@@ -503,6 +504,90 @@ async def test_two_processes_do_not_take_each_others_name(mosquitto: Broker) -> 
             assert two.connected
         async with MqttSink.open(address, node="bed4", topic="other") as three:
             assert three.node == "bed4"
+
+
+async def test_two_computers_of_one_host_name_have_two_node_names(
+    mosquitto: Broker, tmp_path: Path
+) -> None:
+    address = Address.parse(mosquitto().url)
+    names = []
+    for state in ("ward", "ward", "cupboard"):
+        async with MqttSink.open(address, state=tmp_path / state) as sink:
+            names.append(sink.node)
+    assert names[0] == names[1] != names[2]
+    assert all(name.startswith(f"{platform.node()}-") for name in names)
+
+
+async def test_a_twin_with_our_name_is_named_with_the_cure_and_given_way(
+    mosquitto: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = Address.parse(mosquitto().url)
+    async with (
+        MqttSink.open(address, node="bed4", state=tmp_path / "one") as one,
+        MqttSink.open(address, node="bed4", state=tmp_path / "two") as two,
+    ):
+        for seq in range(40):
+            await one.send(beat(seq))
+            await two.send(beat(seq))
+            await asyncio.sleep(0.1)
+        reports = [r.getMessage() for r in caplog.records if "node name bed4" in r.getMessage()]
+        assert 1 <= len(reports) <= 4  # two of each process, should the last come late
+        assert "--node" in reports[0]
+        assert sum("reconnecting" in record.getMessage() for record in caplog.records) <= 4
+        assert not [record for record in caplog.records if record.name == "asyncio"]
+        assert one.counts["dropped"] == two.counts["dropped"] == 0
+
+
+async def test_a_run_may_start_before_its_broker(
+    mosquitto: Broker, listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = mosquitto()
+    broker.kill()
+    async with MqttSink.open(Address.parse(broker.url), wait=True) as sink:
+        assert not sink.connected
+        assert "nothing listens" in caplog.text
+        for seq in range(20):
+            await sink.send(beat(seq))
+        assert sink.counts["spooled"] == 20
+        broker.start()
+        listener = await asyncio.to_thread(listen, broker.port, "bp/estimates")
+        async with asyncio.timeout(30):
+            await sink.flush()
+    assert seqs(await heard(listener, lambda got: len(got) >= 20)) == list(range(20))
+
+
+async def test_what_only_a_person_can_mend_is_not_waited_for(guarded: Mosquitto) -> None:
+    at = f"127.0.0.1:{guarded.port}"
+    assert "refuses user" in await refusal(f"mqtt://nurse:x@{at}", wait=True)
+    assert "refuses messages" in await refusal(f"mqtt://guest:x@{at}", wait=True)
+    assert "nothing listens" in await refusal(f"mqtt://127.0.0.1:{free_port()}")
+
+
+async def test_dropped_messages_are_announced_and_counted(
+    mosquitto: Broker, listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = mosquitto()
+    address = Address.parse(broker.url)
+    async with MqttSink.open(address, spool_limit=64 * 1024) as sink:
+        await sink.send(State("demo", "online"))
+        await sink.flush()
+        broker.kill()
+        await until(lambda: not sink.connected)
+        for seq in range(200):
+            await sink.send(beat(seq))
+        dropped = sink.counts["dropped"]
+        assert dropped > 0
+        assert "the oldest are dropped from now on" in caplog.text
+        broker.start()
+        listener = await asyncio.to_thread(listen, broker.port, "bp/#")
+        async with asyncio.timeout(30):
+            await sink.flush()
+        total = sink.counts["dropped"]
+        messages = await heard(listener, lambda got: 199 in seqs(got))
+    assert seqs(messages)[-1] == 199
+    told = [json.loads(text)["detail"] for text in payloads(messages, "bp/devices/demo/events")]
+    assert {detail["code"] for detail in told} == {"messages_dropped"}
+    assert f"{total} undelivered messages were dropped, the oldest first" in caplog.text
 
 
 def ask(
