@@ -131,6 +131,8 @@ class MqttConnection(aiomqtt.Client):
         self._opened = asyncio.Event()
         self._end: object = None
         self._thread = threading.get_ident()
+        for outcome in (self._connected, self._disconnected):
+            outcome.add_done_callback(_retrieve)
 
     def send(self, parcel: Parcel, topic: str, *more: tuple[str, str]) -> int:
         """Hand a message over and return its number; `on_acknowledged` follows.
@@ -353,6 +355,12 @@ async def _enter(link: MqttConnection, address: Address) -> None:
     except asyncio.CancelledError:
         await link.drop()
         raise
+
+
+def _retrieve(outcome: asyncio.Future[None]) -> None:
+    """Keep asyncio from reporting an outcome that another task has learnt first."""
+    if not outcome.cancelled():
+        outcome.exception()
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
 import platform
+import random
 import signal
 import socket
 import subprocess
@@ -504,6 +506,42 @@ async def test_two_processes_do_not_take_each_others_name(mosquitto: Broker) -> 
             assert two.connected
         async with MqttSink.open(address, node="bed4", topic="other") as three:
             assert three.node == "bed4"
+
+
+async def test_broker_kills_cost_no_beat_and_no_traceback(
+    mosquitto: Broker, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short form of `scripts/soak brokers`."""
+    monkeypatch.setattr("innpar.stream.mqtt.reconnecting.LONGEST_PAUSE", 0.2)
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    broker = mosquitto("allow_anonymous true", "max_inflight_messages 7")
+    sent, arrived = 0, list[int]()
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        for _ in range(8):
+            listener = await asyncio.to_thread(listen, broker.port, "bp/estimates")
+            for _ in range(60):
+                await sink.send(beat(sent))
+                await sink.send(wave(sent))
+                sent += 1
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(random.uniform(0, 0.1))
+            broker.kill()
+            for _ in range(10):
+                await sink.send(beat(sent))
+                sent += 1
+            arrived += seqs(listener.heard())
+            broker.start()
+        listener = await asyncio.to_thread(listen, broker.port, "bp/estimates")
+        async with asyncio.timeout(30):
+            await sink.flush()
+        counts = sink.counts
+    del sink
+    gc.collect()
+    assert complaints == []
+    assert (counts["dropped"], counts["refused"], counts["set_aside"]) == (0, 0, 0)
+    assert counts["published"] >= 2 * sent
+    assert arrived == sorted(arrived)
 
 
 async def test_two_computers_of_one_host_name_have_two_node_names(
