@@ -267,6 +267,7 @@ async def connect(
     Raises:
         BrokerError: The broker cannot be reached, or refuses access.
     """
+    address.check_password()
     context = tls_context(address)
     await probe(address, context)
     link = await _greet(address, context, client_id, will, version)

@@ -56,7 +56,8 @@ class Reconnecting:
     def pause(self) -> float:
         """Time to wait before the next attempt, s."""
         # Jitter, so that many computers do not reconnect at once.
-        return min(0.25 * 2**self._attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+        longest: float = min(0.25 * 2**self._attempt, LONGEST_PAUSE)
+        return longest * random.uniform(0.5, 1.0)
 
     def _once(self, line: str) -> str:
         if line == self._reported:
