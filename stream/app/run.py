@@ -17,6 +17,7 @@ from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import SystemClock
 from innpar.stream.app.credentials import hide_passwords, with_credentials
 from innpar.stream.app.devices import create_devices
+from innpar.stream.app.preload import preload
 from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import Settings
@@ -160,13 +161,18 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
 
 
 async def _predictor(settings: Settings) -> Predictor:
-    import torch
+    def load() -> Predictor:
+        import torch
 
-    from innpar.models.predictor import Predictor
+        from innpar.models.predictor import Predictor
 
-    # With several threads, another busy process makes the slowest window 60 times slower.
-    torch.set_num_threads(1)
-    return await asyncio.to_thread(Predictor.load, settings.model, compute=settings.compute)
+        # With several threads, another busy process makes the slowest window 60 times slower.
+        torch.set_num_threads(1)
+        predictor = Predictor.load(settings.model, compute=settings.compute)
+        preload()
+        return predictor
+
+    return await asyncio.to_thread(load)
 
 
 def _wearer(settings: Settings, device: Device, engine: Engine, clock: SystemClock) -> Wearer:

@@ -25,6 +25,7 @@ from innpar.stream.mqtt.connection import (
 )
 from innpar.stream.mqtt.delivery import Delivery
 from innpar.stream.mqtt.intake import Intake
+from innpar.stream.mqtt.loop_lag import LoopLag
 from innpar.stream.mqtt.outgoing.spool import Spool
 from innpar.stream.mqtt.outgoing.spool_lock import SpoolLock, lock_spool
 from innpar.stream.mqtt.probe import BrokerAway
@@ -64,6 +65,8 @@ class MqttSink:
         self._intake = Intake(bridge, self._delivery.put)
         self._state_changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._loop_lag = LoopLag()
+        self._watchdog: asyncio.Task[None] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -109,6 +112,9 @@ class MqttSink:
             finally:
                 await sink._leave()
         finally:
+            if sink._watchdog is not None:
+                sink._watchdog.cancel()
+                await asyncio.wait({sink._watchdog})
             sink._delivery.close()
             if own is not None:
                 own.release()
@@ -163,6 +169,7 @@ class MqttSink:
 
     async def _start(self) -> None:
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watchdog = asyncio.create_task(self._loop_lag.measure(), name="loop lag")
         self._keeper = asyncio.create_task(self._keep(connected), name="mqtt")
         self._keeper.add_done_callback(lambda _: self._progress.set())
         try:
@@ -261,7 +268,8 @@ class MqttSink:
     def _publish_info(self) -> None:
         """Publish this process's own message, past the queues."""
         if (link := self._delivery.link) is not None:
-            info = self._bridge.info(self.counts, self._delivery.lag)
+            counts = {**self.counts, "loop_lag_ms": round(1e3 * self._loop_lag.longest)}
+            info = self._bridge.info(counts, self._delivery.lag)
             with suppress(LinkLost):  # the task that receives reports it
                 link.send(info, self._bridge.info_topic)
 
