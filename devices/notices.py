@@ -52,6 +52,9 @@ class NoticeCode(StrEnum):
     MARK_REFUSED = "mark_refused"
     RECORD_REFUSED = "record_refused"
     COMMAND_REFUSED = "command_refused"  # any other command
+    # from the connection to the broker
+    MESSAGES_DROPPED = "messages_dropped"  # undelivered ones, for lack of room
+    MESSAGE_SET_ASIDE = "message_set_aside"  # the broker will not take it
 
 
 def notice(device: str, at: int, code: NoticeCode, text: str, **more: Any) -> Event:

@@ -144,6 +144,9 @@ class Beat:
         abp: (samples,) float32, mmHg, from this foot to the next.
         reference: True pressures, where the device records them.
         model: Name and hash of the model.
+        delay_ms: Measured time from the systolic peak to the publication, ms; None where it has no
+            meaning, as in a replay.
+        late: Whether the delay exceeds the limit of the run; it does not change `valid`.
     """
 
     device: str
@@ -168,6 +171,8 @@ class Beat:
     abp: npt.NDArray[np.float32]
     reference: Reference | None
     model: str
+    delay_ms: float | None = None
+    late: bool = False
 
     @property
     def time(self) -> float:

@@ -12,10 +12,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from innpar.devices import Device
+from innpar.devices import Device, shown_source
 from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import SystemClock
+from innpar.stream.app.credentials import hide_passwords, with_credentials
 from innpar.stream.app.devices import create_devices
+from innpar.stream.app.preload import preload
 from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import Settings
@@ -35,6 +37,7 @@ from innpar.stream.session.recorders import Recorders
 from innpar.stream.sinks.base import FanOut, Sink
 from innpar.stream.sinks.jsonlines import JsonSink, ReaderGone
 from innpar.stream.sinks.keyboard import listening
+from innpar.stream.sinks.stamping import StampingSink
 from innpar.stream.sinks.terminal import TerminalSink
 from innpar.stream.state import state_folder
 
@@ -54,6 +57,7 @@ def start(settings: Settings) -> int:
         level=logging.INFO if settings.verbose else logging.WARNING,
         format="%(message)s",
     )
+    hide_passwords()
     devices = create_devices(settings)
     with asyncio.Runner() as runner:
         return runner.run(_until_signal(settings, devices))
@@ -97,7 +101,7 @@ class _Run:
     terminal: TerminalSink
     outcomes: TallySink
     recorders: Recorders
-    out: FanOut
+    out: Sink
 
 
 async def _main(settings: Settings, devices: Sequence[Device]) -> int:
@@ -119,6 +123,8 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     clock, outcomes = SystemClock(), TallySink()
     terminal = TerminalSink(quiet=settings.json_)
     address = await stack.enter_async_context(_broker(settings.broker))
+    address = with_credentials(address, settings)
+    address.check_password()
     # After the start of the broker, which comes up while torch is imported.
     predictor = await _predictor(settings)
     for line in (*other_model(devices, predictor.id), *as_recorded(settings, devices)):
@@ -130,7 +136,14 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
     )
     mqtt = await stack.enter_async_context(
-        MqttSink.open(address, topic=settings.topic, options=options)
+        MqttSink.open(
+            address,
+            topic=settings.topic,
+            node=settings.node,
+            spool_limit=round(settings.spool_mb * 1024 * 1024),
+            options=options,
+            wait=_waits(settings, devices),
+        )
     )
     ids = [wearer.device.id for wearer in wearers]
     recorders = recorders_for(settings, predictor.manifest, ids, clock)
@@ -141,18 +154,25 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         terminal.say(f"recording to {recorder.path}")
     more = await _more_sinks(settings, clock, stack)
     terminal.say(_welcome(address, settings.topic))
-    out = FanOut([mqtt, terminal, outcomes, recorders, *more])
+    out: Sink = FanOut([mqtt, terminal, outcomes, recorders, *more])
+    if settings.speed == 1 and all(device.source != "replay" for device in devices):
+        out = StampingSink(out, clock, settings.late)
     return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, out)
 
 
 async def _predictor(settings: Settings) -> Predictor:
-    import torch
+    def load() -> Predictor:
+        import torch
 
-    from innpar.models.predictor import Predictor
+        from innpar.models.predictor import Predictor
 
-    # With several threads, another busy process makes the slowest window 60 times slower.
-    torch.set_num_threads(1)
-    return await asyncio.to_thread(Predictor.load, settings.model, compute=settings.compute)
+        # With several threads, another busy process makes the slowest window 60 times slower.
+        torch.set_num_threads(1)
+        predictor = Predictor.load(settings.model, compute=settings.compute)
+        preload()
+        return predictor
+
+    return await asyncio.to_thread(load)
 
 
 def _wearer(settings: Settings, device: Device, engine: Engine, clock: SystemClock) -> Wearer:
@@ -236,6 +256,13 @@ async def _close(parts: _Run, tasks: Sequence[asyncio.Task[None]], began: float)
         lines = report(parts.wearers, parts.outcomes.of, population)
         for line in [*lines, cost(streamed, spent)]:
             parts.terminal.say(line)
+
+
+def _waits(settings: Settings, devices: Sequence[Device]) -> bool:
+    """Whether the run starts without a broker that cannot be reached."""
+    if settings.broker_wait is not None:
+        return settings.broker_wait == "retry"
+    return any(shown_source(device) == "live" for device in devices)
 
 
 def _broker(url: str | None) -> AbstractAsyncContextManager[Address]:

@@ -19,6 +19,7 @@ from innpar.stream.errors import ConfigError
 log: logging.Logger = logging.getLogger(__name__)
 
 PREFIX = "INNPAR_"
+TABLES = ("mqtt",)
 LISTS = ("device", "cuff", "fault", "subject")
 
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -65,6 +66,12 @@ class Settings(BaseModel):
     device: list[str] = []
     rate: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     broker: str | None = None
+    broker_wait: Literal["retry", "error"] | None = None
+    password_file: Path | None = None
+    allow_plaintext: bool = False
+    node: Annotated[str | None, _TOPIC] = None
+    spool_mb: Annotated[float, Field(ge=1, le=100_000)] = 64
+    late: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10
     topic: Annotated[str, _TOPIC] = "bp"
     waveform: Literal["json", "raw"] = "json"
     home_assistant: Annotated[str | None, _TOPIC] = None
@@ -152,9 +159,16 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read ({error}); check the path") from None
     try:
-        return tomllib.loads(text)
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}; correct this line") from None
+    for table in TABLES:  # the heading of a table orders the file; its keys are the same
+        if isinstance(values.get(table), dict):
+            inside = values.pop(table)
+            if double := values.keys() & inside.keys():
+                raise ConfigError(f"{file}: {min(double)} is set twice; remove one of them")
+            values |= inside
+    return values
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, Any]:

@@ -110,6 +110,30 @@ def _add_mqtt(group: argparse._ArgumentGroup) -> None:
         help="mqtt[s]://[user:password@]host[:port], or embedded (default: localhost:1883, or "
         "an embedded broker if there is none)",
     )
+    group.add_argument(
+        "--broker-wait",
+        metavar="retry|error",
+        help="if the broker cannot be reached: start, record and try again, or end (retry for "
+        "live devices)",
+    )
+    group.add_argument(
+        "--password-file", metavar="FILE", help="file with the broker's password on its first line"
+    )
+    group.add_argument(
+        "--allow-plaintext",
+        action="store_const",
+        const=True,
+        help="send a password unencrypted (mqtt://) to another computer",
+    )
+    group.add_argument(
+        "--node", metavar="NAME", help="name of this process on the broker (host name and a number)"
+    )
+    group.add_argument(
+        "--spool-mb", metavar="MB", help="disk space for messages while the broker is away (64)"
+    )
+    group.add_argument(
+        "--late", metavar="SECONDS", help="delay beyond which a beat is marked late (10)"
+    )
     group.add_argument("--topic", metavar="ROOT", help="first level of every topic (bp)")
     group.add_argument(
         "--waveform",

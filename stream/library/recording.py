@@ -233,6 +233,8 @@ def _beat(told: Mapping[str, Any]) -> Beat:
         abp=np.array(abp.get("samples") or (), dtype=np.float32),
         reference=Reference(true["sbp"], true["dbp"], true["map"]) if true else None,
         model=str(told.get("model", "")),
+        delay_ms=told.get("delay_ms"),
+        late=bool(told.get("late")),
     )
 
 

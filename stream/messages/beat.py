@@ -58,6 +58,10 @@ def beat_payload(beat: Beat) -> dict[str, Any]:
         "reasons": list(beat.reasons),
         "calibration": calibration_payload(beat.calibration),
         "latency_ms": _latency(beat),
+    }
+    if beat.delay_ms is not None:
+        payload |= {"delay_ms": round(beat.delay_ms), "late": beat.late}
+    payload |= {
         "clock": {"skew_ppm": short(beat.skew_ppm), "error_ms": short(beat.clock_error_ms)},
         "abp": {
             "start": seconds(beat.abp_start),

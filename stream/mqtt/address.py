@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -11,6 +12,7 @@ from innpar.stream.errors import BrokerError
 _FORM = "write mqtt://[user:password@]host[:port], or mqtts:// for TLS"
 _PORT = {"mqtt": 1883, "mqtts": 8883}
 _FILES = {"ca", "cert", "key"}
+_PLAINTEXT = "plaintext"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Address:
     """A broker and the credentials for it.
 
     Attributes:
+        plaintext: Whether a password may be sent unencrypted to another computer.
         embedded: Whether it was started by this process and ends with it.
         ca: File of the certificate authorities to trust instead of the system's.
         cert: File of the client certificate, with `key`.
@@ -29,6 +32,7 @@ class Address:
     tls: bool = False
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    plaintext: bool = False
     embedded: bool = False
     ca: str | None = None
     cert: str | None = None
@@ -56,6 +60,9 @@ class Address:
         if not parts.hostname or port == 0 or parts.path.strip("/") or parts.fragment:
             raise BrokerError(f"broker {shown!r} must have a host and a port only: {_FORM}")
         query = dict(parse_qsl(parts.query))
+        plaintext = query.pop(_PLAINTEXT, "refuse")
+        if plaintext not in ("allow", "refuse"):
+            raise BrokerError(f"broker {shown!r} has plaintext={plaintext!r}: use allow or refuse")
         if unknown := set(query) - _FILES:
             raise BrokerError(
                 f"broker {shown!r} has an unknown ?{min(unknown)}=: use ca, cert or key"
@@ -68,9 +75,31 @@ class Address:
             tls=parts.scheme == "mqtts",
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password is not None else None,
+            plaintext=plaintext == "allow",
             ca=query.get("ca"),
             cert=query.get("cert"),
             key=query.get("key"),
+        )
+
+    @property
+    def local(self) -> bool:
+        """Whether the broker is on this computer."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    def check_password(self) -> None:
+        """Check that no password would cross the network unencrypted.
+
+        Raises:
+            BrokerError: It would, and was not allowed to.
+        """
+        if self.password is None or self.tls or self.local or self.plaintext:
+            return
+        raise BrokerError(
+            f"{self} would receive the password unencrypted: use mqtts://, or allow it with "
+            "--allow-plaintext (in a URL: ?plaintext=allow)"
         )
 
     def __str__(self) -> str:

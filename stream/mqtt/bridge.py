@@ -3,25 +3,56 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
+import secrets
 import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from innpar.stream.messages.encoding import to_json
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.results import Presence
 
 
+def default_node(state: Path) -> str:
+    """Return the name of this computer on a broker: its host name and a random part.
+
+    Args:
+        state: Folder of the random part, which is made at the first start.
+    """
+    return f"{platform.node() or 'innpar'}-{_random_part(state / 'node')}"
+
+
+def _random_part(file: Path) -> str:
+    """Return the stored random part; a new one where it is missing or cannot be stored."""
+    fresh = secrets.token_hex(3)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+                new.write(fresh)
+            return fresh
+        except FileExistsError:
+            kept = file.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return fresh
+    if re.fullmatch(r"[0-9a-f]{6}", kept):
+        return kept
+    file.write_text(fresh, encoding="ascii")
+    return fresh
+
+
 class Bridge:
     """Name, state and birth certificate of this process.
 
     Args:
-        node: Its name, one topic level; the computer's if None.
+        node: Its name, one topic level.
         number: Of this process among those of this computer, from 1.
         root: First levels of every topic.
 
@@ -29,8 +60,8 @@ class Bridge:
         states: Last state of each of its devices.
     """
 
-    def __init__(self, node: str | None, number: int, root: str) -> None:
-        name = re.sub(r"[^\w.-]", "-", node or platform.node() or "innpar")
+    def __init__(self, node: str, number: int, root: str) -> None:
+        name = re.sub(r"[^\w.-]", "-", node)
         self.node: str = name if number == 1 else f"{name}-{number}"
         self.root = root
         self.states: dict[str, Presence] = {}
@@ -94,20 +125,26 @@ class Bridge:
         )
         return not own and not re.search(r"[#+\x00]|^\$|^$", topic)
 
+    def is_foreign(self, info: bytes) -> bool:
+        """Whether another process has published this on `info_topic`; untrusted bytes."""
+        return "run" in (found := _info_in(info)) and found["run"] != self._run
+
     def orphans(self, info: bytes) -> list[str]:
         """Return the devices that a crash of an earlier run left ``online``.
 
         Args:
             info: The payload retained on `info_topic`; untrusted bytes.
         """
-        try:
-            earlier = json.loads(info)
-        except (ValueError, RecursionError):
-            return []
-        if not isinstance(earlier, dict) or earlier.get("run") == self._run:
-            return []
-        devices = earlier.get("devices")
+        devices = _info_in(info).get("devices") if self.is_foreign(info) else None
         if not isinstance(devices, list):
             return []
         names = (name for name in devices if isinstance(name, str))
         return [n for n in names if re.fullmatch(r"[\w.-]+", n) and n not in self.states]
+
+
+def _info_in(payload: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -19,6 +19,9 @@ PORTS = 100
 _START = 15.0
 """s for the embedded broker to start listening."""
 
+_PAUSE = 0.5
+"""s before it is started again."""
+
 _END = 1.0
 """s for it to end by itself."""
 
@@ -61,27 +64,62 @@ async def embedded_broker() -> AsyncIterator[Address]:
     """Run an embedded broker in a process of its own, on 127.0.0.1 only.
 
     It reads from a pipe that carries no data: when this process ends, even by a crash, the pipe
-    closes and the broker ends too.
+    closes and the broker ends too. A broker that ends by itself is started again on its port; the
+    sink then publishes the retained messages again.
 
     Raises:
         BrokerError: It did not start.
     """
-    process = await asyncio.create_subprocess_exec(
+    process = await _start()
+    watch: asyncio.Task[None] | None = None
+    running = [process]
+    try:
+        port = await _port(process)
+        _log.info("embedded broker on %s:%d", HOST, port)
+        watch = asyncio.create_task(_supervise(running, port), name="embedded broker")
+        yield Address(HOST, port, embedded=True)
+    finally:
+        if watch is not None:
+            watch.cancel()
+            await asyncio.wait({watch})
+        await _end(running[-1])
+
+
+async def _supervise(running: list[asyncio.subprocess.Process], port: int) -> None:
+    """Start the broker again whenever it ends, with growing pauses while it does not start.
+
+    Args:
+        running: Its processes so far; the last one is replaced.
+        port: To listen on.
+    """
+    pause = _PAUSE
+    while True:
+        await running[-1].wait()
+        _log.warning("the embedded broker has ended; starting it again")
+        await asyncio.sleep(pause)
+        running[:] = [await _start(port)]
+        try:
+            await _port(running[-1])
+        except BrokerError as error:
+            _log.warning("%s", error)
+            await _end(running[-1])
+            pause = min(2 * pause, _START)
+        else:
+            pause = _PAUSE
+
+
+async def _start(port: int | None = None) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # a file in the user's folder must not replace a module
         "-m",
         f"{__package__}.embedded",
+        *(() if port is None else (str(port),)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=None if _log.isEnabledFor(logging.DEBUG) else asyncio.subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C must not reach the broker before our last message
     )
-    try:
-        address = Address(HOST, await _port(process), embedded=True)
-        _log.info("embedded broker on %s:%d", address.host, address.port)
-        yield address
-    finally:
-        await _end(process)
 
 
 async def _port(process: asyncio.subprocess.Process) -> int:

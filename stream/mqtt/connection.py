@@ -11,6 +11,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,26 +29,51 @@ from innpar.stream.messages.commands import Reply
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.probe import probe, tls_context
-from innpar.stream.mqtt.properties import packed
+from innpar.stream.mqtt.properties import packed, packet_size
 
 IN_FLIGHT = 20
 """QoS 1 messages without an acknowledgement; what mosquitto takes by default."""
 
 _KEEPALIVE = 15
 _HANDSHAKE = 5.0
-_HANDSHAKE_V5 = 2.0
-"""s. amqtt, which is 3.1.1 only, waits for ever for the rest of a greeting that has a will."""
+"""s. amqtt, which is 3.1.1 only, waits for ever for the rest of an MQTT 5 greeting with a will."""
+_ANSWER = 10.0
+"""s for the answer to a subscription."""
 
 _log = logging.getLogger(__name__)
 _quiet = logging.getLogger(f"{__name__}.paho")
 _quiet.setLevel(logging.CRITICAL)  # every one of its warnings also comes as an exception
 
+ProtocolVersion = aiomqtt.ProtocolVersion
 V311 = aiomqtt.ProtocolVersion.V311
 V5 = aiomqtt.ProtocolVersion.V5
 
 
+LARGEST_PACKET = 64 * 1024
+"""Bytes of a packet that we accept, such as a command."""
+
+
 class LinkLost(BrokerError):
-    """The connection has been lost."""
+    """The connection has been lost.
+
+    Attributes:
+        closed: Whether the broker closed it, rather than falling silent.
+        code: Its reason (MQTT 5), or None.
+    """
+
+    def __init__(self, message: str, *, closed: bool = False, code: int | None = None) -> None:
+        super().__init__(message)
+        self.closed = closed
+        self.code = code
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether another process has connected with the same client id."""
+        return self.code == _TAKEN_OVER
+
+
+class TooLarge(BrokerError):
+    """The broker does not accept a message of this size."""
 
 
 class _ProtocolRefused(BrokerError):
@@ -75,6 +101,9 @@ class Received:
 
 _LOST = "the connection to the broker is lost"
 _TAKEN_OVER = 142
+_KEEPALIVE_OVER = 141
+TOO_LARGE = 149
+"""Reason code: packet too large."""
 
 Acknowledged = Callable[[int, str | None], None]
 """Called with the number that `MqttConnection.send` returned, and the reason of a refusal."""
@@ -85,12 +114,14 @@ class MqttConnection(aiomqtt.Client):
 
     Attributes:
         in_flight: Unacknowledged QoS 1 messages that the broker accepts.
+        packet_limit: Bytes of the largest packet that the broker accepts; None without a limit.
         missed: Messages lost because they arrived faster than they were read.
         on_acknowledged: Called for every message handed over by `send`.
         version: Of MQTT, as agreed.
     """
 
     in_flight = IN_FLIGHT
+    packet_limit: int | None = None
     missed = 0
     on_acknowledged: Acknowledged | None = None
     version = V5
@@ -98,17 +129,30 @@ class MqttConnection(aiomqtt.Client):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._opened = asyncio.Event()
+        self._end: object = None
+        self._thread = threading.get_ident()
+        for outcome in (self._connected, self._disconnected):
+            outcome.add_done_callback(_retrieve)
 
-    def send(self, parcel: Parcel, topic: str) -> int:
+    def send(self, parcel: Parcel, topic: str, *more: tuple[str, str]) -> int:
         """Hand a message over and return its number; `on_acknowledged` follows.
+
+        Args:
+            parcel: The message.
+            topic: One of its topics.
+            more: User properties beside its own (MQTT 5).
 
         Raises:
             LinkLost: The connection is lost; nothing was handed over.
+            TooLarge: The broker does not accept so many bytes.
         """
-        properties = packed(parcel) if self.version is V5 else None
+        properties = packed(parcel, *more) if self.version is V5 else None
+        size = packet_size(parcel, topic, properties)
+        if self.packet_limit is not None and size > self.packet_limit:
+            raise TooLarge(f"it has {size} bytes, and the broker accepts {self.packet_limit}")
         info = self._client.publish(topic, parcel.payload, parcel.qos, parcel.retain, properties)
         if info.rc != MQTT_ERR_SUCCESS:
-            raise LinkLost(_LOST)
+            raise _lost(self._end)
         return info.mid
 
     async def listen(self, topic: str) -> str | None:
@@ -116,8 +160,8 @@ class MqttConnection(aiomqtt.Client):
         try:
             with _keeping_cancellation():
                 (code,) = await self.subscribe(topic, qos=1)
-        except aiomqtt.MqttError as error:
-            raise LinkLost(_why(error)) from None
+        except aiomqtt.MqttError:
+            raise _lost(self._end) from None
         value = code.value if isinstance(code, ReasonCode) else code
         return str(code) if value >= 0x80 else None
 
@@ -126,8 +170,8 @@ class MqttConnection(aiomqtt.Client):
         try:
             async for message in self.messages:
                 yield _received(message)
-        except aiomqtt.MqttError as error:
-            raise LinkLost(_why(error)) from None
+        except aiomqtt.MqttError:
+            raise _lost(self._end) from None
 
     async def drop(self) -> None:
         """Close the socket and end the task that aiomqtt leaves when connecting fails half-way."""
@@ -151,6 +195,9 @@ class MqttConnection(aiomqtt.Client):
     ) -> None:
         limit = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
         self.in_flight = min(IN_FLIGHT, limit)
+        # paho holds back what goes beyond it: answers, and the second topic of a message.
+        client._max_inflight_messages = self.in_flight
+        self.packet_limit = getattr(properties, "MaximumPacketSize", None)
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
@@ -163,7 +210,34 @@ class MqttConnection(aiomqtt.Client):
         if not self._connected.done():
             # aiomqtt would wait for its time-out here.
             self._connected.set_exception(aiomqtt.MqttError("closed during the handshake"))
+        self._end = reason_code
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        # aiomqtt registers it later, when the number may belong to no socket, or to another one.
+        def register() -> None:
+            if (number := sock.fileno()) >= 0 and client.socket() is sock:
+                self._loop.add_writer(number, self._write, client)
+
+        if threading.get_ident() == self._thread:
+            register()
+        else:
+            self._loop.call_soon_threadsafe(register)
+
+    def _on_socket_unregister_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        if (number := sock.fileno()) >= 0:
+            self._loop.remove_writer(number)
+
+    def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:
+        self._on_socket_unregister_write(client, userdata, sock)
+        super()._on_socket_close(client, userdata, sock)
+
+    def _write(self, client: Any) -> None:
+        try:
+            client.loop_write()
+        except Exception as error:
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
 
     def _on_publish(
         self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any
@@ -176,16 +250,28 @@ class MqttConnection(aiomqtt.Client):
 
 @asynccontextmanager
 async def connect(
-    address: Address, *, client_id: str | None = None, will: Parcel | None = None
+    address: Address,
+    *,
+    client_id: str | None = None,
+    will: Parcel | None = None,
+    version: ProtocolVersion | None = None,
 ) -> AsyncIterator[MqttConnection]:
     """Connect with MQTT 5, or with 3.1.1 if the broker supports no more.
+
+    Args:
+        address: The broker.
+        client_id: Of this process; random if None.
+        will: Message that the broker publishes when the connection is lost.
+        version: Of an earlier connection; the broker is not expected to have changed.
 
     Raises:
         BrokerError: The broker cannot be reached, or refuses access.
     """
+    address.check_password()
     context = tls_context(address)
     await probe(address, context)
-    link = await _greet(address, context, client_id, will)
+    link = await _greet(address, context, client_id, will, version)
+    link.timeout = _ANSWER
     try:
         yield link
     finally:
@@ -195,15 +281,21 @@ async def connect(
 
 
 async def _greet(
-    address: Address, context: ssl.SSLContext | None, client_id: str | None, will: Parcel | None
+    address: Address,
+    context: ssl.SSLContext | None,
+    client_id: str | None,
+    will: Parcel | None,
+    version: ProtocolVersion | None,
 ) -> MqttConnection:
-    if not address.embedded:  # the embedded broker supports 3.1.1 only
+    if not address.embedded and version is not V311:  # the embedded broker supports 3.1.1 only
         link = _client(address, context, V5, client_id, will)
         try:
             await _enter(link, address)
             return link
-        except _ProtocolRefused:
-            _log.info("%s does not support MQTT 5; using 3.1.1", address)
+        except _ProtocolRefused as error:
+            if version is V5:  # it is only slow today
+                raise
+            _log.warning("%s; using 3.1.1, under which refused messages go unnoticed", error)
     link = _client(address, context, V311, client_id, will)
     await _enter(link, address)
     return link
@@ -224,8 +316,9 @@ def _client(
         identifier=client_id,
         protocol=version,
         will=None if will is None else _will(will, version),
-        timeout=_HANDSHAKE_V5 if version is V5 else _HANDSHAKE,
+        timeout=_HANDSHAKE,
         keepalive=_KEEPALIVE,
+        properties=_greeting() if version is V5 else None,
         tls_context=context,
         logger=_quiet,
         max_queued_incoming_messages=1000,
@@ -234,6 +327,12 @@ def _client(
     )
     link.version = version
     return link
+
+
+def _greeting() -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
+    properties.MaximumPacketSize = LARGEST_PACKET
+    return properties
 
 
 async def _enter(link: MqttConnection, address: Address) -> None:
@@ -249,13 +348,20 @@ async def _enter(link: MqttConnection, address: Address) -> None:
                 raise _ProtocolRefused(f"{address} does not answer MQTT 5") from None
             message = f"{address} accepts connections but does not answer: is it an MQTT broker?"
         else:
-            message = (
-                f"{address} closed the connection ({error}): is it an MQTT broker, or one with TLS?"
-            )
+            cure = "is it an MQTT broker, or one with TLS?"
+            if address.tls and address.cert is None:
+                cure = "if it requires a client certificate, add ?cert=FILE&key=FILE"
+            message = f"{address} closed the connection ({error}): {cure}"
         raise BrokerError(message) from None
     except asyncio.CancelledError:
         await link.drop()
         raise
+
+
+def _retrieve(outcome: asyncio.Future[None]) -> None:
+    """Keep asyncio from reporting an outcome that another task has learnt first."""
+    if not outcome.cancelled():
+        outcome.exception()
 
 
 @contextmanager
@@ -290,14 +396,14 @@ def _refusal(error: MqttConnectError, address: Address) -> BrokerError:
     return BrokerError(f"{address} refuses the connection: {error.rc}")
 
 
-def _why(error: aiomqtt.MqttError) -> str:
-    """Return the broker's reason for closing the connection, if it gave one."""
-    code = getattr(error.__cause__, "rc", None)
+def _lost(code: object) -> LinkLost:
+    """Return the loss of a connection with the broker's reason code, if it gave one."""
     if not isinstance(code, ReasonCode) or code.value <= 128:
-        return _LOST
+        return LinkLost(_LOST, closed=isinstance(code, ReasonCode))
+    text = f"{_LOST}: {code}"
     if code.value == _TAKEN_OVER:
-        return f"{_LOST}: another process with the same name has taken it over"
-    return f"{_LOST}: {code}"
+        text = f"{_LOST}: another process with the same name has taken it over"
+    return LinkLost(text, closed=code.value != _KEEPALIVE_OVER, code=code.value)
 
 
 def _will(parcel: Parcel, version: aiomqtt.ProtocolVersion) -> aiomqtt.Will:

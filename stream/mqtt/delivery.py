@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from innpar.devices import NoticeCode
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.connection import LinkLost, MqttConnection
-from innpar.stream.mqtt.outbox import Outbox, Pending
-from innpar.stream.mqtt.spool import Spool
+from innpar.stream.mqtt.connection import TOO_LARGE, LinkLost, MqttConnection, TooLarge
+from innpar.stream.mqtt.outgoing.outbox import Outbox, Pending
+from innpar.stream.mqtt.outgoing.spool import Spool
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ _SLOW = 1.0
 _DEAD = 10.0
 """s without an acknowledgement until the connection is given up."""
 
+_TRIES = 3
+"""Times in a row that the broker may close the connection over one message that is alone."""
+
 _SYNC = 2.0
 """s between two syncs of the spool: the most that a power cut can lose."""
 
@@ -34,25 +38,40 @@ class Delivery:
     Args:
         spool: Where durable parcels go while they cannot be sent; None keeps them in memory.
         on_progress: Called when parcels were delivered, or the connection came or went.
+        on_loss: Called with a code and a sentence about messages that will not be delivered.
 
     Attributes:
         link: The connection in use; None while there is none.
         published: Messages that the broker has acknowledged.
         refused: Messages that the broker has refused.
+        set_aside: Messages that the broker will not take at all.
     """
 
-    def __init__(self, spool: Spool | None, on_progress: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        spool: Spool | None,
+        on_progress: Callable[[], None],
+        on_loss: Callable[[NoticeCode, str], None],
+    ) -> None:
         self._outbox = Outbox(spool)
         self._on_progress = on_progress
+        self._on_loss = on_loss
         self._wake = asyncio.Event()
         self._durable: dict[int, tuple[Pending, str]] = {}
         self._volatile: dict[int, str] = {}
         self._direct: dict[int, asyncio.Future[str | None]] = {}
         self._refusals: set[str] = set()
+        self._unwelcome: set[str] = set()
         self._synced = time.monotonic()
         self.link: MqttConnection | None = None
         self.published: int = 0
         self.refused: int = 0
+        self.set_aside: int = 0
+        self._completed_here = 0
+        self._one_by_one = False
+        self._failures = 0
+        self._dropped_before = 0
+        self._dropping = False
 
     @property
     def backlog(self) -> int:
@@ -70,6 +89,7 @@ class Delivery:
         return {
             "published": self.published,
             "refused": self.refused,
+            "set_aside": self.set_aside,
             "queued": len(self._outbox),
             "spooled": self._outbox.spooled,
             "dropped": self._outbox.dropped,
@@ -86,6 +106,15 @@ class Delivery:
         """Queue a parcel; never waits."""
         self._outbox.put(parcel)
         self._wake.set()
+        if self._outbox.dropped > self._dropped_before and not self._dropping:
+            self._dropping = True
+            _log.error(
+                "the queue of undelivered messages is full; the oldest are dropped from now on: "
+                "bring the broker back, or give it more room with spool_mb"
+            )
+            self._on_loss(
+                NoticeCode.MESSAGES_DROPPED, "undelivered messages are dropped, the oldest first"
+            )
 
     async def deliver(self, link: MqttConnection) -> None:
         """Send until `LinkLost`."""
@@ -140,16 +169,31 @@ class Delivery:
     def attach(self, link: MqttConnection) -> None:
         """Prepare for a new connection, ahead of its first message."""
         link.on_acknowledged = self._acknowledged
+        self._completed_here = 0
         self._outbox.link_found()
 
     def begin(self, link: MqttConnection) -> None:
         """Declare a connection ready for use."""
         self.link = link
+        lost = self._outbox.dropped - self._dropped_before
+        if lost:
+            self._dropped_before += lost
+            self._dropping = False
+            text = f"{lost} undelivered messages were dropped, the oldest first"
+            _log.error("%s", text)
+            self._on_loss(NoticeCode.MESSAGES_DROPPED, text)
         self._on_progress()
 
-    def detach(self) -> None:
-        """Keep what a lost connection did not acknowledge."""
+    def detach(self, reasons: Sequence[BaseException] = ()) -> None:
+        """Keep what a lost connection did not acknowledge.
+
+        Args:
+            reasons: Errors that ended it.
+        """
         self.link = None
+        closed = [one for one in reasons if isinstance(one, LinkLost) and one.closed]
+        if closed and self._durable and not any(one.taken_over for one in closed):
+            self._suspect(any(one.code == TOO_LARGE for one in closed))
         self._durable.clear()
         self._volatile.clear()
         self._outbox.link_lost()
@@ -159,15 +203,52 @@ class Delivery:
         """Write to disk what was not delivered."""
         self._outbox.close()
 
+    def _suspect(self, too_large: bool) -> None:
+        """Find the message over which the broker closes the connection: alone, it does so again."""
+        if self._completed_here:
+            return
+        alone = self._one_by_one
+        self._one_by_one = True
+        self._failures += alone
+        pending, topic = next(iter(self._durable.values()))
+        known = too_large or topic in self._unwelcome
+        if alone and (known or self._failures >= _TRIES):
+            self._put_aside(pending, "the broker closes the connection whenever it arrives")
+            self._failures = 0
+
+    def _put_aside(self, pending: Pending, why: str) -> None:
+        self.set_aside += 1
+        self._outbox.set_aside(pending)
+        topic = pending.parcel.topics[0]
+        if topic not in self._unwelcome:
+            self._unwelcome.update(pending.parcel.topics)
+            text = f"a message on {topic} cannot be delivered: {why}"
+            _log.error("%s; it is set aside: raise the broker's limit", text)
+            self._on_loss(NoticeCode.MESSAGE_SET_ASIDE, text)
+
     def _send(self, link: MqttConnection) -> None:
         """Hand over as much as the connection takes."""
-        while len(self._durable) < link.in_flight and (pending := self._outbox.take()):
+        limit = 1 if self._one_by_one else link.in_flight
+        while len(self._durable) < limit and (pending := self._outbox.take()):
             pending.sent_at = time.monotonic()
-            for topic in pending.parcel.topics:
-                self._durable[link.send(pending.parcel, topic)] = pending, topic
+            waited = _waited(pending)
+            try:
+                for topic in pending.parcel.topics:
+                    number = link.send(pending.parcel, topic, *waited)
+                    self._durable[number] = pending, topic
+            except TooLarge as error:
+                self._durable = {
+                    number: sent for number, sent in self._durable.items() if sent[0] is not pending
+                }
+                self._put_aside(pending, str(error))
+        if self._one_by_one:
+            return
         while len(self._volatile) < _UNWRITTEN and (parcel := self._outbox.take_volatile()):
             for topic in parcel.topics:
-                self._volatile[link.send(parcel, topic)] = topic
+                try:
+                    self._volatile[link.send(parcel, topic)] = topic
+                except TooLarge as error:
+                    self._log_refusal(topic, str(error))
 
     def _acknowledged(self, number: int, refusal: str | None) -> None:
         if number in self._direct:
@@ -177,6 +258,9 @@ class Delivery:
         if number in self._durable:
             pending, topic = self._durable.pop(number)
             self._outbox.acknowledge(pending)
+            if pending.topics_left <= 0:
+                self._completed_here += 1
+                self._one_by_one, self._failures = False, 0
         elif number in self._volatile:
             topic = self._volatile.pop(number)
         else:
@@ -197,3 +281,10 @@ class Delivery:
                 topic,
                 refusal,
             )
+
+
+def _waited(pending: Pending) -> tuple[tuple[str, str], ...]:
+    """Return the user property with the time in the queue or spool, ms; none if it is unknown."""
+    if not pending.queued_at:
+        return ()
+    return (("queued_ms", str(max(0, time.time_ns() - pending.queued_at) // 1_000_000)),)

@@ -1,4 +1,4 @@
-"""The embedded broker's process: ``python -m innpar.stream.mqtt.embedded``.
+"""The embedded broker's process: ``python -m innpar.stream.mqtt.embedded [PORT]``.
 
 Writes the port on standard output once it listens, and ends when standard input does.
 """
@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 from amqtt.broker import Broker  # type: ignore[import-untyped]
 from amqtt.contexts import BrokerConfig, ListenerConfig  # type: ignore[import-untyped]
@@ -37,9 +38,9 @@ class _Broker(Broker):  # type: ignore[misc]
             await super()._publish_retained_messages_for_subscription(subscription, session)
 
 
-async def _listen() -> tuple[Broker, int]:
+async def _listen(ports: Sequence[int]) -> tuple[Broker, int]:
     """Start on the first free port."""
-    for port in range(FIRST_PORT, FIRST_PORT + PORTS):
+    for port in ports:
         broker = _Broker(
             BrokerConfig(
                 listeners={"default": ListenerConfig(bind=f"{HOST}:{port}")},
@@ -66,7 +67,8 @@ def _end_with_parent(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> N
 
 async def main() -> None:
     """Serve until the parent ends."""
-    _, port = await _listen()
+    given = [int(text) for text in sys.argv[1:]]
+    _, port = await _listen(given or range(FIRST_PORT, FIRST_PORT + PORTS))
     print(port, flush=True)
     ended = asyncio.Event()
     waiting = (asyncio.get_running_loop(), ended)

@@ -13,6 +13,10 @@ _PATIENCE = 5.0
 """s for a connection, TLS included."""
 
 
+class BrokerAway(BrokerError):
+    """The broker cannot be reached, which may change by itself."""
+
+
 async def probe(address: Address, context: ssl.SSLContext | None) -> None:
     """Check that the broker can be reached at all.
 
@@ -28,11 +32,11 @@ async def probe(address: Address, context: ssl.SSLContext | None) -> None:
             with suppress(OSError):
                 await writer.wait_closed()
     except TimeoutError:
-        raise BrokerError(f"{address} does not answer: check host, port and firewall") from None
+        raise BrokerAway(f"{address} does not answer: check host, port and firewall") from None
     except ssl.SSLCertVerificationError as error:
         raise BrokerError(
             f"the certificate of {address} cannot be trusted ({error.verify_message}): "
-            "name its authority with ?ca=FILE, and use the host name in it"
+            f"{_cure(error.verify_code)}"
         ) from None
     except ssl.SSLError as error:
         raise BrokerError(
@@ -42,9 +46,20 @@ async def probe(address: Address, context: ssl.SSLContext | None) -> None:
         question = "is it an MQTT broker, and does it use TLS on this port?"
         raise BrokerError(f"{address} closes the connection: {question}") from None
     except ConnectionRefusedError:
-        raise BrokerError(f"nothing listens at {address}: start the broker there") from None
+        raise BrokerAway(f"nothing listens at {address}: start the broker there") from None
     except OSError as error:
-        raise BrokerError(f"{address} cannot be reached ({error.strerror or error})") from None
+        raise BrokerAway(
+            f"{address} cannot be reached ({error.strerror or error}): check name and network"
+        ) from None
+
+
+def _cure(code: int) -> str:
+    """Return the cure for a certificate that fails with this code of OpenSSL."""
+    if code in (9, 10):
+        return "renew it, or set the clock of this computer"
+    if code in (62, 64):
+        return "use a host name or address that stands in it"
+    return "name its authority with ?ca=FILE"
 
 
 def tls_context(address: Address) -> ssl.SSLContext | None:

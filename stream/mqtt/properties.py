@@ -31,8 +31,12 @@ class PackedProperties(Properties):
         return f"[{len(self.pack())} bytes of properties]"
 
 
-def packed(parcel: Parcel) -> PackedProperties:
+def packed(parcel: Parcel, *more: tuple[str, str]) -> PackedProperties:
     """Return the properties of a message.
+
+    Args:
+        parcel: The message.
+        more: User properties beside its own.
 
     Raises:
         ValueError: A text of more than 65535 bytes.
@@ -45,9 +49,17 @@ def packed(parcel: Parcel) -> PackedProperties:
         parts += [_RESPONSE, _text(parcel.response)]
     if parcel.correlation is not None:
         parts += [_CORRELATION, _data(parcel.correlation)]
-    for name, value in parcel.headers:
+    for name, value in (*parcel.headers, *more):
         parts += [_USER, _text(name), _text(value)]
     return PackedProperties(b"".join(parts))
+
+
+def packet_size(parcel: Parcel, topic: str, properties: PackedProperties | None) -> int:
+    """Return the bytes of a message's PUBLISH packet; MQTT 5.0, section 3.3."""
+    length = 2 + len(topic.encode()) + len(parcel.payload) + (2 if parcel.qos else 0)
+    if properties is not None:
+        length += len(properties.pack())
+    return 1 + len(_length(length)) + length
 
 
 def _text(text: str) -> bytes:

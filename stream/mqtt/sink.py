@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from innpar.devices import NoticeCode, notice
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.commands import NAMES, Command
 from innpar.stream.messages.payload import parcel
 from innpar.stream.mqtt.address import Address, check_root
-from innpar.stream.mqtt.bridge import Bridge
-from innpar.stream.mqtt.connection import V5, LinkLost, MqttConnection, connect
+from innpar.stream.mqtt.bridge import Bridge, default_node
+from innpar.stream.mqtt.connection import (
+    V5,
+    LinkLost,
+    MqttConnection,
+    ProtocolVersion,
+    connect,
+)
 from innpar.stream.mqtt.delivery import Delivery
 from innpar.stream.mqtt.intake import Intake
+from innpar.stream.mqtt.loop_lag import LoopLag
+from innpar.stream.mqtt.outgoing.spool import Spool
+from innpar.stream.mqtt.outgoing.spool_lock import SpoolLock, lock_spool
+from innpar.stream.mqtt.probe import BrokerAway
 from innpar.stream.mqtt.publisher import MessageOptions, Publisher
-from innpar.stream.mqtt.spool import Spool
-from innpar.stream.mqtt.spool_lock import SpoolLock, lock_spool
+from innpar.stream.mqtt.reconnecting import Reconnecting
 from innpar.stream.results import Item, State
 from innpar.stream.state import state_folder
 
@@ -35,9 +45,6 @@ _INFO = 10.0
 _LEAVE = 0.8
 """s for the last deliveries on leaving; the rest goes to the spool."""
 
-_LONGEST_PAUSE = 30.0
-"""s between two attempts to connect, at most."""
-
 
 class MqttSink:
     """Publishes items; made by `open`."""
@@ -47,12 +54,19 @@ class MqttSink:
     ) -> None:
         self._address = address
         self._bridge = bridge
+        self._reconnecting = Reconnecting(bridge.node)
+        self._wait_for_broker = False
+        self._greeted = False
+        self._connected_at: float | None = None
+        self._version: ProtocolVersion | None = None
         self._progress = asyncio.Event()
-        self._delivery = Delivery(spool, self._progress.set)
+        self._delivery = Delivery(spool, self._progress.set, self._report_loss)
         self._publisher = Publisher(bridge, options)
         self._intake = Intake(bridge, self._delivery.put)
         self._state_changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._loop_lag = LoopLag()
+        self._watchdog: asyncio.Task[None] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -65,26 +79,32 @@ class MqttSink:
         state: Path | None = None,
         spool_limit: int = 64 * 1024 * 1024,
         options: MessageOptions | None = None,
+        wait: bool = False,
     ) -> AsyncIterator[Self]:
         """Connect on entering; on leaving deliver or spool the rest and publish ``offline``.
 
         Args:
             address: The broker.
             topic: First levels of every topic.
-            node: Name of this process on the broker; the computer's if not given.
+            node: Name of this process on the broker; the computer's, with a random part, if not
+                given.
             state: Folder that survives this process; the user's XDG state folder if not given.
             spool_limit: Bytes on disk while the broker is away.
             options: Which messages are published, and in which form.
+            wait: Start without a broker that cannot be reached, and keep the messages for it.
 
         Raises:
-            BrokerError: On entering, if the broker cannot be reached, refuses access or lacks the
+            BrokerError: On entering, if the broker cannot be reached (but for `wait`), refuses
+                access or lacks the
                 MQTT version that the options needs. Later the sink reconnects by itself.
         """
         root = check_root(topic)
-        own = None if address.embedded else _claim(address, root, state or state_folder())
+        base = state or state_folder()
+        own = None if address.embedded else _claim(address, root, base)
         spool = None if own is None else Spool(own.folder, limit=spool_limit)
-        bridge = Bridge(node, own.number if own else 1, root)
+        bridge = Bridge(node or default_node(base), own.number if own else 1, root)
         sink = cls(address, bridge, spool, options or MessageOptions())
+        sink._wait_for_broker = wait
         try:
             await sink._start()
             try:
@@ -92,6 +112,9 @@ class MqttSink:
             finally:
                 await sink._leave()
         finally:
+            if sink._watchdog is not None:
+                sink._watchdog.cancel()
+                await asyncio.wait({sink._watchdog})
             sink._delivery.close()
             if own is not None:
                 own.release()
@@ -146,6 +169,7 @@ class MqttSink:
 
     async def _start(self) -> None:
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watchdog = asyncio.create_task(self._loop_lag.measure(), name="loop lag")
         self._keeper = asyncio.create_task(self._keep(connected), name="mqtt")
         self._keeper.add_done_callback(lambda _: self._progress.set())
         try:
@@ -166,33 +190,35 @@ class MqttSink:
         Raises:
             BrokerError: The first connection fails.
         """
-        attempt, reported = 0, ""
         while True:
+            self._connected_at = None
             delivered = self._delivery.published
             try:
                 await self._serve(connected)
             except BrokerError as error:
                 if not connected.done():
-                    raise
-                if self._address.embedded:  # it does not come back
-                    ended = BrokerError("the embedded broker has ended; start again")
-                    ended.after_start = True
-                    raise ended from error
-                if self._delivery.published > delivered:
-                    attempt, reported = 0, ""
-                if str(error) != reported:
-                    _log.warning("%s; reconnecting, beats are kept meanwhile", error)
-                    reported = str(error)
-            attempt += 1
-            # Jitter, so that many computers do not reconnect at once.
-            pause = min(0.25 * 2**attempt, _LONGEST_PAUSE) * random.uniform(0.5, 1.0)
-            await self._delivery.pause(pause)
+                    if not (self._wait_for_broker and isinstance(error, BrokerAway)):
+                        raise
+                    connected.set_result(None)
+                    self._delivery.detach()  # to disk from the first message
+                since = self._connected_at
+                line = self._reconnecting.lost(
+                    error,
+                    lasted=0.0 if since is None else time.monotonic() - since,
+                    delivered=self._delivery.published > delivered,
+                )
+                if line:
+                    _log.warning("%s", line)
+            await self._delivery.pause(self._reconnecting.pause)
 
     async def _serve(self, connected: asyncio.Future[None]) -> None:
         """Hold one connection until it is lost; raise the reason."""
         will = self._bridge.state("offline")
         lost: list[Exception] = []
-        async with connect(self._address, client_id=self._bridge.client_id, will=will) as link:
+        async with connect(
+            self._address, client_id=self._bridge.client_id, will=will, version=self._version
+        ) as link:
+            self._version = link.version
             if self._publisher.options.waveform == "raw" and link.version is not V5:
                 raise BrokerError(
                     f"--waveform raw needs MQTT 5, and {self._address} speaks 3.1.1 only: leave "
@@ -201,24 +227,25 @@ class MqttSink:
             self._delivery.attach(link)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._receive(link))
+                    first, self._greeted = not self._greeted, True
+                    tasks.create_task(self._receive(link, first))
                     await self._delivery.hand_over(link, self._bridge.state("online"))
-                    first = not connected.done()
-                    if first:  # before our own message there replaces an earlier run's
-                        await link.listen(self._bridge.info_topic)
+                    # Before our own message there replaces that of another process.
+                    await link.listen(self._bridge.info_topic)
                     tasks.create_task(self._maintain(link, first))
                     tasks.create_task(self._delivery.deliver(link))
                     tasks.create_task(self._delivery.watch())
                     self._delivery.begin(link)
-                    if first:
+                    self._connected_at = time.monotonic()
+                    if not connected.done():
                         connected.set_result(None)
                     else:
                         _log.info("connected to %s again", self._address)
             except* BrokerError as group:
                 lost += group.exceptions
             finally:
-                self._delivery.detach()
-        raise lost[0]
+                self._delivery.detach(lost)
+        raise next((one for one in lost if isinstance(one, LinkLost) and one.code), lost[0])
 
     async def _maintain(self, link: MqttConnection, first: bool) -> None:
         """Keep the process's own messages up to date and subscribe to its devices' commands."""
@@ -241,9 +268,16 @@ class MqttSink:
     def _publish_info(self) -> None:
         """Publish this process's own message, past the queues."""
         if (link := self._delivery.link) is not None:
-            info = self._bridge.info(self.counts, self._delivery.lag)
+            counts = {**self.counts, "loop_lag_ms": round(1e3 * self._loop_lag.longest)}
+            info = self._bridge.info(counts, self._delivery.lag)
             with suppress(LinkLost):  # the task that receives reports it
                 link.send(info, self._bridge.info_topic)
+
+    def _report_loss(self, code: NoticeCode, text: str) -> None:
+        """Publish an event about messages that will not be delivered."""
+        for device in self._bridge.states:
+            event = notice(device, time.time_ns(), code, text)
+            self._delivery.put(parcel(event, self._bridge.root))
 
     def _republish(self) -> None:
         """Publish the retained messages again: the broker may have lost them."""
@@ -267,12 +301,20 @@ class MqttSink:
                 refusal,
             )
 
-    async def _receive(self, link: MqttConnection) -> None:
+    def _take_info(self, payload: bytes, first: bool) -> None:
+        """Take what another process has published as this one: an earlier run, or a twin."""
+        if not first and self._bridge.is_foreign(payload):
+            if line := self._reconnecting.contested():
+                _log.warning("%s", line)
+            return
+        for device in self._bridge.orphans(payload):
+            _log.info("%s was left online by an earlier run; publishing offline", device)
+            self._delivery.put(parcel(State(device, "offline"), self._bridge.root))
+
+    async def _receive(self, link: MqttConnection, first: bool) -> None:
         async for message in link.received():
             if message.topic == self._bridge.info_topic:
-                for device in self._bridge.orphans(message.payload):
-                    _log.info("%s was left online by an earlier run; publishing offline", device)
-                    self._delivery.put(parcel(State(device, "offline"), self._bridge.root))
+                self._take_info(message.payload, first)
             elif message.topic == self._status:
                 for config in self._publisher.discovery() if message.payload == b"online" else ():
                     self._delivery.put(config)

@@ -14,8 +14,8 @@ from innpar.devices.session.device import open_session
 from innpar.stream.calibration.store import CalibrationStore
 from innpar.stream.cli.main import main
 from innpar.stream.messages.encoding import iso
-from innpar.stream.mqtt.outbox import Outbox
-from innpar.stream.mqtt.spool import Spool
+from innpar.stream.mqtt.outgoing.outbox import Outbox
+from innpar.stream.mqtt.outgoing.spool import Spool
 from innpar.stream.results import Item
 from support.harness import Keep, estimates, stream_all
 from support.paths import ROOT
@@ -81,9 +81,7 @@ def test_a_remembered_calibration_is_recalled() -> None:
     kept, remark = CalibrationStore(OLD).recall(device, model, stored["time"] + 60 * NS)
     assert remark == ""
     assert kept is not None
-    assert kept.event(device).detail == {
-        key: stored[key] for key in ("sbp", "dbp", "remembered")
-    }
+    assert kept.event(device).detail == {key: stored[key] for key in ("sbp", "dbp", "remembered")}
 
 
 def test_undelivered_messages_come_out_of_the_spool(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from innpar.stream.mqtt.broker import broker_for, embedded_broker
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.results import State
 from support.brokers import Broker
-from support.items import beat
+from support.items import beat, birth
 from support.listening import Listener
 
 OWNER = """
@@ -93,6 +93,31 @@ async def test_a_subscriber_gets_what_it_subscribed_to_and_nothing_else() -> Non
         out, _ = await heard.communicate()
     topics = {line.split()[0] for line in out.decode().splitlines()}
     assert topics == {"bp/devices/demo/state", "bp/estimates"}
+
+
+async def test_a_killed_one_is_started_again_with_what_was_retained_and_undelivered() -> None:
+    async with embedded_broker() as address, MqttSink.open(address) as sink:
+        await sink.send(birth())
+        await sink.send(State("demo", "online"))
+        await sink.flush()
+        (process,) = brokers()
+        process.kill()
+        await asyncio.to_thread(gone, [process], 5)
+        for seq in range(20):
+            await sink.send(beat(seq))
+        async with asyncio.timeout(40):
+            await sink.flush()
+        (again,) = brokers()
+        assert again.pid != process.pid
+        assert sink.counts["dropped"] == 0
+        where = ("-h", address.host, "-p", str(address.port), "-C", "2", "-W", "10", "-v")
+        late = await asyncio.create_subprocess_exec(
+            *("mosquitto_sub", *where, "-t", "bp/devices/#"), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await late.communicate()
+        kept = {line.split()[0] for line in out.decode().splitlines()}
+        assert kept == {"bp/devices/demo/meta", "bp/devices/demo/state"}
+    assert brokers() == []
 
 
 async def test_it_listens_on_this_computer_only() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
+import platform
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from innpar.devices import Event
@@ -23,11 +27,12 @@ from innpar.stream.messages.payload import parcel
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
 from innpar.stream.mqtt.sink import ROOM, MqttSink
-from innpar.stream.results import State
+from innpar.stream.results import Beat, State
 from support.brokers import Broker, Mosquitto, free_port
 from support.items import START, beat, birth, summary, wave
 from support.listening import Heard, Listener
 from support.paths import ROOT
+from support.relay import relay
 
 Listen = Callable[..., Listener]
 
@@ -84,6 +89,8 @@ async def test_everything_arrives_as_the_contract_says(mosquitto: Broker, listen
     assert len(payloads(messages, "bp/devices/demo/summary")) == 1
     one = next(message for message in messages if message.topic == "bp/estimates")
     assert (one.qos, one.content_type, one.expiry) == (1, "application/json", "")
+    waited = int(one.headers.pop("queued_ms"))
+    assert 0 <= waited < 10_000
     assert one.headers == {"schema": "bp-beat/1", "unit": "mm[Hg]", "rate": "125", "seq": "0"}
     stretch = next(message for message in messages if message.topic == "bp/devices/demo/abp")
     assert (stretch.qos, stretch.expiry) == (0, "5")
@@ -100,7 +107,7 @@ async def test_everything_arrives_as_the_contract_says(mosquitto: Broker, listen
     assert others() == set()
 
 
-async def refusal(url: str, **options: str) -> str:
+async def refusal(url: str, **options: object) -> str:
     with pytest.raises(BrokerError) as caught:
         async with MqttSink.open(Address.parse(url), **options):  # type: ignore[arg-type]
             pytest.fail("it opened")
@@ -269,7 +276,7 @@ async def test_beats_survive_the_brokers_absence_and_waveforms_do_not(
 PUBLISHER = """
 import asyncio, sys
 from innpar.stream.mqtt.address import Address
-from innpar.stream.results import State
+from innpar.stream.results import Beat, State
 from innpar.stream.mqtt.sink import MqttSink
 from support.items import beat
 
@@ -438,6 +445,56 @@ async def test_a_silent_broker_is_given_up_and_found_again(
     )
 
 
+def long_or_short(seq: int) -> Beat:
+    return beat(seq, abp=np.full(1000, 80.25, np.float32)) if seq in (3, 4, 17) else beat(seq)
+
+
+async def test_a_message_too_large_for_the_broker_does_not_hold_up_the_others(
+    mosquitto: Broker, listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    """mosquitto announces the limit under MQTT 5 and closes the connection under 3.1.1."""
+    broker = mosquitto("allow_anonymous true", "max_packet_size 4000")
+    listener = listen(broker.port, "bp/estimates", "bp/devices/demo/events")
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        await sink.send(State("demo", "online"))
+        for seq in range(30):
+            await sink.send(long_or_short(seq))
+        await sink.flush()
+        counts = sink.counts
+    assert (counts["set_aside"], counts["queued"], counts["dropped"]) == (3, 0, 0)
+    messages = await heard(listener, lambda got: len(got) >= 28)
+    assert seqs(messages) == [seq for seq in range(30) if seq not in (3, 4, 17)]
+    told = [json.loads(text)["detail"] for text in payloads(messages, "bp/devices/demo/events")]
+    assert [detail["code"] for detail in told] == ["message_set_aside"]
+    assert "the broker accepts 4000" in told[0]["text"]
+    assert caplog.text.count("it is set aside") == 1
+
+
+async def test_a_broker_that_answers_by_closing_the_connection_is_recognised(
+    mosquitto: Broker,
+    listen: Listen,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("innpar.stream.mqtt.reconnecting.LONGEST_PAUSE", 0.3)
+    broker = mosquitto()
+    listener = listen(broker.port, "bp/estimates")
+    async with (
+        relay(broker.port, lambda packet: len(packet) > 4000) as port,
+        MqttSink.open(Address("127.0.0.1", port)) as sink,
+    ):
+        for seq in range(30):
+            await sink.send(long_or_short(seq))
+        async with asyncio.timeout(40):
+            await sink.flush()
+        counts = sink.counts
+    assert (counts["set_aside"], counts["queued"], counts["dropped"]) == (3, 0, 0)
+    messages = await heard(listener, lambda got: 29 in seqs(got))
+    arrived = list(dict.fromkeys(seqs(messages)))
+    assert arrived == [seq for seq in range(30) if seq not in (3, 4, 17)]
+    assert "closes the connection whenever it arrives" in caplog.text
+
+
 async def test_two_processes_do_not_take_each_others_name(mosquitto: Broker) -> None:
     broker = mosquitto()
     address = Address.parse(broker.url)
@@ -449,6 +506,126 @@ async def test_two_processes_do_not_take_each_others_name(mosquitto: Broker) -> 
             assert two.connected
         async with MqttSink.open(address, node="bed4", topic="other") as three:
             assert three.node == "bed4"
+
+
+async def test_broker_kills_cost_no_beat_and_no_traceback(
+    mosquitto: Broker, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short form of `scripts/soak brokers`."""
+    monkeypatch.setattr("innpar.stream.mqtt.reconnecting.LONGEST_PAUSE", 0.2)
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    broker = mosquitto("allow_anonymous true", "max_inflight_messages 7")
+    sent, arrived = 0, list[int]()
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        for _ in range(8):
+            listener = await asyncio.to_thread(listen, broker.port, "bp/estimates")
+            for _ in range(60):
+                await sink.send(beat(sent))
+                await sink.send(wave(sent))
+                sent += 1
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(random.uniform(0, 0.1))
+            broker.kill()
+            for _ in range(10):
+                await sink.send(beat(sent))
+                sent += 1
+            arrived += seqs(listener.heard())
+            broker.start()
+        listener = await asyncio.to_thread(listen, broker.port, "bp/estimates")
+        async with asyncio.timeout(30):
+            await sink.flush()
+        counts = sink.counts
+    del sink
+    gc.collect()
+    assert complaints == []
+    assert (counts["dropped"], counts["refused"], counts["set_aside"]) == (0, 0, 0)
+    assert counts["published"] >= 2 * sent
+    assert arrived == sorted(arrived)
+
+
+async def test_two_computers_of_one_host_name_have_two_node_names(
+    mosquitto: Broker, tmp_path: Path
+) -> None:
+    address = Address.parse(mosquitto().url)
+    names = []
+    for state in ("ward", "ward", "cupboard"):
+        async with MqttSink.open(address, state=tmp_path / state) as sink:
+            names.append(sink.node)
+    assert names[0] == names[1] != names[2]
+    assert all(name.startswith(f"{platform.node()}-") for name in names)
+
+
+async def test_a_twin_with_our_name_is_named_with_the_cure_and_given_way(
+    mosquitto: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = Address.parse(mosquitto().url)
+    async with (
+        MqttSink.open(address, node="bed4", state=tmp_path / "one") as one,
+        MqttSink.open(address, node="bed4", state=tmp_path / "two") as two,
+    ):
+        for seq in range(40):
+            await one.send(beat(seq))
+            await two.send(beat(seq))
+            await asyncio.sleep(0.1)
+        reports = [r.getMessage() for r in caplog.records if "node name bed4" in r.getMessage()]
+        assert 1 <= len(reports) <= 4  # two of each process, should the last come late
+        assert "--node" in reports[0]
+        assert sum("reconnecting" in record.getMessage() for record in caplog.records) <= 4
+        assert not [record for record in caplog.records if record.name == "asyncio"]
+        assert one.counts["dropped"] == two.counts["dropped"] == 0
+
+
+async def test_a_run_may_start_before_its_broker(
+    mosquitto: Broker, listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = mosquitto()
+    broker.kill()
+    async with MqttSink.open(Address.parse(broker.url), wait=True) as sink:
+        assert not sink.connected
+        assert "nothing listens" in caplog.text
+        for seq in range(20):
+            await sink.send(beat(seq))
+        assert sink.counts["spooled"] == 20
+        broker.start()
+        listener = await asyncio.to_thread(listen, broker.port, "bp/estimates")
+        async with asyncio.timeout(30):
+            await sink.flush()
+    assert seqs(await heard(listener, lambda got: len(got) >= 20)) == list(range(20))
+
+
+async def test_what_only_a_person_can_mend_is_not_waited_for(guarded: Mosquitto) -> None:
+    at = f"127.0.0.1:{guarded.port}"
+    assert "refuses user" in await refusal(f"mqtt://nurse:x@{at}", wait=True)
+    assert "refuses messages" in await refusal(f"mqtt://guest:x@{at}", wait=True)
+    assert "nothing listens" in await refusal(f"mqtt://127.0.0.1:{free_port()}")
+
+
+async def test_dropped_messages_are_announced_and_counted(
+    mosquitto: Broker, listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = mosquitto()
+    address = Address.parse(broker.url)
+    async with MqttSink.open(address, spool_limit=64 * 1024) as sink:
+        await sink.send(State("demo", "online"))
+        await sink.flush()
+        broker.kill()
+        await until(lambda: not sink.connected)
+        for seq in range(200):
+            await sink.send(beat(seq))
+        dropped = sink.counts["dropped"]
+        assert dropped > 0
+        assert "the oldest are dropped from now on" in caplog.text
+        broker.start()
+        listener = await asyncio.to_thread(listen, broker.port, "bp/#")
+        async with asyncio.timeout(30):
+            await sink.flush()
+        total = sink.counts["dropped"]
+        messages = await heard(listener, lambda got: 199 in seqs(got))
+    assert seqs(messages)[-1] == 199
+    told = [json.loads(text)["detail"] for text in payloads(messages, "bp/devices/demo/events")]
+    assert {detail["code"] for detail in told} == {"messages_dropped"}
+    assert f"{total} undelivered messages were dropped, the oldest first" in caplog.text
 
 
 def ask(

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.outbox import Outbox, Pending
-from innpar.stream.mqtt.spool import Spool
+from innpar.stream.mqtt.outgoing.outbox import Outbox, Pending
+from innpar.stream.mqtt.outgoing.spool import Spool
 
 
 def note(number: int, topics: int = 1, size: int = 0) -> Parcel:
@@ -161,7 +161,7 @@ def test_damage_while_running_is_counted_and_passed_over(tmp_path: Path) -> None
     for number in range(4):
         outbox.put(note(number))
     (segment,) = files(tmp_path)
-    os.truncate(segment, segment.stat().st_size - 3)
+    os.truncate(segment, len(segment.read_bytes().rstrip(b"\0")) - 3)
     outbox.put(note(4))
     assert deliver_all(outbox) == [0, 1, 2]
     outbox.put(note(5))
@@ -172,9 +172,9 @@ def test_damage_while_running_is_counted_and_passed_over(tmp_path: Path) -> None
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from innpar.stream.mqtt.outbox import Outbox
+from innpar.stream.mqtt.outgoing.outbox import Outbox
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.spool import Spool
+from innpar.stream.mqtt.outgoing.spool import Spool
 outbox = Outbox(Spool(Path(sys.argv[1])))
 for number in range(300):
     outbox.put(Parcel(("t",), b"%d" % number))
@@ -199,9 +199,9 @@ def test_after_kill_9_the_next_process_has_the_rest_and_nothing_twice(tmp_path: 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from innpar.stream.mqtt.outbox import Outbox
+from innpar.stream.mqtt.outgoing.outbox import Outbox
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.spool import Spool
+from innpar.stream.mqtt.outgoing.spool import Spool
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 outbox = Outbox(Spool(Path(sys.argv[1])), memory=50)
 outbox.link_lost()
@@ -230,6 +230,95 @@ def test_a_full_disk_loses_some_counts_them_and_says_so_once(tmp_path: Path, roo
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0
     assert done.stderr.count("free some disk space") == 1
+
+
+SMALL_DISK = """
+import os, sys
+from pathlib import Path
+from innpar.stream.mqtt.outgoing.outbox import Outbox
+from innpar.stream.messages.parcel import Parcel
+from innpar.stream.mqtt.outgoing.spool import Spool
+
+folder, other = Path(sys.argv[1]) / "spool", Path(sys.argv[1]) / "other"
+full_first = sys.argv[2] == "full-first"
+outbox = Outbox(Spool(folder, limit=1 << 20), memory=50)
+
+
+def fill():
+    with other.open("ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(512))
+        except OSError as error:
+            print(error.strerror, file=sys.stderr)
+
+
+def put(begin, end):
+    for number in range(begin, end):
+        outbox.put(Parcel(("t",), b"%d" % number, headers=(("pad", "x" * 900),)))
+
+
+put(0, 10)
+if full_first:
+    fill()
+outbox.link_lost()
+put(10, 60)
+if not full_first:
+    fill()
+put(60, 400)
+most = len(outbox) - outbox.spooled
+dropped = outbox.dropped
+got = []
+for again in range(3):  # the connection comes and goes while the disk stays full
+    outbox.link_found()
+    sent = [outbox.take() for _ in range(20)]
+    for pending in sent[:10]:
+        got.append(int(pending.parcel.payload))
+        outbox.acknowledge(pending)
+    outbox.link_lost()
+put(400, 420)
+outbox.link_found()
+while (pending := outbox.take()) is not None:
+    got.append(int(pending.parcel.payload))
+    outbox.acknowledge(pending)
+assert got == list(range(420 - len(got), 420)), got
+assert len(got) + outbox.dropped == 420, (len(got), outbox.dropped)
+assert most <= 50 + 64, most
+other.unlink()
+outbox.link_lost()
+put(420, 500)
+outbox.close()
+outbox = Outbox(Spool(folder, limit=1 << 20), memory=50)
+rest = []
+while (pending := outbox.take()) is not None:
+    rest.append(int(pending.parcel.payload))
+    outbox.acknowledge(pending)
+assert rest == list(range(420, 500)), rest
+print(len(got))
+"""
+
+
+@pytest.mark.parametrize("when", ["full-first", "full-later"])
+def test_a_disk_that_fills_up_costs_the_oldest_only_and_no_acknowledgement_fails(
+    tmp_path: Path, when: str
+) -> None:
+    mount = f"mount -t tmpfs -o size=256k none {tmp_path} && exec {sys.executable} - {tmp_path}"
+    alone = ["unshare", "-rm", "sh", "-c"]
+    possible = [*alone, f"mount -t tmpfs -o size=256k none {tmp_path}"]
+    if subprocess.run(possible, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk of its own (unshare -rm)")
+    done = subprocess.run(
+        [*alone, f"{mount} {when}"],
+        input=SMALL_DISK,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("No space left on device\n") == 1
+    assert int(done.stdout) >= 100
+    assert done.stderr.count("free some disk space") >= 1
 
 
 actions = st.lists(

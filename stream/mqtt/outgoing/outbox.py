@@ -1,9 +1,10 @@
 """The queues of parcels that await delivery: one leaves only after its acknowledgement.
 
 Durable parcels (beats, events, state) form one queue. It is kept in memory while the broker accepts
-them; when the connection is lost or the broker is slow, all of it moves to a spool on disk, and
-later parcels follow, until the spool is empty. Waveforms and summaries form another queue, in
-memory, which drops its oldest.
+them; when the connection is lost or the broker is slow, it moves to a spool on disk, and later
+parcels follow, until the spool is empty. Where the disk has no room, its newest part stays in
+memory; where memory has none either, the oldest parcel is dropped. Waveforms and summaries form
+another queue, in memory, which drops its oldest.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 import json
 import logging
 import struct
+import time
 from collections import deque
 from dataclasses import dataclass
 
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.mqtt.spool import Position, Spool
+from innpar.stream.mqtt.outgoing.spool import Position, Spool
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<H")
@@ -29,12 +31,14 @@ class Pending:
         position: End of its record in the spool; None if it is in memory only.
         topics_left: Number of topics on which the broker has not acknowledged it yet.
         sent_at: When it was handed to the connection, s on the monotonic clock.
+        queued_at: When it was queued, ns since the Unix epoch; 0 if unknown.
     """
 
     parcel: Parcel
     position: Position | None = None
     topics_left: int = 1
     sent_at: float = 0.0
+    queued_at: int = 0
 
 
 class Outbox:
@@ -50,10 +54,9 @@ class Outbox:
         self._spool = spool
         self._memory = memory
         self._volatile_limit = volatile
-        self._waiting: deque[Pending] = deque()  # empty while on disk
+        self._waiting: deque[Pending] = deque()  # newer than what is on disk
         self._sent: deque[Pending] = deque()
         self._volatile: deque[Parcel] = deque()
-        self._on_disk = spool is not None and len(spool) > 0
         self._away = False
         self._disk_refused = False
         self._dropped = 0
@@ -61,7 +64,7 @@ class Outbox:
 
     def __len__(self) -> int:
         """Return the number of durable parcels not acknowledged yet."""
-        unread = self._spool.unread if self._spool is not None and self._on_disk else 0
+        unread = self._spool.unread if self._spool is not None else 0
         return len(self._waiting) + len(self._sent) + unread
 
     @property
@@ -82,19 +85,18 @@ class Outbox:
         """Add a parcel at the end of its queue; never waits."""
         if not parcel.durable:
             self._put_volatile(parcel)
-        elif self._spool is not None and self._on_disk:
-            self._append(self._spool, parcel)
-        else:
-            self._waiting.append(Pending(parcel))
-            if self._away or len(self) > self._memory:
-                self.spill()
-            if len(self._waiting) > self._memory:
-                self._waiting.popleft()
-                self._dropped += 1
+            return
+        self._waiting.append(Pending(parcel, queued_at=time.time_ns()))
+        if self._away or self.spooled or len(self) > self._memory:
+            self.spill()
+        if len(self._waiting) > self._memory:
+            self._drop_oldest()
 
     def take(self) -> Pending | None:
         """Return the next durable parcel to send; it stays here until it is acknowledged."""
-        pending = self._waiting.popleft() if self._waiting else self._from_disk()
+        pending = self._from_disk()
+        if pending is None and self._waiting:
+            pending = self._waiting.popleft()
         if pending is not None:
             pending.topics_left = len(pending.parcel.topics)
             self._sent.append(pending)
@@ -112,9 +114,15 @@ class Outbox:
         if self._spool is None or done is None:
             return
         self._spool.done(done)
-        if self._on_disk and len(self) == 0:
+        if not len(self._spool):
             self._spool.clear()
-            self._on_disk = False
+
+    def set_aside(self, pending: Pending) -> None:
+        """Take a parcel that cannot be delivered out of the queue, and keep it on disk."""
+        if self._spool is not None:
+            self._spool.set_aside(_record(pending))
+        pending.topics_left = 1
+        self.acknowledge(pending)
 
     def oldest_sent_at(self) -> float | None:
         """Return when the oldest unacknowledged parcel was sent, s on the monotonic clock."""
@@ -126,45 +134,44 @@ class Outbox:
         self._disk_refused = False
         self.dropped_volatile += len(self._volatile)
         self._volatile.clear()
-        if self._spool is not None and self._on_disk:
+        if self._spool is not None and len(self._spool):
             first = self._spool.first
             self._dropped += sum(p.position is not None and p.position <= first for p in self._sent)
-            self._sent.clear()
             self._spool.rewind()
-        else:
-            self._waiting.extendleft(reversed(self._sent))
-            self._sent.clear()
-            self.spill()
+        self._waiting.extendleft(p for p in reversed(self._sent) if p.position is None)
+        self._sent.clear()
+        self.spill()
 
     def link_found(self) -> None:
         self._away = False
 
     def spill(self) -> None:
-        """Write every durable parcel to disk, so that a crash loses none."""
-        if self._spool is None or self._on_disk or self._disk_refused:
+        """Write the durable parcels to disk, oldest first, so that a crash loses none."""
+        if self._spool is None:
             return
         try:
-            for pending in (*self._sent, *self._waiting):
-                pending.position = self._spool.append(_record(pending.parcel))
+            for pending in self._sent:
+                if pending.position is None:
+                    pending.position = self._spool.append(_record(pending))
+                    self._spool.skip_to(pending.position)
+            while self._waiting:
+                self._spool.append(_record(self._waiting[0]))
+                self._waiting.popleft()
         except OSError as error:
-            self._spool.clear()
             self._refused(error)
-            return
-        self._on_disk = bool(self._sent or self._waiting)
-        if self._sent and self._sent[-1].position is not None:
-            self._spool.skip_to(self._sent[-1].position)
-        self._waiting.clear()
+        else:
+            self._disk_refused = False
 
     def sync(self) -> None:
         """Make the spool safe from a power cut."""
-        if self._spool is not None and self._on_disk:
+        if self._spool is not None:
             self._spool.sync()
 
     def close(self) -> None:
         """Write to disk what was not delivered."""
-        self._disk_refused = False
         self.spill()
         if self._spool is not None:
+            self._dropped += len(self._waiting) + sum(p.position is None for p in self._sent)
             self._spool.close()
 
     def _put_volatile(self, parcel: Parcel) -> None:
@@ -176,18 +183,18 @@ class Outbox:
             self._volatile.popleft()
             self.dropped_volatile += 1
 
-    def _append(self, spool: Spool, parcel: Parcel) -> None:
-        try:
-            spool.append(_record(parcel))
-        except OSError as error:
-            self._refused(error)
+    def _drop_oldest(self) -> None:
+        if self._spool is not None and len(self._spool):
+            self._spool.drop_oldest()
+        else:
+            self._waiting.popleft()
             self._dropped += 1
 
     def _from_disk(self) -> Pending | None:
-        while self._spool is not None and self._on_disk and (found := self._spool.read()):
+        while self._spool is not None and (found := self._spool.read()):
             record, position = found
             try:
-                return Pending(_parcel(record), position)
+                return _pending(record, position)
             except (ValueError, KeyError, TypeError, struct.error) as error:
                 _log.error("a spooled record cannot be read (%s); it is skipped", error)
                 self._dropped += 1
@@ -195,11 +202,17 @@ class Outbox:
 
     def _refused(self, error: OSError) -> None:
         if not self._disk_refused:
-            _log.error("the spool cannot be written (%s): free some disk space", error)
+            _log.error(
+                "the spool cannot be written (%s): free some disk space; the newest %d messages "
+                "are kept in memory",
+                error,
+                self._memory,
+            )
         self._disk_refused = True
 
 
-def _record(parcel: Parcel) -> bytes:
+def _record(pending: Pending) -> bytes:
+    parcel = pending.parcel
     head = {
         "topics": parcel.topics,
         "content_type": parcel.content_type,
@@ -207,15 +220,17 @@ def _record(parcel: Parcel) -> bytes:
         "retain": parcel.retain,
         "expiry": parcel.expiry,
         "headers": parcel.headers,
+        "queued": pending.queued_at,
     }
     data = json.dumps(head, separators=(",", ":")).encode()
     return _LENGTH.pack(len(data)) + data + parcel.payload
 
 
-def _parcel(record: bytes) -> Parcel:
+def _pending(record: bytes, position: Position) -> Pending:
+    """Return a spooled parcel; version 0.1 did not store when it was queued."""
     (length,) = _LENGTH.unpack_from(record)
     head = json.loads(record[_LENGTH.size : _LENGTH.size + length])
-    return Parcel(
+    parcel = Parcel(
         topics=tuple(head["topics"]),
         payload=record[_LENGTH.size + length :],
         content_type=head["content_type"],
@@ -224,3 +239,4 @@ def _parcel(record: bytes) -> Parcel:
         expiry=head["expiry"],
         headers=tuple((name, value) for name, value in head["headers"]),
     )
+    return Pending(parcel, position, queued_at=int(head.get("queued", 0)))

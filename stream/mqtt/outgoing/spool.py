@@ -1,9 +1,9 @@
 """A first-in, first-out log on disk that survives a crash of its process.
 
-A record consists of its length, its CRC-32 and its bytes; records fill segment files of bounded
-size, and the position up to which they are done is kept in a file of its own. A killed process
-loses no record for which `append` has returned: the page cache outlives it. `sync` is for a power
-cut.
+Records fill segment files of bounded size, which are allocated ahead; the position up to which they
+are done is kept in a file of its own. A killed process loses no record for which `append` has
+returned: the page cache outlives it. `sync` is for a power cut. On a full disk only `append` fails;
+records can still be read and declared done.
 """
 
 from __future__ import annotations
@@ -18,11 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from innpar.stream.mqtt.outgoing.segments import (
+    HEAD,
+    SegmentFiles,
+    ends_cleanly,
+    read_record,
+    write_record,
+)
+
 _log = logging.getLogger(__name__)
-_HEAD = struct.Struct("<II")
 _DONE = struct.Struct("<QQI")
-_LONGEST = 16 * 1024 * 1024
-"""Bytes; a longer length is damage, not a record."""
+_LARGEST = 1024 * 1024
+"""Bytes of a segment, at most."""
 
 
 class Position(NamedTuple):
@@ -36,7 +43,6 @@ class Position(NamedTuple):
 @dataclass(slots=True)
 class _Segment:
     number: int
-    path: Path
     size: int = 0
     records: int = 0
 
@@ -53,15 +59,17 @@ class Spool:
     def __init__(self, folder: Path, *, limit: int = 64 * 1024 * 1024) -> None:
         self._folder = folder
         self._limit = limit
-        self._segment_limit = max(limit // 16, 4096)
+        size = min(max(limit // 16, 4096), _LARGEST)
         self._segments: deque[_Segment] = deque()
         self._writer: int | None = None
         self._reader: tuple[int, int] | None = None
         self.dropped: int = 0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._done_file = os.open(folder / "done", os.O_RDWR | os.O_CREAT, 0o600)
+        self._files = SegmentFiles(folder, size)
         self._done = self._recover()
         self._read = self._done
+        self._store_done()
 
     def __len__(self) -> int:
         """Return the number of records not done yet."""
@@ -82,18 +90,26 @@ class Spool:
         """Write a record at the end and return its end.
 
         Raises:
-            OSError: The disk is full, even without the oldest segment; nothing was added.
+            OSError: The disk is full; nothing was added.
         """
-        try:
-            end = self._write(record)
-        except OSError:
-            if len(self._segments) < 2:
-                raise
-            self._drop_first()
-            end = self._write(record)
-        while len(self._segments) > 1 and sum(s.size for s in self._segments) > self._limit:
-            self._drop_first()
+        end = self._write(record)
+        while len(self._segments) > 1 and self._room * len(self._segments) > self._limit:
+            self._drop_segment()
         return end
+
+    def drop_oldest(self) -> None:
+        """Give up the oldest record; a segment that it empties can be written again."""
+        continued = self._read
+        self.rewind()
+        if self.read() is None:
+            return
+        oldest = self._read
+        if continued < oldest:  # else it has been sent, and its acknowledgement may still come
+            self.dropped += 1
+        self._read = max(continued, oldest)
+        self.done(oldest)
+        if not len(self):
+            self.clear()
 
     def read(self) -> tuple[bytes, Position] | None:
         """Return the next record and its end, or None at the end of the log."""
@@ -101,7 +117,7 @@ class Spool:
             if self._read.offset < segment.size:
                 record = self._record_at(segment, self._read.offset)
                 if record is not None:
-                    end = self._read.offset + _HEAD.size + len(record)
+                    end = self._read.offset + HEAD.size + len(record)
                     self._read = Position(segment.number, end, self._read.records + 1)
                     return record, self._read
                 self._give_up_on(segment)
@@ -124,9 +140,13 @@ class Spool:
         if position < self._done:
             return  # its segment was removed to make room
         self._done = position
-        while self._segments and self._segments[0].number < position.segment:
+        while self._segments and self._segments[0].number < self._done.segment:
             self._remove_first()
-        os.pwrite(self._done_file, _done_bytes(position), 0)
+        if len(self._segments) > 1 and self._done.records == self._segments[0].records:
+            self._done = Position(self._segments[1].number, 0, 0)
+            self._read = max(self._read, self._done)
+            self._remove_first()
+        self._store_done()
 
     def clear(self) -> None:
         """Remove every segment; all of them are done."""
@@ -135,10 +155,18 @@ class Spool:
             last = self._segments[0].number
             self._remove_first()
             self._done = self._read = Position(last + 1, 0, 0)
-        os.pwrite(self._done_file, _done_bytes(self._done), 0)
+        self._store_done()
+
+    def set_aside(self, record: bytes) -> None:
+        """Keep a record that cannot be delivered in the file ``aside``, as far as there is room."""
+        file = self._folder / "aside"
+        with contextlib.suppress(OSError), open(file, "ab", opener=_private) as aside:
+            if aside.tell() < _LARGEST:
+                aside.write(HEAD.pack(len(record), zlib.crc32(record)) + record)
 
     def sync(self) -> None:
-        """Return when the appended records would survive a power cut."""
+        """Return when the appended records would survive a power cut; also allocate ahead."""
+        self._files.sync()
         if self._writer is None:
             return
         writer = os.dup(self._writer)  # a thread may be here while another segment is started
@@ -151,37 +179,46 @@ class Spool:
     def close(self) -> None:
         self._close_writer()
         self._close_reader()
+        if self._segments:
+            self._files.trim(self._segments[-1].number, self._segments[-1].size)
+        self._files.close()
         if self._done_file >= 0:
             os.close(self._done_file)
             self._done_file = -1
 
+    @property
+    def _room(self) -> int:
+        return self._files.size
+
+    @property
+    def _descriptor(self) -> int:
+        assert self._writer is not None
+        return self._writer
+
     def _write(self, record: bytes) -> Position:
-        if self._writer is None or self._segments[-1].size >= self._segment_limit:
-            self._writer = self._start_segment()
-        last = self._segments[-1]
-        data = _HEAD.pack(len(record), zlib.crc32(record)) + record
+        last = self._segments[-1] if self._segments else None
+        needed = len(record) + 2 * HEAD.size
+        if last is None or self._writer is None or last.size + needed > max(self._room, needed):
+            last = self._start_segment()
         try:
-            written = os.pwrite(self._writer, data, last.size)
-            if written != len(data):
-                raise OSError(f"only {written} of {len(data)} bytes could be written")
+            last.size = write_record(self._descriptor, last.size, record)
         except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._writer, last.size)
-            raise
-        last.size += len(data)
+            if not self._files.reserved:
+                raise
+            last = self._start_segment()
+            last.size = write_record(self._descriptor, last.size, record)
         last.records += 1
         return Position(last.number, last.size, last.records)
 
     def _recover(self) -> Position:
         """Find the segments of an earlier process, without a torn last record."""
-        numbers = sorted(int(path.stem) for path in self._folder.glob("*.segment"))
         done = self._stored_done()
-        for number in numbers:
-            path = self._path(number)
+        for number in self._files.numbers():
+            path = self._files.path(number)
             if number < done.segment:
                 path.unlink()
                 continue
-            segment = _Segment(number, path, path.stat().st_size)
+            segment = _Segment(number, path.stat().st_size)
             self._segments.append(segment)
             segment.size, segment.records, before = self._scan(segment, done)
             if number == done.segment:
@@ -196,16 +233,13 @@ class Spool:
         """Return the bytes and the number of whole records, and the number of them done."""
         offset = records = before = 0
         while (record := self._record_at(segment, offset)) is not None:
-            offset += _HEAD.size + len(record)
+            offset += HEAD.size + len(record)
             records += 1
             if segment.number == done.segment and offset <= done.offset:
                 before = records
-        if offset < segment.size:
-            _log.warning(
-                "%s ends in %d bytes of an unfinished record; skipped",
-                segment.path.name,
-                segment.size - offset,
-            )
+        if not ends_cleanly(self._reader_of(segment), offset):
+            name = self._files.path(segment.number).name
+            _log.warning("%s ends in an unfinished record; skipped", name)
         return offset, records, before
 
     def _stored_done(self) -> Position:
@@ -217,23 +251,20 @@ class Spool:
         return Position(0, 0, 0)
 
     def _record_at(self, segment: _Segment, offset: int) -> bytes | None:
+        return read_record(self._reader_of(segment), offset, segment.size)
+
+    def _reader_of(self, segment: _Segment) -> int:
         if self._reader is None or self._reader[0] != segment.number:
             self._close_reader()
-            self._reader = (segment.number, os.open(segment.path, os.O_RDONLY))
-        descriptor = self._reader[1]
-        head = os.pread(descriptor, _HEAD.size, offset)
-        if len(head) < _HEAD.size:
-            return None
-        length, crc = _HEAD.unpack(head)
-        if length > min(_LONGEST, segment.size - offset - _HEAD.size):
-            return None
-        record = os.pread(descriptor, length, offset + _HEAD.size)
-        return record if len(record) == length and zlib.crc32(record) == crc else None
+            path = self._files.path(segment.number)
+            self._reader = (segment.number, os.open(path, os.O_RDONLY))
+        return self._reader[1]
 
     def _give_up_on(self, segment: _Segment) -> None:
         """Truncate a segment at a record that was damaged after it was written."""
         lost = segment.records - self._read.records
-        _log.error("%s is damaged; %d records are lost", segment.path.name, lost)
+        name = self._files.path(segment.number).name
+        _log.error("%s is damaged; %d records are lost", name, lost)
         self.dropped += lost
         segment.size, segment.records = self._read.offset, self._read.records
         if segment is self._segments[-1]:
@@ -242,19 +273,18 @@ class Spool:
     def _segment_of(self, position: Position) -> _Segment | None:
         return next((s for s in self._segments if s.number >= position.segment), None)
 
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number:010d}.segment"
-
-    def _start_segment(self) -> int:
-        self.sync()
-        self._close_writer()
+    def _start_segment(self) -> _Segment:
+        if self._segments and not self._segments[-1].records:
+            self._segments.pop()  # the disk had no room for it: the reserve takes its place
         number = self._segments[-1].number + 1 if self._segments else self._done.segment
-        path = self._path(number)
-        writer = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        self._segments.append(_Segment(number, path))
-        return writer
+        writer = self._files.start(number)
+        if self._writer is not None:
+            self._files.retire(self._writer)
+        self._writer = writer
+        self._segments.append(_Segment(number))
+        return self._segments[-1]
 
-    def _drop_first(self) -> None:
+    def _drop_segment(self) -> None:
         """Remove the oldest segment, and count its unread records."""
         first, second = self._segments[0], self._segments[1]
         start = Position(second.number, 0, 0)
@@ -263,13 +293,20 @@ class Spool:
             self._read = start
         self._done = max(self._done, start)
         self._remove_first()
-        os.pwrite(self._done_file, _done_bytes(self._done), 0)
+        self._store_done()
 
     def _remove_first(self) -> None:
         first = self._segments.popleft()
         if self._reader is not None and self._reader[0] == first.number:
             self._close_reader()
-        first.path.unlink(missing_ok=True)
+        self._files.remove(first.number)
+
+    def _store_done(self) -> None:
+        """Store the position; if that fails, a crash makes the next run send records again."""
+        try:
+            os.pwrite(self._done_file, _done_bytes(self._done), 0)
+        except OSError as error:
+            _log.debug("%s cannot be written: %s", self._folder / "done", error)
 
     def _close_writer(self) -> None:
         if self._writer is not None:
@@ -280,6 +317,10 @@ class Spool:
         if self._reader is not None:
             os.close(self._reader[1])
             self._reader = None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _done_bytes(position: Position) -> bytes:

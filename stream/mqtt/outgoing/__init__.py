@@ -1,0 +1,1 @@
+"""Messages that await delivery: in memory, then on disk."""
