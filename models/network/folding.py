@@ -50,8 +50,7 @@ class Encoder:
         h = row @ self.into + self.into_bias
         erf = np.array([math.erf(v) for v in (h / math.sqrt(2.0)).tolist()])
         gelu = (0.5 * h * (1.0 + erf)).astype(np.float32)
-        shift: Floats = (gelu @ self.out + self.out_bias) @ self.shift
-        return shift
+        return np.asarray((gelu @ self.out + self.out_bias) @ self.shift, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
