@@ -148,6 +148,15 @@ class NumpyNetwork:
         return samples
 
 
+def with_gradient(signal: Floats) -> Floats:
+    """Stack windows and their gradients as `joint` does: (batch, length) → (batch, 2, length)."""
+    out = np.empty((len(signal), 2, signal.shape[1]), np.float32)
+    out[:, 0] = signal
+    out[:, 1, 1:-1] = signal[:, 2:] - signal[:, :-2]
+    out[:, 1, 0], out[:, 1, -1] = signal[:, 1], -signal[:, -2]
+    return out
+
+
 def checked(
     weights: FoldedWeights, x: npt.ArrayLike, context: npt.ArrayLike | None
 ) -> tuple[Floats, Floats | None]:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger(__name__)
 
+GPU_FROM = 100
+"""Wearers from which on `auto` looks for a GPU: a core takes about as many."""
 LAST_DELIVERY = 20.0
 """s at the end of a run for the broker's last acknowledgements."""
 
@@ -120,7 +122,7 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     terminal = TerminalSink(quiet=settings.json_)
     address = await stack.enter_async_context(_broker(settings.broker))
     # After the start of the broker, which comes up while torch is imported.
-    predictor = await _predictor(settings)
+    predictor = await _predictor(settings, len(devices))
     for line in (*other_model(devices, predictor.id), *as_recorded(settings, devices)):
         terminal.say(line)
     engine = Engine(predictor)
@@ -133,7 +135,7 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         MqttSink.open(address, topic=settings.topic, options=options)
     )
     ids = [wearer.device.id for wearer in wearers]
-    recorders = recorders_for(settings, predictor.manifest, ids, clock)
+    recorders = recorders_for(settings, predictor, ids, clock)
     recorder = await stack.enter_async_context(
         recorders.running(place(settings.record) if settings.record else None)
     )
@@ -145,14 +147,18 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, out)
 
 
-async def _predictor(settings: Settings) -> Predictor:
-    import torch
-
+async def _predictor(settings: Settings, wearers: int) -> Predictor:
     from innpar.models.predictor import Predictor
 
+    few = settings.compute == "auto" and wearers < GPU_FROM
     # With several threads, another busy process makes the slowest window 60 times slower.
-    torch.set_num_threads(1)
-    return await asyncio.to_thread(Predictor.load, settings.model, compute=settings.compute)
+    return await asyncio.to_thread(
+        Predictor.load,
+        settings.model,
+        backend=settings.backend,
+        compute="cpu" if few else settings.compute,
+        threads=1,
+    )
 
 
 def _wearer(settings: Settings, device: Device, engine: Engine, clock: SystemClock) -> Wearer:

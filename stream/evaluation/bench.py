@@ -20,8 +20,8 @@ from torch import Tensor
 
 from innpar.models.errors import ModelError
 from innpar.models.formats.aot_file import compiled, run_compiled
+from innpar.models.formats.network_file import load_network
 from innpar.models.formats.torchscript import SUPPORTED, scripted
-from innpar.models.formats.weights_file import load_network
 from innpar.models.network.collapse import reach
 from innpar.models.network.fold import fold
 from innpar.models.network.innpar import InnPar, joint

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from innpar.models import InnPar, Predictor
+from innpar.models.formats.network_file import load_network
 from innpar.models.formats.torchscript import from_bytes
-from innpar.models.formats.weights_file import load_network
 from innpar.models.network.fold import fold
 from innpar.models.network.innpar import joint
 from innpar.models.predictor import SHIPPED

@@ -17,7 +17,7 @@ from innpar.models import ModelError, Predictor, from_published
 from innpar.models.formats import export as export_module
 from innpar.models.formats.checkpoint_import import import_checkpoint
 from innpar.models.formats.export import export, export_again
-from innpar.models.formats.weights_file import load_network
+from innpar.models.formats.network_file import load_network
 from innpar.models.manifest import read_manifest
 from innpar.models.network.collapse import coupling_blocks
 from innpar.stream.cli.main import main
