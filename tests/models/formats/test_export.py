@@ -111,7 +111,7 @@ def test_a_script_that_the_manifest_does_not_name_is_never_opened(model: Path) -
     edit(model, forget)
     with pytest.raises(ModelError, match="has no torchscript file"):
         Predictor.load(model, backend="torchscript")
-    assert Predictor.load(model).backend == "eager"
+    assert Predictor.load(model).backend == "native"
 
 
 @pytest.mark.parametrize(
