@@ -26,7 +26,7 @@ COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Encoder:
+class ContextEncoder:
     """The context's way to every module's bias.
 
     Attributes:
@@ -84,7 +84,7 @@ class FoldedWeights:
     left_bias: Floats
     right: Floats
     right_bias: Floats
-    encoder: Encoder | None
+    encoder: ContextEncoder | None
 
     @property
     def blocks(self) -> int:
@@ -160,9 +160,9 @@ def _mixing(state: Mapping[str, Array], name: str) -> Array:
     return whole
 
 
-def _encoder(state: Mapping[str, Array], blocks: int) -> Encoder:
+def _encoder(state: Mapping[str, Array], blocks: int) -> ContextEncoder:
     shifts = [state[f"blocks.{k}.{name}.shift.weight"] for k in range(blocks) for name in "fgh"]
-    return Encoder(
+    return ContextEncoder(
         into=_single(state["encoder.0.weight"].T),
         into_bias=_single(state["encoder.0.bias"]),
         out=_single(state["encoder.2.weight"].T),
