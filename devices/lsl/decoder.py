@@ -80,8 +80,8 @@ class LslDecoder:
         self._lost: int | None = None
         self._clock_reported: int | None = None  # time of the last clock event, ns
         self._rate_reported = False
-        self.samples = 0
-        self.lost = 0
+        self.samples: int = 0
+        self.lost: int = 0
 
     def interrupted(self, why: str, lost: int | None = None) -> list[Chunk | Event]:
         """Return the samples held back, and set the reason of the next gap.

@@ -40,7 +40,7 @@ class LslInbox:
         self._lock = threading.Lock()
         self._news = asyncio.Event()
         self._most = most
-        self.dropped = 0
+        self.dropped: int = 0
 
     def put(self, item: LslItem | Exception) -> None:
         """Add an item; called from the thread."""

@@ -153,7 +153,7 @@ class MuseDialogue:
     def __init__(self, preset: str | None = None) -> None:
         self._presets = (preset,) if preset else PRESETS
         self._tried = 0
-        self.has_light = True
+        self.has_light: bool = True
 
     async def begin(self, link: BleLink) -> None:
         """Halt, choose a preset, start; take the next preset if the last one gave no light."""
@@ -192,7 +192,7 @@ class MuseDecoder:
         self._timeline: Timeline[Rows] = Timeline((RATE,))
         self._arrival = 0
         self._status = StatusChanges(device)
-        self.bad = 0
+        self.bad: int = 0
 
     @property
     def lost(self) -> int:

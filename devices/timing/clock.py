@@ -67,7 +67,7 @@ class SensorClock:
 
     def __init__(self, prior: ClockPrior = CRYSTAL) -> None:
         self.prior = prior
-        self.epochs = -1
+        self.epochs: int = -1
         self.reset()
 
     def reset(self) -> None:

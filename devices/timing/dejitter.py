@@ -88,7 +88,7 @@ class Dejitter:
         self._next: float | None = None  # where the loop expects the next sample
         self._jitter = 0.0  # largest recent distance between stamp and loop
         self._settled = 0.0  # ns since the start of the loop
-        self.known = False
+        self.known: bool = False
 
     @property
     def rate(self) -> float:

@@ -114,7 +114,7 @@ class Timeline(Generic[T]):
         self._prompt = 0  # smallest recent arrival minus stamp
         self._fresh = False  # just reconnected: the next frame cannot be an old, delayed one
         self._odd: list[float] = []
-        self.late = 0
+        self.late: int = 0
 
     @property
     def rate(self) -> float:

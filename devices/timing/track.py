@@ -44,13 +44,13 @@ class SignalTrack:
         self._device = device
         self.channels: tuple[str, ...] = tuple(channels)
         self._signal: Signal = signal
-        self.clock = clock or SensorClock()
+        self.clock: SensorClock = clock or SensorClock()
         self._times = MonotonicTimes(self.clock)
         self._why = ""
         self._anew = False
         self._reported = 0  # time of the last clock report, ns
-        self.samples = 0
-        self.lost = 0
+        self.samples: int = 0
+        self.lost: int = 0
 
     @property
     def last(self) -> int | None:

@@ -46,10 +46,10 @@ class VirtualDevice:
     ) -> None:
         self._device = device
         self.polarity = device.polarity
-        self.site = device.site
+        self.site: str = device.site
         self._wearer = wearer
         self._radio: RadioKind = radio
-        self.faults = faults or Faults()
+        self.faults: Faults = faults or Faults()
         self.sensor: VirtualSensor | None = None
         self.pressure: deque[Chunk] = deque(maxlen=PRESSURE_CHUNKS)
 

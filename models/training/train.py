@@ -20,7 +20,7 @@ from innpar.models.training.progress import progress_bar
 from innpar.models.training.trainer import Trainer, device_of
 from innpar.models.training.validate import Validation
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def train(

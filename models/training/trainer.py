@@ -56,11 +56,11 @@ class Trainer:
         self.config, self.sampler, self.data, self.step = config, sampler, data, 0
         self.losses: list[float] = []
         self._began = time.monotonic()
-        self.device = device_of(run)
+        self.device: str = device_of(run)
         torch.manual_seed(run.seed)
         network = dataclasses.asdict(config.network)
-        self.model = InnPar(**network, context=len(CONTEXT)).to(self.device)
-        self.average = InnPar(**network, context=len(CONTEXT)).to(self.device)
+        self.model: InnPar = InnPar(**network, context=len(CONTEXT)).to(self.device)
+        self.average: InnPar = InnPar(**network, context=len(CONTEXT)).to(self.device)
         self.average.load_state_dict(self.model.state_dict())
         self.average.requires_grad_(False)
         self.optimiser = torch.optim.AdamW(

@@ -16,10 +16,10 @@ from typing import Protocol
 import numpy as np
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event
-from innpar.devices.decode import DECODERS
 from innpar.devices.link import serial_port as port
 from innpar.devices.sensors import bangle, cuff, muse
 from innpar.devices.sensors.boards import serial_lines as lines
+from innpar.devices.sensors.catalogue import SENSORS
 from innpar.devices.sensors.emotibit import driver as emotibit
 from innpar.devices.sensors.emotibit.packet import build as emotibit_line
 from innpar.devices.sensors.oximeters import berrymed, contec, nonin, o2ring
@@ -225,7 +225,7 @@ def main(arguments: list[str]) -> int:
     """Feed the decoders; return 1 if anything but a BadPacket came out."""
     count = int(arguments[0]) if arguments else 1_000_000
     seed = int(arguments[1]) if len(arguments) > 1 else 0
-    if missing := {name.split("-")[0] for name in DECODERS} - TARGETS.keys():
+    if missing := {name.split("-")[0] for name in SENSORS} - TARGETS.keys():
         print(f"add to TARGETS in scripts/soaks/decoders.py: {', '.join(missing)}")
         return 1
     return 1 if sum(fuzz(name, count, seed) for name in arguments[2:] or TARGETS) else 0

@@ -32,7 +32,7 @@ class Corrector:
 
     def __init__(self, manifest: Manifest) -> None:
         self._tables = Tables.of(manifest.calibration, manifest.intervals)
-        self.level = self._tables.level if self._tables else 0.0
+        self.level: float = self._tables.level if self._tables else 0.0
         self._rate, self._drop = manifest.rate, manifest.drop
         self._sees = manifest.context_entries > 0
         self._calibration: calibrate.CuffCalibration | None = None

@@ -51,8 +51,8 @@ class Delivery:
         self._refusals: set[str] = set()
         self._synced = time.monotonic()
         self.link: MqttConnection | None = None
-        self.published = 0
-        self.refused = 0
+        self.published: int = 0
+        self.refused: int = 0
 
     @property
     def backlog(self) -> int:

@@ -95,7 +95,7 @@ def conditioning_of(run: Mapping[str, Any]) -> Conditioning:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pulse:
+class PulseWave:
     """One PPG channel, upright and conditioned.
 
     Attributes:
@@ -150,7 +150,7 @@ def best_channel(
     return picker.choice
 
 
-def pulse(excerpt: Excerpt, polarity: int, conditioning: Conditioning) -> Pulse:
+def pulse(excerpt: Excerpt, polarity: int, conditioning: Conditioning) -> PulseWave:
     """Condition an excerpt's best channel window by window, joined as in the pipeline.
 
     As in the pipeline no window spans a gap, so a stretch shorter than a window with its guards is
@@ -176,7 +176,7 @@ def pulse(excerpt: Excerpt, polarity: int, conditioning: Conditioning) -> Pulse:
             times.append((index + np.arange(len(samples))) / needs.rate)
             values.append(samples.astype(np.float64))
     label = choice.label if choice is not None else ""
-    return Pulse(np.concatenate(times), np.concatenate(values), label, needs.rate)
+    return PulseWave(np.concatenate(times), np.concatenate(values), label, needs.rate)
 
 
 def _conditioned(

@@ -90,8 +90,8 @@ class Recorder:
         self._clock = clock
         self._pseudonyms = Pseudonyms(keep=keep_address)
         self._subjects = subjects or {}
-        self.path = _named(path, clock, tag)
-        self.failed = ""
+        self.path: Path = _named(path, clock, tag)
+        self.failed: str = ""
         self._unreported: set[str] = set()
         self._known: set[str] = set()
         self._learnt: dict[str, CuffReading] = {}

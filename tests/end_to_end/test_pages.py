@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Mosquitto
 
+from support.brokers import Mosquitto
 from support.harness import need_dbus
 from support.paths import ROOT
 
@@ -33,8 +33,13 @@ INLINE = re.compile(r"`((?:\.venv/bin/)?innpar-stream [^`\n]*)`")
 PROGRAM = [sys.executable, "-m", "innpar.stream.cli.main"]
 SECONDS = "3"
 
-OTHERS = {"devices.md": "tests/devices/conformance runs its device"}
-"""Pages whose Python is run elsewhere."""
+OTHERS = {
+    "devices.md": "tests/devices/conformance runs its device",
+    "add-a-sensor.md": "a form to fill in",
+    "add-an-export.md": "a form to fill in",
+    "add-a-command.md": "a form to fill in",
+}
+"""Pages whose Python is not run here → why."""
 
 NOT_RUN = {
     "train": "takes the better part of an hour",
@@ -202,7 +207,7 @@ LIMITS = {
     "mosquitto_pub": [],
     "mosquitto_rr": ["-W", "30"],
 }
-"""What ends a client of mosquitto's that would listen for ever."""
+"""Arguments that end a client of mosquitto, which would listen for ever."""
 
 
 def ended(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -142,7 +142,7 @@ def test_it_is_evaluated_beside_the_held_reading(
     never = ["evaluate", "--data", str(folder), "--split", "val", "--cuff-every", "never"]
     assert main([*never, "--model", str(model)]) == 2
     told = capsys.readouterr().err
-    assert "gives no pressures without a cuff reading; take --cuff-every once" in told
+    assert "gives no pressures without a cuff reading; use --cuff-every once" in told
     assert "streaming" not in told
 
 
@@ -153,7 +153,7 @@ def test_an_import_says_what_its_outputs_mean(
     command = ["model", "import", str(tmp_path / "net.pth"), str(tmp_path / "out")]
     assert main(command) == 0
     told = capsys.readouterr().out
-    assert "its outputs have no unit" in told
+    assert "the outputs of this model have no unit" in told
     assert "--abp-range MIN MAX" in told
     assert "innpar-stream calibrate 128/79" in told
     stated = Predictor.load(tmp_path / "out").manifest

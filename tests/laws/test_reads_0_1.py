@@ -13,7 +13,7 @@ from innpar.devices import NS
 from innpar.devices.session.device import open_session
 from innpar.stream.calibration.store import CalibrationStore
 from innpar.stream.cli.main import main
-from innpar.stream.messages.payload import iso
+from innpar.stream.messages.encoding import iso
 from innpar.stream.mqtt.outbox import Outbox
 from innpar.stream.mqtt.spool import Spool
 from innpar.stream.results import Item
@@ -81,7 +81,7 @@ def test_a_remembered_calibration_is_recalled() -> None:
     kept, remark = CalibrationStore(OLD).recall(device, model, stored["time"] + 60 * NS)
     assert remark == ""
     assert kept is not None
-    assert kept.event(device, kept.reading.time).detail == {
+    assert kept.event(device).detail == {
         key: stored[key] for key in ("sbp", "dbp", "remembered")
     }
 

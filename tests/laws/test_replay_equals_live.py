@@ -295,7 +295,7 @@ def test_a_reading_that_had_not_taken_effect_comes_along_too(tmp_path: Path) -> 
     items = played(path, from_="10")
     events = [i for i in items if isinstance(i, Event)]
     assert [e.detail["sbp"] for e in events if e.kind == "cuff"] == [130.0]
-    assert any("learnt anew" in str(event.detail) for event in events)
+    assert any("learnt again" in str(event.detail) for event in events)
     items = played(path, from_="10", cuffs="off")
     assert "cuff" not in [i.kind for i in items if isinstance(i, Event)]
 

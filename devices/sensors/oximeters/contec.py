@@ -114,7 +114,7 @@ class ContecDecoder:
         self._track = CountedTrack(device, ("pleth",), RATE)
         self._parser = ContecParser()
         self._status = StatusChanges(device)
-        self.bad = 0
+        self.bad: int = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time of the last sample that the bytes complete, by count."""

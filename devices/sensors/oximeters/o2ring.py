@@ -206,7 +206,7 @@ class O2RingDecoder:
         self._track = CountedTrack(device, CHANNELS, RATE)
         self._last: int | None = None
         self._status = StatusChanges(device)
-        self.bad = 0
+        self.bad: int = 0
 
     def arrival_of(self, channel: str, raw: bytes) -> int:
         """Return the time by count, with one sample for each byte."""

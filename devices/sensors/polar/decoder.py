@@ -83,8 +83,8 @@ class PolarDecoder:
         self._acc_factor = acc_factor
         self._status = StatusChanges(device)
         self._rate_reported = False
-        self.sends = float(rates[0])
-        self.bad = 0
+        self.sends: float = float(rates[0])
+        self.bad: int = 0
 
     @property
     def samples(self) -> int:

@@ -108,7 +108,7 @@ class VirtualPolar(BluetoothSensor):
         faults: Faults | None = None,
         seed: int = 0,
     ) -> None:
-        self.faults = faults or Faults()
+        self.faults: Faults = faults or Faults()
         self.mtu = self.faults.mtu or mtu
         self.advertised: tuple[str, ...] = ("180d",)
         self.air: Air | None = None

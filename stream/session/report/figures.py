@@ -17,7 +17,7 @@ from innpar.devices.session.reader import SessionFile
 from innpar.stream.session.beat_table import BeatTable
 from innpar.stream.session.excerpt import stretch
 from innpar.stream.session.index import DeviceIndex
-from innpar.stream.session.pulse import Pulse, conditioning_of, pulse
+from innpar.stream.session.pulse import PulseWave, conditioning_of, pulse
 from innpar.stream.session.report.findings import RANGES, Trend, in_range
 from innpar.stream.session.report.svg import Chart, around, stacked
 
@@ -167,7 +167,7 @@ def _moments(beats: BeatTable) -> list[tuple[str, float]]:
     return [(title, float(t[place[n]])) for title, n in chosen.items()]
 
 
-def _light(wave: Pulse, zero: float) -> str:
+def _light(wave: PulseWave, zero: float) -> str:
     """Return a chart of the pulse from `zero`, s since the Unix epoch; empty without samples."""
     pieces = list(wave.pieces(zero, zero + SHOWN))
     if not pieces:

@@ -153,7 +153,7 @@ async def test_a_broker_gets_the_same_beats(
 
 
 async def test_no_such_broker() -> None:
-    with pytest.raises(innpar.InnparError, match="no MQTT URL"):
+    with pytest.raises(innpar.InnparError, match="not an MQTT URL"):
         async with innpar.live(demo(), broker="http://here", model=shipped()):
             pytest.fail("entered")
 

@@ -347,7 +347,7 @@ def test_the_demo_says_how_it_fits() -> None:
     items, _, _ = stream_all([wearer()])
     notices = {code_of(i): i.detail.get("text", "") for i in items if isinstance(i, Event)}
     assert notices[NoticeCode.FIT_CHECK].startswith("fit check: the signal is usable")
-    assert "little of the absolute level" in notices[NoticeCode.NOT_CALIBRATED]
+    assert "little about the absolute level" in notices[NoticeCode.NOT_CALIBRATED]
 
 
 def test_birth_tells_the_channel_and_state_the_link() -> None:
@@ -471,7 +471,7 @@ def test_a_device_that_never_sends_fills_no_memory() -> None:
     for time in range(100):
         for kind in ("connected", "disconnected"):
             summaries.event(Event("x", kind, time, time, {}), birth)
-    assert not summaries._told
+    assert not summaries._events
     summaries.silent = True
     assert summaries.link == "offline"
 

@@ -239,7 +239,7 @@ async def test_a_selection_that_makes_no_sense_is_told_and_the_run_goes_on() -> 
     await forward_markers(LslMarks("name='a' and ("), [wearer], keep, clock)
     (notice,) = keep.items
     assert isinstance(notice, Event)
-    assert "no predicate" in notice.detail["text"]
+    assert "not a valid XPath 1.0 predicate" in notice.detail["text"]
 
 
 @pytest.mark.parametrize("reading", ["taken", "remembered", "to come"])
