@@ -18,11 +18,13 @@ from innpar.models.errors import ModelError
 SCHEMA = "innpar-model/1"
 NAME = "manifest.json"
 
-Kind = Literal["weights", "torchscript", "aot", "onnx"]
+Kind = Literal["weights", "torchscript", "aot", "aot_inverse", "onnx", "onnx_inverse"]
 SUFFIXES: Mapping[Kind, str] = {
     "weights": ".safetensors",
     "torchscript": ".pt",
+    "aot_inverse": ".inverse.pt2",
     "aot": ".pt2",
+    "onnx_inverse": ".inverse.onnx",
     "onnx": ".onnx",
 }
 RELATIVE_IN_0_1 = "relative to an unknown pressure range"
@@ -147,11 +149,26 @@ class Manifest:
 
     def file(self, kind: Kind) -> str | None:
         """Return the name of the file of this kind; None if the model has none."""
-        return next((name for name in self.files if name.endswith(SUFFIXES[kind])), None)
+        return next((name for name in self.files if kind_of(name) == kind), None)
+
+    def file_for(self, backend: Kind) -> str:
+        """Return the name of the file that a backend needs.
+
+        Raises:
+            ModelError: The model has none.
+        """
+        if (name := self.file(backend)) is None:
+            raise ModelError(f"{self.id} has no {backend} file; export the model for {backend}")
+        return name
 
     def to_json(self) -> str:
         """Return the content of ``manifest.json``."""
         return json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)}, indent=2) + "\n"
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return the kind of a model's file; None for another file."""
+    return next((kind for kind, suffix in SUFFIXES.items() if name.endswith(suffix)), None)
 
 
 def _rules(m: Manifest) -> list[tuple[str, bool]]:
@@ -202,7 +219,7 @@ def _rules(m: Manifest) -> list[tuple[str, bool]]:
         ),
         (
             "two files of the same kind",
-            any(sum(n.endswith(s) for n in names) > 1 for s in SUFFIXES.values()),
+            any(sum(kind_of(n) == kind for n in names) > 1 for kind in SUFFIXES),
         ),
     ]
 

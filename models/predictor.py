@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from innpar.models.errors import ModelError
-from innpar.models.formats import torchscript
-from innpar.models.formats.backends import LOADERS, Backend, Network, batch_invariant, check_gpu
+from innpar.models.formats.backends import Backend, load_backend, split
 from innpar.models.formats.weights_file import open_model
 from innpar.models.manifest import Architecture, Manifest
-from innpar.models.network.innpar import joint
+from innpar.models.network.kernel import Network, with_gradient
 
 __all__ = ["Architecture", "Backend", "Manifest", "Prediction", "Predictor"]
 
@@ -28,10 +24,6 @@ Floats = npt.NDArray[np.float32]
 
 SHIPPED = Path(__file__).parent / "weights"
 """Folder of the model that comes with the package."""
-GPU_TOLERANCE = 1e-4
-"""Largest accepted difference between GPU and CPU, relative to the output's scale."""
-MICRO_BATCH = 8
-"""Windows that go through the network together; more do not fit in a core's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,108 +65,89 @@ class Predictor:
     >>> predictor(ppg).abp.shape
     (2, 640)
 
-    A window's result is the same, bit for bit, in any batch and at any position in it. Loading
-    checks this on the present processor; where it does not hold, windows run one at a time.
+    A window's result is the same, bit for bit, in any batch and at any position in it. The compiled
+    kernel and numpy compute so; the other backends are checked at load, and where batches round
+    differently, windows run one at a time.
 
     The network is INN-PAR: S. Kundu et al., INN-PAR: Invertible Neural Network for PPG to ABP
     Reconstruction, ICASSP 2025, doi 10.1109/ICASSP49660.2025.10888915.
 
-    torch's thread count is left to the caller; one thread per process is the most efficient
-    (`torch.set_num_threads(1)`).
-
     Args:
         manifest: Description of the model.
-        network: Forward function, (batch, 2, window) and context → (batch, 2, window).
-        inverse: Its inverse under the same context.
+        network: Forward function, (batch, 2, window) and context → (batch, 2, window), and inverse.
         backend: Name of the backend, for information.
-        device: Torch device of both functions.
+        device: ``cpu``, ``cuda`` or ``cuda:N``, for information.
+        instructions: Instruction set, GPU or runtime of the network, for information.
 
     Attributes:
         manifest: Description of the model: input, output, provenance, accuracy, licence.
-        backend: Backend in use: ``torchscript``, ``eager``, ``aot`` or ``onnx``.
+        backend: Backend in use: native, torchscript, eager, aot, onnx or numpy.
         device: Device in use: ``cpu``, ``cuda`` or ``cuda:N``.
+        instructions: What determines the last bits of the results, e.g. ``avx2``.
     """
 
     def __init__(
         self,
         manifest: Manifest,
         network: Network,
-        inverse: Network,
         backend: str,
         device: str = "cpu",
+        instructions: str = "",
     ) -> None:
         self.manifest = manifest
         self.backend = backend
         self.device = device
+        self.instructions = instructions
         self._network = network
-        self._inverse = inverse
-        self._batch = self._exact_batch()
 
     @classmethod
     def load(
-        cls, path: Path | None = None, *, backend: Backend | None = None, compute: str = "cpu"
+        cls,
+        path: Path | None = None,
+        *,
+        backend: str | None = None,
+        compute: str = "cpu",
+        threads: int | None = None,
     ) -> Predictor:
-        """Load a model; verify its files against the hashes in its manifest.
+        """Load a model; verify its files by their hashes and its backend on golden windows.
 
         Args:
             path: A ``manifest.json`` or its folder; None for the model that comes with the package.
-            backend: ``torchscript``; ``eager`` (the weights, run by this package's code); ``aot``
-                (compiled for one kind of processor); ``onnx``. None chooses TorchScript if Python
-                supports it and the model has the file, otherwise eager.
+            backend: ``native`` (the compiled kernel); ``numpy``; ``torchscript``; ``eager`` (the
+                weights, run by this package's code in torch); ``aot`` (compiled for one kind of
+                processor); ``onnx``; ``cuda`` or ``cuda:N`` (TorchScript there). None chooses
+                ``native``, or ``numpy`` where no kernel was built.
             compute: ``cpu``; ``cuda`` or ``cuda:N`` (backends torchscript and eager only); ``auto``
                 for CUDA if it is available and agrees with the CPU, otherwise the CPU.
+            threads: Threads of torch, if it runs the network; None leaves them as they are.
 
         Raises:
             ModelError: A file is missing or does not match its hash, the manifest is invalid, the
-                weights do not fit the network, or the backend or GPU is not available.
+                weights do not fit the network, the backend or GPU is not available, or its
+                pressures deviate from those of the weights.
         """
+        name, device = split(backend) if backend else (None, None)
+        compute = device or compute
         if compute == "auto":
-            return cls._load_auto(path, backend)
+            if name in (None, "torchscript", "eager") and _has_cuda():
+                try:
+                    return cls.load(path, backend=name, compute="cuda", threads=threads)
+                except ModelError as error:
+                    log.warning("the GPU is not used: %s", error)
+            compute = "cpu"
         folder, manifest = open_model(SHIPPED if path is None else path)
-        if backend is None:
-            has_script = manifest.file("torchscript") is not None and torchscript.SUPPORTED
-            backend = "torchscript" if has_script else "eager"
-        if backend not in get_args(Backend):
-            known = ", ".join(get_args(Backend))
-            raise ModelError(f"unknown backend {backend!r}; choose one of {known}")
-        if compute == "cpu":
-            return cls(manifest, *LOADERS[backend](folder, manifest, compute), backend)
-        check_gpu(compute, backend)
-        try:
-            return cls._on_gpu(manifest, folder, backend, compute)
-        except (RuntimeError, AssertionError) as error:  # raised by torch
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{compute} cannot be used ({first}); use --compute cpu") from None
-
-    @classmethod
-    def _load_auto(cls, path: Path | None, backend: Backend | None) -> Predictor:
-        if torch.cuda.is_available() and backend in (None, "torchscript", "eager"):
-            try:
-                return cls.load(path, backend=backend, compute="cuda")
-            except ModelError as error:
-                log.warning("the GPU is not used: %s", error)
-        return cls.load(path, backend=backend)
-
-    @classmethod
-    def _on_gpu(cls, manifest: Manifest, folder: Path, backend: Backend, compute: str) -> Predictor:
-        """Load on a GPU; compare with the CPU on windows of noise."""
-        gpu = cls(manifest, *LOADERS[backend](folder, manifest, compute), backend, compute)
-        cpu = cls(manifest, *LOADERS[backend](folder, manifest, "cpu"), backend)
-        noise = np.random.default_rng(1).standard_normal((4, manifest.window))
-        found, expected = gpu(noise).abp, cpu(noise).abp
-        scale = np.abs(expected - manifest.abp_offset).max()
-        deviation = float(np.abs(found - expected).max() / scale)
-        if not deviation <= GPU_TOLERANCE:
-            raise ModelError(
-                f"{compute} differs from the CPU by {deviation:.1e} of the output's scale, more "
-                f"than {GPU_TOLERANCE:.0e}; use --compute cpu"
-            )
-        return gpu
+        found = load_backend(folder, manifest, name, compute, threads)
+        return cls(manifest, found.network, found.backend, found.device, found.instructions)
 
     @property
     def id(self) -> str:
         """Name, version and hash of the model, e.g. ``innpar-0.2.0@sha256:15dde5dd17f5``."""
         return self.manifest.id
+
+    @property
+    def runs_on(self) -> str:
+        """Backend and instruction set or GPU, e.g. ``native avx2``: together they fix every bit."""
+        return f"{self.backend} {self.instructions}".rstrip()
 
     def __call__(
         self,
@@ -202,27 +175,14 @@ class Predictor:
         """
         x = self._normalised(np.asarray(ppg, dtype=np.float32))
         c = self._checked_context(context, len(x))
-        y = np.empty((len(x), 2, self.manifest.window), np.float32)
-        for rows, part in self._batches(np.arange(len(x)), c):
-            y[rows] = self._network(joint(self._on_device(x[rows])), part).cpu().numpy()
+        y = self._network.forward(with_gradient(x), c)
+        back = x
         selected = np.flatnonzero(np.broadcast_to(reverse, len(x)))
-        back = x.copy()
-        for rows, part in self._batches(selected, c):
-            found = self._inverse(joint(self._on_device(y[rows, 0])), part)
-            back[rows] = found[:, 0].cpu().numpy()
+        if len(selected):
+            back = x.copy()
+            part = None if c is None else c[selected]
+            back[selected] = self._network.inverse(with_gradient(y[selected, 0]), part)[:, 0]
         return self._prediction(x, y, back)
-
-    def _batches(
-        self, rows: npt.NDArray[np.int64], context: Floats | None
-    ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor | None]]:
-        """Yield batches of rows with their context, in inference mode."""
-        with torch.inference_mode():
-            for start in range(0, len(rows), self._batch):
-                part = rows[start : start + self._batch]
-                yield part, None if context is None else self._on_device(context[part])
-
-    def _on_device(self, values: Floats) -> Tensor:
-        return torch.from_numpy(values).to(self.device)
 
     def _normalised(self, ppg: Floats) -> Floats:
         m = self.manifest
@@ -265,18 +225,14 @@ class Predictor:
             reverse=residual.astype(np.float32),
         )
 
-    def _exact_batch(self) -> int:
-        """Run every batch size once, forward and back; return how many windows may run together."""
-        m = self.manifest
-        rng = np.random.default_rng(0)
-        x = joint(self._on_device(rng.standard_normal((MICRO_BATCH, m.window), np.float32)))
-        c = self._on_device(rng.standard_normal((MICRO_BATCH, m.context_entries), np.float32))
-        context = c if m.context_entries else None
-        with torch.inference_mode():
-            if all(batch_invariant(run, x, context) for run in (self._network, self._inverse)):
-                return MICRO_BATCH
-        log.warning("batches round differently on this processor: one window at a time")
-        return 1
+
+def _has_cuda() -> bool:
+    """Return whether torch is installed and finds a GPU."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _rms(values: Floats) -> npt.NDArray[np.float64]:

@@ -225,6 +225,7 @@ class DeviceInfo:
         model: Name and hash of the model.
         rate: Sampling rate of the published waveforms, Hz.
         detail: Properties reported by the device on connecting, and the PPG channel in use.
+        backend: Code that runs the network, and its instruction set, e.g. ``native avx2``.
     """
 
     device: str
@@ -233,6 +234,7 @@ class DeviceInfo:
     model: str
     rate: float
     detail: dict[str, object]
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)

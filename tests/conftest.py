@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.register_profile("fresh", deadline=None, print_blob=True)
 settings.load_profile("house")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip a test file that imports torch where torch is not installed."""
+    report = yield
+    if report.failed and "No module named 'torch'" in str(report.longrepr):
+        why = "Skipped: torch is not installed: scripts/test --torch"
+        report.outcome, report.longrepr = "skipped", (str(collector.path), 0, why)
+    return report
 
 
 @pytest.fixture

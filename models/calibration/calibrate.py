@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from innpar.models.calibration.context import FEATURES, context, standardised
 from innpar.models.calibration.tables import Tables
+from innpar.models.calibration.wave_pressures import wave_pressures
 
 Floats = npt.NDArray[np.float64]
 Waves = npt.NDArray[np.float32]
@@ -73,9 +74,6 @@ class Affine:
             any_scale: The waves have no unit or an uncertain one, so any scale is accepted;
                 otherwise the scale is limited to 0.5 … 2.
         """
-        # scipy.signal is slow to import
-        from innpar.models.calibration.wave_pressures import wave_pressures
-
         high, low, _ = np.median(wave_pressures(waves, heart_rate, rate), axis=0)
         if any_scale:
             scale = (sbp - dbp) / max(float(high - low), _LEAST)

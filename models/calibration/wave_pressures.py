@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import find_peaks
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,7 +44,7 @@ def beats_within(abp: Floats, apart: int) -> tuple[npt.NDArray[np.int64], Floats
         where fewer than two feet are found.
     """
     height = float(np.percentile(abp, 95) - np.percentile(abp, 5))
-    peaks, _ = find_peaks(abp, distance=apart, prominence=0.4 * height)
+    peaks = _peaks(abp, apart, 0.4 * height)
     feet = np.array(
         [a + int(np.argmin(abp[a:b])) for a, b in itertools.pairwise(peaks)],
         dtype=np.int64,
@@ -56,3 +55,48 @@ def beats_within(abp: Floats, apart: int) -> tuple[npt.NDArray[np.int64], Floats
     mean = (total[feet[1:]] - total[feet[:-1]]) / np.diff(feet)
     peak = peaks[1:-1]
     return np.stack((feet[:-1], peak), axis=1), np.stack((abp[peak], abp[feet[:-1]], mean), axis=1)
+
+
+def _peaks(wave: Floats, apart: int, prominence: float) -> npt.NDArray[np.int64]:
+    """Find local maxima at least `apart` samples from a higher one, and of enough prominence.
+
+    A plateau counts once, in its middle; of close peaks the highest stays, and of equal ones the
+    later. Prominence is the height above the higher of the lowest values on the two sides, each up
+    to the next higher sample. The same as `scipy.signal.find_peaks`, which is slow to import.
+    """
+    tops = _local_maxima(wave)
+    kept = np.ones(len(tops), dtype=bool)
+    first = np.searchsorted(tops, tops - apart, side="right")
+    end = np.searchsorted(tops, tops + apart, side="left")
+    for i in np.argsort(wave[tops])[::-1]:
+        if kept[i]:
+            kept[first[i] : end[i]] = False
+            kept[i] = True
+    tops = tops[kept]
+    high = [_falls(wave[top::-1], prominence) and _falls(wave[top:], prominence) for top in tops]
+    found: npt.NDArray[np.int64] = tops[np.array(high, dtype=bool)]
+    return found
+
+
+def _local_maxima(wave: Floats) -> npt.NDArray[np.int64]:
+    """Return the middles of the stretches that are higher than the samples on both sides."""
+    starts = np.flatnonzero(np.concatenate(([True], wave[1:] != wave[:-1])))
+    ends = np.append(starts[1:], len(wave)) - 1
+    level = wave[starts]
+    top = np.zeros(len(level), dtype=bool)
+    top[1:-1] = (level[1:-1] > level[:-2]) & (level[1:-1] > level[2:])
+    middle: npt.NDArray[np.int64] = (starts[top] + ends[top]) // 2
+    return middle
+
+
+def _falls(side: Floats, depth: float) -> bool:
+    """Return whether a side falls by `depth` below its first sample before it rises above it."""
+    size = 64
+    while True:
+        part = side[:size]
+        if (higher := part > side[0]).any():
+            part = part[: int(np.argmax(higher))]
+            size = len(side)
+        if side[0] - part.min() >= depth or size >= len(side):
+            return bool(side[0] - part.min() >= depth)
+        size *= 2

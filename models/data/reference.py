@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import uniform_filter1d
 
 from innpar.models.calibration.wave_pressures import beats_within
 
@@ -75,7 +74,9 @@ def local_lag(
         if not (np.isfinite(x).all() and np.isfinite(y).all()) or x.std() == 0 or y.std() == 0:
             continue
         scores[k] = _correlations(_detrend(x), _detrend(y), lags)
-    smooth = uniform_filter1d(scores, _SMOOTH, axis=0, mode="nearest")
+    before = _SMOOTH // 2
+    padded = np.pad(scores, ((before, _SMOOTH - before - 1), (0, 0)), mode="edge")
+    smooth = np.lib.stride_tricks.sliding_window_view(padded, _SMOOTH, axis=0).mean(axis=-1)
     known = smooth.any(axis=1)
     if not known.any():
         return np.full(len(ppg), centre)

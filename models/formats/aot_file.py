@@ -16,7 +16,7 @@ from torch import Tensor
 
 from innpar.models.errors import ModelError
 from innpar.models.manifest import Manifest, verified_bytes
-from innpar.models.network.fold import Folded
+from innpar.models.network.fold import Folded, FoldedInverse
 
 LARGEST_BATCH = 4096
 
@@ -30,7 +30,7 @@ def processor() -> str:
     return f"torch {version} {platform.system()} {platform.machine()} {capability}"
 
 
-def compiled(folded: Folded, x: Tensor, context: Tensor | None) -> bytes:
+def compiled(folded: Folded | FoldedInverse, x: Tensor, context: Tensor | None) -> bytes:
     """Compile for any batch of windows as long as those of `x`; return the file's content.
 
     Args:

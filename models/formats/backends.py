@@ -1,119 +1,191 @@
-"""Backends: the ways in which a model's network can run, each as a pair of functions."""
+"""Backends: the ways in which a model's network can run, and the choice among them."""
 
 from __future__ import annotations
 
+import logging
+import platform
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import Literal, get_args
 
 from innpar.models.errors import ModelError
-from innpar.models.formats import torchscript
-from innpar.models.formats.weights_file import build_network
-from innpar.models.manifest import Manifest, verified_bytes
-from innpar.models.network.fold import Folded, fold
+from innpar.models.formats.batches import ExactBatches
+from innpar.models.formats.golden import check_golden
+from innpar.models.formats.weights_file import read_weights
+from innpar.models.manifest import Manifest
+from innpar.models.network.folding import FoldedWeights, fold_weights
+from innpar.models.network.kernel import NativeNetwork, Network, NumpyNetwork
 
-Backend = Literal["torchscript", "eager", "aot", "onnx"]
-Network = Callable[[Tensor, Tensor | None], Tensor]
-"""(batch, 2, window) and context (batch, entries) → (batch, 2, window)."""
+log: logging.Logger = logging.getLogger(__name__)
 
-Loader = Callable[[Path, Manifest, str], tuple[Network, Network]]
-"""Model folder, manifest and torch device → forward and inverse."""
-
-
-def _eager(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    folded = fold(build_network(folder, manifest)).to(device)
-    return folded, folded.inverse
+Backend = Literal["native", "torchscript", "eager", "aot", "onnx", "numpy"]
+NAMES: tuple[Backend, ...] = get_args(Backend)
+LONGEST_KERNEL = 5
+"""Taps of the convolutions that `fold_weights` folds; torch runs longer ones."""
 
 
-def _torchscript(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    if not torchscript.SUPPORTED:
-        raise ModelError("this Python has no TorchScript; use the eager backend")
-    content = verified_bytes(folder, manifest, _file_name(manifest, "torchscript"))
-    module = torchscript.from_bytes(content, device)
-    return module, module.inverse
+@dataclass(frozen=True, slots=True)
+class LoadedNetwork:
+    """A network that is ready to run.
 
-
-def _aot(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    from innpar.models.formats.aot_file import load_compiled
-
-    network = load_compiled(folder, manifest, _file_name(manifest, "aot"))
-    return network, _lazy_inverse(folder, manifest)
-
-
-def _onnx(folder: Path, manifest: Manifest, device: str) -> tuple[Network, Network]:
-    from innpar.models.formats.onnx_file import load_onnx
-
-    content = verified_bytes(folder, manifest, _file_name(manifest, "onnx"))
-    return load_onnx(content), _lazy_inverse(folder, manifest)
-
-
-def _file_name(manifest: Manifest, kind: Literal["torchscript", "aot", "onnx"]) -> str:
-    if (name := manifest.file(kind)) is None:
-        raise ModelError(f"{manifest.id} has no {kind} file; export the model for {kind}")
-    return name
-
-
-def _lazy_inverse(folder: Path, manifest: Manifest) -> Network:
-    """Return the eager inverse, for backends that only run forward; folded at the first call."""
-    folded: list[Folded] = []
-
-    def inverse(y: Tensor, context: Tensor | None) -> Tensor:
-        if not folded:
-            folded.append(fold(build_network(folder, manifest)))
-        x: Tensor = folded[0].inverse(y, context)
-        return x
-
-    return inverse
-
-
-LOADERS: Mapping[Backend, Loader] = {
-    "torchscript": _torchscript,
-    "eager": _eager,
-    "aot": _aot,
-    "onnx": _onnx,
-}
-
-
-def batch_invariant(network: Network, x: Tensor, context: Tensor | None) -> bool:
-    """Return whether a window gives the same bits alone and in any batch.
-
-    Args:
-        network: Forward or inverse.
-        x: (batch, 2, window), the windows to try.
-        context: (batch, entries); None for a network without context.
+    Attributes:
+        network: Forward and inverse; a window gives the same bits in any batch.
+        backend: Backend in use.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        instructions: Instruction set, GPU or runtime that determines the last bits.
     """
-    for _ in range(2):  # a script's first run only records
-        alone = [
-            network(x[i : i + 1], None if context is None else context[i : i + 1])
-            for i in range(len(x))
-        ]
-    each = torch.cat(alone)
-    return all(
-        torch.equal(network(x[:size], None if context is None else context[:size]), each[:size])
-        for size in range(2, len(x) + 1)
-    )
+
+    network: Network
+    backend: Backend
+    device: str
+    instructions: str
 
 
-def check_gpu(compute: str, backend: str) -> None:
-    """Check that a backend can run on a GPU of this computer.
-
-    Args:
-        compute: ``cuda`` or ``cuda:N``.
-        backend: Name of the backend.
+def split(name: str) -> tuple[Backend | None, str | None]:
+    """Return the backend and device named by a user: ``cuda[:N]`` is TorchScript on a GPU.
 
     Raises:
-        ModelError: It cannot.
+        ModelError: No such backend.
     """
-    if re.fullmatch(r"cuda(:\d+)?", compute) is None:
-        raise ModelError(f"unknown compute device {compute!r}; use auto, cpu, cuda or cuda:N")
-    if backend not in ("torchscript", "eager"):
-        raise ModelError(f"the {backend} backend runs on the CPU only; use --compute cpu")
-    if not torch.cuda.is_available():
-        raise ModelError(
-            "CUDA is not available: install a GPU driver and a torch built for it, or use "
-            "--compute cpu"
-        )
+    if re.fullmatch(r"cuda(:\d+)?", name):
+        return None, name
+    if name not in NAMES:
+        raise ModelError(f"unknown backend {name!r}; choose one of {', '.join(NAMES)}, cuda[:N]")
+    return name, None
+
+
+def load_backend(
+    folder: Path,
+    manifest: Manifest,
+    backend: Backend | None,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> LoadedNetwork:
+    """Load a model's network and check it against the golden windows.
+
+    Args:
+        folder: Folder of the model.
+        manifest: Its manifest.
+        backend: None for the best of this installation: on a CPU the compiled kernel, else numpy;
+            on a GPU TorchScript where the model and Python have it, else eager.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: Threads of torch, where it runs; None leaves them.
+
+    Raises:
+        ModelError: The backend is not available, or its results deviate.
+    """
+    if backend is not None:
+        return _load(folder, manifest, backend, device, threads)
+    first, *others = _candidates(manifest, device)
+    for other in (*others, None):
+        try:
+            return _load(folder, manifest, first, device, threads)
+        except _NotHereError as error:
+            if other is None:
+                raise
+            log.info("%s", error)
+            first = other
+    raise AssertionError
+
+
+class _NotHereError(ModelError):
+    """A backend that this installation lacks."""
+
+
+def _candidates(manifest: Manifest, device: str) -> tuple[Backend, ...]:
+    """Return the backends to try, best first."""
+    if device == "cpu" and manifest.architecture.kernel <= LONGEST_KERNEL:
+        return ("native", "numpy")
+    return ("torchscript", "eager") if manifest.file("torchscript") else ("eager",)
+
+
+def _load(
+    folder: Path, manifest: Manifest, backend: Backend, device: str, threads: int | None
+) -> LoadedNetwork:
+    weights = _folded(folder, manifest)
+    if device != "cpu" or backend not in _ON_ARRAYS:
+        loaded = _in_torch(folder, manifest, backend, device, threads)
+    elif weights is None:
+        taps = manifest.architecture.kernel
+        raise ModelError(f"{backend} does not run kernels of {taps} taps; use --backend eager")
+    else:
+        loaded = _ON_ARRAYS[backend](folder, manifest, weights)
+    if weights is not None and backend != "numpy":
+        name = backend if device == "cpu" else f"{device} ({backend})"
+        check_golden(loaded.network, NumpyNetwork(weights), manifest, name)
+    return loaded
+
+
+def _folded(folder: Path, manifest: Manifest) -> FoldedWeights | None:
+    """Return the folded weights; None for kernels longer than `fold_weights` takes."""
+    state = read_weights(folder, manifest)
+    if manifest.architecture.kernel > LONGEST_KERNEL:
+        return None
+    return fold_weights(state, manifest.architecture.clamp)
+
+
+def _native(folder: Path, manifest: Manifest, weights: FoldedWeights) -> LoadedNetwork:
+    try:
+        network = NativeNetwork(weights)
+    except OSError as error:
+        raise _NotHereError(
+            f"{error}; install g++ and this package again, or use --backend numpy"
+        ) from None
+    return LoadedNetwork(network, "native", "cpu", network.instructions)
+
+
+def _numpy(folder: Path, manifest: Manifest, weights: FoldedWeights) -> LoadedNetwork:
+    return LoadedNetwork(NumpyNetwork(weights), "numpy", "cpu", platform.machine())
+
+
+def _onnx(folder: Path, manifest: Manifest, weights: FoldedWeights) -> LoadedNetwork:
+    from innpar.models.formats.onnx_file import instructions, load_onnx
+
+    network = load_onnx(folder, manifest, _other_inverse(weights))
+    return LoadedNetwork(ExactBatches(network, manifest), "onnx", "cpu", instructions())
+
+
+_ON_ARRAYS: Mapping[Backend, Callable[[Path, Manifest, FoldedWeights], LoadedNetwork]] = {
+    "native": _native,
+    "numpy": _numpy,
+    "onnx": _onnx,
+}
+"""Backends without torch."""
+
+
+def _other_inverse(weights: FoldedWeights) -> Network:
+    """Return the network whose inverse serves a file that only runs forward."""
+    try:
+        return NativeNetwork(weights)
+    except OSError:
+        return NumpyNetwork(weights)
+
+
+def _in_torch(
+    folder: Path, manifest: Manifest, backend: Backend, device: str, threads: int | None
+) -> LoadedNetwork:
+    try:
+        from innpar.models.formats import torch_networks, torchscript
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise _NotHereError(
+            f"the {backend} backend needs torch, which is not installed: scripts/setup torch"
+        ) from None
+    if device != "cpu":
+        torch_networks.check_gpu(device, backend)
+    if threads is not None:
+        torch_networks.set_threads(threads)
+    if backend == "torchscript" and not torchscript.SUPPORTED:
+        raise _NotHereError("this Python has no TorchScript; use --backend eager")
+    try:
+        network = torch_networks.load(folder, manifest, backend, device)
+        exact = ExactBatches(network, manifest)
+    except (RuntimeError, AssertionError) as error:  # raised by torch
+        if device == "cpu":
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{device} cannot be used ({first}); use --compute cpu") from None
+    return LoadedNetwork(exact, backend, device, torch_networks.instructions(device))

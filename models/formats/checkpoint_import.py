@@ -13,7 +13,8 @@ from innpar.models.formats.export import Target, export
 from innpar.models.formats.pickled import read_pickled
 from innpar.models.manifest import RELATIVE_IN_0_1, Manifest
 from innpar.models.network.innpar import InnPar
-from innpar.models.network.loading import listed, load_strictly
+from innpar.models.network.loading import load_strictly
+from innpar.models.network.parameters import listed
 
 _CONVOLUTIONS = {
     "input_proj.0": "entry",

@@ -23,9 +23,9 @@ from innpar.models.atomic import write_whole
 from innpar.models.errors import ModelError
 from innpar.models.formats import torchscript
 from innpar.models.formats.aot_file import processor
-from innpar.models.formats.weights_file import load_network
+from innpar.models.formats.network_file import load_network
 from innpar.models.manifest import NAME, SUFFIXES, Architecture, Kind, Manifest, read_manifest
-from innpar.models.network.fold import fold
+from innpar.models.network.fold import FoldedInverse, fold
 from innpar.models.network.innpar import InnPar, joint
 from innpar.models.network.loading import load_strictly
 
@@ -82,7 +82,9 @@ def export(
         draft,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         verified=verified,
-        built_for={stem + SUFFIXES["aot"]: processor()} if "aot" in contents else {},
+        built_for={
+            stem + SUFFIXES[kind]: processor() for kind in contents if kind.startswith("aot")
+        },
     )
     _write(directory, manifest, files)
     return manifest
@@ -143,7 +145,8 @@ def _contents(
             )
         y = folded(x, context)
         for target in targets:
-            contents[target], found = _TARGETS[target](reference, x, context)
+            made, found = _TARGETS[target](reference, x, context)
+            contents |= made
             verified[target] = _check_deviation(f"the {target} export", found, y, SCRIPT_TOLERANCE)
     return contents, verified
 
@@ -187,28 +190,33 @@ def _check_deviation(name: str, found: Tensor, expected: Tensor, tolerance: floa
     return deviation
 
 
-Exported = tuple[bytes, Tensor]
-"""Content of a file, and its network's output on the test inputs."""
+Exported = tuple[dict[Kind, bytes], Tensor]
+"""Content of each file, and the forward network's output on the test inputs."""
 
 
 def _torchscript(model: InnPar, x: Tensor, context: Tensor | None) -> Exported:
     content = torchscript.to_bytes(torchscript.scripted(fold(model)))
     found: Tensor = torchscript.from_bytes(content)(x, context)
-    return content, found
+    return {"torchscript": content}, found
 
 
 def _aot(model: InnPar, x: Tensor, context: Tensor | None) -> Exported:
     from innpar.models.formats.aot_file import compiled, run_compiled
 
-    content = compiled(fold(model, portable=True), x, context)
-    return content, run_compiled(content)(x, context)
+    folded = fold(model, portable=True)
+    content = compiled(folded, x, context)
+    back = compiled(FoldedInverse(folded).eval(), x, context)
+    return {"aot": content, "aot_inverse": back}, run_compiled(content)(x, context)
 
 
 def _onnx(model: InnPar, x: Tensor, context: Tensor | None) -> Exported:
-    from innpar.models.formats.onnx_file import load_onnx, to_onnx
+    from innpar.models.formats.onnx_file import OnnxNetwork, to_onnx
 
-    content = to_onnx(fold(model, portable=True), x, context)
-    return content, load_onnx(content)(x, context)
+    folded = fold(model, portable=True)
+    content = to_onnx(folded, x, context)
+    back = to_onnx(FoldedInverse(folded).eval(), x, context)
+    found = OnnxNetwork(content, back).forward(x, context)
+    return {"onnx": content, "onnx_inverse": back}, torch.from_numpy(found)
 
 
 _TARGETS: dict[Target, Callable[[InnPar, Tensor, Tensor | None], Exported]] = {

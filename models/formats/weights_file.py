@@ -1,29 +1,17 @@
-"""Reading a model folder: manifest, verified files, weights (``.safetensors``)."""
+"""Reading a model folder: manifest, verified files, weights (``.safetensors``); no torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
+from safetensors.numpy import load as load_safetensors
 
 from innpar.models.errors import ModelError
 from innpar.models.manifest import NAME, Manifest, read_manifest, verified_bytes
-from innpar.models.network.innpar import InnPar
-from innpar.models.network.loading import load_strictly
-
-
-def load_network(path: Path) -> tuple[InnPar, Manifest]:
-    """Build the unfolded network from a model's weights.
-
-    Args:
-        path: A ``manifest.json`` or its folder.
-
-    Raises:
-        ModelError: A file is missing, invalid, or does not match its hash.
-    """
-    folder, manifest = open_model(path)
-    return build_network(folder, manifest), manifest
+from innpar.models.network.parameters import check_parameters, shapes
 
 
 def open_model(path: Path) -> tuple[Path, Manifest]:
@@ -42,8 +30,8 @@ def open_model(path: Path) -> tuple[Path, Manifest]:
     return folder, manifest
 
 
-def build_network(folder: Path, manifest: Manifest) -> InnPar:
-    """Build the unfolded network that a manifest describes, with its weights.
+def read_weights(folder: Path, manifest: Manifest) -> dict[str, npt.NDArray[np.float32]]:
+    """Read the parameters of the unfolded network that a manifest describes, by name.
 
     Raises:
         ModelError: The weights cannot be read or do not fit.
@@ -56,9 +44,10 @@ def build_network(folder: Path, manifest: Manifest) -> InnPar:
         raise ModelError(f"{folder / name} cannot be read: {error}; get the model again") from None
     a = manifest.architecture
     try:
-        model = InnPar(a.blocks, a.features, a.kernel, a.clamp, len(a.context))
+        expected = shapes(a.blocks, a.features, a.kernel, len(a.context))
     except ValueError as error:
         raise ModelError(
             f"the manifest in {folder} describes an impossible network: {error}"
         ) from None
-    return load_strictly(model, state)
+    check_parameters(expected, state)
+    return {name: np.asarray(value, np.float32) for name, value in state.items()}

@@ -150,6 +150,18 @@ class Folded(nn.Module):
         return shift
 
 
+class FoldedInverse(nn.Module):
+    """`Folded.inverse` as a module's forward, for exports of one function."""
+
+    def __init__(self, folded: Folded) -> None:
+        super().__init__()
+        self.folded = folded
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map ABP and its gradient to PPG and its gradient: (batch, 2, length), unchanged shape."""
+        return self.folded.inverse(x, context)
+
+
 def _halved_scale(parts: Collapsed) -> Collapsed:
     """Halve the output of H, as clamp·(2σ(v) - 1) = clamp·tanh(v/2)."""
     half = torch.ones(parts.kernel.shape[0], dtype=parts.kernel.dtype)

@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-EMBEDDING = 32
-"""Length of the encoded context."""
+from innpar.models.network.parameters import EMBEDDING
 
 
 def gradient(signal: Tensor) -> Tensor:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor
 
-from innpar.models.errors import ModelError
 from innpar.models.network.innpar import InnPar
+from innpar.models.network.parameters import check_parameters
 
 
 def load_strictly(
@@ -24,23 +23,8 @@ def load_strictly(
     Raises:
         ModelError: A parameter is missing, unknown, of another shape or not finite.
     """
-    expected = model.state_dict()
-    if missing := sorted(map(display_name, expected.keys() - state.keys())):
-        raise ModelError(f"the weights lack {listed(missing)}; they belong to another network")
-    if unknown := sorted(map(display_name, state.keys() - expected.keys())):
-        raise ModelError(f"the weights have unknown {listed(unknown)}")
-    for name, value in state.items():
-        shape, wanted = list(value.shape), list(expected[name].shape)
-        if shape != wanted:
-            raise ModelError(f"{display_name(name)} has shape {shape}, expected {wanted}")
-        if not torch.isfinite(value).all():
-            raise ModelError(
-                f"{display_name(name)} contains NaN or infinity; the training diverged"
-            )
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    plain = {name: value.detach().cpu() for name, value in state.items()}
+    check_parameters(expected, plain, display_name=display_name)
     model.load_state_dict(dict(state))
     return model.eval()
-
-
-def listed(names: list[str]) -> str:
-    """Join the first four names; append the number of the others."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

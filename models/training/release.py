@@ -18,6 +18,7 @@ from innpar.models.data.recordings import Windows
 from innpar.models.data.sampling import CENTRE, SPREAD, raw_buffers
 from innpar.models.errors import DataError
 from innpar.models.formats.export import export
+from innpar.models.formats.torch_networks import TorchNetwork
 from innpar.models.manifest import Architecture, Manifest
 from innpar.models.network.fold import fold
 from innpar.models.network.innpar import InnPar
@@ -106,7 +107,7 @@ def _confidence(model: InnPar, identity: ModelConfig, held: HeldCuffs) -> dict[s
         abp_offset=CENTRE,
         abp_scale=SPREAD,
     )
-    found = Predictor(draft, folded, folded.inverse, "eager")(
+    found = Predictor(draft, TorchNetwork(folded, folded.inverse), "eager")(
         held.ppg, held.contexts(), reverse=True
     )
     return {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from innpar.devices import HostClock
-from innpar.models.manifest import Manifest
+from innpar.models.predictor import Predictor
 from innpar.stream.app.settings import Settings
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.session.recorder import Recorder, place
@@ -20,7 +20,7 @@ from innpar.stream.state import state_folder
 
 
 def recorders_for(
-    settings: Settings, manifest: Manifest, devices: Sequence[str], clock: HostClock
+    settings: Settings, predictor: Predictor, devices: Sequence[str], clock: HostClock
 ) -> Recorders:
     """Return the recorders of a run.
 
@@ -30,7 +30,7 @@ def recorders_for(
     Raises:
         ConfigError: It is not clear which device a subject wears.
     """
-    description = describe(settings, manifest)
+    description = describe(settings, predictor)
     subjects = subject_names(settings.subject, devices)
 
     def begin(path: Path | None, tag: str) -> Recorder:
@@ -88,8 +88,9 @@ def subject_names(given: Sequence[str], devices: Sequence[str]) -> dict[str, str
     return names
 
 
-def describe(settings: Settings, manifest: Manifest) -> dict[str, Any]:
+def describe(settings: Settings, predictor: Predictor) -> dict[str, Any]:
     """Return software, settings and model that determine the results; no broker, no password."""
+    manifest = predictor.manifest
     canonical = json.dumps(
         asdict(manifest), sort_keys=True, separators=(",", ":"), default=str
     ).encode()
@@ -114,5 +115,7 @@ def describe(settings: Settings, manifest: Manifest) -> dict[str, Any]:
             "files": dict(manifest.files),
             "rate": manifest.rate,
             "window": manifest.window,
+            "backend": predictor.backend,
+            "instructions": predictor.instructions,
         },
     }

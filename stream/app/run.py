@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger(__name__)
 
+GPU_FROM = 100
+"""Wearers from which on `auto` looks for a GPU: a core takes about as many."""
 LAST_DELIVERY = 20.0
 """s at the end of a run for the broker's last acknowledgements."""
 
@@ -126,7 +128,7 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     address = with_credentials(address, settings)
     address.check_password()
     # After the start of the broker, which comes up while torch is imported.
-    predictor = await _predictor(settings)
+    predictor = await _predictor(settings, len(devices))
     for line in (*other_model(devices, predictor.id), *as_recorded(settings, devices)):
         terminal.say(line)
     engine = Engine(predictor)
@@ -146,7 +148,7 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         )
     )
     ids = [wearer.device.id for wearer in wearers]
-    recorders = recorders_for(settings, predictor.manifest, ids, clock)
+    recorders = recorders_for(settings, predictor, ids, clock)
     recorder = await stack.enter_async_context(
         recorders.running(place(settings.record) if settings.record else None)
     )
@@ -160,15 +162,19 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, out)
 
 
-async def _predictor(settings: Settings) -> Predictor:
+async def _predictor(settings: Settings, wearers: int) -> Predictor:
+    from innpar.models.predictor import Predictor
+
+    few = settings.compute == "auto" and wearers < GPU_FROM
+    # With several threads, another busy process makes the slowest window 60 times slower.
+
     def load() -> Predictor:
-        import torch
-
-        from innpar.models.predictor import Predictor
-
-        # With several threads, another busy process makes the slowest window 60 times slower.
-        torch.set_num_threads(1)
-        predictor = Predictor.load(settings.model, compute=settings.compute)
+        predictor = Predictor.load(
+            settings.model,
+            backend=settings.backend,
+            compute="cpu" if few else settings.compute,
+            threads=1,
+        )
         preload()
         return predictor
 

@@ -55,6 +55,14 @@ def _compute(value: object) -> object:
     return value
 
 
+def _backend(value: object) -> object:
+    if value is None:
+        return None
+    if re.fullmatch(r"native|torchscript|eager|aot|onnx|numpy|cuda(:\d+)?", str(value)) is None:
+        raise ValueError("must be native, torchscript, eager, aot, onnx, numpy or cuda[:N]")
+    return value
+
+
 _TOPIC = Field(pattern=r"^[^/+#\s][^+#\s]*[^/+#\s]$|^[^/+#\s]$")
 
 
@@ -78,6 +86,7 @@ class Settings(BaseModel):
     fhir: bool = False
     model: Path | None = None
     compute: Annotated[str, BeforeValidator(_compute)] = "auto"
+    backend: Annotated[str | None, BeforeValidator(_backend)] = None
     cuff: list[Annotated[PlannedCuff, BeforeValidator(parse_cuff)]] = []
     speed: Annotated[float, BeforeValidator(_speed), Field(ge=0.001)] = 1.0
     duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None

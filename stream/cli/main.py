@@ -65,6 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"innpar-stream: {line}", file=sys.stderr)
         status = 1 if getattr(error, "after_start", False) else 2
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "scipy"):
+            raise
+        extra = "train" if "train" in given[:1] else "torch"
+        print(f"innpar-stream: this needs {error.name}: scripts/setup {extra}", file=sys.stderr)
+        status = 2
     return status
 
 

@@ -204,7 +204,13 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--compute",
         metavar="auto|cpu|cuda[:N]",
-        help="processor for the network; auto: a GPU if present and in agreement with the CPU",
+        help="processor for the network; auto: a GPU for many wearers if it agrees with the CPU",
+    )
+    group.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="code that runs the network: native, torchscript, eager, aot, onnx, numpy, cuda[:N] "
+        "(default: native where it was built, else numpy)",
     )
 
 

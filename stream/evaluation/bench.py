@@ -1,214 +1,220 @@
 """``innpar-stream bench --model``: speed of the network on this computer, as ratios.
 
-The load of a computer varies from second to second. The variants therefore take turns, each turn is
-compared with the published network's turn in the same round, and medians over the rounds are
-printed. Time is the CPU time of this process on one thread; the peak of the core is measured with a
-large matrix product in the same rounds.
+The load of a computer varies from second to second. In each round a backend therefore takes turns
+with the published network and with a large matrix product, which measures the peak of the core;
+medians over the rounds are printed, a line a backend and batch as they are measured. One thread.
 """
 
 from __future__ import annotations
 
-import shutil
+import importlib.util
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from innpar.models.errors import ModelError
-from innpar.models.formats.aot_file import compiled, run_compiled
-from innpar.models.formats.torchscript import SUPPORTED, scripted
-from innpar.models.formats.weights_file import load_network
-from innpar.models.network.collapse import reach
-from innpar.models.network.fold import fold
-from innpar.models.network.innpar import InnPar, joint
+from innpar.models.formats.backends import NAMES
+from innpar.models.formats.weights_file import open_model, read_weights
+from innpar.models.manifest import Architecture
+from innpar.models.network.folding import PHASES, FoldedWeights, fold_weights
 from innpar.models.predictor import SHIPPED, Predictor
 
-BATCHES = (1, 16)
-ROUNDS = 25
-TURN_S = 0.02
+BATCHES = (1, 2, 8, 16, 64, 256)
+ROUNDS = 9
+CALLS = 240
+"""Windows in all rounds together, at least a call a round: the 99th percentile needs many calls."""
 PEAK = 512
 """Size of the square matrices whose product measures the peak of the core."""
+HEADER = (
+    f"{'backend':30} {'batch':>5}  {'forward: p50':>12} {'p99':>7} {'CPU':>7} {'ratio':>6} "
+    f"{'of peak':>7}  {'and reverse: p50':>16} {'p99':>7} {'CPU':>7}"
+)
 
 Call = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """Speed of one variant of the network at one batch size.
+class Spent:
+    """Time of calls, ms a window.
 
     Attributes:
-        name: Name of the variant.
+        median: By the clock on the wall, as `worst`, the 99th percentile.
+        cpu: CPU time of this process.
+    """
+
+    median: float
+    worst: float
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Speed of one backend at one batch size.
+
+    Attributes:
+        name: Name of the backend.
         batch: Windows per call.
-        windows: Windows per second of CPU time, median over the rounds.
-        ratio: Speed relative to the published network run eagerly, median over the rounds.
+        forward: Time of the forward pass.
+        both: Time of the forward pass and the reverse check; None for the published network.
+        ratio: Speed of the forward pass relative to the published network run eagerly, by CPU
+            time, median over the rounds; NaN without torch.
         share: Share of the peak of matrix products, counting the variant's own multiplications.
     """
 
     name: str
     batch: int
-    windows: float
+    forward: Spent
+    both: Spent | None
     ratio: float
     share: float
 
+    @property
+    def line(self) -> str:
+        """The printed line."""
+        one, two = self.forward, self.both
+        both = f"{two.median:16.3f} {two.worst:7.3f} {two.cpu:7.3f}" if two else ""
+        ratio = "-" if np.isnan(self.ratio) else f"{self.ratio:.1f}"
+        return (
+            f"{self.name:30} {self.batch:5d}  {one.median:12.3f} {one.worst:7.3f} {one.cpu:7.3f} "
+            f"{ratio:>6} {self.share:7.1%}  {both}"
+        ).rstrip()
 
-@dataclass(frozen=True, slots=True)
-class _Variant:
-    name: str
-    batch: int
-    operations: float  # floating-point operations a window
-    call: Call
 
-
-def bench_model(path: Path | None = None) -> int:
-    """Measure a model and print the table.
+def bench_model(path: Path | None = None, *, batches: Sequence[int] = BATCHES) -> int:
+    """Measure every backend that can run a model and print the table.
 
     Args:
         path: A ``manifest.json`` or its folder; None for the model that comes with the package.
+        batches: Windows per call.
 
     Raises:
         ModelError: The model cannot be loaded.
     """
-    torch.set_num_threads(1)
-    network, _ = load_network(SHIPPED if path is None else path)
-    predictor = Predictor.load(path)
-    print(f"{predictor.id}: one thread, {torch.backends.cpu.get_cpu_capability()}")
-    rows, peak = measure(network, predictor, _compiled(network, predictor))
-    print(f"peak of matrix products: {peak / 1e9:.0f} GFLOP/s")
-    print(
-        f"{'':34} {'batch':>5} {'windows/CPU-s':>13} {'ms/window':>9} {'ratio':>6} {'of peak':>7}"
-    )
-    for row in rows:
-        print(
-            f"{row.name:34} {row.batch:5d} {row.windows:13.0f} {1e3 / row.windows:9.3f} "
-            f"{row.ratio:6.2f} {row.share:7.1%}"
-        )
+    folder, manifest = open_model(SHIPPED if path is None else path)
+    print(f"{manifest.id}: ms a window, one thread; ratio to the published network, eager")
+    print(HEADER, flush=True)
+    for name in NAMES:
+        try:
+            predictor = Predictor.load(folder, backend=name, threads=1)
+        except ModelError as error:
+            print(f"{name}: {error}", flush=True)
+            continue
+        for row in measure(folder, predictor, batches=batches, with_published=name == NAMES[0]):
+            print(row.line, flush=True)
     return 0
 
 
 def measure(
-    network: InnPar,
+    folder: Path,
     predictor: Predictor,
-    compiled_network: Callable[[Tensor, Tensor | None], Tensor] | None,
     *,
-    batches: tuple[int, ...] = BATCHES,
+    batches: Sequence[int] = BATCHES,
     rounds: int | None = None,
-    turn_s: float = TURN_S,
-) -> tuple[list[Row], float]:
-    """Return one row per variant and batch size, and the peak of the core in FLOP/s.
+    with_published: bool = False,
+) -> Iterator[Row]:
+    """Yield a row a batch size.
 
     Args:
-        network: The unfolded network.
-        predictor: The same network as a model file.
-        compiled_network: The folded network compiled by AOTInductor; None to omit it.
+        folder: Folder of the model.
+        predictor: The model with the backend to measure.
         batches: Windows per call.
-        rounds: Number of rounds; None for `ROUNDS`.
-        turn_s: Approximate CPU time of a turn, s.
+        rounds: Number of rounds; None for `ROUNDS`, fewer for large batches.
+        with_published: Also yield the rows of the published network.
     """
-    variants = [v for b in batches for v in _variants(network, predictor, compiled_network, b)]
-    left, right = torch.randn(PEAK, PEAK), torch.randn(PEAK, PEAK)
-    calls: list[Call] = [lambda: torch.mm(left, right), *(v.call for v in variants)]
-    with torch.inference_mode():
-        times = _interleaved(calls, rounds or ROUNDS, turn_s)
-    peak = 2.0 * PEAK**3 / statistics.median(times[0])
-    published = {v.batch: t for v, t in zip(variants, times[1:], strict=True) if v.name == EAGER}
-    return [
-        _row(v, t, published[v.batch], peak) for v, t in zip(variants, times[1:], strict=True)
-    ], peak
-
-
-EAGER = "published, eager"
-
-
-def _variants(
-    network: InnPar,
-    predictor: Predictor,
-    compiled_network: Callable[[Tensor, Tensor | None], Tensor] | None,
-    batch: int,
-) -> list[_Variant]:
-    window = predictor.manifest.window
-    ppg = torch.randn(batch, window, generator=torch.Generator().manual_seed(0))
-    x, samples = joint(ppg), ppg.numpy()
-    context = torch.zeros(batch, network.context) if network.context else None
-    slow, fast = (2.0 * f(network, window) for f in (published_products, folded_products))
-    found = [_Variant(EAGER, batch, slow, lambda: network(x, context))]
-    if SUPPORTED:
-        unfolded, folded = scripted(network), scripted(fold(network))
-        found += [
-            _Variant("published, TorchScript", batch, slow, lambda: unfolded(x, context)),
-            _Variant("folded, TorchScript", batch, fast, lambda: folded(x, context)),
+    architecture, window = predictor.manifest.architecture, predictor.manifest.window
+    weights = fold_weights(read_weights(folder, predictor.manifest), architecture.clamp)
+    published = _published(folder, window)
+    left = np.random.default_rng(0).standard_normal((2, PEAK, PEAK)).astype(np.float32)
+    slow, fast = published_products(architecture, window), folded_products(weights, window)
+    for batch in batches:
+        ppg = np.random.default_rng(batch).standard_normal((batch, window)).astype(np.float32)
+        calls: list[Call] = [
+            lambda: left[0] @ left[1],
+            lambda ppg=ppg: predictor(ppg),  # type: ignore[misc]
+            lambda ppg=ppg: predictor(ppg, reverse=True),  # type: ignore[misc]
         ]
-    if compiled_network is not None:
-        found.append(
-            _Variant("folded, AOTInductor", batch, fast, lambda: compiled_network(x, context))
-        )
-    name = f"predictor ({predictor.backend}), in mmHg"
-    found.append(_Variant(name, batch, fast, lambda: predictor(samples)))
-    return found
+        if published is not None:
+            calls.append(published(batch))
+        turns = rounds or max(3, min(ROUNDS, 128 // batch))
+        repeats = [1, *(2 * [max(1, CALLS // turns // batch)]), 1]
+        wall, cpu = _interleaved(calls, repeats, turns)
+        per_second = 2.0 * PEAK**3 / statistics.median(cpu[0])
+        own = [_spent(w, c, batch) for w, c in zip(wall[1:], cpu[1:], strict=True)]
+        ratio = float("nan")
+        if published is not None:
+            ratio = statistics.median(a / b for a, b in zip(cpu[3], cpu[1], strict=True))
+            if with_published:
+                share = 2e3 * slow / own[2].cpu / per_second
+                yield Row("published, eager", batch, own[2], None, 1.0, share)
+        share = 2e3 * fast / own[0].cpu / per_second
+        yield Row(predictor.runs_on, batch, own[0], own[1], ratio, share)
 
 
-def _compiled(
-    network: InnPar, predictor: Predictor
-) -> Callable[[Tensor, Tensor | None], Tensor] | None:
-    if shutil.which("g++") is None:
-        print("no C++ compiler: AOTInductor is omitted")
+def _published(folder: Path, window: int) -> Callable[[int], Call] | None:
+    """Return calls of the published network by batch size; None without torch."""
+    if importlib.util.find_spec("torch") is None:
         return None
-    print("compiling for AOTInductor; this takes a minute …", flush=True)
-    x = torch.randn(2, 2, predictor.manifest.window)
-    context = torch.zeros(2, network.context) if network.context else None
-    try:
-        return run_compiled(compiled(fold(network, portable=True), x, context))
-    except ModelError as error:
-        print(f"AOTInductor is omitted: {error}")
-        return None
+    import torch
+
+    from innpar.models.formats.network_file import load_network
+    from innpar.models.network.innpar import joint
+
+    torch.set_num_threads(1)
+    network, _ = load_network(folder)
+
+    def of(batch: int) -> Call:
+        x = joint(torch.randn(batch, window, generator=torch.Generator().manual_seed(0)))
+        context = torch.zeros(batch, network.context) if network.context else None
+
+        def call() -> object:
+            with torch.inference_mode():
+                return network(x, context)
+
+        return call
+
+    return of
 
 
-def _interleaved(calls: list[Call], rounds: int, turn_s: float) -> list[list[float]]:
-    """Return the CPU time of each call in every round, s."""
-    repeats = []
+def _interleaved(
+    calls: Sequence[Call], repeats: Sequence[int], rounds: int
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Return, per call, the wall time of every call and the mean CPU time of every round, s."""
+    wall: list[list[float]] = [[] for _ in calls]
+    cpu: list[list[float]] = [[] for _ in calls]
     for call in calls:
-        for _ in range(3):
-            call()
-        repeats.append(max(1, round(turn_s / max(_cpu_seconds(call, 2), 1e-6))))
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(rounds):
-        for own, call, count in zip(times, calls, repeats, strict=True):
-            own.append(_cpu_seconds(call, count))
-    return times
-
-
-def _cpu_seconds(call: Call, count: int) -> float:
-    began = time.process_time()
-    for _ in range(count):
         call()
-    return (time.process_time() - began) / count
+        call()
+    for _ in range(rounds):
+        for i, call in enumerate(calls):
+            began = time.process_time()
+            for _ in range(repeats[i]):
+                start = time.perf_counter()
+                call()
+                wall[i].append(time.perf_counter() - start)
+            cpu[i].append((time.process_time() - began) / repeats[i])
+    return wall, cpu
 
 
-def _row(variant: _Variant, times: list[float], published: list[float], peak: float) -> Row:
-    windows = variant.batch / statistics.median(times)
-    ratios = [slow / own for slow, own in zip(published, times, strict=True)]
-    return Row(
-        variant.name,
-        variant.batch,
-        windows,
-        statistics.median(ratios),
-        windows * variant.operations / peak,
-    )
+def _spent(wall: list[float], cpu: list[float], batch: int) -> Spent:
+    scale = 1e3 / batch
+    worst = float(np.percentile(wall, 99))
+    return Spent(statistics.median(wall) * scale, worst * scale, statistics.median(cpu) * scale)
 
 
-def published_products(network: InnPar, window: int) -> float:
+def published_products(architecture: Architecture, window: int) -> float:
     """Return the multiplications per window of the published network's convolutions."""
-    f, k = network.features, network.kernel
+    f, k = architecture.features, architecture.kernel
     per_sample = k * (2 * f + 2 * (2 * f) ** 2 / 2 + (4 * f) ** 2 / 4)
-    return 3 * len(network.blocks) * window * per_sample
+    return 3 * architecture.blocks * window * per_sample
 
 
-def folded_products(network: InnPar, window: int) -> float:
+def folded_products(weights: FoldedWeights, window: int) -> float:
     """Return the multiplications per window of the folded network, ends included."""
-    sizes, channels = reach(network.kernel), 4 * network.features
-    per_frame = channels * ((4 + 2 * sizes.margin) + 4 * sizes.taps)
-    ends = 2 * sizes.edge * channels * 4 * sizes.edge
-    return 3 * len(network.blocks) * (window / 4 * per_frame + ends)
+    channels, edge = weights.channels, weights.edge
+    per_frame = channels * ((PHASES + 2 * weights.margin) + PHASES * weights.taps)
+    ends = 2 * edge * channels * PHASES * edge
+    return 3 * weights.blocks * (window / PHASES * per_frame + ends)

@@ -26,6 +26,7 @@ def info_parcel(info: DeviceInfo, root: str) -> Parcel:
         "source": info.source,
         "session": info.session,
         "model": info.model,
+        **({"backend": info.backend} if info.backend else {}),
         "rate": short(info.rate),
         "units": {"pressure": PRESSURE_UNIT, **UNITS, "hr": "/min"},
         "detail": info.detail,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import sys
 from collections.abc import AsyncIterator
@@ -42,6 +43,11 @@ async def broker_for(url: str | None, *, embedded: bool = False) -> AsyncIterato
         yield Address.parse(url)
     elif not embedded and await _answers():
         yield Address("localhost", FIRST_PORT)
+    elif importlib.util.find_spec("amqtt") is None:
+        raise BrokerError(
+            "no broker on localhost:1883: start mosquitto, name one with --broker URL, or install "
+            "the embedded one: scripts/setup broker"
+        )
     else:
         async with embedded_broker() as address:
             yield address

@@ -271,7 +271,8 @@ def enrol(
     predictor = engine.predictor
     manifest = predictor.manifest
     session = new_session(clock)
-    info = DeviceInfo(device.id, shown_source(device), session, predictor.id, manifest.rate, {})
+    source, backend = shown_source(device), predictor.runs_on
+    info = DeviceInfo(device.id, source, session, predictor.id, manifest.rate, {}, backend)
     return Wearer(
         device,
         info,

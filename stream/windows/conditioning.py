@@ -22,17 +22,50 @@ import numpy.typing as npt
 
 def _smoother(samples: int, cutoff: float, rate: float) -> npt.NDArray[np.float64]:
     """Return the inverse of the five-diagonal 1 + weight · DᵀD, with D the second difference."""
-    from scipy.linalg import solveh_banded
-
     weight = (2.0 * np.sin(np.pi * cutoff / rate)) ** -4.0
     second_difference = np.diff(np.eye(samples), n=2, axis=0)
     penalty = weight * (second_difference.T @ second_difference)
-    upper = np.zeros((3, samples))
-    for k in range(3):
-        upper[2 - k, k:] = np.diagonal(penalty, k)
-    upper[2] += 1.0
-    smoother: npt.NDArray[np.float64] = solveh_banded(upper, np.eye(samples))
-    return smoother
+    diagonals = [np.diagonal(penalty, k).copy() for k in range(3)]
+    diagonals[0] += 1.0
+    return _banded_inverse(*diagonals)
+
+
+def _banded_inverse(
+    middle: npt.NDArray[np.float64], first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Invert a symmetric, positive, five-diagonal matrix by the Cholesky factors UᵀU.
+
+    A banded solution keeps 15 digits here, a general one 11; scipy has one but is slow to import.
+
+    Args:
+        middle: (n,) its diagonal; overwritten, as the others are, by that of U.
+        first: (n - 1,) the next diagonal.
+        second: (n - 2,) the one after.
+    """
+    count = len(middle)
+    for j in range(count):
+        middle[j] = np.sqrt(middle[j])
+        if j + 1 < count:
+            first[j] /= middle[j]
+            middle[j + 1] -= first[j] * first[j]
+        if j + 2 < count:
+            second[j] /= middle[j]
+            first[j + 1] -= first[j] * second[j]
+            middle[j + 2] -= second[j] * second[j]
+    rows = np.eye(count)
+    for j in range(count):  # Uᵀ, downwards
+        if j >= 1:
+            rows[j] -= first[j - 1] * rows[j - 1]
+        if j >= 2:
+            rows[j] -= second[j - 2] * rows[j - 2]
+        rows[j] /= middle[j]
+    for j in reversed(range(count)):  # U, upwards
+        if j + 1 < count:
+            rows[j] -= first[j] * rows[j + 1]
+        if j + 2 < count:
+            rows[j] -= second[j] * rows[j + 2]
+        rows[j] /= middle[j]
+    return rows
 
 
 @functools.cache

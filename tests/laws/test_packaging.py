@@ -23,8 +23,12 @@ WITH_THE_SOURCE = ("docs", "examples", "scripts", "tests", *PACKAGES)
 BUILD = "import sys; from setuptools import build_meta as b; print(b.build_{}(sys.argv[1]))"
 AT_THE_ROOT = {".cff", ".in", ".md", ".py", ".toml", ".yml", "LICENSE", "py.typed"}
 """Suffixes and names of the files beside the folders."""
-NOT_IN_THE_WHEEL = {"models/weights/training.csv", "models/weights/training.png"}
-"""The training log, which nothing reads at run time."""
+NOT_IN_THE_WHEEL = {
+    "models/network/kernel.cpp",
+    "models/weights/training.csv",
+    "models/weights/training.png",
+}
+"""The kernel's source, which is compiled, and the training log: nothing reads them at run time."""
 LIMIT = 4_000_000
 """Bytes of a wheel."""
 
@@ -59,7 +63,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
     for folder in WITH_THE_SOURCE:
         if (ROOT / folder).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", ".*")
+            ignored = shutil.ignore_patterns("__pycache__", ".*", "*.so")
             shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
     for path in ROOT.iterdir():
         if path.suffix in AT_THE_ROOT or path.name in AT_THE_ROOT:
@@ -86,7 +90,9 @@ def test_the_wheel_holds_every_file_of_the_packages(
     root = ("__init__.py", "__main__.py", "errors.py", "py.typed")
     below |= {name for name in root if (archives[0] / name).is_file()}
     inside = {n for n in wheel.namelist() if ".dist-info/" not in n}
-    assert inside == {f"innpar/{name}" for name in below - NOT_IN_THE_WHEEL}
+    built = {n for n in inside if n.startswith("innpar/models/network/_kernel.")}
+    assert len(built) == (shutil.which("g++") is not None)
+    assert inside - built == {f"innpar/{name}" for name in below - NOT_IN_THE_WHEEL}
     assert below >= NOT_IN_THE_WHEEL
 
 

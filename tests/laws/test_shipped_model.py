@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from innpar.models import InnPar, Predictor
+from innpar.models.formats.network_file import load_network
 from innpar.models.formats.torchscript import from_bytes
-from innpar.models.formats.weights_file import load_network
 from innpar.models.network.fold import fold
 from innpar.models.network.innpar import joint
 from innpar.models.predictor import SHIPPED
@@ -49,9 +49,9 @@ def test_its_fold_and_its_script_are_the_network(
 
 
 @pytest.mark.slow
-def test_a_window_gives_the_same_bits_in_any_company() -> None:
-    predictor = Predictor.load()
-    assert predictor.backend == "torchscript"
+@pytest.mark.parametrize("backend", ["native", "torchscript"])
+def test_a_window_gives_the_same_bits_in_any_company(backend: str) -> None:
+    predictor = Predictor.load(backend=backend)
     ppg = windows(32, predictor.manifest.window)
     contexts = np.random.default_rng(0).standard_normal((32, predictor.manifest.context_entries))
     alone = [predictor(ppg[i : i + 1], contexts[i : i + 1], reverse=True) for i in range(32)]

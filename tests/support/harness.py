@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from innpar.devices import Device, HostClock
 from innpar.devices.timing.pace import VirtualClock
@@ -46,7 +45,6 @@ def need_dbus() -> None:
 
 @functools.cache
 def shipped() -> Predictor:
-    torch.set_num_threads(1)
     return Predictor.load()
 
 

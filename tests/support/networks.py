@@ -1,4 +1,4 @@
-"""Networks, golden vectors and windows for tests."""
+"""Networks and golden vectors for tests; needs torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from torch import Tensor
 
 from innpar.models import InnPar
 from support.paths import SHARED
+from support.pulses import windows
+
+__all__ = ["golden", "golden_state", "network", "off", "windows"]
 
 GOLDEN = SHARED / "vectors" / "innpar_golden.npz"
 
@@ -39,17 +42,6 @@ def network(blocks: int = 2, features: int = 16, kernel: int = 5, context: int =
         for parameter in model.parameters():
             parameter += 0.03 * torch.randn_like(parameter)
     return model
-
-
-def windows(batch: int, length: int = 640, seed: int = 0) -> npt.NDArray[np.float32]:
-    """Return (batch, length) windows of unit SD: pulses of random rates, and noise."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(length) / 125.0
-    rates = rng.uniform(0.8, 2.0, (batch, 1))
-    phase = 2 * np.pi * (rates * time + rng.uniform(size=(batch, 1)))
-    wave = np.sin(phase) + 0.4 * np.sin(2 * phase + 1) + 0.1 * rng.standard_normal((batch, length))
-    wave = (wave - wave.mean(axis=1, keepdims=True)) / wave.std(axis=1, keepdims=True)
-    return wave.astype(np.float32)
 
 
 def off(found: Tensor, expected: Tensor) -> float:

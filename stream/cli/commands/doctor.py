@@ -79,6 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="model manifest or its folder (default: shipped model)",
     )
+    parser.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="code that runs the network: native, torchscript, eager, aot, onnx, numpy, cuda[:N]",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -86,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
 
     async def report() -> int:
         failed = False
-        async for finding in examine(options.broker, options.model):
+        async for finding in examine(options.broker, options.model, options.backend):
             print(finding.line, flush=True)
             failed |= not finding.ok
         return int(failed)
@@ -94,20 +99,23 @@ def run(options: argparse.Namespace) -> int:
     return asyncio.run(report())
 
 
-async def examine(broker: str | None, model: Path | None) -> AsyncIterator[Finding]:
+async def examine(
+    broker: str | None, model: Path | None, backend: str | None = None
+) -> AsyncIterator[Finding]:
     """Yield the finding of each check.
 
     Args:
         broker: URL; None for the broker of a run without ``--broker``.
         model: Manifest or its folder; None for the shipped model.
+        backend: Code that runs the network; None for the best of this installation.
     """
     checks: dict[str, Check] = {
         "D-Bus": _dbus,
         "Bluetooth": _bluetooth,
         "LSL": _lsl,
         "broker": lambda: _broker(broker),
-        "model": lambda: _model(model),
-        "compute": lambda: _compute(model),
+        "model": lambda: _model(model, backend),
+        "compute": lambda: _compute(model, backend),
         "disk": _disk,
     }
     for name, check in checks.items():
@@ -191,29 +199,27 @@ async def _broker(url: str | None) -> str:
         return f"{address} accepts connections"
 
 
-async def _model(path: Path | None) -> str:
+async def _model(path: Path | None, backend: str | None) -> str:
     from innpar.models.predictor import Predictor
 
-    predictor = await asyncio.to_thread(Predictor.load, path)
+    predictor = await asyncio.to_thread(Predictor.load, path, backend=backend)
     manifest = predictor.manifest
     return (
-        f"{predictor.id} loads ({predictor.backend}), files match the manifest; "
+        f"{predictor.id} loads ({predictor.runs_on}), files match the manifest; "
         f"{manifest.window} samples at {manifest.rate:g} Hz"
     )
 
 
-async def _compute(path: Path | None) -> str:
-    return await asyncio.to_thread(_time_a_window, path)
+async def _compute(path: Path | None, backend: str | None) -> str:
+    return await asyncio.to_thread(_time_a_window, path, backend)
 
 
-def _time_a_window(path: Path | None) -> str:
+def _time_a_window(path: Path | None, backend: str | None) -> str:
     import numpy as np
-    import torch
 
     from innpar.models.predictor import Predictor
 
-    torch.set_num_threads(1)
-    predictor = Predictor.load(path)
+    predictor = Predictor.load(path, backend=backend, threads=1)
     window = np.sin(np.arange(predictor.manifest.window) / 15)[None]
     spent = []
     for _ in range(8):
@@ -226,12 +232,12 @@ def _time_a_window(path: Path | None) -> str:
             f"the network takes {took * 1e3:.0f} ms per window, {HOP * 1e3:.0f} ms apart: stop "
             "other programs, or use a faster computer"
         )
-    gpu = (
-        torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA GPU (not required)"
-    )
+    gpu = "no NVIDIA GPU (not required)"
+    if shutil.which("nvidia-smi") is not None:
+        gpu = "an NVIDIA GPU, for training and for --backend cuda"
     return (
-        f"{os.cpu_count()} CPU cores; per wearer the network takes {took * 1e3:.1f} ms of one core "
-        f"every {HOP * 1e3:.0f} ms; {gpu}"
+        f"{os.cpu_count()} CPU cores; {predictor.runs_on}: per wearer the network takes "
+        f"{took * 1e3:.1f} ms of one core every {HOP * 1e3:.0f} ms; {gpu}"
     )
 
 

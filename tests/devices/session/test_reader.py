@@ -309,7 +309,7 @@ def test_a_folder_ends_with_a_slash(tmp_path: Path) -> None:
 
 def test_the_configuration_is_recorded(tmp_path: Path) -> None:
     flags = {"fault": ["drop=0.1"], "rate": "55", "compute": "cpu", "wrist_height": "-10"}
-    told = describe(load(flags, None, {}), shipped().manifest)["configuration"]
+    told = describe(load(flags, None, {}), shipped())["configuration"]
     wanted = {"fault": ["drop=0.1"], "rate": 55.0, "compute": "cpu", "wrist_height": -10.0}
     assert {key: told[key] for key in wanted} == wanted
 

@@ -17,7 +17,7 @@ from innpar.models import ModelError, Predictor, from_published
 from innpar.models.formats import export as export_module
 from innpar.models.formats.checkpoint_import import import_checkpoint
 from innpar.models.formats.export import export, export_again
-from innpar.models.formats.weights_file import load_network
+from innpar.models.formats.network_file import load_network
 from innpar.models.manifest import read_manifest
 from innpar.models.network.collapse import coupling_blocks
 from innpar.stream.cli.main import main
@@ -111,7 +111,7 @@ def test_a_script_that_the_manifest_does_not_name_is_never_opened(model: Path) -
     edit(model, forget)
     with pytest.raises(ModelError, match="has no torchscript file"):
         Predictor.load(model, backend="torchscript")
-    assert Predictor.load(model).backend == "eager"
+    assert Predictor.load(model).backend == "native"
 
 
 @pytest.mark.parametrize(
