@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import time
+import webbrowser
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ from innpar.stream.sinks.jsonlines import JsonSink, ReaderGone
 from innpar.stream.sinks.keyboard import listening
 from innpar.stream.sinks.terminal import TerminalSink
 from innpar.stream.state import state_folder
+from innpar.stream.view.access import PageAddress
+from innpar.stream.view.board import Board
+from innpar.stream.view.server import serving
+from innpar.stream.view.steering import PageCommands
 
 if TYPE_CHECKING:
     from innpar.models.predictor import Predictor
@@ -85,6 +90,7 @@ class _Run:
     """The parts of one run.
 
     Attributes:
+        page: Commands of the live page, if there is one.
         out: Every sink, `mqtt`, `terminal`, `outcomes` and `recorders` among them.
     """
 
@@ -97,6 +103,7 @@ class _Run:
     terminal: TerminalSink
     outcomes: TallySink
     recorders: Recorders
+    page: PageCommands | None
     out: FanOut
 
 
@@ -141,8 +148,20 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         terminal.say(f"recording to {recorder.path}")
     more = await _more_sinks(settings, clock, stack)
     terminal.say(_welcome(address, settings.topic))
+    page = None
+    if settings.view is not None or settings.open_:
+        board, page = Board(), PageCommands()
+        url = await stack.enter_async_context(
+            serving(PageAddress.parse(settings.view or ""), board, page)
+        )
+        terminal.say(f"live page: {url}")
+        more.append(board)
+        if settings.open_:
+            await asyncio.to_thread(webbrowser.open, url)
     out = FanOut([mqtt, terminal, outcomes, recorders, *more])
-    return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, out)
+    return _Run(
+        clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, page, out
+    )
 
 
 async def _predictor(settings: Settings) -> Predictor:
@@ -188,6 +207,12 @@ def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
             run_commands(parts.mqtt, wearers, clock, parts.recorders), name="commands"
         )
     ]
+    if parts.page is not None:
+        tasks.append(
+            asyncio.create_task(
+                run_commands(parts.page, wearers, clock, parts.recorders), name="page"
+            )
+        )
     if settings.lsl_markers is not None:
         from innpar.devices.lsl.markers import LslMarks
 
