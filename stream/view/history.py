@@ -12,8 +12,8 @@ import numpy as np
 
 from innpar.stream.view.trend import Trend
 
-WAVES = 31.0
-"""s of waveform kept: the longest sweep and a second."""
+WAVES, BEATS, EVENTS, LATEST = 32_000, 27_000, 8_000, 2_000
+"""Bytes kept of waveforms (a sweep of 30 s), beats, events, and each latest message."""
 SCALE = {"abp": 100, "ppg": 1000}
 """Kind of waveform → encoded units per mmHg, or per standard deviation."""
 MISSING = -(2**15)
@@ -27,29 +27,60 @@ _BEAT = (
 _EVENT_TEXT = 300
 
 
-class WearerHistory:
-    """Recent messages of a wearer: at most 100 kB, whatever arrives.
+class MessageRing:
+    """The newest messages, as many as a number of bytes can hold.
+
+    Args:
+        limit: Bytes.
 
     Attributes:
         lost: Number of the newest message that is no longer kept.
+        size: Bytes held.
     """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: deque[tuple[int, str]] = deque()
+        self.lost = 0
+        self.size = 0
+
+    def append(self, n: int, text: str) -> None:
+        """Keep message `n`; the oldest make room."""
+        self._kept.append((n, text))
+        self.size += len(text)
+        while self.size > self._limit:
+            self.lost, old = self._kept.popleft()
+            self.size -= len(old)
+
+    def after(self, n: int) -> Iterator[tuple[int, str]]:
+        """Iterate over the messages after `n`, newest first."""
+        for one in reversed(self._kept):
+            if one[0] <= n:
+                return
+            yield one
+
+
+class WearerHistory:
+    """Recent messages of a wearer: at most 100 kB, whatever arrives."""
 
     def __init__(self, device: str) -> None:
         self._device = device
         self._session: object = None
-        self._waves: deque[tuple[int, float, str]] = deque(maxlen=96)
-        self._beats: deque[tuple[int, str]] = deque(maxlen=32)
-        self._events: deque[tuple[int, str]] = deque(maxlen=48)
+        self._begin()
+        self._events = MessageRing(EVENTS)
         self._latest: dict[str, tuple[int, str]] = {}
+        self._began = 0
+
+    def _begin(self) -> None:
+        self._waves, self._beats = MessageRing(WAVES), MessageRing(BEATS)
         self._trend = Trend()
-        self.lost = 0
 
     @property
     def size(self) -> int:
         """Bytes held in texts and in the trend."""
-        texts = [text for _, _, text in self._waves]
-        rest = (*self._beats, *self._events, *self._latest.values())
-        return sum(map(len, texts)) + sum(len(text) for _, text in rest) + self._trend.size
+        latest = sum(len(text) for _, text in self._latest.values())
+        rings = (self._waves, self._beats, self._events)
+        return sum(ring.size for ring in rings) + latest + self._trend.size
 
     def take(self, kind: str, payload: Mapping[str, Any], n: int, arrival: float) -> None:
         """Keep a message of the MQTT contract.
@@ -66,12 +97,12 @@ class WearerHistory:
         elif kind == "beats":
             self._restart(payload, n)
             self._trend.push(payload, n)
-            self._append(self._beats, n, self._beat(payload, n, arrival))
+            self._beats.append(n, self._beat(payload, n, arrival))
         elif kind == "events":
-            self._append(self._events, n, self._event(payload, n))
+            self._events.append(n, self._event(payload, n))
         elif kind in _LATEST:
             body = {"kind": kind, "n": n, "arrival": arrival, "body": dict(payload)}
-            if len(text := _json(body)) <= 4000:
+            if len(text := _json(body)) <= LATEST:
                 self._latest[kind] = (n, text)
 
     def after(self, n: int) -> str | None:
@@ -79,7 +110,7 @@ class WearerHistory:
 
         An ``n`` of 0, or older than what is kept, gives everything, marked ``fresh``.
         """
-        fresh = n == 0 or n < self.lost
+        fresh = n == 0 or n < max(self._began, self._waves.lost, self._beats.lost)
         since = 0 if fresh else n
         found = sorted(self._messages(since))
         trend = self._trend.after(since)
@@ -94,44 +125,28 @@ class WearerHistory:
 
     def _messages(self, n: int) -> Iterator[tuple[int, str]]:
         yield from (one for one in self._latest.values() if one[0] > n)
-        for number, _, text in reversed(self._waves):
-            if number <= n:
-                break
-            yield number, text
-        for kept in (self._beats, self._events):
-            for one in reversed(kept):
-                if one[0] <= n:
-                    break
-                yield one
+        for ring in (self._waves, self._beats, self._events):
+            yield from ring.after(n)
 
     def _restart(self, payload: Mapping[str, Any], n: int) -> None:
         """Forget the waveforms and the trend of another session of this device."""
         session = payload.get("session")
         if self._session not in (None, session):
-            self._waves.clear()
-            self._beats.clear()
-            self._trend = Trend()
-            self.lost = n
+            self._begin()
+            self._began = n
         self._session = session
-
-    def _append(self, kept: deque[tuple[int, str]], n: int, text: str) -> None:
-        if len(kept) == kept.maxlen:
-            self.lost = max(self.lost, kept[0][0])
-        kept.append((n, text))
 
     def _wave(self, kind: str, payload: Mapping[str, Any], n: int) -> None:
         t, rate = float(payload["t"]), float(payload["rate"])
         samples = payload["samples"][:2048]
         body = {"kind": kind, "n": n, "t": t, "rate": rate, "scale": SCALE[kind]}
         text = _json({**body, "data": encoded(samples, SCALE[kind])})
-        while self._waves and (
-            t - self._waves[0][1] > WAVES or len(self._waves) == self._waves.maxlen
-        ):
-            self.lost = max(self.lost, self._waves.popleft()[0])
-        self._waves.append((n, t, text))
+        self._waves.append(n, text)
 
     def _beat(self, payload: Mapping[str, Any], n: int, arrival: float) -> str:
         body = {key: payload[key] for key in _BEAT if key in payload}
+        if isinstance(reasons := body.get("reasons"), list):
+            body["reasons"] = [str(reason)[:40] for reason in reasons[:8]]
         abp = payload.get("abp") or {}
         rate = float(abp.get("rate") or 0)
         data = encoded((abp.get("samples") or [])[:512], SCALE["abp"])

@@ -104,7 +104,7 @@ class Trend:
         self._levels = {
             "15 min": TrendLevel(4.0, 240),
             "1 h": TrendLevel(15.0, 245),
-            "all": TrendLevel(60.0, 490, grows=True),
+            "all": TrendLevel(60.0, 400, grows=True),
         }
         self._newest = float("-inf")
 
