@@ -7,16 +7,17 @@ import logging
 import signal
 import sys
 import time
-import webbrowser
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from innpar.devices import Device
 from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import SystemClock
 from innpar.stream.app.devices import create_devices
+from innpar.stream.app.page import live_page, status
 from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import Settings
@@ -38,9 +39,7 @@ from innpar.stream.sinks.jsonlines import JsonSink, ReaderGone
 from innpar.stream.sinks.keyboard import listening
 from innpar.stream.sinks.terminal import TerminalSink
 from innpar.stream.state import state_folder
-from innpar.stream.view.access import PageAddress
 from innpar.stream.view.board import Board
-from innpar.stream.view.server import serving
 from innpar.stream.view.steering import PageCommands
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class _Run:
     """The parts of one run.
 
     Attributes:
-        page: Commands of the live page, if there is one.
+        page: Commands of the live page.
         out: Every sink, `mqtt`, `terminal`, `outcomes` and `recorders` among them.
     """
 
@@ -103,7 +102,7 @@ class _Run:
     terminal: TerminalSink
     outcomes: TallySink
     recorders: Recorders
-    page: PageCommands | None
+    page: PageCommands
     out: FanOut
 
 
@@ -148,16 +147,12 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         terminal.say(f"recording to {recorder.path}")
     more = await _more_sinks(settings, clock, stack)
     terminal.say(_welcome(address, settings.topic))
-    page = None
-    if settings.view is not None or settings.open_:
-        board, page = Board(), PageCommands()
-        url = await stack.enter_async_context(
-            serving(PageAddress.parse(settings.view or ""), board, page)
-        )
+    board, page = Board(), PageCommands()
+    board.status = partial(status, mqtt, recorders)
+    url = await stack.enter_async_context(live_page(settings, board, page))
+    if url is not None:
         terminal.say(f"live page: {url}")
         more.append(board)
-        if settings.open_:
-            await asyncio.to_thread(webbrowser.open, url)
     out = FanOut([mqtt, terminal, outcomes, recorders, *more])
     return _Run(
         clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, page, out
@@ -203,16 +198,9 @@ def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
     """Start the tasks beside the streams: commands, markers of other programs, cuffs."""
     wearers, out, clock = parts.wearers, parts.out, parts.clock
     tasks = [
-        asyncio.create_task(
-            run_commands(parts.mqtt, wearers, clock, parts.recorders), name="commands"
-        )
+        asyncio.create_task(run_commands(source, wearers, clock, parts.recorders), name="commands")
+        for source in (parts.mqtt, parts.page)
     ]
-    if parts.page is not None:
-        tasks.append(
-            asyncio.create_task(
-                run_commands(parts.page, wearers, clock, parts.recorders), name="page"
-            )
-        )
     if settings.lsl_markers is not None:
         from innpar.devices.lsl.markers import LslMarks
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -23,9 +23,14 @@ _KIND_OF: dict[type, str] = {DeviceInfo: "meta", Event: "events", Summary: "summ
 
 
 class Board:
-    """Sink that keeps what the page shows; viewers ask for it, and nothing waits for them."""
+    """Sink that keeps what the page shows; viewers ask for it, and nothing waits for them.
+
+    Attributes:
+        status: Function that returns the state of the run, as JSON.
+    """
 
     def __init__(self) -> None:
+        self.status: Callable[[], Mapping[str, Any]] = dict
         self._wearers: dict[str, WearerHistory] = {}
         self._n = 0
         self._epoch = secrets.token_hex(4)
@@ -87,7 +92,8 @@ class Board:
         parts = [history.after(after) for history in self._wearers.values()]
         wearers = ",".join(part for part in parts if part is not None)
         now = round(time.monotonic(), 3)
-        head = f'"epoch":"{self._epoch}","last":{self._n},"now":{now}'
+        run = json.dumps(self.status())
+        head = f'"epoch":"{self._epoch}","last":{self._n},"now":{now},"run":{run}'
         return f'{{{head},"wearers":[{wearers}]}}'
 
     @property

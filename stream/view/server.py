@@ -24,7 +24,7 @@ from innpar.stream.errors import ConfigError
 from innpar.stream.view.access import Access, PageAddress, Visitor
 from innpar.stream.view.board import Board
 from innpar.stream.view.files import HEADERS, page_files
-from innpar.stream.view.steering import PageCommands
+from innpar.stream.view.steering import CommandExecutor
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class PageServer:
         access: Rule that decides on every request.
     """
 
-    def __init__(self, board: Board, commands: PageCommands | None, access: Access) -> None:
+    def __init__(self, board: Board, commands: CommandExecutor | None, access: Access) -> None:
         self.access = access
         self._board = board
         self._commands = commands
@@ -135,7 +135,7 @@ class PageServer:
 
 @asynccontextmanager
 async def serving(
-    address: PageAddress, board: Board, commands: PageCommands | None
+    address: PageAddress, board: Board, commands: CommandExecutor | None
 ) -> AsyncIterator[str]:
     """Serve the page inside the context.
 

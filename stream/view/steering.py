@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from innpar.stream.messages.commands import NAMES, Command, CommandError, parse_command
 
@@ -11,6 +12,14 @@ WAITING = 16
 """Commands that wait, at most."""
 PATIENCE = 10.0
 """s until a command without an answer has failed."""
+
+
+class CommandExecutor(Protocol):
+    """Destination of the viewers' commands."""
+
+    async def execute(self, name: str, device: str, payload: bytes) -> str | None:
+        """Execute a command of a viewer; return why it failed, None on success."""
+        ...
 
 
 class PageCommands:

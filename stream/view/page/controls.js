@@ -48,7 +48,11 @@ export class Controls {
     for (const element of $("cuff-form").elements) this.allow(element, page.commands);
     $("pause").disabled = page.wall;
     $("wall").setAttribute("aria-pressed", String(page.wall));
-    $("record").setAttribute("aria-pressed", String(Boolean(page.run.recording)));
+    $("record").setAttribute("aria-pressed", String(this.recording));
+  }
+
+  get recording() {
+    return Boolean(this.page.run.recording?.[this.page.shown?.device]);
   }
 
   allow(element, allowed) {
@@ -142,7 +146,7 @@ export class Controls {
   async record() {
     const wearer = this.page.shown;
     if (!wearer || !this.page.commands) return;
-    const record = !this.page.run.recording;
+    const record = !this.recording;
     const { ok, error } = await this.page.connection.command("record", wearer.device, { record });
     if (!ok) this.say(`Recording: ${error}`);
   }

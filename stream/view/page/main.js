@@ -3,6 +3,7 @@
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { BeatPlot, landmarks } from "./inspector.js";
+import { PlayerBar } from "./player.js";
 import { put, showCuff, showEvents, showHead, showNumbers, showState } from "./numbers.js";
 import { Sweep } from "./sweep.js";
 import { change, TrendPlot } from "./trend.js";
@@ -34,6 +35,7 @@ window.innpar = page; // for tests and for the curious
 page.wallOfTiles = new Wall($("tiles"), (device) => page.show(device));
 page.connection = new Connection(take, trouble);
 page.controls = new Controls(page);
+page.player = new PlayerBar(page);
 
 page.show = (device) => {
   page.shown = page.wearers.get(device) ?? page.shown;
@@ -82,6 +84,7 @@ function take(answer, restarted) {
   page.shown ??= page.wearers.values().next().value ?? null;
   page.wallOfTiles.arrange([...page.wearers.values()]);
   page.controls.refresh();
+  page.player.refresh();
 }
 
 function trouble(text) {
@@ -144,6 +147,7 @@ function title(wearer, now) {
 }
 
 function frame(time) {
+  requestAnimationFrame(frame);
   const now = time / 1000, dt = now - before;
   before = now;
   for (const wearer of page.wearers.values()) {
@@ -159,7 +163,6 @@ function frame(time) {
     write(now);
   }
   page.connection.ask(time);
-  requestAnimationFrame(frame);
 }
 
 page.landmarks = landmarks;

@@ -45,7 +45,7 @@ function standing(beat, current, calibration, now) {
   }
   const level = beat.interval ? `${percent(beat)} % interval` : "no interval";
   if (calibration.state === "none") return `${level} · not calibrated: enter a cuff reading`;
-  if (calibration.state === "stale") return `${level} · cuff reading too old: measure again`;
+  if (calibration.state === "stale") return `${level} · cuff reading out of date: measure again`;
   return level;
 }
 
@@ -112,8 +112,9 @@ function list(id, rows) {
 export function showState(wearer, run, drawn) {
   const parts = [];
   const add = (text) => text && parts.push(text);
-  if (run.recording) add(`● recording ${run.recording}`);
-  add(run.broker);
+  const recording = run.recording?.[wearer.device];
+  if (recording) add(`● recording ${recording.name}, ${(recording.bytes / 1e6).toFixed(1)} MB`);
+  if (run.broker) add(`broker ${run.broker}, ${run.queued} queued`);
   add(wearer.state && `sensor ${wearer.state}`);
   const battery = number(wearer.summary.battery);
   add(battery !== null && `battery ${whole(battery)} %`);

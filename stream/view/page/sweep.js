@@ -144,12 +144,17 @@ export class Sweep {
   // Draw hatching, feet, systoles, true values and markers of the visible stretch.
   annotate(wearer, reason) {
     const layer = this.layers[2];
-    layer.clearRect(-1, 0, this.w + 2, this.h);
+    layer.clearRect(-this.gutter, 0, this.w + this.gutter, this.h);
     if (isNaN(this.drawn)) return;
     const to = this.drawn, from = to - this.span * (1 - BAR);
+    layer.save();
+    layer.beginPath();
+    layer.rect(0, 0, this.w, this.h);
+    layer.clip();
     for (const span of wearer.rejected(from, to, reason)) this.hatch(layer, span, from, to);
     if (this.kind === "abp") this.beats(layer, wearer, from, to);
     this.markers(layer, wearer, from, to);
+    layer.restore();
   }
 
   hatch(layer, span, from, to) {
