@@ -41,6 +41,7 @@ page.show = (device) => {
   page.shown = page.wearers.get(device) ?? page.shown;
   page.wall = false;
   page.paused = null;
+  page.written = null;
   if (page.shown) page.shown.restarted = true;
   arrange();
 };
@@ -114,7 +115,12 @@ let written = 0, version = -1, before = 0, counted = 0;
 
 function write(now) {
   const wearer = page.shown;
-  if (page.wall) for (const one of page.wearers.values()) page.wallOfTiles.write(one, now);
+  if (page.wall) {
+    for (const one of page.wearers.values()) page.wallOfTiles.write(one, now);
+    put("device", `${page.wearers.size} wearer${page.wearers.size === 1 ? "" : "s"}`);
+    put("about", "");
+    $("source").hidden = true;
+  }
   if (!wearer) return;
   document.title = title(wearer, now);
   if (page.wall) return;
