@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from innpar.devices import Device, shown_source
@@ -17,6 +18,7 @@ from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import SystemClock
 from innpar.stream.app.credentials import hide_passwords, with_credentials
 from innpar.stream.app.devices import create_devices
+from innpar.stream.app.page import live_page, status
 from innpar.stream.app.preload import preload
 from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
@@ -40,6 +42,8 @@ from innpar.stream.sinks.keyboard import listening
 from innpar.stream.sinks.stamping import StampingSink
 from innpar.stream.sinks.terminal import TerminalSink
 from innpar.stream.state import state_folder
+from innpar.stream.view.board import Board
+from innpar.stream.view.steering import PageCommands
 
 if TYPE_CHECKING:
     from innpar.models.predictor import Predictor
@@ -91,6 +95,7 @@ class _Run:
     """The parts of one run.
 
     Attributes:
+        page: Commands of the live page.
         out: Every sink, `mqtt`, `terminal`, `outcomes` and `recorders` among them.
     """
 
@@ -103,6 +108,7 @@ class _Run:
     terminal: TerminalSink
     outcomes: TallySink
     recorders: Recorders
+    page: PageCommands
     out: Sink
 
 
@@ -156,10 +162,18 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         terminal.say(f"recording to {recorder.path}")
     more = await _more_sinks(settings, clock, stack)
     terminal.say(_welcome(address, settings.topic))
+    board, page = Board(), PageCommands()
+    board.status = partial(status, mqtt, recorders)
+    url = await stack.enter_async_context(live_page(settings, board, page))
+    if url is not None:
+        terminal.say(f"live page: {url}")
+        more.append(board)
     out: Sink = FanOut([mqtt, terminal, outcomes, recorders, *more])
     if settings.speed == 1 and all(device.source != "replay" for device in devices):
         out = StampingSink(out, clock, settings.late)
-    return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, out)
+    return _Run(
+        clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, page, out
+    )
 
 
 async def _predictor(settings: Settings, wearers: int) -> Predictor:
@@ -210,9 +224,8 @@ def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
     """Start the tasks beside the streams: commands, markers of other programs, cuffs."""
     wearers, out, clock = parts.wearers, parts.out, parts.clock
     tasks = [
-        asyncio.create_task(
-            run_commands(parts.mqtt, wearers, clock, parts.recorders), name="commands"
-        )
+        asyncio.create_task(run_commands(source, wearers, clock, parts.recorders), name="commands")
+        for source in (parts.mqtt, parts.page)
     ]
     if settings.lsl_markers is not None:
         from innpar.devices.lsl.markers import LslMarks

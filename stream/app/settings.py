@@ -102,6 +102,8 @@ class Settings(BaseModel):
     fault: list[str] = []
     lsl_out: bool = False
     lsl_markers: str | None = None
+    view: str | None = None
+    open_: Annotated[bool, Field(alias="open")] = False
     verbose: bool = False
 
 

@@ -12,6 +12,7 @@ examples:
   innpar-stream --device demo                         a simulated wristband, no hardware needed
   innpar-stream --device replay:walk.txt --speed max --json > beats.jsonl
   innpar-stream --device demo --record night.mcap     record; `replay night.mcap` plays it back
+  innpar-stream --device demo --view --open           also show the live page in the browser
   innpar-stream calibrate 128/79                      send a cuff reading to a running stream
   innpar-stream devices                               list the names that --device accepts
   innpar-stream COMMAND --help                        options and examples of a command
@@ -50,6 +51,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     _add_calibration(parser.add_argument_group("calibration"))
     _add_mqtt(parser.add_argument_group("MQTT"))
     _add_outputs(parser.add_argument_group("other inputs and outputs"))
+    _add_view(parser.add_argument_group("live page"))
     _add_recording(parser.add_argument_group("recording"))
     _add_model(parser.add_argument_group("model"))
     _add_virtual(parser.add_argument_group("virtual sensors"))
@@ -174,6 +176,19 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         const="",
         metavar="QUERY",
         help="take markers from all LSL streams of type Markers, or from those matching name=…",
+    )
+
+
+def _add_view(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--view",
+        nargs="?",
+        const="",
+        metavar="[HOST:]PORT",
+        help="serve the live page (127.0.0.1:8787); any other host needs the printed token",
+    )
+    group.add_argument(
+        "--open", action="store_const", const=True, help="also open the page in the browser"
     )
 
 

@@ -158,6 +158,11 @@ class MqttSink:
         return self._delivery.link is not None
 
     @property
+    def backlog(self) -> int:
+        """Messages that wait for the broker."""
+        return self._delivery.backlog
+
+    @property
     def node(self) -> str:
         """Name of this process in ``<root>/bridge/<node>``."""
         return self._bridge.node

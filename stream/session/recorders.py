@@ -94,6 +94,12 @@ class Recorders:
         await stack.aclose()
         return recorder.path
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """Id of each device → file that it is being recorded to."""
+        found = {} if self._all is None else dict.fromkeys(self._enrolled, self._all.path)
+        return found | {device: recorder.path for device, (recorder, _) in self._own.items()}
+
     def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
         """Record the properties of a device that has just been opened; see `Recorder`."""
         self._enrolled[device.id] = device, session, require_calibration

@@ -1,0 +1,73 @@
+"""Draw docs/pictures/page.png from a run of the demo: .venv/bin/python scripts/picture_page.py
+
+The demo runs at its own speed with a cuff reading in its first minute; the page is opened in
+Chromium and photographed as it is. Requires the extra `dev` and Chromium.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from pathlib import Path
+
+from playwright.async_api import async_playwright
+
+PICTURE = Path(__file__).resolve().parents[1] / "docs/pictures/page.png"
+RUN = ("--device", "demo", "--broker", "embedded", "--no-remember", "--view", "127.0.0.1:0")
+SECONDS = 110.0
+"""s of the run before the picture."""
+CUFF_AT = 30
+WIDTH, HEIGHT = 1440, 900
+
+
+SWEPT = """() => new Promise(done => {
+    const sweep = innpar.sweeps.abp;
+    const part = () => (sweep.drawn % sweep.span) / sweep.span;
+    const look = () => part() > 0.93 ? done() : requestAnimationFrame(look);
+    look();
+})"""
+
+
+async def photograph(url: str) -> None:
+    """Save a picture of the page after `SECONDS`."""
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = await browser.new_page(
+            viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="dark"
+        )
+        await page.goto(url)
+        await asyncio.sleep(SECONDS)
+        # Just before the sweep begins again, and while there is a number.
+        await page.wait_for_selector("#sbp:not(.none)")
+        await page.evaluate(SWEPT)
+        PICTURE.parent.mkdir(exist_ok=True)
+        await page.screenshot(path=PICTURE)
+        await browser.close()
+
+
+async def main() -> None:
+    command = (sys.executable, "-m", "innpar", *RUN, "--cuff", f"122/74@{CUFF_AT}")
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+    assert process.stdout is not None
+    try:
+        async for line in process.stdout:
+            if found := re.search(r"live page: (\S+)", line.decode()):
+                drawing = asyncio.create_task(photograph(found[1]))
+                break
+        else:
+            sys.exit("the run ended without a page")
+        reading = asyncio.create_task(process.stdout.read())
+        await drawing
+    finally:
+        process.terminate()
+    await reading
+    await process.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,1 @@
+"""The live page: history of every wearer, HTTP and WebSocket server, and the page's files."""
