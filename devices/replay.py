@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, cast
 
 from innpar.devices.base import Device, Refused
+from innpar.devices.files.containers.array_files import (
+    open_arrow,
+    open_hdf5,
+    open_json_lines,
+    open_mat,
+    open_npy,
+)
 from innpar.devices.files.containers.npz_record import open_record
+from innpar.devices.files.containers.wearables import open_acq, open_avro, open_vital
 from innpar.devices.files.device import Replay
 from innpar.devices.files.packed import opened
 from innpar.devices.files.recording import PLAYS, Recording
@@ -34,6 +43,28 @@ _OPTIONS = {
     "site": "wrist, finger, head or unknown",
     "id": "device id to use instead of one from the file name",
 }
+
+
+CONTAINERS: Mapping[bytes, Callable[[Path, dict[str, str]], Recording]] = {
+    b"\x93NUMPY": open_npy,
+    b"MATLAB 5.0": open_mat,
+    b"MATLAB 7.3": open_hdf5,
+    b"\x89HDF": open_hdf5,
+    b"PAR1": open_arrow,
+    b"ARROW1": open_arrow,
+    b"VITA": open_vital,
+    b"Obj\x01": open_avro,
+    b"{": open_json_lines,
+}
+"""First bytes → opener."""
+LEFT_OUT: Mapping[bytes, str] = {
+    b"GDF ": "a GDF file, which is not played; convert it to EDF, for example with BioSig",
+    b"FEA1": "a Feather file of version 1, which is not played; save it as Parquet",
+    b"SQLite format 3": "an SQLite database, which is not played; export its table as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Office file, which is not played; save it as CSV",
+    b"%PDF": "a PDF, which is not played; export the samples as CSV",
+}
+"""First bytes of formats that are not played → the remedy."""
 
 
 def create_replay(argument: str, options: dict[str, str], pace: Pace) -> Device:
@@ -101,6 +132,14 @@ def _open_by_content(path: Path, options: dict[str, str]) -> Recording:
         raise Refused(f"{path}: the file is empty; record again")
     if head.startswith(b"PK"):
         return open_record(path, options)
+    for magic, opener in CONTAINERS.items():
+        if head.startswith(magic):
+            return opener(path, options)
+    for magic, remedy in LEFT_OUT.items():
+        if head.startswith(magic):
+            raise Refused(f"{path}: {remedy}")
+    if path.suffix.lower() == ".acq":  # its first bytes are those of many files
+        return open_acq(path, options)
     if head.startswith(XDF_MAGIC):
         return open_xdf(path, options)
     if head.startswith(BDF_MAGIC) or _is_edf(head):
@@ -138,6 +177,10 @@ def _lines(path: Path, head: bytes) -> list[bytes]:
 
 def _stem(path: Path) -> str:
     name = re.sub(
-        r"(\.(gz|txt|csv|tsv|npz|dat|hea|edf|bdf|xdf))+$", "", path.name, flags=re.IGNORECASE
+        r"(\.(gz|bz2|zip|txt|csv|tsv|np[yz]|dat|hea|edf|bdf|xdf|mat|h5|hdf5|parquet|feather|vital"
+        r"|avro|acq|jsonl?|ndjson))+$",
+        "",
+        path.name,
+        flags=re.IGNORECASE,
     )
     return slug(name.replace("_", "-"))

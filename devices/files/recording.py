@@ -118,7 +118,8 @@ class Recording:
 
 PLAYS = (
     "replay plays Polar logs, tables with a time column (or ?rate=HZ), Empatica and EmotiBit files,"
-    " XDF, EDF, BDF and WFDB files, sessions, and .npz records of PPG and pressure"
+    " XDF, EDF, BDF, WFDB, MATLAB, HDF5, NumPy, Parquet, Feather, JSON lines, VitalDB, EmbracePlus"
+    " Avro and BIOPAC files, sessions, and .npz records of PPG and pressure; also gzip, bzip2, zip"
 )
 """Supported formats, for error messages about other files."""
 

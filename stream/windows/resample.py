@@ -164,8 +164,9 @@ class Resampler:
         if not len(times):
             return []
         steps = np.diff(times, prepend=times[0] - 1 if last is None else last)
-        self._count_filled(chunk.rate, times, steps)
         if ((steps > 0) & (steps <= hole)).all():
+            for hole_at in np.flatnonzero(steps > HOLE * NS / chunk.rate).tolist():
+                self._fill(chunk.rate, int(times[hole_at] - steps[hole_at]), int(times[hole_at]))
             self._last = int(times[-1])
             return [(0, len(times), None)]
         runs: list[tuple[int, int, Event | None]] = []
@@ -182,19 +183,18 @@ class Resampler:
                 if row > start:
                     runs.append((start, row, gap))
                 start, gap = row, self._gap(chunk, last, time)
+            elif last is not None and time - last > HOLE * NS / chunk.rate:
+                self._fill(chunk.rate, last, time)
             last = time
         if start < len(times):
             runs.append((start, len(times), gap))
         self._last = last
         return runs
 
-    def _count_filled(
-        self, rate: float, times: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]
-    ) -> None:
-        """Note the holes among these steps that will be filled."""
-        for row in np.flatnonzero((steps > HOLE * NS / rate) & (steps <= longest_step(rate))):
-            self._filled.append((int(times[row] - steps[row]), int(times[row])))
-            self.tally.bridged += round(int(steps[row]) * rate / NS) - 1
+    def _fill(self, rate: float, start: int, end: int) -> None:
+        """Note a hole that is filled, ns."""
+        self._filled.append((start, end))
+        self.tally.bridged += max(1, round((end - start) * rate / NS) - 1)
 
     def bridged(self, start: int, end: int) -> float:
         """Return the share of a span, ns, that lies in filled holes."""

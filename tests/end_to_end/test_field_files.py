@@ -74,3 +74,30 @@ def test_assumptions_about_dates_are_reported() -> None:
     (text,) = (t for t in play(FIELD / "file-csv-date-time-us.csv").notices if "unclear" in t)
     assert "?dates=day" in text
     assert any("moved" in t for t in play(FIELD / "file-csv-year-2689.csv").notices)
+
+
+def test_a_pause_between_the_records_of_an_edf_file() -> None:
+    pytest.importorskip("edfio")
+    played = play(FIELD / "file-edfD-pause.edf")
+    assert played.hr == pytest.approx(66, abs=1)
+    assert played.beats >= 75
+    assert played.gaps == [pytest.approx(45.5, abs=0.05)]
+
+
+def test_losses_in_an_xdf_file() -> None:
+    pytest.importorskip("pyxdf")
+    played = play(FIELD / "file-xdf-gaps-3s.xdf")
+    assert played.hr == pytest.approx(80, abs=1)
+    assert played.gaps == [pytest.approx(3.0, abs=0.05)] * 4
+
+
+def test_a_pulse_rate_before_the_wave() -> None:
+    pytest.importorskip("edfio")
+    assert play(FIELD / "file-edf-rate-then-wave.edf").hr == pytest.approx(64, abs=1)
+
+
+def test_a_wfdb_record_with_a_layout() -> None:
+    pytest.importorskip("wfdb")
+    played = play(FIELD / "file-wfdb-b.hea")
+    assert played.hr == pytest.approx(68, abs=1)
+    assert played.reference is True

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices.base import NS, Refused
+from innpar.devices.files.containers.arrays import open_arrays
 from innpar.devices.files.packed import opened
 from innpar.devices.files.recording import NO_DATE, Notices, Recording, RecordingBlock
 from innpar.devices.options import Options
@@ -27,6 +28,8 @@ _MISSING = -32768
 _BLOCK_SECONDS = 10
 _WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 _LEFT_OUT = ("ecg_ii",)
+_OURS = {"ppg_scale", "abp_scale"}
+"""Keys that only a patient record has."""
 _NEAR = 0.12
 """Deviation from the median lag, s, beyond which a window's lag is wrong by a beat or more."""
 
@@ -46,9 +49,11 @@ def open_record(path: Path, options: dict[str, str]) -> Recording:
     Raises:
         Refused: It is damaged, or lacks an array.
     """
+    arrays = _load(path)
+    if not _OURS & arrays.keys():
+        return open_arrays(path, "NumPy", arrays, options)
     chosen = Options(str(path), options, OPTIONS)
     given = chosen.number("lag", -2.0, 2.0)
-    arrays = _load(path)
     try:
         rate = float(arrays["fs"])
         codes = {key: (arrays[key], float(arrays[f"{key}_scale"])) for key in ("ppg", "abp")}

@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from innpar.devices.base import NS, Refused
 from innpar.devices.files.packed import unpacked
 from innpar.devices.files.recording import NO_DATE, Recording, iso_time
-from innpar.devices.files.signals.traces import Trace, recording_of
+from innpar.devices.files.signals.trace_choice import Trace, TraceContent
+from innpar.devices.files.signals.traces import recording_of
+from innpar.devices.timing.dejitter import Dejitter
 
+OURS = "innpar-stream"
+"""Manufacturer of our exports and of our LSL streams."""
+RESET = 60 * NS
+"""Step, ns, beyond which a clock was reset or the recording paused."""
 MAGIC = b"XDF:"
 LONGEST = 3e9
 """s. Largest plausible time stamp, even of a clock that counts from 1970."""
@@ -40,14 +47,18 @@ def open_xdf(path: Path, options: dict[str, str]) -> Recording:
         raise Refused(f"{path}: XDF needs pyxdf; run scripts/setup import") from None
     with unpacked(path) as plain, _logged_errors() as errors:
         try:
-            streams, header = pyxdf.load_xdf(str(plain), verbose=False)
+            streams, header = pyxdf.load_xdf(str(plain), dejitter_timestamps=False, verbose=False)
             traces = _traces(streams, header)
         except Exception as error:  # whatever pyxdf raises, the file is at fault
             raise Refused(
                 f"{path}: a damaged XDF file ({error}); record or copy it again"
             ) from None
     early = bool(errors) or any("footer" not in stream for stream in streams)
-    return recording_of(path, "XDF", "LSL", traces, options, incomplete=early)
+    simulated = any(_text(s["info"], "desc", "source") == "simulated" for s in streams)
+    origin = "simulated" if simulated else "live"
+    return recording_of(
+        path, "XDF", "LSL", traces, options, incomplete=early, origin=origin, trusted=False
+    )
 
 
 @contextmanager
@@ -76,11 +87,40 @@ def _traces(streams: list[dict[str, Any]], header: dict[str, Any]) -> list[Trace
     for group, stream in enumerate(numeric):
         stamps = np.asarray(stream["time_stamps"], np.float64) - first
         sane = np.abs(stamps) < LONGEST  # in a damaged file, stamps can have any value
-        since = np.rint(stamps[sane] * NS).astype(np.int64)
+        times = _times(np.rint(stamps[sane] * NS).astype(np.int64), stream["info"]) + zero
         values = np.asarray(stream["time_series"], np.float64)[sane]
-        for column, label in enumerate(_labels(stream["info"], values.shape[1])):
-            traces.append(Trace(label, since + zero, values[:, column], group))
+        about = _text(stream["info"], "type"), _content(stream["info"])
+        for column, (label, unit) in enumerate(_labels(stream["info"], values.shape[1])):
+            traces.append(Trace(label, times, values[:, column], group, unit, *about))
     return traces
+
+
+def _times(stamps: npt.NDArray[np.int64], info: dict[str, Any]) -> npt.NDArray[np.int64]:
+    """Return sample times by the same loop as for live streams, anew where a clock was reset."""
+    nominal = float(_text(info, "nominal_srate") or 0.0)
+    steps = np.diff(stamps)
+    resets = np.flatnonzero((steps < -RESET) | (steps > RESET)) + 1
+    placed = []
+    for part in np.split(stamps, resets):
+        loop = Dejitter(nominal)
+        runs = [*loop.push(part), *loop.flush()]
+        times = np.concatenate([part[:0], *(run.times for run in runs)])
+        placed.append(times if len(times) == len(part) else part)
+    return np.concatenate(placed)
+
+
+def _content(info: dict[str, Any]) -> TraceContent:
+    """Return what our exports and our LSL streams state of a pressure; see `TraceContent`."""
+    if _text(info, "desc", "acquisition", "manufacturer") != OURS or _text(info, "type") != "ABP":
+        return ""
+    return "measured" if _text(info, "desc", "pressure") == "measured" else "estimate"
+
+
+def _text(info: Any, *path: str) -> str:
+    """Return the text of an element, each level of which is a list of one; empty without it."""
+    for name in path:
+        info = (info.get(name) or [""])[0] if isinstance(info, dict) else ""
+    return str(info or "")
 
 
 def _date(header: dict[str, Any]) -> int:
@@ -94,14 +134,14 @@ def _date(header: dict[str, Any]) -> int:
     return NO_DATE
 
 
-def _labels(info: dict[str, Any], count: int) -> list[str]:
-    """Return the channels' labels, prefixed with the stream's type if they do not contain it."""
-    kind = str((info.get("type") or [""])[0])
+def _labels(info: dict[str, Any], count: int) -> list[tuple[str, str]]:
+    """Return label and unit of the channels; labels begin with the stream's type if without it."""
+    kind = _text(info, "type")
     try:
         channels = info["desc"][0]["channels"][0]["channel"]
-        labels = [str(channel["label"][0]) for channel in channels]
+        found = [(str(c["label"][0]), str((c.get("unit") or [""])[0])) for c in channels]
     except (KeyError, IndexError, TypeError):
-        labels = []
-    if len(labels) != count:
-        labels = [str(n) for n in range(count)]
-    return [label if kind.lower() in label.lower() else f"{kind} {label}" for label in labels]
+        found = []
+    if len(found) != count:
+        found = [(str(n), "") for n in range(count)]
+    return [(x if kind.lower() in x.lower() else f"{kind} {x}", unit) for x, unit in found]

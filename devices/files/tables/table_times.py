@@ -146,10 +146,7 @@ def _of_numbers(
     path: Path, name: str, column: int, known: npt.NDArray[np.float64], unit: str | None
 ) -> TimeColumn:
     middle = float(np.median(known))
-    named = [_UNITS[w.lower()] for w in _UNIT_NAME.findall(name) if w.lower() in _UNITS]
-    if unit is None and named and abs(middle) * SCALES[named[-1]] < LATEST:
-        unit = named[-1]
-    unit = unit or _unit_by_size(known)
+    unit = unit or unit_of(name, known)
     if unit is None:
         raise Refused(f"{path}: the unit of {name!r} is unclear; add ?unit=s, ms, us or ns")
     scale = SCALES[unit]
@@ -167,6 +164,13 @@ def _of_numbers(
     return TimeColumn(
         column, None, _shifted(read, shift), 0, (moved_text(path.name),) if shift else ()
     )
+
+
+def unit_of(name: str, times: npt.NDArray[np.float64]) -> str | None:
+    """Return the unit of times by their name, else by their size; None if it is unclear."""
+    named = [_UNITS[w.lower()] for w in _UNIT_NAME.findall(name) if w.lower() in _UNITS]
+    possible = named and abs(float(np.median(times))) * SCALES[named[-1]] < LATEST
+    return named[-1] if possible else _unit_by_size(times)
 
 
 def _unit_by_size(times: npt.NDArray[np.float64]) -> str | None:

@@ -153,7 +153,7 @@ def estimate(beat: PlacedBeat) -> Chunk | None:
     data = np.array(samples, dtype=np.float64)[:, None]
     start = round(float(abp["start"]) * 1000) * (NS // 1000)
     times = start + np.rint(np.arange(len(data)) * (NS / rate)).astype(np.int64)
-    return Chunk(beat.device, "abp", ("abp",), float(rate), times, data)
+    return Chunk(beat.device, "abp", (f"abp_{ESTIMATE}",), float(rate), times, data)
 
 
 def segments(file: SessionFile) -> Iterator[Segment]:

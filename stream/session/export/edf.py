@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices import NS, Event
+from innpar.devices.files.signals.edf_file import OURS
+from innpar.devices.session.contents import source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
 from innpar.stream.messages.encoding import iso
@@ -48,8 +50,9 @@ def to_edf(file: SessionFile, folder: Path) -> int:
     files, events, known = 0, events_of(file), known_of(file)
     for place in placed(file):
         segment = place.segment
-        subject = str(known.get(segment.device, {}).get("subject", ""))
-        content = edf(place, events.get(segment.device, []), subject)
+        about = known.get(segment.device, {})
+        subject = str(about.get("subject", ""))
+        content = edf(place, events.get(segment.device, []), subject, source_of(about))
         suffix = "bdf" if type(content).__name__ == "Bdf" else "edf"
         path = folder / f"{segment.device}-{segment.signal}-{segment.number:03d}.{suffix}"
         content.write(path)
@@ -58,13 +61,16 @@ def to_edf(file: SessionFile, folder: Path) -> int:
     return files
 
 
-def edf(place: PlacedSignal, events: Sequence[Event], subject: str = "") -> Edf | Bdf:
+def edf(
+    place: PlacedSignal, events: Sequence[Event], subject: str = "", source: str = "unknown"
+) -> Edf | Bdf:
     """Return a segment as a file to write.
 
     Args:
         place: The segment, every value finite.
         events: Events of the device; those within the segment's span become annotations.
         subject: Code of the patient.
+        source: ``live``, ``replay`` or ``simulated``; in the header's recording field.
     """
     import edfio
 
@@ -89,7 +95,9 @@ def edf(place: PlacedSignal, events: Sequence[Event], subject: str = "") -> Edf 
     began = datetime.fromtimestamp(int(segment.times[0]) // NS, UTC)
     micro = int(segment.times[0]) % NS // 1000
     recording = edfio.Recording(
-        startdate=began.date(), equipment_code=segment.device, additional=[segment.signal]
+        startdate=began.date(),
+        equipment_code=segment.device,
+        additional=[OURS, segment.signal, source],
     )
     notes = [edfio.EdfAnnotation(at, None, text) for at, text in _notes(place, events, filled)]
     file: Any = edfio.Bdf if wide else edfio.Edf

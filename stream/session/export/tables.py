@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from innpar.devices import NS, Chunk, Event
+from innpar.devices.session.contents import SIMULATED, source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
-from innpar.stream.session.export.content import ESTIMATE, PlacedBeat, contents, estimate
+from innpar.stream.session.export.content import ESTIMATE, PlacedBeat, contents, estimate, known_of
 
 TIMES = ("time", "start", "end")
 """Columns of int64, ns since the Unix epoch."""
@@ -57,10 +58,14 @@ class TableRow(NamedTuple):
 
 
 def pieces(file: SessionFile) -> Iterator[TableRow]:
-    """Yield the contents of a session as rows of tables."""
+    """Yield the contents of a session as rows of tables.
+
+    Samples of a simulation have a column ``source``, so that they say so wherever they are taken.
+    """
+    sources = {device: source_of(noted) for device, noted in known_of(file).items()}
     for item in contents(file):
         if isinstance(item, Chunk):
-            yield _samples(f"{item.device}-{item.signal}", item)
+            yield _samples(f"{item.device}-{item.signal}", item, sources.get(item.device))
         elif isinstance(item, Event):
             detail = strict_json(item.detail, ensure_ascii=False)
             row = (item.start, item.end, item.kind, detail)
@@ -72,12 +77,14 @@ def pieces(file: SessionFile) -> Iterator[TableRow]:
             yield _row(f"{item.device}-beats", BEAT_COLUMNS, tuple(beat_row(item).values()))
             wave = estimate(item)
             if wave is not None:
-                yield _samples(f"{item.device}-{ESTIMATE}", wave)
+                yield _samples(f"{item.device}-{ESTIMATE}", wave, sources.get(item.device))
 
 
-def _samples(table: str, chunk: Chunk) -> TableRow:
-    kinds = {"time": int, **dict.fromkeys(chunk.channels, float)}
-    values = dict(zip(chunk.channels, chunk.data.T.tolist(), strict=True))
+def _samples(table: str, chunk: Chunk, source: str | None) -> TableRow:
+    kinds: dict[str, type] = {"time": int, **dict.fromkeys(chunk.channels, float)}
+    values: dict[str, list[Any]] = dict(zip(chunk.channels, chunk.data.T.tolist(), strict=True))
+    if source == SIMULATED:
+        kinds["source"], values["source"] = str, [source] * len(chunk)
     return TableRow(table, kinds, {"time": chunk.times.tolist(), **values})
 
 

@@ -34,6 +34,7 @@ from innpar.stream.session.export.content import (
 Marks = list[tuple[int, str, str]]
 """(time in ns since the Unix epoch, WFDB symbol, note) of each annotation."""
 
+NOTICE = "innpar-stream: research software; not a medical device"
 _LONGEST_NOTE = 250
 """Longest note, bytes; the format stores its length in one byte."""
 _WIDEST = 2**31 - 2
@@ -58,6 +59,7 @@ def to_wfdb(file: SessionFile, folder: Path) -> int:
 
     marks, known = _marks(file), known_of(file)
     written: dict[str, list[tuple[str, Segment]]] = {}
+    notes: dict[str, list[str]] = {}
     for place in placed(file):
         segment = place.segment
         stem = plain(f"{segment.device}-{segment.signal}")
@@ -75,8 +77,9 @@ def to_wfdb(file: SessionFile, folder: Path) -> int:
             segment.data[:0].copy(),  # not a view, which would keep all of it
         )
         written.setdefault(stem, []).append((name, ends))
+        notes[stem] = [*about, NOTICE]
     for stem, parts in written.items():
-        _tie(folder, stem, parts)
+        _tie(folder, stem, parts, notes[stem])
     return sum(map(len, written.values()))
 
 
@@ -131,7 +134,7 @@ def _record(wfdb: Any, folder: Path, name: str, segment: Segment, about: list[st
             f"resolution of a value: {steps}",
             f"resolution of a time: {np.abs(off).max() / 1e6:.3f} ms off at most; stated rate "
             f"{segment.rate:g} Hz",
-            "research software; not a medical device",
+            NOTICE,
         ],
         write_dir=str(folder),
     )
@@ -170,7 +173,7 @@ def _annotate(wfdb: Any, folder: Path, name: str, place: PlacedSignal, marks: Ma
     )
 
 
-def _tie(folder: Path, stem: str, parts: list[tuple[str, Segment]]) -> None:
+def _tie(folder: Path, stem: str, parts: list[tuple[str, Segment]], notes: list[str]) -> None:
     """Write a multi-segment header of variable layout, the only one that may contain gaps."""
     first = parts[0][1]
     rate, zero = first.rate, int(first.times[0])
@@ -191,7 +194,7 @@ def _tie(folder: Path, stem: str, parts: list[tuple[str, Segment]]) -> None:
     unit = UNITS.get(first.signal) or "NU"
     signals = [f"~ 0 1/{unit} 0 0 0 0 0 {'_'.join(label.split())}" for label in first.channels]
     _write(folder / f"{layout}.hea", f"{layout} {len(signals)} {rate:.6f} 0", signals)
-    _write(folder / f"{stem}.hea", head, lines)
+    _write(folder / f"{stem}.hea", head, lines, [f"# {note}" for note in notes])
 
 
 def _write(path: Path, *lines: str | list[str]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices import NS, Chunk, Event
+from innpar.devices.session.contents import source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
 from innpar.stream.session.export.content import (
@@ -36,6 +37,8 @@ _EVERY = 500
 """Chunks between two boundaries, at which readers resume in a damaged file."""
 
 _TYPES = {"ppg": "PPG", "acc": "ACC", "abp": "ABP", "estimate": "ABP"}
+PRESSURES = {"abp": "measured", "estimate": "estimate"}
+"""Signal → field ``pressure`` of its stream: a true pressure, or our reconstruction."""
 _BEATS = ("sbp", "dbp", "map", "hr", "quality", "valid")
 _BEAT_UNITS = ("mmHg", "mmHg", "mmHg", "1/min", "1", "1")
 _RATE_WIDTH = 24
@@ -96,6 +99,8 @@ class _Writer:
 
     def samples(self, signal: str, chunk: Chunk, about: dict[str, object]) -> None:
         units = [UNITS.get(signal, "")] * len(chunk.channels)
+        if signal in PRESSURES:
+            about = {**about, "pressure": PRESSURES[signal]}
         stream = self._stream(
             *(chunk.device, signal, chunk.channels, units),
             (_TYPES[signal], chunk.rate, "double64"),
@@ -232,6 +237,7 @@ def _description(
         for label, unit in zip(channels, units, strict=True)
     )
     fields = {"device": device, **{k: v for k, v in about.items() if v is not None}}
+    fields["source"] = source_of(about)
     fields["notice"] = "research software; not a medical device"
     more = "".join(f"<{key}>{escape(str(value))}</{key}>" for key, value in fields.items())
     return (

@@ -11,6 +11,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from innpar.stream.session.beat_table import BeatTable
 
@@ -18,6 +19,11 @@ SEGMENT = 300.0
 """Length of a segment, s."""
 COVERED = 0.8
 """Share of a segment that usable intervals must cover."""
+SHORTEST, LONGEST = 300.0, 2000.0
+"""Range of intervals used, ms."""
+BREAK = LONGEST / 1000
+"""Time without a usable interval, s, across which nothing is computed: the spectrum would be that
+of the bridge."""
 MEASURES = {
     "HRV_MeanNN": ("mean interval", "ms"),
     "HRV_SDNN": ("SDNN", "ms"),
@@ -51,28 +57,50 @@ def variability(beats: BeatTable) -> Variability:
         import neurokit2 as nk  # type: ignore[import-untyped]  # it ships none
     except ImportError:
         return Variability(0, [], "needs NeuroKit2: scripts/setup physiology")
-    peaks = beats.column("peak")
-    good = beats.usable
-    follows = good[1:] & good[:-1]
-    lasts = np.diff(peaks) * 1000
-    follows &= (lasts > 300) & (lasts < 2000)
+    ends, lasts = _intervals(beats)
+    runs = np.split(np.arange(len(ends)), np.flatnonzero(_waits(ends, lasts) > BREAK) + 1)
     found = []
-    for start in np.arange(peaks[0], peaks[-1] - SEGMENT + 1, SEGMENT) if len(peaks) > 1 else ():
-        inside = follows & (peaks[1:] >= start) & (peaks[1:] < start + SEGMENT)
-        if lasts[inside].sum() < COVERED * SEGMENT * 1000:
-            continue
-        intervals = {"RRI": lasts[inside], "RRI_Time": peaks[1:][inside] - start}
-        with warnings.catch_warnings():
-            # NeuroKit2 warns about measures that need longer segments; the report has none.
-            warnings.simplefilter("ignore")
-            power = nk.hrv_frequency(intervals, normalize=False)
-            measured = {**nk.hrv_time(intervals).iloc[0], **power.iloc[0]}
-        found.append([float(measured[name]) for name in MEASURES])
+    for run in runs:
+        begin = ends[run[0]] - lasts[run[0]] / 1000 if len(run) else 0.0
+        for start in np.arange(begin, ends[run[-1]] - SEGMENT + 1, SEGMENT) if len(run) else ():
+            inside = run[(ends[run] >= start) & (ends[run] < start + SEGMENT)]
+            if lasts[inside].sum() < COVERED * SEGMENT * 1000:
+                continue
+            intervals = {"RRI": lasts[inside], "RRI_Time": ends[inside] - start}
+            with warnings.catch_warnings():
+                # NeuroKit2 warns about measures that need longer segments; the report has none.
+                warnings.simplefilter("ignore")
+                power = nk.hrv_frequency(intervals, normalize=False)
+                measured = {**nk.hrv_time(intervals).iloc[0], **power.iloc[0]}
+            found.append([float(measured[name]) for name in MEASURES])
     if not found:
-        text = f"no {SEGMENT / 60:.0f} minutes are covered to {COVERED:.0%} by usable beats"
-        return Variability(0, [], text)
+        return Variability(0, [], _absence(ends, lasts, len(runs)))
     values = []
     for (name, unit), column in zip(MEASURES.values(), np.array(found).T, strict=True):
         low, middle, high = (float(f(column)) for f in (np.min, np.median, np.max))
         values.append((name, unit, low, middle, high))
     return Variability(len(found), values)
+
+
+def _intervals(beats: BeatTable) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return end, s since the epoch, and length, ms, of the intervals between usable beats."""
+    peaks, good = beats.column("peak"), beats.usable
+    lasts = np.diff(peaks) * 1000
+    follows = good[1:] & good[:-1] & (lasts > SHORTEST) & (lasts < LONGEST)
+    return peaks[1:][follows], lasts[follows]
+
+
+def _waits(
+    ends: npt.NDArray[np.float64], lasts: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the time, s, from the end of each interval to the start of the next."""
+    waits: npt.NDArray[np.float64] = ends[1:] - lasts[1:] / 1000 - ends[:-1]
+    return waits
+
+
+def _absence(ends: npt.NDArray[np.float64], lasts: npt.NDArray[np.float64], runs: int) -> str:
+    minutes = f"{SEGMENT / 60:.0f} minutes"
+    long = len(ends) > 0 and ends[-1] - ends[0] + lasts[0] / 1000 > SEGMENT
+    if long and runs > 1 and lasts.sum() >= COVERED * SEGMENT * 1000:
+        return f"no {minutes} are without a gap of more than {BREAK:g} s between usable beats"
+    return f"no {minutes} are covered to {COVERED:.0%} by usable beats"

@@ -322,7 +322,8 @@ def test_damage_in_a_file_is_counted_and_never_computed_across(tmp_path: Path) -
     times[9000] -= 0.5
     items, (one,), _ = stream_all([write_csv(tmp_path / "bad.csv", values, times)])
     gaps = [i for i in items if isinstance(i, Event) and i.kind == "gap"]
-    assert len(gaps) == one.preparer.tally.gaps == 3
+    assert len(gaps) == one.preparer.tally.gaps == 1
+    assert one.preparer.tally.bridged == 2  # 20 ms each
     assert one.preparer.tally.missing == 10
     assert one.preparer.tally.disordered == 2
     beats = estimates(items)

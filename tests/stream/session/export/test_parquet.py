@@ -19,8 +19,9 @@ def test_parquet_holds_every_number(session: tuple[Path, list[Item]], tmp_path: 
     for signal in ("ppg", "acc", "abp"):
         times, data = samples(played(path), signal)
         frame = pd.read_parquet(out / f"demo-{signal}.parquet")
+        assert set(frame["source"]) == {"simulated"}
         assert (frame["time"].astype("int64").to_numpy() == times).all()
-        assert (frame.drop(columns="time").to_numpy() == data).all()
+        assert (frame.drop(columns=["time", "source"]).to_numpy() == data).all()
     frame = pd.read_parquet(out / "demo-beats.parquet")
     assert frame["seq"].tolist() == [beat.seq for beat in estimates(live)]
     assert frame["valid"].dtype == bool

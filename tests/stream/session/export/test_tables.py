@@ -31,5 +31,5 @@ def test_csv_tells_everything_of_a_beat(session: tuple[Path, list[Item]], tmp_pa
             assert abs(float(row["dbp_high"]) - beat.interval.dbp[1]) <= 0.051
     wave = np.concatenate([beat.abp for beat in beats])
     with (out / "demo-estimate.csv").open() as stream:
-        told = [float(row["abp"]) for row in csv.DictReader(stream)]
+        told = [float(row["abp_estimate"]) for row in csv.DictReader(stream)]
     assert np.abs(np.array(told) - wave).max() <= 0.051

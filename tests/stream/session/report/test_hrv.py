@@ -26,3 +26,22 @@ def test_variability_is_neurokits_of_the_same_intervals() -> None:
     assert values["HF"] > 5 * values["LF"]
     assert "no 5 minutes are covered" in variability(beats(times[:100], 120.0)).why
     assert "no 5 minutes are covered" in variability(BeatTable()).why
+
+
+def test_nothing_is_computed_across_a_gap() -> None:
+    pytest.importorskip("neurokit2")
+    rng = np.random.default_rng(1)
+    times = 1_700_000_000 + np.cumsum(0.9 + 0.02 * rng.standard_normal(1000))
+    whole = variability(beats(times, 120.0))
+    assert whole.segments >= 2
+    kept = (np.arange(1000) % 300 < 293).nonzero()[0]  # gaps of 6 s, 264 s apart
+    found = variability(beats(times[kept], 120.0))
+    assert (found.segments, found.values) == (0, [])
+    assert "without a gap" in found.why
+    late = np.concatenate([times[:20], times[27:]])
+    again = variability(beats(late, 120.0))
+    by = {
+        name: (middle, value)
+        for (name, *_, middle, _), (*_, value, _) in zip(again.values, whole.values, strict=True)
+    }
+    assert all(a == pytest.approx(b, rel=0.5) for a, b in by.values())
