@@ -64,9 +64,7 @@ async def test_subscribing_to_a_sensor_that_is_not_paired(
     indicate = {cuff.SERVICE: [Characteristic(cuff.MEASUREMENT, ("indicate",))]}
     sensor = {
         "cuff": Simple("BLEsmart_0000TEST", indicate, advertised=("1810",)),
-        "nonin": Simple(
-            "Nonin3150_502", {nonin.SERVICE: [Characteristic(nonin.LIGHT, ("notify",))]}
-        ),
+        "nonin": Simple("Nonin3150_502", notify),
     }[kind]
     spec = {"cuff": "cuff", "nonin": "nonin:C0:FF:EE:00:00:01"}[kind]
     texts: list[str] = []
