@@ -12,6 +12,8 @@ from innpar.devices.base import NS, BadPacket, NotFound, Refused
 from innpar.devices.decode import decode, parse_line
 from innpar.devices.link.ble import Sighting
 from innpar.devices.link.discover import recognise, table
+from innpar.devices.link.target import Target
+from innpar.devices.sensors.oximeters import o2ring
 from innpar.devices.sensors.polar import frames as pmd
 from innpar.devices.sensors.polar.frames import MeasurementKind, Pulse
 from innpar.devices.session.strict_json import strict_json
@@ -179,6 +181,23 @@ def test_recognition() -> None:
     cuff = recognise(sighting("X", ("00001810-0000-1000-8000-00805f9b34fb",)))
     assert cuff.device == "cuff:A0:9E:1A:8A:3F:1B"
     assert recognise(sighting("")).streams == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [
+        ("SleepU 1234", ""),
+        ("SleepU 1234", "SleepU 1234"),
+        ("WearO2 0815", "0815"),
+        ("Oximeter", ""),
+    ],
+)
+def test_one_oximeter_under_many_names(name: str, who: str) -> None:
+    seen = sighting(name, (o2ring.SERVICE,))
+    assert recognise(seen).device.startswith("o2ring:")
+    kind = o2ring.family()
+    assert Target(kind.name, who, kind.names, kind.services).matches(seen)
+    assert not Target(kind.name, "9999", kind.names, kind.services).matches(seen)
 
 
 def test_table() -> None:
