@@ -2,8 +2,9 @@
 
 A line is ``[TIME] [CHANNEL] HEX``: TIME when it was received, in seconds since 1970 with a decimal
 point or as an ISO date and time; CHANNEL the characteristic, unless it is that of the samples.
-Bytes may be separated by blanks, colons, commas or dashes and begin with ``0x``. Without a TIME the
-sensor's own clock is taken as the truth.
+Bytes may be separated by blanks, colons, commas or dashes and begin with ``0x``; a list in brackets
+without ``0x`` and letters is decimal. A line of nRF Connect's log is read from its ``(0x)`` on.
+Without a TIME the sensor's own clock is taken as the truth.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from innpar.devices.base import NS, BadPacket, Chunk, Event, NotFound
 from innpar.devices.link.decoder import CaptureDecoder, Record
 from innpar.devices.options import Options, did_you_mean
 from innpar.devices.sensors.catalogue import SENSORS, Sensor, load
+
+RESERVED = frozenset(("time", "signal", "event", "error", "line", "hex", "start", "end"))
+"""Keys of our own in records, which no channel's label may take."""
 
 
 def decode(spec: str, lines: Iterable[str]) -> Iterator[Record]:
@@ -71,16 +75,34 @@ def parse_line(line: str, channels: tuple[str, ...]) -> tuple[str, int | None, b
     Raises:
         BadPacket: The rest of the line is not hex.
     """
-    words = line.split()
-    arrival = _time(words[0])
+    _, logged, after = line.partition("(0x)")  # nRF Connect; its times have no date
+    words = after.split() if logged else line.split()
+    arrival = _time(words[0]) if words else None
     if arrival is not None:
         words = words[1:]
     channel = words.pop(0) if words and words[0] in channels else channels[0]
-    text = re.sub(r"0[xX]|[^0-9a-zA-Z\ufffd]", "", " ".join(words))
+    return channel, arrival, _bytes(" ".join(words))
+
+
+def _bytes(text: str) -> bytes:
+    """Return the bytes of a line.
+
+    Raises:
+        BadPacket: They are written neither in hex nor as a list of decimal numbers.
+    """
+    listed = re.fullmatch(r"[\[(](?:\s*\d+\s*,)*\s*\d+\s*,?\s*[\])]", text)
+    tokens = re.findall(r"[0-9a-zA-Z\ufffd]+", text)
     try:
-        return channel, arrival, bytes.fromhex(text)
+        if listed:
+            return bytes(map(int, tokens))
+        if any(len(token) % 2 for token in tokens):
+            raise ValueError
+        return bytes.fromhex(re.sub(r"0[xX]", "", " ".join(tokens)))
     except ValueError:
-        raise BadPacket(f"not hex: {' '.join(words)[:60]!r}") from None
+        raise BadPacket(
+            f"not hex: {text[:60]!r}; write two digits a byte, or decimal bytes as a list in "
+            "brackets, [4, 128, 0]"
+        ) from None
 
 
 def _time(word: str) -> int | None:
@@ -105,7 +127,18 @@ def records(items: Iterable[Chunk | Event | Record]) -> Iterator[Record]:
             yield {"event": item.kind, "start": item.start, "end": item.end, **item.detail}
         elif isinstance(item, Chunk):
             for time, row in zip(item.times.tolist(), item.data.tolist(), strict=True):
-                values = dict(zip(item.channels, row, strict=True))
+                values = dict(zip(_keys(item.channels), row, strict=True))
                 yield {"time": time, "signal": item.signal, **values}
         else:
             yield item
+
+
+def _keys(labels: tuple[str, ...]) -> list[str]:
+    """Return the key of each channel: its label, or another one where records use that key."""
+    keys: list[str] = []
+    for label in labels:
+        key = f"channel_{label}" if label in RESERVED else label
+        while key in keys or (key != label and key in labels):
+            key += "_"
+        keys.append(key)
+    return keys

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -102,6 +103,8 @@ def _remedies() -> Iterator[None]:
     except TimeoutError as error:
         raise Lost("the radio did not answer in time: bring the device closer") from error
     except BleakError as error:
+        if _PAIRING.search(str(error)):
+            raise Refused(PAIR_FIRST) from error
         raise Lost(f"the radio failed ({error}): try again") from error
     except (OSError, EOFError) as error:
         raise NotFound(
@@ -110,8 +113,24 @@ def _remedies() -> Iterator[None]:
         ) from error
 
 
+PAIR_FIRST = (
+    "the device wants to be paired first: pair it in the system's Bluetooth settings (Linux: "
+    "`bluetoothctl`, then `pair ADDRESS`), as its manual says, and start again"
+)
+_PAIRING = re.compile(
+    r"not paired|insufficient (authentication|encryption|authorization)"
+    r"|(authentication|encryption|authorization) is insufficient"
+    r"|(att|protocol) error:? *\(?0x0?(5|8|c|f)\b|CBATTErrorDomain Code=(5|8|12|15)\b"
+    r"|AuthenticationFailed|AuthenticationRejected",
+    re.IGNORECASE,
+)
+"""Refusal for want of a bond (ATT 05, 08, 0C, 0F), as BlueZ, macOS and Windows report it."""
+
+
 def _bus_error(error: Any) -> DeviceError:
     name = str(error.dbus_error)
+    if _PAIRING.search(f"{name} {error}"):
+        return Refused(PAIR_FIRST)
     if name.endswith("ServiceUnknown"):
         return NotFound(
             "the BlueZ service is not running: `systemctl start bluetooth`; --virtual needs none"

@@ -43,7 +43,10 @@ KNOWN = (
     KnownService(("Bangle.js",), (), "bangle", "PPG 12 to 100 Hz of the wrist (Bangle.js 2)"),
     KnownService(("BerryMed",), (), "berrymed", "PPG 100 Hz of a finger"),
     KnownService(
-        ("O2Ring", "Checkme O2"), (), "o2ring", "PPG 125 Hz of a finger (not the O2Ring-S)"
+        ("O2Ring", "Checkme O2", "CheckO2", "SleepU", "SleepO2", "WearO2", "KidsO2", "BabyO2"),
+        ("14839ac4-7d7e-415c-9a42-167340cf2339",),
+        "o2ring",
+        "PPG 125 Hz of a finger (not the O2Ring-S)",
     ),
     KnownService(("Polar H",), (), "", "heart rate and ECG only: no PPG"),
     KnownService((), (sig("1810"),), "cuff", "cuff readings, to calibrate with"),

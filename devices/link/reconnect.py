@@ -34,6 +34,9 @@ from innpar.devices.link.decoder import Decoder
 from innpar.devices.link.inbox import Arrival
 from innpar.devices.notices import NoticeCode, notice
 
+USELESS = 8 * NS
+"""ns after which data without a sample are reported."""
+
 log: logging.Logger = logging.getLogger(__name__)
 
 
@@ -89,6 +92,8 @@ class ReconnectingDevice(ABC):
     silence_code = NoticeCode.NO_SAMPLES
     silence_text = "no samples came; is it worn?"
     """Code and text of the notice after a restart."""
+    useless_text = "it sends, but no samples: put it on, and check that its model is supported"
+    """Text of the notice when data arrive for `USELESS` without a sample."""
 
     def __init__(
         self,
@@ -114,6 +119,7 @@ class ReconnectingDevice(ABC):
         self._inlet: Inlet | None = None
         self._stalls = 0
         self._due = 0
+        self._useless_reported = False
 
     # Hooks of a subclass
 
@@ -225,6 +231,7 @@ class ReconnectingDevice(ABC):
         dropped = self._stalls = 0
         self._reset_deadline()
         keep_alive_at = self._clock.now()
+        useless_since: int | None = None
         while True:
             now = self._clock.now()
             if self._every and now >= keep_alive_at:
@@ -243,8 +250,16 @@ class ReconnectingDevice(ABC):
                 yield self._notice(NoticeCode.NOTIFICATIONS_DROPPED, text)
             if self._tap is not None:
                 self._tap(arrival.channel, arrival.time, arrival.data)
-            for item in self._decode(arrival):
+            items = self._decode(arrival)
+            for item in items:
                 yield item
+            if self._stall is None or any(isinstance(item, Chunk) for item in items):
+                useless_since = None
+            elif useless_since is None:
+                useless_since = arrival.time
+            elif arrival.time - useless_since - USELESS >= 0 and not self._useless_reported:
+                self._useless_reported = True
+                yield self._notice(NoticeCode.UNREADABLE, self.useless_text)
 
     def _decode(self, arrival: Arrival) -> list[Chunk | Event]:
         try:

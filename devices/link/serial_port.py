@@ -102,6 +102,10 @@ class _SerialConnection(ReconnectingDevice):
             device, clock, tap, stall=STALL / NS, every=every, patience=None, longest=5.0
         )
         self.silence_text = f"{device.path} sends nothing"
+        self.useless_text = (
+            f"{device.path} sends, but nothing that can be read as samples: the speed may be "
+            f"another than {wire.baud} baud (?baud=…), or the sensor another than {wire.name}"
+        )
         self._device = device
         self._port: Serial | None = None
         self._timed_decoder = wire.decoder(device.id)

@@ -117,7 +117,7 @@ SENSORS: dict[str, Sensor] = {
         twin="virtual.sensors.berrymed:VirtualBerryMed",
     ),
     "o2ring": Sensor(
-        "Wellue O2Ring or Checkme O2, not the O2Ring-S: o2ring[:ADDRESS]",
+        "Wellue/Viatom O2Ring, SleepU, WearO2, Checkme O2 …, not the O2Ring-S: o2ring[:NUMBER]",
         driver="sensors.oximeters.o2ring:create_o2ring",
         decoder="sensors.oximeters.o2ring:O2RingDecoder",
         twin="virtual.sensors.o2ring:VirtualO2Ring",

@@ -12,6 +12,8 @@ from innpar.devices.base import NS, BadPacket, NotFound, Refused
 from innpar.devices.decode import decode, parse_line
 from innpar.devices.link.ble import Sighting
 from innpar.devices.link.discover import recognise, table
+from innpar.devices.link.target import Target
+from innpar.devices.sensors.oximeters import o2ring
 from innpar.devices.sensors.polar import frames as pmd
 from innpar.devices.sensors.polar.frames import MeasurementKind, Pulse
 from innpar.devices.session.strict_json import strict_json
@@ -47,6 +49,15 @@ def capture(frames: int, skip: tuple[int, ...] = ()) -> list[str]:
         ("01:02-ff,03", "pmd", None, "0102ff03"),
         ("0x01 0x02", "pmd", None, "0102"),
         ("1790000000.25 0102", "pmd", START + NS // 4, "0102"),
+        ("[4, 128, 0, 81, 255]", "pmd", None, "04800051ff"),
+        ("1790000000.25 battery (87,)", "battery", START + NS // 4, "57"),
+        (
+            "22:02:00.493\tNotification received from 00002a35-0000-1000-8000-00805f9b34fb, "
+            "value: (0x) 04-80-00-51",
+            "pmd",
+            None,
+            "04800051",
+        ),
         ("2026-09-21T14:13:20Z control f0", "control", START - 8_000 * NS + 8_000 * NS, "f0"),
         ("2026-09-21T14:13:20.5 battery 57", "battery", START + NS // 2, "57"),
     ],
@@ -55,13 +66,39 @@ def test_lines(line: str, channel: str, arrival: int | None, hexed: str) -> None
     assert parse_line(line, CHANNELS) == (channel, arrival, bytes.fromhex(hexed))
 
 
-@pytest.mark.parametrize("line", ["zz", "012", "1790000000.5", "2026-99-01T00:00 01"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "zz",
+        "012",
+        "1790000000.5",
+        "2026-99-01T00:00 01",
+        "4 128 0 81",
+        "4, 128, 0, 81",
+        "[4, 128, 256]",
+        "[4; 128]",
+        "4 12 0 81",
+        "1 2",
+    ],
+)
 def test_lines_that_are_no_hex(line: str) -> None:
     if line == "1790000000.5":
         assert parse_line(line, CHANNELS)[2] == b""
         return
     with pytest.raises(BadPacket, match="not hex"):
         parse_line(line, CHANNELS)
+
+
+@pytest.mark.parametrize("label", ["signal", "event", "error", "line", "channel_time"])
+def test_labels_of_a_sender_never_take_our_keys(label: str) -> None:
+    lines = [f"{label}:{k % 7},ir:{90_000 + k % 9}" for k in range(400)]
+    reads = ["\n".join([*lines[k : k + 10], ""]).encode().hex() for k in range(0, 400, 10)]
+    text = [f"{1_795_000_000 + n / 10:.4f} {read}" for n, read in enumerate(reads, 1)]
+    found = [r for r in decode("serial", text) if "time" in r]
+    assert {r["signal"] for r in found} == {"ppg"}
+    assert all(r["time"] > NS for r in found)
+    assert all(r["ir"] >= 90_000 for r in found)
+    assert not any("event" in r or "error" in r for r in found)
 
 
 def test_samples_and_gaps_with_receive_times() -> None:
@@ -144,6 +181,23 @@ def test_recognition() -> None:
     cuff = recognise(sighting("X", ("00001810-0000-1000-8000-00805f9b34fb",)))
     assert cuff.device == "cuff:A0:9E:1A:8A:3F:1B"
     assert recognise(sighting("")).streams == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [
+        ("SleepU 1234", ""),
+        ("SleepU 1234", "SleepU 1234"),
+        ("WearO2 0815", "0815"),
+        ("Oximeter", ""),
+    ],
+)
+def test_one_oximeter_under_many_names(name: str, who: str) -> None:
+    seen = sighting(name, (o2ring.SERVICE,))
+    assert recognise(seen).device.startswith("o2ring:")
+    kind = o2ring.family()
+    assert Target(kind.name, who, kind.names, kind.services).matches(seen)
+    assert not Target(kind.name, "9999", kind.names, kind.services).matches(seen)
 
 
 def test_table() -> None:

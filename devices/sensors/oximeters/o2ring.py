@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 SERVICE = "14839ac4-7d7e-415c-9a42-167340cf2339"
 WRITE = "8b00ace7-eb0b-49b0-bbe9-9aee0a26e1a3"
 NOTIFY = "0734594a-a8e7-4b1a-a6b1-cd5243059a57"
+NAMES = (
+    "O2Ring", "Checkme O2", "CheckO2", "SleepU", "SleepO2", "WearO2", "KidsO2", "BabyO2", "Oxylink",
+)  # fmt: skip
+"""Names under which it is sold; others are found by the service that they advertise."""
 CHANNEL = "o2ring"
 CHANNELS = ("pleth",)
 
@@ -312,8 +316,8 @@ def family() -> Family:
     dialogue = O2RingDialogue()
     return Family(
         name="o2ring",
-        names=("O2Ring", "Checkme O2"),
-        services=(),
+        names=NAMES,
+        services=(SERVICE,),
         notify={NOTIFY: CHANNEL},
         remedy="put it on, bring it closer, and close the ViHealth app on every phone nearby",
         decoder=lambda device: O2RingDecoder(device, dialogue),

@@ -19,7 +19,8 @@ from innpar.devices.conformance import faults
 from innpar.devices.decode import decode
 from innpar.devices.link.serial_port import CHANNEL, Wired
 from innpar.devices.registry import create
-from innpar.devices.sensors.boards.serial_lines import LineDecoder, parse
+from innpar.devices.sensors.boards.line_format import parse
+from innpar.devices.sensors.boards.serial_lines import LineDecoder
 from innpar.devices.sensors.oximeters import contec
 from innpar.devices.sensors.oximeters.contec import ContecDecoder
 from innpar.devices.timing.pace import SystemClock
