@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from innpar.devices import Device, shown_source
@@ -22,6 +23,7 @@ from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import Settings
 from innpar.stream.calibration.store import CalibrationStore
+from innpar.stream.messages.hygiene import OneLine
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
 from innpar.stream.mqtt.publisher import MessageOptions
@@ -57,6 +59,11 @@ def start(settings: Settings) -> int:
         level=logging.INFO if settings.verbose else logging.WARNING,
         format="%(message)s",
     )
+    for handler in logging.root.handlers:
+        handler.setFormatter(OneLine("%(message)s"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that knows ASCII only is no failure
+            stream.reconfigure(errors="replace")
     hide_passwords()
     devices = create_devices(settings)
     with asyncio.Runner() as runner:
