@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from innpar.devices import Device, shown_source
 from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import SystemClock
+from innpar.stream.app.alarms import AlarmSink
 from innpar.stream.app.credentials import hide_passwords, with_credentials
 from innpar.stream.app.devices import create_devices
 from innpar.stream.app.preload import preload
@@ -162,6 +163,8 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     more = await _more_sinks(settings, clock, stack)
     terminal.say(_welcome(address, settings.topic))
     out: Sink = FanOut([mqtt, terminal, outcomes, recorders, *more])
+    if settings.alarm:
+        out = AlarmSink(out, settings.alarm)
     if settings.speed == 1 and all(device.source != "replay" for device in devices):
         out = StampingSink(out, clock, settings.late)
     return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, out)

@@ -132,6 +132,8 @@ def event_text(event: Event) -> str | None:
         return f"sensor at {detail['wrist_height']:+g} cm from heart height"
     if event.kind in ("notice", "marker"):
         return str(detail.get("text"))
+    if event.kind == "alarm":
+        return f"alarm {detail.get('state')}: {detail.get('rule')} (research only)"
     if event.kind == "wear":
         return "worn" if detail.get("worn") else "not worn"
     return None
