@@ -155,7 +155,7 @@ class Alarm:
         }
 
     def _evidence(self) -> dict[str, Any]:
-        """Return the values of the dwell time; `sure` is the share with the whole interval beyond."""
+        """Return the values of the dwell time; `sure`: share of beats wholly beyond the limit."""
         values = [value for _, value, _ in self._course]
         intervals = [interval for _, _, interval in self._course if interval is not None]
         sure = sum(all(map(self.rule.beyond, interval)) for interval in intervals)
