@@ -88,6 +88,7 @@ EventKind = Literal[
     "marker",  # detail: text
     "cuff",  # detail: sbp, dbp in mmHg, and whatever else the cuff reports
     "posture",  # detail: wrist_height, height of the sensor above the heart in cm
+    "alarm",  # detail: state (on or off), rule, value, limit, start, evidence or end and why
     "notice",  # detail: code (see `NoticeCode`), text; a message for a person, sent once; rate,
     # if it corrects the stated one
 ]

@@ -173,7 +173,9 @@ class SessionFile:
         return {number for number, channel in self.channels.items() if channel.topic in topics}
 
     def _at(self, offset: int, length: int) -> bytes:
-        return os.pread(self._file.fileno(), length, offset)
+        # Never more than the file has: a length that lies must not cost memory.
+        length = min(length, self.size - offset)
+        return os.pread(self._file.fileno(), length, offset) if length > 0 else b""
 
     def _plain(self, offset: int, length: int) -> bytes:
         """Return a block's records, decompressed and verified.
@@ -181,6 +183,8 @@ class SessionFile:
         Raises:
             BadPacket: They are damaged.
         """
+        if length > LONGEST:
+            raise BadPacket(f"{self.path}: the block at byte {offset} has an impossible length")
         record = self._at(offset, length)
         try:
             _, _, size, crc, width = _CHUNK.unpack_from(record, _RECORD.size)
@@ -197,20 +201,32 @@ class SessionFile:
 
     def _take(self, plain: bytes) -> list[Message]:
         messages: list[Message] = []
-        for opcode, start, stop in _places(plain):
-            if opcode == CHANNEL:
-                self._define(plain[start:stop])
-            elif opcode == MESSAGE:
-                number, sequence, time, written = _MESSAGE.unpack_from(plain, start)
-                data = plain[start + _MESSAGE.size : stop]
-                messages.append(Message(number, sequence, time, written, data))
+        try:
+            for opcode, start, stop in _places(plain):
+                if opcode == CHANNEL:
+                    self._define(plain[start:stop])
+                elif opcode == MESSAGE:
+                    number, sequence, time, written = _MESSAGE.unpack_from(plain, start)
+                    data = plain[start + _MESSAGE.size : stop]
+                    messages.append(Message(number, sequence, time, written, data))
+        except (struct.error, ValueError) as error:
+            raise BadPacket(f"{self.path}: a block has an impossible record ({error})") from None
         return messages
 
     def _define(self, body: bytes) -> None:
+        """Note a channel.
+
+        Raises:
+            ValueError: Its record is damaged.
+        """
         from mcap.data_stream import ReadDataStream
+        from mcap.exceptions import McapError
         from mcap.records import Channel as Record
 
-        record = Record.read(ReadDataStream(io.BytesIO(body)))
+        try:
+            record = Record.read(ReadDataStream(io.BytesIO(body)))
+        except (McapError, struct.error, OverflowError, MemoryError) as error:
+            raise ValueError(f"channel: {error}") from None
         self.channels[record.id] = Channel(
             record.topic, record.message_encoding, dict(record.metadata)
         )
@@ -227,12 +243,15 @@ class SessionFile:
         summary = self._at(start, length)
         if zlib.crc32(tail[: _RECORD.size + 16], zlib.crc32(summary)) != crc:
             return False
-        with _uncollected():
-            for opcode, start, stop in _places(summary):
-                if opcode == CHUNK_INDEX:
-                    self.blocks.append(_indexed(summary, start))
-                elif opcode == CHANNEL:
-                    self._define(summary[start:stop])
+        try:
+            with _uncollected():
+                for opcode, start, stop in _places(summary):
+                    if opcode == CHUNK_INDEX:
+                        self.blocks.append(_indexed(summary, start, stop, self.size))
+                    elif opcode == CHANNEL:
+                        self._define(summary[start:stop])
+        except (struct.error, ValueError):
+            return False  # the blocks themselves may be intact
         return True
 
     def _walk(self) -> None:
@@ -300,18 +319,33 @@ def _uncollected() -> Iterator[None]:
 
 
 def _places(records: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield (opcode, start, end of the content) of each record."""
+    """Yield (opcode, start, end of the content) of each record.
+
+    Raises:
+        ValueError: A record that cannot be one.
+    """
     at, end, head = 0, len(records) - _RECORD.size, _RECORD.size
     while at <= end:
         opcode, length = _RECORD.unpack_from(records, at)
         at += head
+        if opcode == 0 or at + length > len(records):
+            raise ValueError("no record")
         yield opcode, at, at + length
         at += length
 
 
-def _indexed(summary: bytes, at: int) -> FileBlock:
-    """Return the block described by the index record at `at`."""
+def _indexed(summary: bytes, at: int, stop: int, available: int) -> FileBlock:
+    """Return the block described by the index record from `at` to `stop`.
+
+    Args:
+        available: Bytes of the file.
+
+    Raises:
+        ValueError: It lies outside the file, or its channels outside the record.
+    """
     low, high, offset, size, places = _CHUNK_INDEX.unpack_from(summary, at)
+    if offset + size > available or at + _CHUNK_INDEX.size + places > stop:
+        raise ValueError("impossible length")
     held = _held(places // _INDEXED.size).unpack_from(summary, at + _CHUNK_INDEX.size)
     return FileBlock(offset, size, low, high, held[::2])
 
@@ -351,7 +385,7 @@ def _unpack(data: bytes, how: str, size: int) -> bytes:
         try:
             if lz4.frame.get_frame_info(data)["content_size"] not in (size, 0):
                 raise ValueError("another length")
-            plain: bytes = lz4.frame.decompress(data)
+            plain: bytes = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=size + 1)
         except RuntimeError as error:
             raise ValueError(str(error)) from None
         return plain

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from innpar.devices import Device, shown_source
 from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import SystemClock
+from innpar.stream.app.alarms import AlarmSink
 from innpar.stream.app.credentials import hide_passwords, with_credentials
 from innpar.stream.app.devices import create_devices
 from innpar.stream.app.page import live_page, status
@@ -24,6 +26,7 @@ from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import Settings
 from innpar.stream.calibration.store import CalibrationStore
+from innpar.stream.messages.hygiene import OneLine
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
 from innpar.stream.mqtt.publisher import MessageOptions
@@ -63,6 +66,11 @@ def start(settings: Settings) -> int:
         level=logging.INFO if settings.verbose else logging.WARNING,
         format="%(message)s",
     )
+    for handler in logging.root.handlers:
+        handler.setFormatter(OneLine("%(message)s"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that knows ASCII only is no failure
+            stream.reconfigure(errors="replace")
     hide_passwords()
     devices = create_devices(settings)
     with asyncio.Runner() as runner:
@@ -169,6 +177,8 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         terminal.say(f"live page: {url}")
         more.append(board)
     out: Sink = FanOut([mqtt, terminal, outcomes, recorders, *more])
+    if settings.alarm:
+        out = AlarmSink(out, settings.alarm)
     if settings.speed == 1 and all(device.source != "replay" for device in devices):
         out = StampingSink(out, clock, settings.late)
     return _Run(

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from innpar.stream.beats.alarm import AlarmRule
 from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.errors import ConfigError
 
@@ -20,7 +21,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 PREFIX = "INNPAR_"
 TABLES = ("mqtt",)
-LISTS = ("device", "cuff", "fault", "subject")
+LISTS = ("device", "cuff", "fault", "subject", "alarm")
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _CUFF = re.compile(
@@ -79,6 +80,7 @@ class Settings(BaseModel):
     allow_plaintext: bool = False
     node: Annotated[str | None, _TOPIC] = None
     spool_mb: Annotated[float, Field(ge=1, le=100_000)] = 64
+    alarm: list[Annotated[AlarmRule, BeforeValidator(AlarmRule.parse)]] = []
     late: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10
     topic: Annotated[str, _TOPIC] = "bp"
     waveform: Literal["json", "raw"] = "json"

@@ -134,6 +134,12 @@ def _add_mqtt(group: argparse._ArgumentGroup) -> None:
         "--spool-mb", metavar="MB", help="disk space for messages while the broker is away (64)"
     )
     group.add_argument(
+        "--alarm",
+        action="append",
+        metavar="VALUE<LIMIT@SECONDS",
+        help="publish alarm events for research, such as 'map<65@60'; may be repeated",
+    )
+    group.add_argument(
         "--late", metavar="SECONDS", help="delay beyond which a beat is marked late (10)"
     )
     group.add_argument("--topic", metavar="ROOT", help="first level of every topic (bp)")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from innpar.stream.messages.encoding import to_json
+from innpar.stream.messages.hygiene import printable
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.results import Presence
 
@@ -65,6 +66,7 @@ class Bridge:
         self.node: str = name if number == 1 else f"{name}-{number}"
         self.root = root
         self.states: dict[str, Presence] = {}
+        self._known_shared: set[tuple[str, str]] = set()
         self._run = uuid.uuid4().hex[:12]
         self._started = datetime.now(UTC)
         self._since = time.monotonic()
@@ -77,6 +79,15 @@ class Bridge:
     @property
     def info_topic(self) -> str:
         return f"{self.root}/bridge/{self.node}/info"
+
+    @property
+    def infos_topic(self) -> str:
+        """Filter of the descriptions of every process."""
+        return f"{self.root}/bridge/+/info"
+
+    def is_info(self, topic: str) -> bool:
+        """Whether a topic has the description of a process."""
+        return topic.startswith(f"{self.root}/bridge/") and topic.endswith("/info")
 
     def state(self, state: Literal["online", "offline"]) -> Parcel:
         """Return the parcel with the state of this process; ``offline`` is its MQTT will."""
@@ -128,6 +139,26 @@ class Bridge:
     def is_foreign(self, info: bytes) -> bool:
         """Whether another process has published this on `info_topic`; untrusted bytes."""
         return "run" in (found := _info_in(info)) and found["run"] != self._run
+
+    def shared(self, info: bytes) -> list[str]:
+        """Return a line, once, for each of our devices that another process publishes too.
+
+        Args:
+            info: The description of a process, as it arrives; untrusted bytes.
+        """
+        found = _info_in(info)
+        devices, node = found.get("devices"), printable(found.get("node"))
+        if not self.is_foreign(info) or not isinstance(devices, list):
+            return []
+        ours = {name for name, state in self.states.items() if state != "offline"}
+        twice = [name for name in devices if isinstance(name, str) and name in ours]
+        fresh = [name for name in twice if (node, name) not in self._known_shared]
+        self._known_shared.update((node, name) for name in fresh)
+        return [
+            f"{name}: {node} publishes a device of this name too, so subscribers cannot tell them "
+            "apart: end one, or give it another ?id="
+            for name in fresh
+        ]
 
     def orphans(self, info: bytes) -> list[str]:
         """Return the devices that a crash of an earlier run left ``online``.

@@ -236,7 +236,8 @@ class MqttSink:
                     tasks.create_task(self._receive(link, first))
                     await self._delivery.hand_over(link, self._bridge.state("online"))
                     # Before our own message there replaces that of another process.
-                    await link.listen(self._bridge.info_topic)
+                    if await link.listen(self._bridge.infos_topic) is not None:
+                        await link.listen(self._bridge.info_topic)
                     tasks.create_task(self._maintain(link, first))
                     tasks.create_task(self._delivery.deliver(link))
                     tasks.create_task(self._delivery.watch())
@@ -320,6 +321,9 @@ class MqttSink:
         async for message in link.received():
             if message.topic == self._bridge.info_topic:
                 self._take_info(message.payload, first)
+            elif self._bridge.is_info(message.topic):
+                for line in () if message.retained else self._bridge.shared(message.payload):
+                    _log.warning("%s", line)
             elif message.topic == self._status:
                 for config in self._publisher.discovery() if message.payload == b"online" else ():
                     self._delivery.put(config)

@@ -98,7 +98,7 @@ class Recorder:
         self._since = 0.0
         self._begun = False
         try:
-            self._file = io.FileIO(self.path, "x")
+            self._file = io.FileIO(self.path, "x", opener=_private)
         except FileExistsError:
             raise SessionError(
                 f"{self.path}: exists already, and recordings are never overwritten; name another"
@@ -194,7 +194,8 @@ class Recorder:
             try:
                 await asyncio.gather(task, return_exceptions=True)
             finally:
-                self.close()
+                # In a thread: a disk may be slow, and other wearers stream on.
+                await asyncio.shield(asyncio.to_thread(self.close))
 
     def close(self) -> None:
         """Finish the file, or remove it if nothing was recorded."""
@@ -265,6 +266,11 @@ class Recorder:
         with contextlib.suppress(OSError):
             self._writer.finish()
         self._file.close()
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read: it holds a person's data."""
+    return os.open(path, flags, 0o600)
 
 
 def _refused(path: Path, error: OSError) -> SessionError:

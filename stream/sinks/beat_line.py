@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.text import Text
 
+from innpar.stream.messages.hygiene import printable
+
 _SOURCE = {"simulated": ("SIMULATED", "bold magenta"), "replay": ("REPLAY", "bold cyan")}
 _REASON = {
     "low_quality": "poor signal",
@@ -86,9 +88,3 @@ def _number(value: Any) -> float | None:
 def _whole(value: Any) -> str:
     number = _number(value)
     return "—" if number is None else f"{number:.0f}"
-
-
-def printable(value: Any) -> str:
-    """Return a text without control characters, at most 200 characters long."""
-    text = value if isinstance(value, str) else "?"
-    return "".join(c if c.isprintable() else "·" for c in text[:200])

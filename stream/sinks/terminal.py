@@ -14,6 +14,7 @@ from rich.text import Text
 
 from innpar.devices import NS, Event
 from innpar.stream.messages.beat import beat_payload
+from innpar.stream.messages.hygiene import printable
 from innpar.stream.results import Beat, Item, State
 from innpar.stream.sinks.beat_line import beat_line
 from innpar.stream.sinks.jsonlines import ReaderGone, silence
@@ -76,7 +77,7 @@ class TerminalSink:
         elif isinstance(item, State) and item.state == "stale":
             self.say(f"{item.device}: connected, but sends no data")
         elif isinstance(item, Event) and (text := event_text(item)):
-            self.say(f"{_clock(item.start)} {item.device}: {text}")
+            self.say(f"{_clock(item.start)} {item.device}: {printable(text, 1000)}")
 
     def say(self, text: str) -> None:
         """Print a line above the devices' lines."""
@@ -131,6 +132,8 @@ def event_text(event: Event) -> str | None:
         return f"sensor at {detail['wrist_height']:+g} cm from heart height"
     if event.kind in ("notice", "marker"):
         return str(detail.get("text"))
+    if event.kind == "alarm":
+        return f"alarm {detail.get('state')}: {detail.get('rule')} (research only)"
     if event.kind == "wear":
         return "worn" if detail.get("worn") else "not worn"
     return None

@@ -16,10 +16,11 @@ from rich.text import Text
 
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.encoding import to_json
+from innpar.stream.messages.hygiene import printable
 from innpar.stream.messages.raw import readable
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.connection import Received, connect
-from innpar.stream.sinks.beat_line import beat_line, printable
+from innpar.stream.sinks.beat_line import beat_line
 from innpar.stream.sinks.jsonlines import silence
 
 EXAMPLES = """\

@@ -7,13 +7,16 @@ import csv
 import json
 import os
 import random
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -573,3 +576,72 @@ def test_an_excerpt_matches_the_recording(tmp_path: Path) -> None:
     peaks = [round(b.peak / 1e6) / 1000 for b in estimates(live) if low <= b.peak < high]
     assert set(peaks) <= {beat["t"] for beat in found.beats}
     assert len(found.beats) <= len(peaks) + 2
+
+
+def lying_files(folder: Path) -> dict[str, Path]:
+    """Return files of a few kilobytes that state gigabytes, or decompress to them."""
+
+    def record(opcode: int, body: bytes) -> bytes:
+        return struct.pack("<BQ", opcode, len(body)) + body
+
+    def block(plain: bytes, how: str, packed: bytes, size: int | None = None) -> bytes:
+        stated = len(plain) if size is None else size
+        head = struct.pack("<QQQII", 1, 2, stated, zlib.crc32(plain), len(how)) + how.encode()
+        return record(6, head + struct.pack("<Q", len(packed)) + packed)
+
+    def summed(summary: bytes, start: int) -> bytes:
+        foot = struct.pack("<BQQQ", 2, 20, start, 0)
+        return summary + foot + struct.pack("<I", zlib.crc32(foot, zlib.crc32(summary))) + MAGIC
+
+    zeros = bytes(60 << 20)
+    lz4_frame = pytest.importorskip("lz4.frame")
+    index = struct.pack("<QQQQI", 1, 2, 8, 1 << 62, 0)
+    places = struct.pack("<QQQQI", 1, 2, 8, 8, 0xFFFFFFF0)
+    channel = struct.pack("<HHI", 1, 0, 0xFFFFFFFF)
+    body = record(1, b"\0" * 8)
+    contents = {
+        "zstd-zeros": body + 40 * block(zeros, "zstd", zstandard.compress(zeros)),
+        "lz4-no-size": body
+        + 20 * block(zeros, "lz4", lz4_frame.compress(zeros, store_size=False), 1000),
+        "long-block": body + struct.pack("<BQ", 6, 1 << 32),
+        "long-index": body + summed(record(8, index), 8 + len(body)),
+        "many-places": body + summed(record(8, places), 8 + len(body)),
+        "long-name": body + block(record(4, channel), "", record(4, channel)),
+        "short-message": body + block(record(5, b"\1"), "", record(5, b"\1")),
+    }
+    paths = {}
+    for name, content in contents.items():
+        paths[name] = folder / f"{name}.mcap"
+        paths[name].write_bytes(MAGIC + content)
+    return paths
+
+
+BOUNDED = """
+import resource, sys, time
+from innpar.stream.cli.main import main
+import innpar.stream.session.info
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.process_time()
+code = main(sys.argv[1:])
+spent = time.process_time() - began
+grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+print(f"FIGURE {code} {spent:.2f} {grown:.0f}")
+"""
+
+
+@pytest.mark.parametrize("action", ["info", "verify"])
+def test_lengths_that_lie_cost_little_and_end_in_one_line(tmp_path: Path, action: str) -> None:
+    for name, path in lying_files(tmp_path).items():
+        done = subprocess.run(
+            [sys.executable, "-c", BOUNDED, "session", action, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, (name, done.stderr)
+        assert done.stderr.count("\n") <= 1, (name, done.stderr)
+        _, code, spent, grown = done.stdout.splitlines()[-1].split()
+        assert int(code) in (0, 1, 2)
+        assert float(spent) < 5, (name, spent)
+        assert float(grown) < 300, (name, grown)

@@ -576,6 +576,28 @@ async def test_a_twin_with_our_name_is_named_with_the_cure_and_given_way(
         assert one.counts["dropped"] == two.counts["dropped"] == 0
 
 
+async def test_two_processes_with_one_device_warn_of_each_other(
+    mosquitto: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = Address.parse(mosquitto().url)
+    async with (
+        MqttSink.open(address, node="bed4", state=tmp_path / "one") as one,
+        MqttSink.open(address, node="bed5", state=tmp_path / "two") as two,
+    ):
+        await one.send(State("demo", "online"))
+        await one.send(State("own", "online"))
+        await two.send(State("demo", "online"))
+        await until(lambda: "bed5 publishes a device of this name too" in caplog.text)
+        await one.send(State("third", "online"))  # its description arrives at the other
+        await until(lambda: "bed4 publishes a device of this name too" in caplog.text)
+        await two.send(State("fourth", "online"))
+        await two.flush()
+        await asyncio.sleep(0.2)
+    lines = [r.getMessage() for r in caplog.records if "of this name too" in r.getMessage()]
+    assert len(lines) == 2
+    assert all(line.startswith("demo: ") for line in lines)
+
+
 async def test_a_run_may_start_before_its_broker(
     mosquitto: Broker, listen: Listen, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -148,3 +148,9 @@ def test_the_clock_of_a_killed_run_loses_no_more_than_a_second(tmp_path: Path) -
         assert not file.whole
         last = max(message.written for message in file.messages())
     assert published - last / NS < 1.0 + 0.5  # the demo's samples come every 0.4 s
+
+
+def test_only_its_owner_may_read_a_recording(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "night.mcap", VirtualClock(), {})
+    assert (tmp_path / "night.mcap").stat().st_mode & 0o777 == 0o600
+    recorder.close()
