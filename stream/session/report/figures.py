@@ -18,7 +18,7 @@ from innpar.stream.session.beat_table import BeatTable
 from innpar.stream.session.excerpt import stretch
 from innpar.stream.session.index import DeviceIndex
 from innpar.stream.session.pulse import PulseWave, conditioning_of, pulse
-from innpar.stream.session.report.findings import RANGES, Trend, in_range
+from innpar.stream.session.report.findings import RANGES, SessionTrend, in_range
 from innpar.stream.session.report.svg import Chart, around, stacked
 
 Floats = npt.NDArray[np.float64]
@@ -70,7 +70,7 @@ class Course:
         return found
 
 
-def trends(device: DeviceIndex, course: Course, found: Trend) -> str:
+def trends(device: DeviceIndex, course: Course, found: SessionTrend) -> str:
     """Return the charts of pressure, heart rate and quality over the session."""
     x, v = (course.first, course.last), found.values
     cuffs = device.of("cuff")[:MOST]
@@ -101,7 +101,7 @@ def trends(device: DeviceIndex, course: Course, found: Trend) -> str:
     return "".join(f"<figure>{chart.svg()}</figure>" for chart in (pressure, heart, quality))
 
 
-def _holes(chart: Chart, device: DeviceIndex, found: Trend) -> None:
+def _holes(chart: Chart, device: DeviceIndex, found: SessionTrend) -> None:
     """Shade gaps, and lightly the times without usable beats."""
     blind = ~np.isfinite(found.values["sbp"])
     half = found.step / 2

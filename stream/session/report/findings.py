@@ -32,7 +32,7 @@ ENOUGH = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Trend:
+class SessionTrend:
     """Medians over bins of time.
 
     Attributes:
@@ -46,7 +46,7 @@ class Trend:
     values: dict[str, Floats]
 
 
-def trend(beats: BeatTable, first: float, last: float) -> Trend:
+def trend(beats: BeatTable, first: float, last: float) -> SessionTrend:
     """Return the course of a session between two times, s since the Unix epoch."""
     step = max(SHORTEST, (last - first) / BINS)
     bins = max(1, int(np.ceil((last - first) / step)))
@@ -57,7 +57,7 @@ def trend(beats: BeatTable, first: float, last: float) -> Trend:
         column = beats.column(name)
         counted = np.isfinite(column) & (usable | (name == "quality"))
         values[name] = _medians(where[counted], column[counted], bins)
-    return Trend(np.asarray(first + (np.arange(bins) + 0.5) * step), step, values)
+    return SessionTrend(np.asarray(first + (np.arange(bins) + 0.5) * step), step, values)
 
 
 def _medians(where: npt.NDArray[np.int64], values: Floats, bins: int) -> Floats:
@@ -142,7 +142,7 @@ def sustained(beats: BeatTable, *, highest: bool) -> Extreme | None:
     )
 
 
-def dips(course: Trend) -> list[Extreme]:
+def dips(course: SessionTrend) -> list[Extreme]:
     """Return time spans with the SBP a tenth below the session's median, lowest first."""
     sbp = course.values["sbp"]
     if not np.isfinite(sbp).any():
