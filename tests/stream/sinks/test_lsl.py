@@ -125,7 +125,7 @@ async def test_our_own_streams_are_not_taken_for_a_sensor() -> None:
             connected, notice = await anext(items), await anext(items)
     assert connected.device == "lsl-d-ppg"
     assert connected.detail["origin"] == "simulated"
-    assert "its sender says simulated" in notice.detail["text"]
+    assert "states its source as simulated" in notice.detail["text"]
 
 
 async def test_a_recording_is_sent_as_of_now() -> None:
