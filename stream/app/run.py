@@ -131,7 +131,11 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
             log.warning("standard output has no reader; stopping")
         finally:
             await _close(parts, tasks, began)
-    return 0
+    if any(wearer.first is not None for wearer in parts.wearers):
+        return 0
+    names = ", ".join(wearer.device.id for wearer in parts.wearers)
+    log.warning("not one sample came from %s; see the notices above", names)
+    return 1
 
 
 async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExitStack) -> _Run:
