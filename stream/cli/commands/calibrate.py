@@ -16,10 +16,10 @@ from innpar.stream.app.settings import parse_cuff
 from innpar.stream.calibration.types import PlannedCuff
 from innpar.stream.errors import BrokerError, ConfigError
 from innpar.stream.messages.encoding import to_json
+from innpar.stream.messages.hygiene import printable
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.mqtt.address import Address, check_root
 from innpar.stream.mqtt.connection import MqttConnection, Received, connect
-from innpar.stream.sinks.beat_line import printable
 from innpar.stream.sinks.terminal import cuff_text
 
 EXAMPLES = """\

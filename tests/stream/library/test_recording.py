@@ -11,7 +11,7 @@ import pytest
 
 import innpar
 from innpar.devices import Event, NotFound, Refused
-from innpar.stream.messages.payload import beat_payload
+from innpar.stream.messages.beat import beat_payload
 from innpar.stream.results import Item
 from support.harness import estimates, shipped
 from support.sessions import demo, keys, played, record, samples
