@@ -106,7 +106,7 @@ def test_no_session(tmp_path: Path) -> None:
         innpar.open_session(tmp_path / "none.mcap")
     other = tmp_path / "other.mcap"
     np.savetxt(other, np.arange(100))
-    with pytest.raises(Refused, match="no session"):
+    with pytest.raises(Refused, match="not a session file"):
         innpar.open_session(other)
 
 
