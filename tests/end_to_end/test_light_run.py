@@ -11,7 +11,7 @@ import json, resource, sys, time
 from innpar.stream.cli.main import main
 
 status = main(
-    ["--device", "demo", "--json", "--speed", "4", "--duration", "12", "--cuff", "122/74@8"]
+    ["--device", "demo", "--broker", "embedded", "--json", "--speed", "4", "--duration", "12", "--cuff", "122/74@8"]
 )
 spent = resource.getrusage(resource.RUSAGE_SELF)
 unit = 1 if sys.platform == "darwin" else 1024
