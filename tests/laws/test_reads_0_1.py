@@ -81,9 +81,7 @@ def test_a_remembered_calibration_is_recalled() -> None:
     kept, remark = CalibrationStore(OLD).recall(device, model, stored["time"] + 60 * NS)
     assert remark == ""
     assert kept is not None
-    assert kept.event(device).detail == {
-        key: stored[key] for key in ("sbp", "dbp", "remembered")
-    }
+    assert kept.event(device).detail == {key: stored[key] for key in ("sbp", "dbp", "remembered")}
 
 
 def test_undelivered_messages_come_out_of_the_spool(tmp_path: Path) -> None:
