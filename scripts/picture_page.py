@@ -1,7 +1,7 @@
 """Draw docs/pictures/page.png from a run of the demo: .venv/bin/python scripts/picture_page.py
 
-The demo runs at its own speed with a cuff reading in its first minute; the page is opened in
-Chromium and photographed as it is. Requires the extra `dev` and Chromium.
+The demo runs at its own speed; the page is opened in Chromium and photographed as it is.
+Requires the extra `dev` and Chromium.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ PICTURE = Path(__file__).resolve().parents[1] / "docs/pictures/page.png"
 RUN = ("--device", "demo", "--broker", "embedded", "--no-remember", "--view", "127.0.0.1:0")
 SECONDS = 110.0
 """s of the run before the picture."""
-CUFF_AT = 30
 WIDTH, HEIGHT = 1440, 900
 
 
@@ -51,7 +50,7 @@ async def photograph(url: str) -> None:
 
 
 async def main() -> None:
-    command = (sys.executable, "-m", "innpar", *RUN, "--cuff", f"122/74@{CUFF_AT}")
+    command = (sys.executable, "-m", "innpar", *RUN)
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
     assert process.stdout is not None
     try:
