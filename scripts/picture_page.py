@@ -17,7 +17,7 @@ from playwright.async_api import async_playwright
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs/pictures/page.png"
 RUN = ("--device", "demo", "--broker", "embedded", "--no-remember", "--view", "127.0.0.1:0")
-SECONDS = 110.0
+SECONDS = 75.0
 """s of the run before the picture."""
 WIDTH, HEIGHT = 1440, 900
 
@@ -25,7 +25,8 @@ WIDTH, HEIGHT = 1440, 900
 SWEPT = """() => new Promise(done => {
     const sweep = innpar.sweeps.abp;
     const part = () => (sweep.drawn % sweep.span) / sweep.span;
-    const look = () => part() > 0.93 ? done() : requestAnimationFrame(look);
+    const usable = () => innpar.shown.beats.slice(-8).every(beat => beat.valid);
+    const look = () => part() > 0.93 && usable() ? done() : requestAnimationFrame(look);
     look();
 })"""
 
@@ -41,8 +42,7 @@ async def photograph(url: str) -> None:
         )
         await page.goto(url)
         await asyncio.sleep(SECONDS)
-        # Just before the sweep begins again, and while there is a number.
-        await page.wait_for_selector("#sbp:not(.none)")
+        # Just before the sweep begins again, after eight beats with pressures.
         await page.evaluate(SWEPT)
         PICTURE.parent.mkdir(exist_ok=True)
         await page.screenshot(path=PICTURE)
