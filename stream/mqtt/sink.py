@@ -126,9 +126,11 @@ class MqttSink:
         while True:
             yield await self._intake.get()
 
-    def answer(self, command: Command, error: str | None = None) -> None:
+    def answer(
+        self, command: Command, error: str | None = None, *, confirm: bool = False
+    ) -> None:
         """Answer a command: on its response topic, else publish a failure as an event."""
-        self._intake.answer(command, error)
+        self._intake.answer(command, error, confirm=confirm)
 
     @property
     def connected(self) -> bool:
@@ -141,8 +143,8 @@ class MqttSink:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Messages published or refused; parcels queued, spooled and dropped."""
-        return self._delivery.counts
+        """Messages published or refused; parcels queued, spooled and dropped; commands."""
+        return {**self._delivery.counts, **self._intake.counts}
 
     async def _start(self) -> None:
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -268,7 +270,11 @@ class MqttSink:
             )
 
     async def _receive(self, link: MqttConnection) -> None:
+        missed = 0
         async for message in link.received():
+            if link.missed > missed:
+                self._intake.missed(link.missed - missed)
+                missed = link.missed
             if message.topic == self._bridge.info_topic:
                 for device in self._bridge.orphans(message.payload):
                     _log.info("%s was left online by an earlier run; publishing offline", device)

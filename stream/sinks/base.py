@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from innpar.errors import InnparError
 from innpar.stream.results import Item
+
+log: logging.Logger = logging.getLogger(__name__)
+
+
+class RunOver(Exception):
+    """Raised by a sink that ends the run."""
 
 
 class Sink(Protocol):

@@ -369,12 +369,12 @@ def test_recording_by_mqtt(
     mosquitto: Callable[..., Mosquitto], listen: Callable[..., Listener], tmp_path: Path
 ) -> None:
     broker, folder = mosquitto(), tmp_path / "state/innpar-stream/recordings"
-    listener = listen(broker.port, "app/answers", "bp/devices/demo/events")
+    listener = listen(broker.port, "bp/answers", "bp/devices/demo/events")
     publish = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(broker.port), "-V", "5", "-q", "1"]
 
     def ask(record: bool) -> None:
         topic = ["-t", "bp/cmd/demo/record", "-m", json.dumps({"record": record})]
-        more = ["-D", "publish", "response-topic", "app/answers"]
+        more = ["-D", "publish", "response-topic", "bp/answers"]
         subprocess.run([*publish, *topic, *more], check=True, timeout=10)
 
     def wait(what: str) -> None:
@@ -400,8 +400,8 @@ def test_recording_by_mqtt(
     (path,) = folder.glob("*.mcap")
     assert main_verify(path) == 0
     assert told(path)["subject"] == "P07"
-    wait_for(lambda: len(listener.heard("app/answers")) >= 3)
-    answers = [message.json["ok"] for message in listener.heard("app/answers")]
+    wait_for(lambda: len(listener.heard("bp/answers")) >= 3)
+    answers = [message.json["ok"] for message in listener.heard("bp/answers")]
     assert answers == [True, False, True]
 
 
