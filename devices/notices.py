@@ -49,6 +49,9 @@ class NoticeCode(StrEnum):
     MARK_REFUSED = "mark_refused"
     RECORD_REFUSED = "record_refused"
     COMMAND_REFUSED = "command_refused"  # any other command
+    STREAM_FAILED = "stream_failed"  # an unforeseen error ended one device's stream
+    OUTPUT_FAILED = "output_failed"  # an output could not take some item; the others did
+    TASK_RESTARTED = "task_restarted"  # a task beside the streams failed
 
 
 def notice(device: str, at: int, code: NoticeCode, text: str, **more: Any) -> Event:

@@ -7,9 +7,10 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from innpar.devices import Device
@@ -28,6 +29,7 @@ from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.sidecars import assign, forward_cuff, forward_markers
 from innpar.stream.pipeline.steering import mark_all, run_commands
+from innpar.stream.pipeline.supervision import supervised
 from innpar.stream.pipeline.tally import TallySink, report
 from innpar.stream.pipeline.wearer import Wearer, enrol
 from innpar.stream.session.recorder import place
@@ -141,7 +143,7 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         terminal.say(f"recording to {recorder.path}")
     more = await _more_sinks(settings, clock, stack)
     terminal.say(_welcome(address, settings.topic))
-    out = FanOut([mqtt, terminal, outcomes, recorders, *more])
+    out = FanOut([mqtt, terminal, outcomes, recorders, *more], apart=True)
     return _Run(clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, out)
 
 
@@ -183,22 +185,24 @@ async def _more_sinks(settings: Settings, clock: SystemClock, stack: AsyncExitSt
 def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
     """Start the tasks beside the streams: commands, markers of other programs, cuffs."""
     wearers, out, clock = parts.wearers, parts.out, parts.clock
-    tasks = [
-        asyncio.create_task(
-            run_commands(parts.mqtt, wearers, clock, parts.recorders), name="commands"
-        )
-    ]
+
+    def beside(name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return asyncio.create_task(supervised(name, work, wearers, out, clock), name=name)
+
+    def commands() -> Awaitable[None]:
+        return run_commands(parts.mqtt, wearers, clock, parts.recorders)
+
+    tasks = [beside("the execution of commands", commands)]
     if settings.lsl_markers is not None:
         from innpar.devices.lsl.markers import LslMarks
 
         markers = LslMarks(settings.lsl_markers)
-        tasks.append(
-            asyncio.create_task(forward_markers(markers, wearers, out, clock), name="markers")
-        )
-    return [
-        *tasks,
-        *(asyncio.create_task(forward_cuff(one, wearers, out, clock)) for one in parts.cuffs),
-    ]
+        work = partial(forward_markers, markers, wearers, out, clock)
+        tasks.append(beside("the reception of LSL markers", work))
+    for cuff in parts.cuffs:
+        work = partial(forward_cuff, cuff, wearers, out, clock)
+        tasks.append(beside(f"the connection to {cuff.id}", work))
+    return tasks
 
 
 async def _stream(parts: _Run) -> None:

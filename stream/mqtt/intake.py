@@ -146,7 +146,9 @@ class Intake:
         self._unanswered += 1
         if topic not in self._ignored:
             self._ignored.add(topic)
-            _log.warning("%s: a retained command is ignored; send it without the retain flag", topic)
+            _log.warning(
+                "%s: a retained command is ignored; send it without the retain flag", topic
+            )
 
     def _check(self, device: str, reply: Reply | None) -> None:
         """Refuse a command for its sender, before its content is read.
@@ -160,7 +162,7 @@ class Intake:
         if reply is not None and not self._bridge.may_answer(topic):
             root = self._bridge.root
             raise CommandError(
-                f"the response topic must lie under {root}/, such as {root}/reply/1; choose one there"
+                f"the response topic must lie under {root}/: use one such as {root}/reply/1"
             )
 
     def _allowance(self, device: str, topic: str) -> _Allowance:

@@ -126,9 +126,7 @@ class MqttSink:
         while True:
             yield await self._intake.get()
 
-    def answer(
-        self, command: Command, error: str | None = None, *, confirm: bool = False
-    ) -> None:
+    def answer(self, command: Command, error: str | None = None, *, confirm: bool = False) -> None:
         """Answer a command: on its response topic, else publish a failure as an event."""
         self._intake.answer(command, error, confirm=confirm)
 

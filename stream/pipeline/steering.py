@@ -13,6 +13,7 @@ from innpar.stream.errors import SessionError
 from innpar.stream.messages.commands import Calibrate, Command, Mark, Record
 from innpar.stream.messages.encoding import iso
 from innpar.stream.pipeline.injection import FULL
+from innpar.stream.pipeline.supervision import reason
 from innpar.stream.pipeline.tape import RecordingControl
 from innpar.stream.pipeline.wearer import Wearer
 
@@ -31,8 +32,14 @@ class CommandSource(Protocol):
         """Iterate over commands, for ever."""
         ...
 
-    def answer(self, command: Command, error: str | None = None) -> None:
-        """Answer a command; `error` is the reason why it failed, None on success."""
+    def answer(self, command: Command, error: str | None = None, *, confirm: bool = False) -> None:
+        """Answer a command.
+
+        Args:
+            command: The command.
+            error: Reason why it failed; None on success.
+            confirm: Whether it would succeed with ``confirm``.
+        """
         ...
 
 
@@ -45,6 +52,9 @@ async def run_commands(
             await execute(command, wearers, clock, recorders)
         except SessionError as error:
             source.answer(command, str(error))
+        except Exception as error:  # of one command; the next ones must still be executed
+            log.exception("a command to %s failed", command.device)
+            source.answer(command, f"it failed ({reason(error)}); try again")
         else:
             source.answer(command)
 

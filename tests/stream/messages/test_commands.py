@@ -115,8 +115,6 @@ def test_every_accepted_command_is_of_its_schema_and_can_be_written(
 
 
 @given(st.sampled_from(NAMES), st.binary(max_size=200))
-def test_random_bytes_are_refused_or_read(name: str, payload: bytes) -> None:
-    try:
-        read(name, payload)
-    except CommandError as error:
-        assert str(error).isprintable()
+def test_random_bytes_are_refused(name: str, payload: bytes) -> None:
+    with pytest.raises(CommandError, match=r"such as|key of|stands|is|has"):
+        read(name, b"x" + payload)

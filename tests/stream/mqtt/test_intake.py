@@ -47,9 +47,12 @@ async def test_a_flood_is_limited_and_every_command_is_answered_or_counted() -> 
         box.take(message())
         clock.now += 0.0001
     allowed = round(BURST + RATE)
-    assert allowed - 1 <= box.counts["commands"] - sum(
-        box.counts[part] for part in ("commands_refused", "commands_unanswered")
-    ) <= min(allowed + 1, WAITING)
+    assert (
+        allowed - 1
+        <= box.counts["commands"]
+        - sum(box.counts[part] for part in ("commands_refused", "commands_unanswered"))
+        <= min(allowed + 1, WAITING)
+    )
     while not settled(box.counts):
         box.answer(await box.get(), None)
     counts = box.counts
@@ -122,5 +125,3 @@ def test_a_refusal_says_whether_a_confirmation_helps(far: bool) -> None:
     answer, event = (json.loads(parcel.payload) for parcel in sent)
     schema("reply").validate(answer)
     assert answer.get("confirm") == event["detail"].get("confirm") == (True if far else None)
-
-

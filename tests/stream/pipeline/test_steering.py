@@ -26,7 +26,7 @@ from innpar.devices import NS, Event, Refused
 from innpar.devices.lsl.markers import LslMarks
 from innpar.devices.session.contents import about
 from innpar.devices.session.device import open_session
-from innpar.devices.session.items import BEATS, Topic, from_json
+from innpar.devices.session.items import BEATS, Topic, from_json, pack_event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, SystemClock, VirtualClock
@@ -205,6 +205,31 @@ async def test_markers_of_any_stream_are_dated_by_their_sender() -> None:
     assert by["light on"].detail["from"] == "stimuli"
 
 
+async def test_markers_that_are_not_utf_8_neither_end_the_others_nor_the_thread() -> None:
+    clock, heard = SystemClock(), list[Event]()
+    latin, fine = outlet("latin"), outlet("fine")
+
+    async def listen(events: Any) -> None:
+        async for event in events:
+            heard.append(event)
+
+    async with LslMarks().open(clock=clock) as events:
+        task = asyncio.create_task(listen(events))
+        await until(lambda: latin.have_consumers() and fine.have_consumers())
+        for text in (b"gr\xfc\xdfe", b"\x1b[2Jred\nline", b"\xed\xa0\x80"):
+            latin.push_sample([text])
+        fine.push_sample(["after it"])
+        await until(lambda: len(heard) == 4)
+        latin.push_sample(["again"])
+        await until(lambda: len(heard) == 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    texts = [str(event.detail["text"]) for event in heard]
+    assert set(texts) == {"gr\ufffd\ufffde", "[2Jred line", "\ufffd" * 3, "after it", "again"}
+    for event in heard:
+        pack_event(event)
+
+
 async def test_a_selected_stream_alone_is_heard_and_recorded(tmp_path: Path) -> None:
     path, clock, seen = tmp_path / "lsl.mcap", SystemClock(), asyncio.Event()
     wanted, other = outlet("wanted"), outlet("other")
@@ -239,7 +264,7 @@ async def test_a_selection_that_makes_no_sense_is_told_and_the_run_goes_on() -> 
     await forward_markers(LslMarks("name='a' and ("), [wearer], keep, clock)
     (notice,) = keep.items
     assert isinstance(notice, Event)
-    assert "no predicate" in notice.detail["text"]
+    assert "not a valid XPath" in notice.detail["text"]
 
 
 @pytest.mark.parametrize("reading", ["taken", "remembered", "to come"])
