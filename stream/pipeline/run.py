@@ -155,8 +155,7 @@ async def _follow(
                     await send([*tape.take(part)], wearer.device, sink)
                     await advance(wearer, part, engine, sink)
                 await wearer.store()
-                if (reading := wearer.effective) is not None:
-                    tape.learnt(wearer.device.id, reading, wearer.last)
+                tape.learnt(wearer.device.id, wearer.effective, wearer.last)
     except DurationElapsed:
         now = clock.now()
         text = f"{wearer.duration:g} s have elapsed, with {wearer.seconds:.0f} s of signal"

@@ -128,8 +128,8 @@ def test_what_is_remembered_is_what_was_in_force(kept: Path) -> None:
     calibration = found.remembered.calibration
     assert calibration.level is not None
     assert calibration.level == pytest.approx(113, abs=12)
-    assert calibration.told.scale != 1.0
-    assert calibration.alone.scale != 1.0
+    assert calibration.calibrated_map.scale != 1.0
+    assert calibration.uncalibrated_map.scale != 1.0
 
 
 def test_a_replay_of_it_gives_the_same_beats(own: Path, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_every_bit_of_it_survives_the_disk(tmp_path: Path) -> None:
     assert found.remembered.channel == kept.remembered.channel
     one, other = found.remembered.calibration, kept.remembered.calibration
     assert one.at_cuff.tobytes() == other.at_cuff.tobytes()
-    for name in ("sbp", "dbp", "told", "alone", "level"):
+    for name in ("sbp", "dbp", "calibrated_map", "uncalibrated_map", "level"):
         assert getattr(one, name) == getattr(other, name)
 
 

@@ -48,7 +48,7 @@ def test_a_reading_survives_its_event(reading: CuffReading, later: int) -> None:
     one, other = found.remembered, reading.remembered
     assert (one.height, one.channel) == (other.height, other.channel)
     assert one.calibration.at_cuff.tobytes() == other.calibration.at_cuff.tobytes()
-    for name in ("told", "alone"):
+    for name in ("calibrated_map", "uncalibrated_map"):
         assert astuple(getattr(one.calibration, name)) == astuple(getattr(other.calibration, name))
     assert one.calibration.level == other.calibration.level
 
