@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from pathlib import Path
 from statistics import median
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innpar.devices import NS, Event
+from innpar.devices.base import Source
 from innpar.devices.session.device import open_session
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, VirtualClock
@@ -98,6 +100,10 @@ def test_readings_are_withdrawn_one_after_another_waiting_ones_first() -> None:
 def demo(duration: float = 100.0, **more: object) -> Simulated:
     pace = Pace(float("inf"), 1.0)
     return Simulated("demo", 3, duration=duration, start=START, pace=pace, cuff=False, **more)  # type: ignore[arg-type]
+
+
+class LiveDemo(Simulated):
+    source: ClassVar[Source] = "live"
 
 
 class Acts(Keep):
@@ -218,8 +224,7 @@ def test_what_is_believable() -> None:
 
 async def test_a_withdrawn_reading_is_not_remembered(tmp_path: Path) -> None:
     memory, clock = CalibrationStore(tmp_path), VirtualClock(START)
-    device = demo()
-    device.source = "live"  # type: ignore[misc]
+    device = LiveDemo(start=START)
     wearer = enrol(device, Engine(shipped()), clock, memory=memory)
     pulse = np.zeros(len(FEATURES))
 
