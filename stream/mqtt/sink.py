@@ -51,6 +51,7 @@ class MqttSink:
         self._delivery = Delivery(spool, self._progress.set)
         self._publisher = Publisher(bridge, options)
         self._intake = Intake(bridge, self._delivery.put)
+        self._missed = 0
         self._state_changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -142,7 +143,14 @@ class MqttSink:
     @property
     def counts(self) -> dict[str, int]:
         """Messages published or refused; parcels queued, spooled and dropped; commands."""
+        self._count_missed()
         return {**self._delivery.counts, **self._intake.counts}
+
+    def _count_missed(self) -> None:
+        """Count the commands that arrived on this connection faster than they were read."""
+        if (link := self._delivery.link) is not None:
+            self._intake.missed(link.missed - self._missed)
+            self._missed = link.missed
 
     async def _start(self) -> None:
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -217,6 +225,8 @@ class MqttSink:
             except* BrokerError as group:
                 lost += group.exceptions
             finally:
+                self._count_missed()
+                self._missed = 0
                 self._delivery.detach()
         raise lost[0]
 
@@ -268,11 +278,7 @@ class MqttSink:
             )
 
     async def _receive(self, link: MqttConnection) -> None:
-        missed = 0
         async for message in link.received():
-            if link.missed > missed:
-                self._intake.missed(link.missed - missed)
-                missed = link.missed
             if message.topic == self._bridge.info_topic:
                 for device in self._bridge.orphans(message.payload):
                     _log.info("%s was left online by an earlier run; publishing offline", device)
