@@ -90,7 +90,7 @@ class CuffReading:
 
     @property
     def key(self) -> tuple[int, float, float]:
-        """What makes it this reading and no other."""
+        """Time (ns since the Unix epoch), SBP and DBP (mmHg): its identity."""
         return self.time, self.sbp, self.dbp
 
     def is_same(self, other: CuffReading) -> bool:

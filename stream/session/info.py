@@ -85,7 +85,7 @@ def _device(device: DeviceIndex) -> Iterator[str]:
     for event in device.of("cuff"):
         yield f"  cuff {event.detail.get('sbp')}/{event.detail.get('dbp')} at {iso(event.start)}"
     for event in device.of("cuff_undone"):
-        reading = f"{event.detail.get('sbp'):g}/{event.detail.get('dbp'):g}"
+        reading = f"{event.detail.get('sbp')}/{event.detail.get('dbp')}"
         yield f"  cuff {reading} withdrawn at {iso(event.start)}"
     markers = device.of("marker")
     for event in markers[:MOST_LINES]:

@@ -31,7 +31,7 @@ def demo(identity: str = "demo", duration: float = 40.0) -> Simulated:
 
 
 class Faulty:
-    """A device that ends by an error nobody foresaw, in its driver or in the pipeline.
+    """A device that ends by an unforeseen error, in its driver or in the pipeline.
 
     Args:
         inside: Whether it is its item that the pipeline fails on.
@@ -120,7 +120,7 @@ async def test_a_failed_task_starts_again_and_an_error_of_the_run_ends_it(
         nonlocal starts
         starts += 1
         if starts < 3:
-            raise KeyError("nobody foresaw this")
+            raise KeyError("unforeseen")
         raise SessionError("the run is over; start it again")
 
     with pytest.raises(SessionError):
