@@ -45,7 +45,8 @@ class Finisher:
         reference: Pairs each beat with the true pressures, if the device carries them.
         seconds: Of waveform published so far.
         good_seconds: Of those, accepted.
-        in_force: The newest reading that has taken effect in this run.
+        in_force: The newest reading that has taken effect in this run, or is in force again.
+        withdrawals: Number of readings in force that have been withdrawn.
         summaries: Ten seconds in one message each.
     """
 
@@ -55,6 +56,7 @@ class Finisher:
     seconds: float = 0.0
     good_seconds: float = 0.0
     in_force: CuffReading | None = None
+    withdrawals: int = 0
     summaries: Summaries = field(init=False, default_factory=Summaries)
     _period: int = field(init=False)
     _combiner: Combiner = field(init=False)
@@ -64,6 +66,7 @@ class Finisher:
     _checker: Checker = field(init=False, default_factory=Checker)
     _skew: float | None = field(init=False, default=None)
     _error: float | None = field(init=False, default=None)
+    _key: tuple[int, float, float] | None = field(init=False, default=None)
     _seq: int = field(init=False, default=0)
     _hops: int = field(init=False, default=0)
 
@@ -149,14 +152,22 @@ class Finisher:
         """Return what the end of the stream completes."""
         return [*self.reference.flush()]
 
+    def anchored(self, reading: CuffReading) -> CuffReading:
+        """Return a reading with the calibration that its taking effect gave."""
+        calibration = self._corrector.anchored(reading.key)
+        if calibration is None or reading.remembered is None:
+            return reading
+        return replace(reading, remembered=replace(reading.remembered, calibration=calibration))
+
     def _keep(self, guidance: Guidance) -> None:
-        reading, calibration = guidance.reading, self._corrector.calibration
-        if not guidance.anchor or reading is None or reading.remembered is None:
-            return
-        if calibration is not None:
-            stored = replace(reading.remembered, calibration=calibration)
-            reading = replace(reading, remembered=stored)
-        self.in_force = reading
+        reading = guidance.reading
+        key = None if reading is None else reading.key
+        before, self._key = self._key, key
+        if reading is not None and guidance.anchor:
+            self.in_force = self.anchored(reading)
+        elif before is not None and before != key:
+            self.withdrawals += 1
+            self.in_force = None if reading is None else self.anchored(reading)
 
     def _time(self, index: int) -> int:
         return index * self._period
