@@ -104,6 +104,7 @@ class Preparer:
     _calibration: CalibrationTracker = field(init=False)
     _device: str = field(init=False, default="")
     _channels: tuple[str, ...] = field(init=False, default=())
+    _rate: float = field(init=False, default=0.0)
     _worn: bool = field(init=False, default=True)
     _moving: bool = field(init=False, default=False)
     _motion: MotionJudge = field(init=False, default_factory=MotionJudge)
@@ -138,7 +139,7 @@ class Preparer:
             return []
         outputs: list[Ready] = []
         if isinstance(item, Chunk):
-            self._channels = item.channels
+            self._channels, self._rate = item.channels, item.rate
         elif item.kind == "cuff":
             self._cuff(item)
             return []
@@ -207,6 +208,7 @@ class Preparer:
     def _prepare(self, window: Window) -> Prepared:
         began = time.perf_counter()
         _, ppg, quality = self._picker.push(window.segment, self._channels, window.raw)
+        quality = quality.at_rate(self._rate)
         end = window.index + self.manifest.window
         known: list[Reason] = [] if self._worn else ["not_worn"]
         if self._moving or self._motion.moving(window.index * self._period, end * self._period):
@@ -247,6 +249,7 @@ REMEDIES = {
     "clipped": "the sensor is at its limit: loosen the strap a little and keep sunlight off",
     "motion": "the signal is unsteady: hold the arm still and rest it at heart height",
     "low_quality": "the pulse is hard to see: tighten the strap, move up the forearm, hold still",
+    "rate": "too few samples a second for pressures: set the sensor to 25 Hz or more",
     "not_worn": "the device reports that it is not worn: put it on",
 }
 
