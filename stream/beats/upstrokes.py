@@ -171,7 +171,7 @@ class UpstrokeFinder:
         if last is None:
             return share >= FIRST_SHARE
         least = LEAST_SHARE
-        if len(self._bumps) >= REMEMBERED // 2:
+        if len(self._bumps) > 1:
             least = max(least, min(LARGEST_SHARE, ABOVE_NOISE * float(np.median(self._bumps))))
         if n - last.index > self._samples(DICROTIC_SECONDS):
             if share < least:
