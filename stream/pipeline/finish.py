@@ -12,6 +12,7 @@ from innpar.stream.beats.combine import Combiner, JoinedWave, Reconstruction
 from innpar.stream.beats.detector import BeatFinder, DetectedBeat
 from innpar.stream.beats.plausibility import Plausibility
 from innpar.stream.beats.reference import ReferenceTrack
+from innpar.stream.beats.rhythm import RhythmJudge, judged
 from innpar.stream.beats.summary import Summaries
 from innpar.stream.calibration.apply import Corrector
 from innpar.stream.calibration.check import Checker
@@ -24,7 +25,6 @@ from innpar.stream.results import (
     Interval,
     Item,
     Latency,
-    Reason,
     Summary,
     Waveform,
 )
@@ -63,6 +63,7 @@ class Finisher:
     _beats: BeatFinder = field(init=False)
     _corrector: Corrector = field(init=False)
     _plausibility: Plausibility = field(init=False, default_factory=Plausibility)
+    _rhythm: RhythmJudge = field(init=False, default_factory=RhythmJudge)
     _checker: Checker = field(init=False, default_factory=Checker)
     _skew: float | None = field(init=False, default=None)
     _error: float | None = field(init=False, default=None)
@@ -127,18 +128,19 @@ class Finisher:
         if prepared.guidance.lift:
             abp = abp + np.float32(prepared.guidance.lift)
         self._keep(prepared.guidance)
-        scaled = prepared.ppg / prepared.ppg.std()
+        deviation = prepared.ppg.std()
         return self._combiner.push(
             Reconstruction(
                 window.segment,
                 window.index,
-                scaled,
+                prepared.ppg / deviation,
                 abp,
                 prepared.quality,
                 window.delivered,
                 prepared.prepare_ms + output.ms,
                 prepared.guidance.status,
                 self._corrector.half_widths,
+                float(deviation),
             )
         )
 
@@ -190,11 +192,11 @@ class Finisher:
         return self.manifest.relative and piece.calibration.state == "none"
 
     def _beat(self, beat: DetectedBeat, info: DeviceInfo) -> Beat:
-        seen = beat.score >= ACCEPT
-        reasons: tuple[Reason, ...] = () if seen else beat.reasons
-        pressures, rhythm = self._plausibility.push(beat)
+        rhythm = self._rhythm.push(beat)
+        counted, reasons = judged(beat, rhythm)
+        pressures = self._plausibility.push(beat)
         calibration = beat.oldest.calibration
-        if not ((pressures or self._without_unit(beat.oldest)) and rhythm):
+        if not ((pressures or self._without_unit(beat.oldest)) and rhythm.plausible):
             reasons = (*reasons, "implausible")
         if self.require_calibration and calibration.state == "none":
             reasons = (*reasons, "uncalibrated")
@@ -209,7 +211,7 @@ class Finisher:
             sbp=beat.sbp if valid else None,
             dbp=beat.dbp if valid else None,
             map_=beat.map_ if valid else None,
-            hr=60.0 / beat.rr if seen and rhythm else None,
+            hr=60.0 / beat.rr if counted else None,
             interval=_interval(beat, self._corrector.level) if valid else None,
             quality=beat.score,
             valid=valid,

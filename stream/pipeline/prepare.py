@@ -103,6 +103,7 @@ class Preparer:
     calibration: CalibrationTracker = field(init=False)
     _device: str = field(init=False, default="")
     _channels: tuple[str, ...] = field(init=False, default=())
+    _rate: float = field(init=False, default=0.0)
     _worn: bool = field(init=False, default=True)
     _moving: bool = field(init=False, default=False)
     _motion: MotionJudge = field(init=False, default_factory=MotionJudge)
@@ -142,7 +143,7 @@ class Preparer:
             return []
         outputs: list[Ready] = []
         if isinstance(item, Chunk):
-            self._channels = item.channels
+            self._channels, self._rate = item.channels, item.rate
         elif item.kind in ("cuff", "cuff_undone"):
             self._cuff(item)
             return []
@@ -228,6 +229,7 @@ class Preparer:
     def _prepare(self, window: Window) -> Prepared:
         began = time.perf_counter()
         _, ppg, quality = self._picker.push(window.segment, self._channels, window.raw)
+        quality = quality.at_rate(self._rate)
         end = window.index + self.manifest.window
         span = window.index * self._period, end * self._period
         quality = quality.bridged(self._resampler.bridged(*span))
@@ -270,6 +272,7 @@ REMEDIES = {
     "clipped": "the sensor is at its limit: loosen the strap a little and keep sunlight off",
     "motion": "the signal is unsteady: hold the arm still and rest it at heart height",
     "low_quality": "the pulse is hard to see: tighten the strap, move up the forearm, hold still",
+    "rate": "too few samples a second for pressures: set the sensor to 25 Hz or more",
     "not_worn": "the device reports that it is not worn: put it on",
 }
 
