@@ -91,7 +91,7 @@ async def run(
                 ]
                 watch = group.create_task(watch_silence(wearers, sink, clock), name="silence")
                 group.create_task(_end_with(watch, streams), name="end")
-        except* Exception as group_error:
+        except ExceptionGroup as group_error:
             raise first_of(group_error) from None
     if failures:
         raise failures[0]
