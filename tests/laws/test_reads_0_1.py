@@ -51,9 +51,11 @@ def test_a_session_replays_to_its_beats(name: str, options: dict[str, str]) -> N
         (row["seq"], row["time"], row["valid"], row["reasons"]) for row in rows
     ]
     for beat, row in zip(beats, rows, strict=True):
-        assert [beat.sbp, beat.dbp, beat.map_] == [
-            pytest.approx(float(row[key]), abs=ROUNDED) for key in ("sbp", "dbp", "map")
+        assert [beat.sbp, beat.dbp] == [
+            pytest.approx(float(row[key]), abs=ROUNDED) for key in ("sbp", "dbp")
         ]
+        # 0.2 finds the feet by another method, so a mean is over some samples more or less.
+        assert beat.map_ == pytest.approx(float(row["map"]), abs=1.0)
 
 
 @pytest.mark.parametrize("name", SESSIONS)
