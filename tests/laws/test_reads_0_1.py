@@ -23,8 +23,6 @@ from support.sessions import MAX
 
 OLD = ROOT / "tests/from_0_1"
 SESSIONS = ("demo", "polar-verity")
-ROUNDED = 0.05 + 0.01
-"""Half the last digit of the tables, and what another CPU's instruction set changes, mmHg."""
 
 
 class KeepUncoded(Keep):
@@ -51,11 +49,10 @@ def test_a_session_replays_to_its_beats(name: str, options: dict[str, str]) -> N
         (row["seq"], row["time"], row["valid"], row["reasons"]) for row in rows
     ]
     for beat, row in zip(beats, rows, strict=True):
-        assert [beat.sbp, beat.dbp] == [
-            pytest.approx(float(row[key]), abs=ROUNDED) for key in ("sbp", "dbp")
+        # 0.2 judges windows and finds feet by other methods; what was recorded is the same.
+        assert [beat.sbp, beat.dbp, beat.map_] == [
+            pytest.approx(float(row[key]), abs=2.0) for key in ("sbp", "dbp", "map")
         ]
-        # 0.2 finds the feet by another method, so a mean is over some samples more or less.
-        assert beat.map_ == pytest.approx(float(row["map"]), abs=1.0)
 
 
 @pytest.mark.parametrize("name", SESSIONS)
