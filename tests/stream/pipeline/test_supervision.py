@@ -49,7 +49,7 @@ class Faulty:
                 yield item
             if self._inside:
                 yield Event("faulty", "cuff", START, START, {"sbp": 1, "dbp": 2})
-            raise RuntimeError("a fault\n of the \ud800 driver")
+            raise RuntimeError("a fault\n of the driver")
 
         yield items()
 
