@@ -35,7 +35,7 @@ SECONDS = "3"
 
 OTHERS = {
     "devices.md": "tests/devices/conformance runs its device",
-    "add-a-sensor.md": "a form to fill in",
+    "add-a-sensor.md": "tests/devices/sensors/test_gatt.py runs its sensor",
     "add-an-export.md": "a form to fill in",
     "add-a-command.md": "a form to fill in",
 }
