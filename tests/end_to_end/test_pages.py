@@ -143,6 +143,15 @@ def going_on(broker: Mosquitto, folder: Path) -> Iterator[None]:
         process.wait(20)
 
 
+def test_every_optional_package_is_listed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    rows = page[page.index("## Optional packages") :].split("\n## ")[0]
+    first = re.findall(r"^\| (`[^|]*`) \|", rows, re.MULTILINE)
+    listed = re.findall(r"`([a-z]+)`", " ".join(first))
+    assert sorted(listed) == sorted(project["optional-dependencies"])
+
+
 def test_there_are_snippets() -> None:
     assert len(SNIPPETS) > 20
     assert len(commands()) > 30
