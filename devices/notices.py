@@ -55,6 +55,9 @@ class NoticeCode(StrEnum):
     # from the connection to the broker
     MESSAGES_DROPPED = "messages_dropped"  # undelivered ones, for lack of room
     MESSAGE_SET_ASIDE = "message_set_aside"  # the broker will not take it
+    STREAM_FAILED = "stream_failed"  # an unforeseen error ended one device's stream
+    OUTPUT_FAILED = "output_failed"  # an output could not take some item; the others did
+    TASK_RESTARTED = "task_restarted"  # a task beside the streams failed
 
 
 def notice(device: str, at: int, code: NoticeCode, text: str, **more: Any) -> Event:

@@ -1,7 +1,7 @@
 """Draw docs/pictures/page.png from a run of the demo: .venv/bin/python scripts/picture_page.py
 
-The demo runs at its own speed with a cuff reading in its first minute; the page is opened in
-Chromium and photographed as it is. Requires the extra `dev` and Chromium.
+The demo runs at its own speed; the page is opened in Chromium and photographed as it is.
+Requires the extra `dev` and Chromium.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from playwright.async_api import async_playwright
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs/pictures/page.png"
 RUN = ("--device", "demo", "--broker", "embedded", "--no-remember", "--view", "127.0.0.1:0")
-SECONDS = 110.0
+SECONDS = 75.0
 """s of the run before the picture."""
-CUFF_AT = 30
 WIDTH, HEIGHT = 1440, 900
 
 
 SWEPT = """() => new Promise(done => {
     const sweep = innpar.sweeps.abp;
     const part = () => (sweep.drawn % sweep.span) / sweep.span;
-    const look = () => part() > 0.93 ? done() : requestAnimationFrame(look);
+    const usable = () => innpar.shown.beats.slice(-8).every(beat => beat.valid);
+    const look = () => part() > 0.93 && usable() ? done() : requestAnimationFrame(look);
     look();
 })"""
 
@@ -42,8 +42,7 @@ async def photograph(url: str) -> None:
         )
         await page.goto(url)
         await asyncio.sleep(SECONDS)
-        # Just before the sweep begins again, and while there is a number.
-        await page.wait_for_selector("#sbp:not(.none)")
+        # Just before the sweep begins again, after eight beats with pressures.
         await page.evaluate(SWEPT)
         PICTURE.parent.mkdir(exist_ok=True)
         await page.screenshot(path=PICTURE)
@@ -51,7 +50,7 @@ async def photograph(url: str) -> None:
 
 
 async def main() -> None:
-    command = (sys.executable, "-m", "innpar", *RUN, "--cuff", f"122/74@{CUFF_AT}")
+    command = (sys.executable, "-m", "innpar", *RUN)
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
     assert process.stdout is not None
     try:

@@ -21,3 +21,7 @@ class BrokerError(InnparError):
 
 class SessionError(InnparError):
     """A session file cannot be written or read."""
+
+
+class UnconfirmedReading(SessionError):
+    """A cuff reading is far from the estimates, and has not been confirmed."""

@@ -18,6 +18,11 @@ Reason = Literal[
     "flat",
     "clipped",
     "gap",
+    "rate",  # the samples are too few, or too smooth, for the pulse's harmonics
+    "irregular",
+    "ectopic",
+    "slow",
+    "fast",
     "implausible",
     "uncalibrated",  # only where a run or its model requires a cuff reading
 ]
@@ -126,8 +131,8 @@ class Beat:
         sbp: Systolic pressure, mmHg.
         dbp: Diastolic pressure at the foot before the upstroke, mmHg.
         map_: Mean pressure from this foot to the next, mmHg.
-        hr: Heart rate from this upstroke to the next, beats per minute; None where the signal is
-            poor or the rhythm implausible, but present where only the pressures are withheld.
+        hr: Heart rate from this upstroke to the next, beats per minute; None where the upstrokes
+            are unclear, but present where only the pressures are withheld.
         interval: Prediction intervals of the pressures; None when they are None or when the
             model has no intervals.
         quality: Signal quality, 0 to 1.
@@ -260,8 +265,8 @@ class Summary:
         session: Id of this run of this device.
         start: Start, ns since the Unix epoch.
         end: End, ns since the Unix epoch.
-        medians: Medians over the valid beats: ``sbp``, ``dbp``, ``map`` and ``pp`` in mmHg,
-            ``hr`` in beats per minute; None where no beat is valid.
+        medians: Medians over the valid beats: ``sbp``, ``dbp``, ``map`` and ``pp`` in mmHg; over
+            the beats with a heart rate: ``hr`` in beats per minute. None where there is none.
         quality: Median signal quality of all beats, 0 to 1; 0 without beats.
         beats: Number of beats.
         valid: Number of beats with pressures.

@@ -23,6 +23,7 @@ NEEDED: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "notice": {"text": str},
     "disconnected": {"why": str},
     "cuff": {"sbp": (int, float), "dbp": (int, float)},
+    "cuff_undone": {"sbp": (int, float), "dbp": (int, float)},
 }
 """Kind of event → required fields of its detail and their types."""
 

@@ -266,7 +266,8 @@ class ReconnectingDevice(ABC):
             return self._decoder.push(arrival.channel, arrival.time, arrival.data)
         except BadPacket as bad:
             log.info("%s: %s: %s", self._named.id, bad, bad.raw[:256].hex())
-            if self._decoder.bad > 1:
+            # Of a sensor that sends now and then, each is a reading that was lost.
+            if self._decoder.bad > 1 and self._stall is not None:
                 return []
             text = f"a notification cannot be decoded: {bad}"
             return [self._notice(NoticeCode.UNDECODABLE, text)]

@@ -8,6 +8,7 @@ with the system's Bluetooth settings.
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
 from collections import deque
@@ -16,8 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from innpar.devices.base import NS, BadPacket, Chunk, Event
-from innpar.devices.link.ble import Radio, sig
+from innpar.devices.base import NS, BadPacket, Chunk, Event, Lost, Refused
+from innpar.devices.link.ble import BleLink, Radio, sig
 from innpar.devices.notices import NoticeCode, notice
 from innpar.devices.options import Options
 from innpar.devices.sensors.family import Family
@@ -26,8 +27,11 @@ from innpar.devices.sensors.gatt import KEYS, WAIT, Gatt
 if TYPE_CHECKING:
     from innpar.devices.timing.pace import Pace
 
+log: logging.Logger = logging.getLogger(__name__)
+
 SERVICE = sig("1810")
 MEASUREMENT = sig("2a35")
+CURRENT_TIME = sig("2a2b")
 CHANNEL = "bp"
 
 KPA = 7.500617
@@ -35,6 +39,8 @@ KPA = 7.500617
 
 FRESH = 600.0
 """Greatest age of a reading, seconds; older ones come from the cuff's memory."""
+AHEAD = 90.0
+"""Seconds by which a cuff's clock, which often shows minutes only, may be ahead of ours."""
 
 MEMORY = 1024
 """Number of readings remembered to recognise repeats; more than any cuff stores."""
@@ -217,13 +223,11 @@ class CuffDecoder:
             self._seen.append(raw)
         detail = _detail(reading)
         why = reading.flaws
-        age = _age(reading, arrival)
+        age, undated = _age(reading, arrival)
         if self._user is not None and reading.user != self._user:
             why.append(f"it belongs to user {reading.user}, not to user {self._user}")
-        if age is None:
-            why.append(
-                f"its time is {reading.taken}: from the cuff's memory, or set the cuff's clock"
-            )
+        if undated:
+            why.append(undated)
         if why or age is None:
             shown = "/".join(
                 f"{p:g}" if math.isfinite(p) else "?" for p in (reading.sbp, reading.dbp)
@@ -253,16 +257,43 @@ def _detail(m: Measurement) -> dict[str, Any]:
     return detail
 
 
-def _age(m: Measurement, arrival: int) -> float | None:
-    """Return the age of a reading, seconds: 0 without a time stamp, None if not recent.
+def _age(m: Measurement, arrival: int) -> tuple[float | None, str]:
+    """Return the age of a reading, seconds, and "", or None and why it does not count.
 
-    The cuff's clock shows some local time, so it counts only if it agrees with this computer's; a
-    reading up to ten minutes in the future was taken now.
+    A reading without a time may be of any age, for a cuff hands over its whole memory. The cuff's
+    clock shows some local time, so it counts only if it agrees with this computer's.
     """
     if m.taken is None:
-        return 0.0
+        enter = f"{m.sbp:g}/{m.dbp:g}" if math.isfinite(m.sbp + m.dbp) else "SBP/DBP"
+        why = "its time is unknown, as it has none or the cuff's clock is not set; if it was taken "
+        return None, f"{why}just now, enter it: innpar-stream calibrate {enter}"
     ago = (datetime.fromtimestamp(arrival / NS) - m.taken).total_seconds()
-    return max(ago, 0.0) if abs(ago) <= FRESH else None
+    if ago < -AHEAD:
+        return None, f"its time, {m.taken}, is still to come: set the cuff's clock"
+    if ago > FRESH:
+        return None, f"its time is {m.taken}: from the cuff's memory, or set the cuff's clock"
+    return max(ago, 0.0), ""
+
+
+def current_time(now: datetime) -> bytes:
+    """Return the value of a Current Time characteristic (0x2A2B), set by hand.
+
+    Layout: Bluetooth SIG, Current Time Service 1.1: date and time, day of the week from Monday,
+    1/256 s, and the reason of the adjustment.
+    """
+    day = now.isoweekday()
+    fraction = now.microsecond * 256 // 1_000_000
+    return struct.pack("<H8B", now.year, *now.timetuple()[1:6], day, fraction, 1)
+
+
+async def set_clock(link: BleLink) -> None:
+    """Set a cuff's clock to this computer's local time, where it can be set."""
+    if not link.has(CURRENT_TIME):
+        return
+    try:
+        await link.write(CURRENT_TIME, current_time(datetime.now()))
+    except (Lost, Refused) as error:  # most cuffs are set by their buttons or their app alone
+        log.info("the cuff's clock cannot be set: %s", error)
 
 
 class CuffDevice(Gatt):
@@ -293,6 +324,7 @@ class CuffDevice(Gatt):
             notify={MEASUREMENT: CHANNEL},
             remedy="take a reading, or have the cuff send its last one",
             decoder=lambda device: CuffDecoder(device, user),
+            begin=set_clock,
             stall=None,
             sleeps=True,
         )

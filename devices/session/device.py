@@ -51,6 +51,7 @@ OPTIONS = {
 }
 SIMULATED_TEXT = "this is a recording of a simulated wearer, not of a person"
 ALWAYS = 2**63 - 1
+CUFF_KINDS = ("cuff", "cuff_undone")
 LOOPS = dict.fromkeys(("on", "yes", "true")) | dict.fromkeys(("off", "no", "false"), 1)
 PAUSE = 2 * NS
 """ns between two rounds of a loop."""
@@ -146,7 +147,7 @@ class ReplayedSession:
             # A recorded replay holds this notice already.
             items = (i for i in items if not _is_simulated_notice(i))
             if not self.cuffs:
-                items = (i for i in items if not (isinstance(i, Event) and i.kind == "cuff"))
+                items = (i for i in items if not (isinstance(i, Event) and i.kind in CUFF_KINDS))
             whole = self.begin <= self.first and self.end == ALWAYS
             yield from items if whole else self._within(items, self._state(file))
             if trouble := damage_of(file):

@@ -28,7 +28,8 @@ def calibration_at(file: SessionFile, device: str, begin: int) -> CalibrationAt 
     found: CalibrationAt | None = None
     for message in file.messages(file.holding(numbers)):
         if message.channel in numbers and message.time <= begin:
-            found = CalibrationAt(message.time, unpack_event(device, message.data))
+            event = unpack_event(device, message.data)
+            found = CalibrationAt(message.time, event) if event.kind == "cuff" else None
     return found
 
 
@@ -59,7 +60,18 @@ class StateAt:
                 self._held, self._pending = CalibrationAt(event.start, event), True
         elif event.kind == "cuff" and (self._waiting is None or event.start >= self._waiting.start):
             self._waiting = event
+        elif event.kind == "cuff_undone":
+            self._undo(event)
         return True
+
+    def _undo(self, undone: Event) -> None:
+        """Forget the reading that is withdrawn; `calibration_at` knows which is in force then."""
+        if self._waiting is not None and _same(self._waiting, undone):
+            self._waiting = None
+        if self._held is None or not _same(self._held.event, undone):
+            return
+        if self._held.at <= undone.start:
+            self._held, self._pending = None, False
 
     def due(self) -> Iterator[Event]:
         """Yield the events still valid at the position, in their order; nothing when repeated."""
@@ -73,6 +85,11 @@ class StateAt:
         if readings:
             yield _earlier_reading(readings[-1], self._begin, learnt=waiting is None)
         yield from readings
+
+
+def _same(reading: Event, undone: Event) -> bool:
+    names = ("sbp", "dbp")
+    return [reading.detail[name] for name in names] == [undone.detail[name] for name in names]
 
 
 def _taken(held: CalibrationAt) -> int:

@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import numpy as np
 
@@ -69,7 +70,9 @@ class VirtualCuffDevice(CuffDevice):
             await clock.sleep_until(due)
             due += round(EVERY * NS)
             sbp, dbp = self._pressures(rng)
-            cuff.indicate(Measurement(sbp, dbp, round((sbp + 2 * dbp) / 3, 1), user=self.user))
+            taken = datetime.fromtimestamp(clock.now() // NS)
+            mean = round((sbp + 2 * dbp) / 3, 1)
+            cuff.indicate(Measurement(sbp, dbp, mean, taken, user=self.user))
 
     def _pressures(self, rng: np.random.Generator) -> tuple[float, float]:
         """Return a reading, mmHg; NaN where the wearer's pressure is not known."""

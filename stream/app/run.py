@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +34,8 @@ from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.sidecars import assign, forward_cuff, forward_markers
-from innpar.stream.pipeline.steering import mark_all, run_commands
+from innpar.stream.pipeline.steering import CommandSource, mark_all, run_commands
+from innpar.stream.pipeline.supervision import supervised
 from innpar.stream.pipeline.tally import TallySink, report
 from innpar.stream.pipeline.wearer import Wearer, enrol
 from innpar.stream.session.recorder import place
@@ -131,7 +132,11 @@ async def _main(settings: Settings, devices: Sequence[Device]) -> int:
             log.warning("standard output has no reader; stopping")
         finally:
             await _close(parts, tasks, began)
-    return 0
+    if any(wearer.first is not None for wearer in parts.wearers):
+        return 0
+    names = ", ".join(wearer.device.id for wearer in parts.wearers)
+    log.warning("not one sample came from %s; see the notices above", names)
+    return 1
 
 
 async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExitStack) -> _Run:
@@ -176,7 +181,7 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     if url is not None:
         terminal.say(f"live page: {url}")
         more.append(board)
-    out: Sink = FanOut([mqtt, terminal, outcomes, recorders, *more])
+    out: Sink = FanOut([mqtt, terminal, outcomes, recorders, *more], apart=True)
     if settings.alarm:
         out = AlarmSink(out, settings.alarm)
     if settings.speed == 1 and all(device.source != "replay" for device in devices):
@@ -233,21 +238,27 @@ async def _more_sinks(settings: Settings, clock: SystemClock, stack: AsyncExitSt
 def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
     """Start the tasks beside the streams: commands, markers of other programs, cuffs."""
     wearers, out, clock = parts.wearers, parts.out, parts.clock
+
+    def beside(name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return asyncio.create_task(supervised(name, work, wearers, out, clock), name=name)
+
+    def commands(source: CommandSource) -> Awaitable[None]:
+        return run_commands(source, wearers, clock, parts.recorders)
+
     tasks = [
-        asyncio.create_task(run_commands(source, wearers, clock, parts.recorders), name="commands")
+        beside("the execution of commands", partial(commands, source))
         for source in (parts.mqtt, parts.page)
     ]
     if settings.lsl_markers is not None:
         from innpar.devices.lsl.markers import LslMarks
 
         markers = LslMarks(settings.lsl_markers)
-        tasks.append(
-            asyncio.create_task(forward_markers(markers, wearers, out, clock), name="markers")
-        )
-    return [
-        *tasks,
-        *(asyncio.create_task(forward_cuff(one, wearers, out, clock)) for one in parts.cuffs),
-    ]
+        work = partial(forward_markers, markers, wearers, out, clock)
+        tasks.append(beside("the reception of LSL markers", work))
+    for cuff in parts.cuffs:
+        work = partial(forward_cuff, cuff, wearers, out, clock)
+        tasks.append(beside(f"the connection to {cuff.id}", work))
+    return tasks
 
 
 async def _stream(parts: _Run) -> None:

@@ -36,6 +36,7 @@ class Reconstruction:
         compute_ms: Measured time for filter and network, ms.
         calibration: Cuff reading behind `abp`.
         half_widths: (3,) half-widths of the intervals of SBP, DBP and MAP, mmHg; None without.
+        unit: Standard deviation of the window in the sensor's unit, which `ppg` is divided by.
     """
 
     segment: int
@@ -47,6 +48,7 @@ class Reconstruction:
     compute_ms: float
     calibration: CalibrationStatus = NOT_CALIBRATED
     half_widths: npt.NDArray[np.float64] | None = None
+    unit: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +66,8 @@ class JoinedWave:
         compute_ms: See `Reconstruction`.
         calibration: See `Reconstruction`.
         half_widths: See `Reconstruction`.
+        unit: See `Reconstruction`.
+        light: Quality of the light, whatever its rhythm, 0 to 1; see `Quality`.
     """
 
     segment: int
@@ -76,6 +80,8 @@ class JoinedWave:
     compute_ms: float
     calibration: CalibrationStatus = NOT_CALIBRATED
     half_widths: npt.NDArray[np.float64] | None = None
+    unit: float = 1.0
+    light: float = 1.0
 
 
 @dataclass(slots=True)
@@ -126,4 +132,6 @@ class Combiner:
             window.compute_ms,
             window.calibration,
             window.half_widths,
+            window.unit,
+            window.quality.light,
         )

@@ -16,13 +16,10 @@ PRESSURE = (20.0, 300.0)
 """Limits of systolic and diastolic pressure, mmHg."""
 MEAN = (30.0, 200.0)
 """Limits of the mean pressure, mmHg."""
-RR_SECONDS = (0.3, 3.0)
 LEAST_PULSE = 20.0
 """Lowest pulse pressure, mmHg."""
 LARGEST_STEP = 20.0
 """Largest change of a pressure from one beat to the next, mmHg."""
-LARGEST_RR_STEP = 0.5
-"""Largest change of the beat interval from one beat to the next, s."""
 
 
 def _within(value: float, limits: tuple[float, float]) -> bool:
@@ -35,8 +32,8 @@ class Plausibility:
 
     _last: DetectedBeat | None = field(init=False, default=None)
 
-    def push(self, beat: DetectedBeat) -> tuple[bool, bool]:
-        """Return whether pressures and rhythm are plausible, alone and after the last beat."""
+    def push(self, beat: DetectedBeat) -> bool:
+        """Return whether the pressures are plausible, alone and after the last beat."""
         last, self._last = self._last, beat
         pressures = (
             bool(np.isfinite(beat.abp).all())
@@ -45,9 +42,7 @@ class Plausibility:
             and _within(beat.map_, MEAN)
             and beat.sbp - beat.dbp >= LEAST_PULSE
         )
-        rhythm = _within(beat.rr, RR_SECONDS)
         if last is not None and last.end == beat.foot:
             pressures &= abs(beat.sbp - last.sbp) <= LARGEST_STEP
             pressures &= abs(beat.dbp - last.dbp) <= LARGEST_STEP
-            rhythm &= abs(beat.rr - last.rr) <= LARGEST_RR_STEP
-        return pressures, rhythm
+        return pressures

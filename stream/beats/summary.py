@@ -128,7 +128,7 @@ class Summaries:
             "dbp": [beat.dbp for beat in valid],
             "map": [beat.map_ for beat in valid],
             "pp": [beat.pulse_pressure for beat in valid],
-            "hr": [beat.hr for beat in valid],
+            "hr": [beat.hr for beat in beats],
         }
         return Summary(
             device=info.device,

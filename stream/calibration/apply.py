@@ -11,6 +11,7 @@ from innpar.models.calibration import calibrate
 from innpar.models.calibration.context import FEATURES
 from innpar.models.calibration.tables import Tables
 from innpar.models.predictor import Manifest
+from innpar.stream.calibration.tracker import KEPT
 from innpar.stream.calibration.types import Guidance
 
 Wave = npt.NDArray[np.float32]
@@ -36,6 +37,8 @@ class Corrector:
         self._rate, self._drop = manifest.rate, manifest.drop
         self._sees = manifest.context_entries > 0
         self._calibration: calibrate.CuffCalibration | None = None
+        self._key: tuple[int, float, float] | None = None
+        self._anchored: dict[tuple[int, float, float], calibrate.CuffCalibration] = {}
         self._smoother = calibrate.Smoother(self._tables.smooth_seconds if self._tables else 1.0)
         self._segment = self._index = -1
         self.half_widths: npt.NDArray[np.float64] | None = None
@@ -44,6 +47,10 @@ class Corrector:
     def calibration(self) -> calibrate.CuffCalibration | None:
         """The reading in force, with its maps."""
         return self._calibration
+
+    def anchored(self, key: tuple[int, float, float]) -> calibrate.CuffCalibration | None:
+        """Return the calibration by a reading that took effect here; None for any other."""
+        return self._anchored.get(key)
 
     def push(
         self,
@@ -69,6 +76,8 @@ class Corrector:
         if tables is None and self._sees:
             return abp
         anchor = len(guidance.anchor)
+        key = None if guidance.reading is None else guidance.reading.key
+        other, self._key = key != self._key, key
         if anchor and guidance.calibration is not None:
             rate = np.full(anchor, guidance.calibration.at_cuff[_HEART_RATE])
             alone = np.stack(asides[-anchor:])
@@ -81,11 +90,14 @@ class Corrector:
                 rate=self._rate,
                 any_scale=not self._sees,
             )
+            self._remember(self._calibration)
         elif guidance.calibration is not None and guidance.calibration.level is not None:
             self._calibration = guidance.calibration  # of an earlier run, anchored then
+        elif other:  # the newest reading has been withdrawn
+            self._calibration = None if key is None else self._anchored.get(key)
         if tables is None or not self._sees:
             return abp if self._calibration is None else self._calibration.uncalibrated_map(abp)
-        if anchor or segment != self._segment:
+        if anchor or other or segment != self._segment:
             self._smoother.forget()
             self._segment, self._index = segment, index
         if not accepted:
@@ -101,3 +113,10 @@ class Corrector:
                 tables, self._calibration, guidance.pulse, age, level
             )
         return abp
+
+    def _remember(self, calibration: calibrate.CuffCalibration) -> None:
+        """Keep a calibration for the case that the readings after it are withdrawn."""
+        if self._key is not None:
+            self._anchored[self._key] = calibration
+            while len(self._anchored) > KEPT:
+                del self._anchored[next(iter(self._anchored))]

@@ -42,6 +42,14 @@ class CalibrationStore:
         text = json.dumps(content, indent=1, allow_nan=False)
         write_whole(self._path(device), text)
 
+    def forget(self, device: str) -> None:
+        """Remove the reading of a device.
+
+        Raises:
+            OSError: It cannot be removed.
+        """
+        self._path(device).unlink(missing_ok=True)
+
     def recall(self, device: str, model: str, now: int) -> tuple[CuffReading | None, str]:
         """Return the reading stored for a device, or None and the reason why it is not used.
 

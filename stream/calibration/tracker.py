@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from innpar.devices import NS
+from innpar.devices import NS, Event
 from innpar.models.calibration import calibrate
 from innpar.models.calibration.context import CONTEXT, FEATURES, features
 from innpar.models.manifest import RATE
@@ -23,6 +23,8 @@ ENOUGH = 8
 """Accepted windows without which a reading waits: a single one may be a cough."""
 ANCHORS = 8
 """Of those windows, so many go through the network again with the context of the reading."""
+KEPT = 4
+"""Readings in force one after another, of which the newest can be withdrawn."""
 HYDROSTATIC = 0.77
 """mmHg per cm: the weight of blood of 1.05 g/ml between the heart and a sensor above or below."""
 STALE_SECONDS = 4 * 3600
@@ -37,8 +39,12 @@ class CalibrationTracker:
     """Tracks the pulse, and its change since the cuff reading in force.
 
     A reading takes effect with the first accepted window after it for which enough windows around
-    it have been accepted. Until then it waits here and not ahead of the windower, for the wait is
-    for windows: how many it takes depends on the quality of each.
+    it have been accepted, one reading a window. Until then it waits here and not ahead of the
+    windower, for the wait is for windows: how many it takes depends on the quality of each.
+
+    The newest reading is in force, whenever it arrives: one that is older than another does not
+    count. So the readings that count come in the order of their times, and when the newest is
+    withdrawn, the one before it is in force again as it was.
 
     A sensor above the heart sees an artery whose pressure is lower by the weight of the blood in
     between, so ``lift = HYDROSTATIC * (height - height at the reading)`` brings a pressure back to
@@ -49,6 +55,7 @@ class CalibrationTracker:
     Attributes:
         names: Entries of the context that the network takes, in its order; see `CONTEXT`.
         rate: Of the windows, Hz.
+        forgot: Whether more than `KEPT` readings have been in force.
     """
 
     names: Sequence[str] = CONTEXT
@@ -62,7 +69,8 @@ class CalibrationTracker:
     _waiting: deque[CuffReading] = field(init=False, default_factory=lambda: deque(maxlen=16))
     _segment: int = field(init=False, default=-1)
     _channel: str = field(init=False, default="")
-    _reading: CuffReading | None = field(init=False, default=None)
+    _effective: list[CuffReading] = field(init=False, default_factory=list)
+    forgot: bool = field(init=False, default=False)
     _pulse: npt.NDArray[np.float64] | None = field(init=False, default=None)
     _heights: list[tuple[int, float]] = field(init=False, default_factory=list)
     _height: float = field(init=False, default=0.0)
@@ -72,13 +80,43 @@ class CalibrationTracker:
         """Readings that have not taken effect yet."""
         return tuple(self._waiting)
 
-    def cuff(self, reading: CuffReading) -> None:
-        """Take a reading. A remembered one is in force at once; one just taken waits for the
-        windows around it, which show its pulse."""
+    @property
+    def effective(self) -> tuple[CuffReading, ...]:
+        """The reading in force, last, and those before it."""
+        return tuple(self._effective)
+
+    def cuff(self, reading: CuffReading) -> bool:
+        """Take a reading; return whether it counts, which an older one than another does not.
+
+        A remembered one is in force at once; one just taken waits for the windows around it,
+        which show its pulse.
+        """
         if reading.remembered is not None:
-            self._reading = reading
+            if any(one.is_same(reading) for one in self._effective):
+                return True  # repeated for a recording that begins
+            known = [*self._effective]
+        else:
+            known = [*self._effective, *self._waiting]
+        if known and reading.time < known[-1].time:
+            return False
+        if reading.remembered is not None:
+            self._keep(reading)
         else:
             self._waiting.append(reading)
+        return True
+
+    def undo(self, event: Event) -> None:
+        """Withdraw the newest reading that a ``cuff_undone`` event names."""
+        for readings in (self._waiting, self._effective):
+            for reading in reversed(readings):
+                if reading.is_undone_by(event):
+                    readings.remove(reading)
+                    return
+
+    def _keep(self, reading: CuffReading) -> None:
+        self._effective.append(reading)
+        self.forgot |= len(self._effective) > KEPT
+        del self._effective[:-KEPT]
 
     def posture(self, time: int, height: float) -> None:
         """Take the sensor's height above the heart, cm, from a time in ns since the Unix epoch."""
@@ -114,13 +152,10 @@ class CalibrationTracker:
             self._windows.append(conditioned)
             self._pulse = np.median(np.stack(self._recent), axis=0)
         anchor: tuple[Question, ...] = ()
-        due = [reading for reading in self._waiting if reading.time <= time]
+        due = bool(self._waiting) and self._waiting[0].time <= time
         if due and accepted and len(self._recent) >= ENOUGH:
-            self._waiting = deque(
-                (reading for reading in self._waiting if reading.time > time), maxlen=16
-            )
-            anchor = self._take(max(due, key=lambda reading: reading.time))
-        reading = self._reading
+            anchor = self._take(self._waiting.popleft())
+        reading = self._effective[-1] if self._effective else None
         stored = reading.remembered if reading is not None else None
         lift = HYDROSTATIC * (self._height - (stored.height if stored is not None else 0.0))
         if reading is None or stored is None:
@@ -137,7 +172,7 @@ class CalibrationTracker:
         assert self._pulse is not None
         calibration = calibrate.CuffCalibration(reading.sbp, reading.dbp, self._pulse)
         stored = StoredCalibration(calibration, self._height, self._channel)
-        self._reading = replace(reading, remembered=stored)
+        self._keep(replace(reading, remembered=stored))
         chosen = np.linspace(0, len(self._windows) - 1, ANCHORS).round().astype(int)
         contexts = self._contexts(calibration, np.stack(self._recent)[chosen], 0.0)
         return tuple(Question(self._windows[k], contexts[n]) for n, k in enumerate(chosen.tolist()))

@@ -88,6 +88,23 @@ class CuffReading:
                 f"a cuff reading is SBP/DBP in mmHg, such as 128/79, not {self.sbp:g}/{self.dbp:g}"
             )
 
+    @property
+    def key(self) -> tuple[int, float, float]:
+        """Time (ns since the Unix epoch), SBP and DBP (mmHg): its identity."""
+        return self.time, self.sbp, self.dbp
+
+    def is_same(self, other: CuffReading) -> bool:
+        """Whether it is the same reading; the time of a remembered one has milliseconds."""
+        return self.key[1:] == other.key[1:] and abs(self.time - other.time) <= NS // 1000
+
+    def undone(self, device: str, at: int) -> Event:
+        """Return the event that withdraws the reading from a stream at a time, ns since 1970."""
+        return Event(device, "cuff_undone", at, at, {"sbp": self.sbp, "dbp": self.dbp})
+
+    def is_undone_by(self, event: Event) -> bool:
+        """Whether a ``cuff_undone`` event names this reading."""
+        return (self.sbp, self.dbp) == (event.detail["sbp"], event.detail["dbp"])
+
     def event(self, device: str, at: int | None = None) -> Event:
         """Return the event that carries the reading through a stream.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +17,13 @@ _DBP = (30.0, 200.0)
 
 _LATEST = 2**63 / NS
 """s since the Unix epoch whose ns fit into an int64."""
+
+LARGEST = 64 * 1024
+"""Bytes of a command, at most."""
+LONGEST_TEXT = 500
+"""Characters of a mark, at most."""
+CONTROLS = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories that a text must not contain: controls, lone surrogates, line separators."""
 
 
 class CommandError(ValueError):
@@ -37,12 +46,22 @@ class Calibrate:
         sbp: mmHg.
         dbp: mmHg.
         time: Of the reading, ns since the Unix epoch on the stream's time axis; None for now.
+        confirm: Whether the sender has confirmed a reading far from the estimates.
     """
 
     device: str
     sbp: float
     dbp: float
     time: int | None = None
+    reply: Reply | None = None
+    confirm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """A request to withdraw the newest cuff reading; sent on the topic ``calibrate``."""
+
+    device: str
     reply: Reply | None = None
 
 
@@ -75,18 +94,24 @@ class Record:
     reply: Reply | None = None
 
 
-Command = Calibrate | Mark | Record
+Command = Calibrate | Undo | Mark | Record
 EXAMPLES = {
     "calibrate": '{"sbp":128,"dbp":79}',
     "mark": '{"text":"stood up"}',
     "record": '{"record":true}',
 }
 NAMES = tuple(EXAMPLES)
+KEYS = {
+    "calibrate": ("sbp", "dbp", "time", "confirm", "undo"),
+    "mark": ("text", "time"),
+    "record": ("record", "time"),
+}
+"""Name of a command → the keys that it may have."""
 
 
 def name_of(command: Command) -> str:
     """Return the last level of a command's topic."""
-    return type(command).__name__.lower()
+    return "calibrate" if isinstance(command, Undo) else type(command).__name__.lower()
 
 
 def parse_command(name: str, device: str, payload: bytes, reply: Reply | None) -> Command:
@@ -101,26 +126,72 @@ def parse_command(name: str, device: str, payload: bytes, reply: Reply | None) -
     Raises:
         CommandError: It is not a valid command.
     """
-    try:
-        message = json.loads(payload)
-    except (ValueError, RecursionError):
-        message = None
-    if not isinstance(message, dict):
-        raise CommandError(f"a {name} command is JSON such as {EXAMPLES[name]}")
+    message = _object(name, payload)
+    if name == "calibrate" and "undo" in message:
+        if message["undo"] is not True or len(message) > 1:
+            raise CommandError("'undo' is true and stands alone: {\"undo\":true}")
+        return Undo(device, reply)
     time = _time(message.get("time"))
     if name == "record":
         if not isinstance(message.get("record"), bool):
             raise CommandError("'record' is true or false")
         return Record(device, message["record"], time, reply)
     if name == "mark":
-        text = message.get("text")
-        if not isinstance(text, str) or not text.strip() or len(text) > 500:
-            raise CommandError("'text' is 1 to 500 characters")
-        return Mark(device, text, time, reply)
+        return Mark(device, _text(message.get("text")), time, reply)
+    confirm = message.get("confirm", False)
+    if not isinstance(confirm, bool):
+        raise CommandError("'confirm' is true or false")
     sbp, dbp = _pressure(message, "sbp", _SBP), _pressure(message, "dbp", _DBP)
     if sbp - dbp < 10:
         raise CommandError(f"'sbp' is at least 10 mmHg above 'dbp', not {sbp:g}/{dbp:g}")
-    return Calibrate(device, sbp, dbp, time, reply)
+    return Calibrate(device, sbp, dbp, time, reply, confirm)
+
+
+def _object(name: str, payload: bytes) -> dict[str, Any]:
+    """Decode the object of a command, which has only known keys, each once."""
+    if len(payload) > LARGEST:
+        raise CommandError(f"a command has at most {LARGEST} bytes, not {len(payload)}")
+    try:
+        message = json.loads(
+            payload.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number
+        )
+    except CommandError:
+        raise
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        raise CommandError(f"a {name} command is JSON such as {EXAMPLES[name]}")
+    unknown = next((key for key in message if key not in KEYS[name]), None)
+    if unknown is not None:
+        known = ", ".join(KEYS[name])
+        raise CommandError(f"{_shown(unknown)} is not a key of {name}: use {known}")
+    return message
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise CommandError(f"{_shown(key)} stands twice: name each key once")
+        found[key] = value
+    return found
+
+
+def _no_number(text: str) -> Mapping[str, Any]:
+    raise CommandError(f"{text} is not a number in JSON: send a number")
+
+
+def _shown(key: str) -> str:
+    """Return a foreign key as short text that every encoding can hold."""
+    return ascii(key if len(key) <= 32 else f"{key[:31]}…")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT:
+        raise CommandError(f"'text' is 1 to {LONGEST_TEXT} characters")
+    if any(unicodedata.category(character) in CONTROLS for character in value):
+        raise CommandError("'text' is one line without control characters or lone surrogates")
+    return value
 
 
 def _pressure(message: dict[str, Any], name: str, bounds: tuple[float, float]) -> float:

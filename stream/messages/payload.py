@@ -35,7 +35,13 @@ def parcel(item: Item, root: str = "bp") -> Parcel:
 
 
 def reply_parcel(
-    command: str, device_id: str, error: str | None, topic: str, correlation: bytes | None
+    command: str,
+    device_id: str,
+    error: str | None,
+    topic: str,
+    correlation: bytes | None,
+    *,
+    confirm: bool = False,
 ) -> Parcel:
     """Return the reply to a command.
 
@@ -45,14 +51,17 @@ def reply_parcel(
         error: Reason for refusing it; None where it was carried out.
         topic: Response topic of the request.
         correlation: Correlation data of the request.
+        confirm: Whether the command would be carried out with ``confirm``.
     """
-    payload = {
+    payload: dict[str, Any] = {
         "schema": "bp-reply/1",
         "device": device_id,
         "command": command,
         "ok": error is None,
         "error": error,
     }
+    if confirm:
+        payload["confirm"] = True
     return Parcel(
         (topic,),
         to_json(payload),

@@ -129,12 +129,11 @@ class Bridge:
         )
 
     def may_answer(self, topic: str) -> bool:
-        """Whether a reply may go to a topic: not to those on which this process publishes."""
+        """Whether a reply may go to a topic: under the root, not where this process publishes."""
         taken = ("estimates", "devices", "bridge", "cmd")
-        own = topic == self.root or any(
-            f"{topic}/".startswith(f"{self.root}/{level}/") for level in taken
-        )
-        return not own and not re.search(r"[#+\x00]|^\$|^$", topic)
+        inside = topic.startswith(f"{self.root}/") and topic != f"{self.root}/"
+        own = any(f"{topic}/".startswith(f"{self.root}/{level}/") for level in taken)
+        return inside and not own and not re.search(r"[#+\x00]", topic)
 
     def is_foreign(self, info: bytes) -> bool:
         """Whether another process has published this on `info_topic`; untrusted bytes."""

@@ -115,7 +115,7 @@ class MqttConnection(aiomqtt.Client):
     Attributes:
         in_flight: Unacknowledged QoS 1 messages that the broker accepts.
         packet_limit: Bytes of the largest packet that the broker accepts; None without a limit.
-        missed: Messages lost because they arrived faster than they were read.
+        missed: Commands lost because they arrived faster than they were read.
         on_acknowledged: Called for every message handed over by `send`.
         version: Of MQTT, as agreed.
     """
@@ -201,7 +201,7 @@ class MqttConnection(aiomqtt.Client):
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
-        self.missed += self._queue.full()  # aiomqtt drops it then
+        self.missed += self._queue.full() and "/cmd/" in message.topic  # aiomqtt drops it then
         super()._on_message(client, userdata, message)
 
     def _on_disconnect(

@@ -63,6 +63,7 @@ class MqttSink:
         self._delivery = Delivery(spool, self._progress.set, self._report_loss)
         self._publisher = Publisher(bridge, options)
         self._intake = Intake(bridge, self._delivery.put)
+        self._missed = 0
         self._state_changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._loop_lag = LoopLag()
@@ -149,9 +150,9 @@ class MqttSink:
         while True:
             yield await self._intake.get()
 
-    def answer(self, command: Command, error: str | None = None) -> None:
+    def answer(self, command: Command, error: str | None = None, *, confirm: bool = False) -> None:
         """Answer a command: on its response topic, else publish a failure as an event."""
-        self._intake.answer(command, error)
+        self._intake.answer(command, error, confirm=confirm)
 
     @property
     def connected(self) -> bool:
@@ -169,8 +170,15 @@ class MqttSink:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Messages published or refused; parcels queued, spooled and dropped."""
-        return self._delivery.counts
+        """Messages published or refused; parcels queued, spooled and dropped; commands."""
+        self._count_missed()
+        return {**self._delivery.counts, **self._intake.counts}
+
+    def _count_missed(self) -> None:
+        """Count the commands that arrived on this connection faster than they were read."""
+        if (link := self._delivery.link) is not None:
+            self._intake.missed(link.missed - self._missed)
+            self._missed = link.missed
 
     async def _start(self) -> None:
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -250,6 +258,8 @@ class MqttSink:
             except* BrokerError as group:
                 lost += group.exceptions
             finally:
+                self._count_missed()
+                self._missed = 0
                 self._delivery.detach(lost)
         raise next((one for one in lost if isinstance(one, LinkLost) and one.code), lost[0])
 

@@ -124,13 +124,32 @@ class Engine:
                 else:
                     outputs = await loop.run_in_executor(pool, self._outputs, windows)
             except Exception as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
+                if len(batch) > 1:  # one by one, so that only its own wearer meets the error
+                    for window, future in batch:
+                        await self._alone(loop, pool, window, future)
+                elif not batch[0][1].done():
+                    batch[0][1].set_exception(error)
                 continue
             for (_, future), output in zip(batch, outputs, strict=True):
                 if not future.done():
                     future.set_result(output)
+
+    async def _alone(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pool: ThreadPoolExecutor,
+        window: Prepared | Question,
+        future: asyncio.Future[NetworkOutput],
+    ) -> None:
+        """Run one window of a batch that failed."""
+        try:
+            (output,) = await loop.run_in_executor(pool, self._outputs, [window])
+        except Exception as error:
+            if not future.done():
+                future.set_exception(error)
+            return
+        if not future.done():
+            future.set_result(output)
 
     def _outputs(self, windows: list[Prepared | Question]) -> list[NetworkOutput]:
         began = time.perf_counter()

@@ -12,6 +12,7 @@ from innpar.stream.beats.combine import Combiner, JoinedWave, Reconstruction
 from innpar.stream.beats.detector import BeatFinder, DetectedBeat
 from innpar.stream.beats.plausibility import Plausibility
 from innpar.stream.beats.reference import ReferenceTrack
+from innpar.stream.beats.rhythm import RhythmJudge, judged
 from innpar.stream.beats.summary import Summaries
 from innpar.stream.calibration.apply import Corrector
 from innpar.stream.calibration.check import Checker
@@ -24,7 +25,6 @@ from innpar.stream.results import (
     Interval,
     Item,
     Latency,
-    Reason,
     Summary,
     Waveform,
 )
@@ -45,7 +45,8 @@ class Finisher:
         reference: Pairs each beat with the true pressures, if the device carries them.
         seconds: Of waveform published so far.
         good_seconds: Of those, accepted.
-        in_force: The newest reading that has taken effect in this run.
+        in_force: The newest reading that has taken effect in this run, or is in force again.
+        withdrawals: Number of readings in force that have been withdrawn.
         summaries: Ten seconds in one message each.
     """
 
@@ -55,15 +56,18 @@ class Finisher:
     seconds: float = 0.0
     good_seconds: float = 0.0
     in_force: CuffReading | None = None
+    withdrawals: int = 0
     summaries: Summaries = field(init=False, default_factory=Summaries)
     _period: int = field(init=False)
     _combiner: Combiner = field(init=False)
     _beats: BeatFinder = field(init=False)
     _corrector: Corrector = field(init=False)
     _plausibility: Plausibility = field(init=False, default_factory=Plausibility)
+    _rhythm: RhythmJudge = field(init=False, default_factory=RhythmJudge)
     _checker: Checker = field(init=False, default_factory=Checker)
     _skew: float | None = field(init=False, default=None)
     _error: float | None = field(init=False, default=None)
+    _key: tuple[int, float, float] | None = field(init=False, default=None)
     _seq: int = field(init=False, default=0)
     _hops: int = field(init=False, default=0)
 
@@ -124,18 +128,19 @@ class Finisher:
         if prepared.guidance.lift:
             abp = abp + np.float32(prepared.guidance.lift)
         self._keep(prepared.guidance)
-        scaled = prepared.ppg / prepared.ppg.std()
+        deviation = prepared.ppg.std()
         return self._combiner.push(
             Reconstruction(
                 window.segment,
                 window.index,
-                scaled,
+                prepared.ppg / deviation,
                 abp,
                 prepared.quality,
                 window.delivered,
                 prepared.prepare_ms + output.ms,
                 prepared.guidance.status,
                 self._corrector.half_widths,
+                float(deviation),
             )
         )
 
@@ -149,14 +154,22 @@ class Finisher:
         """Return what the end of the stream completes."""
         return [*self.reference.flush()]
 
+    def anchored(self, reading: CuffReading) -> CuffReading:
+        """Return a reading with the calibration that its taking effect gave."""
+        calibration = self._corrector.anchored(reading.key)
+        if calibration is None or reading.remembered is None:
+            return reading
+        return replace(reading, remembered=replace(reading.remembered, calibration=calibration))
+
     def _keep(self, guidance: Guidance) -> None:
-        reading, calibration = guidance.reading, self._corrector.calibration
-        if not guidance.anchor or reading is None or reading.remembered is None:
-            return
-        if calibration is not None:
-            stored = replace(reading.remembered, calibration=calibration)
-            reading = replace(reading, remembered=stored)
-        self.in_force = reading
+        reading = guidance.reading
+        key = None if reading is None else reading.key
+        before, self._key = self._key, key
+        if reading is not None and guidance.anchor:
+            self.in_force = self.anchored(reading)
+        elif before is not None and before != key:
+            self.withdrawals += 1
+            self.in_force = None if reading is None else self.anchored(reading)
 
     def _time(self, index: int) -> int:
         return index * self._period
@@ -179,11 +192,11 @@ class Finisher:
         return self.manifest.relative and piece.calibration.state == "none"
 
     def _beat(self, beat: DetectedBeat, info: DeviceInfo) -> Beat:
-        seen = beat.score >= ACCEPT
-        reasons: tuple[Reason, ...] = () if seen else beat.reasons
-        pressures, rhythm = self._plausibility.push(beat)
+        rhythm = self._rhythm.push(beat)
+        counted, reasons = judged(beat, rhythm)
+        pressures = self._plausibility.push(beat)
         calibration = beat.oldest.calibration
-        if not ((pressures or self._without_unit(beat.oldest)) and rhythm):
+        if not ((pressures or self._without_unit(beat.oldest)) and rhythm.plausible):
             reasons = (*reasons, "implausible")
         if self.require_calibration and calibration.state == "none":
             reasons = (*reasons, "uncalibrated")
@@ -198,7 +211,7 @@ class Finisher:
             sbp=beat.sbp if valid else None,
             dbp=beat.dbp if valid else None,
             map_=beat.map_ if valid else None,
-            hr=60.0 / beat.rr if seen and rhythm else None,
+            hr=60.0 / beat.rr if counted else None,
             interval=_interval(beat, self._corrector.level) if valid else None,
             quality=beat.score,
             valid=valid,

@@ -40,6 +40,11 @@ class InjectionQueue:
         """Number of events that can be added."""
         return ROOM - len(self._events)
 
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events that wait, planned readings not included."""
+        return tuple(self._events)
+
     def put(self, event: Event) -> None:
         """Add an event.
 

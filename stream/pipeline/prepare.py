@@ -88,7 +88,7 @@ class Preparer:
         polarity: See `Device`.
         manifest: Of the model: rate, window, band, context.
         check_fit: Report in the first seconds whether the signal is usable.
-        resumed: The newest reading from before this run that the stream continues with.
+        calibration: The readings, and the pulse that belongs to each.
     """
 
     polarity: int
@@ -96,19 +96,19 @@ class Preparer:
     check_fit: bool = True
     windows: int = 0
     accepted: int = 0
-    resumed: CuffReading | None = None
     _period: int = field(init=False)
     _resampler: Resampler = field(init=False)
     _windower: Windower = field(init=False)
     _picker: ChannelPicker = field(init=False)
-    _calibration: CalibrationTracker = field(init=False)
+    calibration: CalibrationTracker = field(init=False)
     _device: str = field(init=False, default="")
     _channels: tuple[str, ...] = field(init=False, default=())
+    _rate: float = field(init=False, default=0.0)
     _worn: bool = field(init=False, default=True)
     _moving: bool = field(init=False, default=False)
     _motion: MotionJudge = field(init=False, default_factory=MotionJudge)
     _usable: bool | None = field(init=False, default=None)
-    _cuffs: list[tuple[Event, CuffReading]] = field(init=False, default_factory=list)
+    _cuffs: list[Event] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         m = self.manifest
@@ -117,7 +117,7 @@ class Preparer:
         self._resampler = Resampler(m.rate)
         self._windower = Windower(m.window, m.guard, HOP)
         self._picker = ChannelPicker(self.polarity, m.rate, matrix)
-        self._calibration = CalibrationTracker(m.architecture.context, m.rate)
+        self.calibration = CalibrationTracker(m.architecture.context, m.rate)
 
     @property
     def tally(self) -> SampleCounts:
@@ -127,8 +127,13 @@ class Preparer:
     @property
     def waiting(self) -> list[CuffReading]:
         """Cuff readings that have arrived and have not taken effect yet."""
-        ahead = [reading for _, reading in self._cuffs if reading.remembered is None]
-        return [*self._calibration.waiting, *ahead]
+        ahead = [CuffReading.of(event) for event in self._cuffs if event.kind == "cuff"]
+        return [*self.calibration.waiting, *(one for one in ahead if one.remembered is None)]
+
+    @property
+    def coming(self) -> tuple[Event, ...]:
+        """Cuff readings and withdrawals that wait for their place in the stream."""
+        return tuple(self._cuffs)
 
     def push(self, item: Chunk | Event) -> list[Ready]:
         """Take an item of the device (light, acceleration, an event); return what is ready."""
@@ -138,8 +143,8 @@ class Preparer:
             return []
         outputs: list[Ready] = []
         if isinstance(item, Chunk):
-            self._channels = item.channels
-        elif item.kind == "cuff":
+            self._channels, self._rate = item.channels, item.rate
+        elif item.kind in ("cuff", "cuff_undone"):
             self._cuff(item)
             return []
         else:
@@ -155,7 +160,7 @@ class Preparer:
             if isinstance(output, GridSamples):
                 outputs += self._windows(output)
         cuffs, self._cuffs = self._cuffs, []
-        return [*outputs, *(event for event, _ in cuffs)]
+        return [*outputs, *cuffs]
 
     def _event(self, event: Event) -> list[InfoChange]:
         if event.kind == "wear":
@@ -163,7 +168,7 @@ class Preparer:
         elif event.kind == "motion":
             self._moving = bool(event.detail["moving"])
         elif event.kind == "posture":
-            self._calibration.posture(event.start, float(event.detail["wrist_height"]))
+            self.calibration.posture(event.start, float(event.detail["wrist_height"]))
         elif event.kind == "connected":
             self._moving = False
             return [InfoChange(event.detail)]
@@ -172,12 +177,11 @@ class Preparer:
         return []
 
     def _cuff(self, event: Event) -> None:
-        """Take a reading. A remembered one is in force at once; one just taken waits for `_due`."""
-        reading = CuffReading.of(event)
-        if reading.remembered is not None:
-            self.resumed = reading
-            self._calibration.cuff(reading)
-        self._cuffs.append((event, reading))
+        """Take a reading or a withdrawal. A remembered reading is in force at once; one just taken
+        waits for `_due`."""
+        if event.kind == "cuff" and (reading := CuffReading.of(event)).remembered is not None:
+            self.calibration.cuff(reading)
+        self._cuffs.append(event)
 
     def _windows(self, samples: GridSamples) -> list[Ready]:
         outputs: list[Ready] = []
@@ -194,19 +198,38 @@ class Preparer:
         """Return the cuff readings that this window is the first to reach, and let them count.
 
         They arrive ahead of their samples, by how much depends on the chunks. Published in their
-        place, a reading is compared with the same beats whatever the chunks.
+        place, a reading is compared with the same beats whatever the chunks. A withdrawal waits
+        for its reading.
         """
         end = (window.index + self.manifest.window) * self._period
-        due = [(event, reading) for event, reading in self._cuffs if event.start <= end]
-        self._cuffs = [(event, reading) for event, reading in self._cuffs if event.start > end]
-        for _, reading in due:
-            if reading.remembered is None:
-                self._calibration.cuff(reading)
-        return [event for event, _ in due]
+        due: list[Event] = []
+        later: list[Event] = []
+        for event in self._cuffs:
+            ahead = event.kind == "cuff_undone" and any(
+                one.kind == "cuff" and CuffReading.of(one).is_undone_by(event) for one in later
+            )
+            if event.start > end or ahead:
+                later.append(event)
+            else:
+                due += [event, *self._counted(event)]
+        self._cuffs = later
+        return due
+
+    def _counted(self, event: Event) -> list[Event]:
+        """Let a reading or a withdrawal count; return a notice if it does not."""
+        if event.kind == "cuff_undone":
+            self.calibration.undo(event)
+            return []
+        reading = CuffReading.of(event)
+        if reading.remembered is not None or self.calibration.cuff(reading):
+            return []
+        text = f"cuff reading {reading.sbp:g}/{reading.dbp:g} not used: a newer one is in force"
+        return [notice(event.device, event.start, NoticeCode.READING_NOT_USED, text)]
 
     def _prepare(self, window: Window) -> Prepared:
         began = time.perf_counter()
         _, ppg, quality = self._picker.push(window.segment, self._channels, window.raw)
+        quality = quality.at_rate(self._rate)
         end = window.index + self.manifest.window
         span = window.index * self._period, end * self._period
         quality = quality.bridged(self._resampler.bridged(*span))
@@ -217,7 +240,7 @@ class Preparer:
             reasons = tuple(dict.fromkeys([*known, *quality.reasons]))
             quality = Quality(0.0, reasons, quality.steepness)
         label = self._picker.choice.label if self._picker.choice is not None else ""
-        guidance = self._calibration.push(
+        guidance = self.calibration.push(
             end * self._period, ppg, quality.accepted, window.segment, label
         )
         self.windows += 1
@@ -249,6 +272,7 @@ REMEDIES = {
     "clipped": "the sensor is at its limit: loosen the strap a little and keep sunlight off",
     "motion": "the signal is unsteady: hold the arm still and rest it at heart height",
     "low_quality": "the pulse is hard to see: tighten the strap, move up the forearm, hold still",
+    "rate": "too few samples a second for pressures: set the sensor to 25 Hz or more",
     "not_worn": "the device reports that it is not worn: put it on",
     "gap": "samples are missing: bring the sensor closer to this computer",
 }

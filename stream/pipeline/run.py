@@ -38,6 +38,7 @@ from innpar.devices import (
 )
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.prepare import Prepared, Ready
+from innpar.stream.pipeline.supervision import ENDS_THE_RUN, first_of, report_failure
 from innpar.stream.pipeline.tape import NO_TAPE, Tape
 from innpar.stream.pipeline.wearer import DurationElapsed, Wearer
 from innpar.stream.results import Item, State
@@ -64,17 +65,23 @@ async def run(
 
     Raises:
         DeviceError: A device could not be opened, or failed later; in the latter case the others
-            first stream to their own ends.
+            first stream to their own ends. So they do after any unforeseen error of one stream,
+            which is then raised as it is.
     """
-    failures: list[DeviceError] = []
+    failures: list[Exception] = []
 
     async def one(wearer: Wearer) -> None:
         try:
             await stream(wearer, engine, sink, clock, tape)
-        except DeviceError as error:
-            if not error.after_start:
+        except Exception as raised:
+            error = first_of(raised)
+            if isinstance(error, DeviceError) and error.after_start:
+                failures.append(error)
+            elif isinstance(error, Exception) and not isinstance(error, ENDS_THE_RUN):
+                failures.append(error)
+                await report_failure(wearer, error, sink, clock)
+            else:
                 raise
-            failures.append(error)
 
     async with engine.running():
         try:
@@ -84,8 +91,8 @@ async def run(
                 ]
                 watch = group.create_task(watch_silence(wearers, sink, clock), name="silence")
                 group.create_task(_end_with(watch, streams), name="end")
-        except* Exception as group_error:
-            raise _first(group_error) from None
+        except ExceptionGroup as group_error:
+            raise first_of(group_error) from None
     if failures:
         raise failures[0]
 
@@ -93,12 +100,6 @@ async def run(
 async def _end_with(watch: asyncio.Task[None], streams: list[asyncio.Task[None]]) -> None:
     await asyncio.wait(streams)
     watch.cancel()
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def stream(
@@ -154,8 +155,7 @@ async def _follow(
                     await send([*tape.take(part)], wearer.device, sink)
                     await advance(wearer, part, engine, sink)
                 await wearer.store()
-                if (reading := wearer.effective) is not None:
-                    tape.learnt(wearer.device.id, reading, wearer.last)
+                tape.learnt(wearer.device.id, wearer.effective, wearer.last)
     except DurationElapsed:
         now = clock.now()
         text = f"{wearer.duration:g} s have elapsed, with {wearer.seconds:.0f} s of signal"
@@ -205,8 +205,14 @@ async def watch_silence(wearers: Sequence[Wearer], sink: Sink, clock: HostClock)
     real_time = [wearer for wearer in wearers if is_real_time(wearer.device)]
     while True:
         await asyncio.sleep(1)
-        for wearer in real_time:
+        for wearer in list(real_time):
             now = clock.now()
-            for item in wearer.tick(now):
-                await sink.send(item)
-            wearer.end_if_silent(now)
+            try:
+                for item in wearer.tick(now):
+                    await sink.send(item)
+                wearer.end_if_silent(now)
+            except ENDS_THE_RUN:
+                raise
+            except Exception:
+                log.exception("%s: its presence is no longer watched", wearer.device.id)
+                real_time.remove(wearer)

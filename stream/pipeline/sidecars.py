@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from innpar.devices import Device, DeviceError, Event, HostClock, NoticeCode, is_real_time, notice
 from innpar.devices.sensors.cuff import CuffDevice
+from innpar.stream.calibration.types import CuffReading
 from innpar.stream.errors import ConfigError, SessionError
-from innpar.stream.pipeline.steering import inject, mark_all
+from innpar.stream.pipeline.steering import inject, mark_all, newer_than
 from innpar.stream.pipeline.wearer import Wearer
 from innpar.stream.sinks.base import Sink
 
@@ -58,8 +59,10 @@ async def forward_cuff(
                     await sink.send(item)
                     continue
                 for wearer in wearers:
-                    if cuff.is_for(wearer.device.id):
-                        inject_cuff(wearer, item)
+                    if not cuff.is_for(wearer.device.id):
+                        continue
+                    if (why := inject_cuff(wearer, item)) is not None:
+                        await sink.send(_not_used(cuff, item, why))
     except DeviceError as error:
         code = NoticeCode.CUFF_UNAVAILABLE
         await sink.send(notice(cuff.id, clock.now(), code, str(error)))
@@ -80,13 +83,23 @@ async def forward_markers(
             await sink.send(notice(wearer.device.id, now, NoticeCode.MARKERS_UNAVAILABLE, text))
 
 
-def inject_cuff(wearer: Wearer, reading: Event) -> None:
-    """Inject a reading; a wearer in real time shares the time axis of the cuff."""
+def inject_cuff(wearer: Wearer, reading: Event) -> str | None:
+    """Inject a reading; a wearer in real time shares the time axis of the cuff.
+
+    Returns:
+        The reason why the reading does not count; None if it does.
+    """
     at = reading.start if is_real_time(wearer.device) else wearer.last
+    event = replace(reading, device=wearer.device.id, start=at, end=at)
+    if (newer := newer_than(wearer, CuffReading.of(event))) is not None:
+        return newer
     try:
-        inject(wearer, replace(reading, device=wearer.device.id, start=at, end=at))
+        inject(wearer, event)
     except SessionError:
-        log.warning(
-            "%s: a cuff reading is lost, for the device sends nothing; measure again once it does",
-            wearer.device.id,
-        )
+        return f"{wearer.device.id} sends nothing; measure again once it does"
+    return None
+
+
+def _not_used(cuff: CuffDevice, item: Event, why: str) -> Event:
+    text = f"cuff reading {item.detail['sbp']:g}/{item.detail['dbp']:g} not used: {why}"
+    return notice(cuff.id, item.start, NoticeCode.READING_NOT_USED, text, **item.detail)

@@ -7,18 +7,21 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from innpar.devices import NS, Event, HostClock, NoticeCode, is_real_time, notice
+from innpar.stream.calibration.believable import doubt
 from innpar.stream.calibration.store import LONGEST
+from innpar.stream.calibration.tracker import KEPT
 from innpar.stream.calibration.types import CuffReading
-from innpar.stream.errors import SessionError
-from innpar.stream.messages.commands import Calibrate, Command, Mark, Record
+from innpar.stream.errors import SessionError, UnconfirmedReading
+from innpar.stream.messages.commands import Calibrate, Command, Mark, Record, Undo
 from innpar.stream.messages.encoding import iso
 from innpar.stream.pipeline.injection import FULL
+from innpar.stream.pipeline.supervision import reason
 from innpar.stream.pipeline.tape import RecordingControl
 from innpar.stream.pipeline.wearer import Wearer
 
 log: logging.Logger = logging.getLogger(__name__)
 
-BEGINNING = 3
+BEGINNING = 2 + KEPT
 """Events at the beginning of a recording, at most; without room for them it does not begin."""
 AHEAD = 5 * NS
 """ns by which the sender's clock may be ahead of the stream's time, or behind its beginning."""
@@ -31,8 +34,14 @@ class CommandSource(Protocol):
         """Iterate over commands, for ever."""
         ...
 
-    def answer(self, command: Command, error: str | None = None) -> None:
-        """Answer a command; `error` is the reason why it failed, None on success."""
+    def answer(self, command: Command, error: str | None = None, *, confirm: bool = False) -> None:
+        """Answer a command.
+
+        Args:
+            command: The command.
+            error: Reason why it failed; None on success.
+            confirm: Whether it would succeed with ``confirm``.
+        """
         ...
 
 
@@ -43,8 +52,13 @@ async def run_commands(
     async for command in source.commands():
         try:
             await execute(command, wearers, clock, recorders)
+        except UnconfirmedReading as error:
+            source.answer(command, str(error), confirm=True)
         except SessionError as error:
             source.answer(command, str(error))
+        except Exception as error:  # of one command; the next ones must still be executed
+            log.exception("a command to %s failed", command.device)
+            source.answer(command, f"it failed ({reason(error)}); try again")
         else:
             source.answer(command)
 
@@ -70,12 +84,50 @@ async def execute(
         await (start_recording if command.record else stop_recording)(wearer, recorders)
         return
     if isinstance(command, Calibrate):
-        at = wearer.last
-        if command.time is not None:
-            at = moment(wearer, command.time, clock, before=LONGEST * NS)
-        inject(wearer, CuffReading(at, command.sbp, command.dbp).event(command.device))
+        calibrate(wearer, command, clock)
+    elif isinstance(command, Undo):
+        undo(wearer)
     else:
         mark(wearer, command, clock)
+
+
+def calibrate(wearer: Wearer, command: Calibrate, clock: HostClock) -> None:
+    """Inject a cuff reading at its time, else now.
+
+    Raises:
+        UnconfirmedReading: It is far from the estimates, and not confirmed.
+        SessionError: A newer one is in force, or there is no room for it, or its time is wrong.
+    """
+    at = wearer.last
+    if command.time is not None:
+        at = moment(wearer, command.time, clock, before=LONGEST * NS)
+    reading = CuffReading(at, command.sbp, command.dbp)
+    if (newer := newer_than(wearer, reading)) is not None:
+        raise SessionError(f"{newer}; to use this one, withdraw that first")
+    why = doubt(reading.sbp, reading.dbp, at, wearer.recent)
+    if why is not None and not command.confirm:
+        raise UnconfirmedReading(f"{why}; if it is right, send it again with confirm")
+    inject(wearer, reading.event(wearer.device.id))
+
+
+def newer_than(wearer: Wearer, reading: CuffReading) -> str | None:
+    """Return why a reading does not count, which is that a newer one does; None if it counts."""
+    newest = wearer.newest
+    if newest is None or reading.time >= newest.time:
+        return None
+    return f"a newer cuff reading, {newest.sbp:g}/{newest.dbp:g} of {iso(newest.time)}, is in force"
+
+
+def undo(wearer: Wearer) -> None:
+    """Inject the withdrawal of the newest cuff reading.
+
+    Raises:
+        SessionError: There is none, or no room for the withdrawal.
+    """
+    newest = wearer.newest
+    if newest is None:
+        raise SessionError("there is no cuff reading to withdraw; enter one")
+    inject(wearer, newest.undone(wearer.device.id, wearer.last))
 
 
 def moment(wearer: Wearer, time: int | None, clock: HostClock, *, before: int = AHEAD) -> int:
@@ -116,7 +168,7 @@ async def start_recording(wearer: Wearer, recorders: RecordingControl) -> None:
     path, at = await recorders.start(name, wearer.waiting_cuffs), wearer.last
     detail = {"why": "a recording begins", "lost": 0}
     inject(wearer, Event(name, "gap", at, at, detail))
-    if (reading := wearer.in_force) is not None:
+    for reading in wearer.readings:
         inject(wearer, reading.event(name, at))
     inject(wearer, notice(name, at, NoticeCode.RECORDING_STARTED, f"recording to {path}"))
 

@@ -25,8 +25,8 @@ class Tape(Protocol):
         """Record an item of a device's stream; return the events that follow from it."""
         ...
 
-    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
-        """Record a reading that has taken effect, at a time in ns since the Unix epoch."""
+    def learnt(self, device: str, reading: CuffReading | None, at: int) -> None:
+        """Record the reading in effect, at a time in ns since the Unix epoch; None once none is."""
         ...
 
 
@@ -44,7 +44,7 @@ class NoTape:
         """Return no events."""
         return []
 
-    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
+    def learnt(self, device: str, reading: CuffReading | None, at: int) -> None:
         """Record nothing."""
 
 

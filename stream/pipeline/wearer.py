@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,13 +20,17 @@ from innpar.stream.pipeline.engine import Engine, Reconstructed
 from innpar.stream.pipeline.finish import Finisher
 from innpar.stream.pipeline.injection import InjectionQueue
 from innpar.stream.pipeline.prepare import InfoChange, Prepared, Preparer, Ready
-from innpar.stream.results import DeviceInfo, Item, Presence, State, Summary
+from innpar.stream.results import Beat, DeviceInfo, Item, Presence, State, Summary
 from innpar.stream.windows.resample import longest_step
 
 log: logging.Logger = logging.getLogger(__name__)
 
 SILENCE = 5 * NS
 """Time without samples after which a connected device in real time is stale, ns."""
+
+
+RECENT = 512
+"""Beats kept to compare a cuff reading with, some minutes: it may arrive a while later."""
 
 
 class DurationElapsed(Exception):
@@ -52,6 +57,7 @@ class Wearer:
         last_arrival: When PPG arrived last, ns since the Unix epoch on the host's clock; 0 before
             and after the stream.
         end: Time of the first sample after the duration, ns since the Unix epoch.
+        recent: Newest valid beats.
     """
 
     device: Device
@@ -67,11 +73,13 @@ class Wearer:
     signal: int = 0
     last_arrival: int = 0
     end: int | None = None
+    recent: deque[Beat] = field(default_factory=lambda: deque(maxlen=RECENT))
     _opened: int = 0
     _limit: asyncio.Timeout | None = None
     _presence: Presence = "online"
     _recalled: CuffReading | None = None
     _stored: CuffReading | None = None
+    _withdrawals: int = 0
 
     @property
     def seconds(self) -> float:
@@ -100,11 +108,29 @@ class Wearer:
         return self.finisher.in_force
 
     @property
+    def readings(self) -> list[CuffReading]:
+        """The reading that the pressures follow now, last, and those in force before it."""
+        return [self.finisher.anchored(one) for one in self.preparer.calibration.effective]
+
+    @property
     def in_force(self) -> CuffReading | None:
-        """The reading that the pressures follow now; None before any."""
-        known = (self.preparer.resumed, self.effective)
-        readings = [reading for reading in known if reading is not None]
-        return max(readings, key=lambda reading: reading.time, default=None)
+        """The reading that the pressures follow now; None without one."""
+        return next(reversed(self.readings), None)
+
+    @property
+    def newest(self) -> CuffReading | None:
+        """The newest reading that counts, in force or on its way; None without any."""
+        calibration = self.preparer.calibration
+        known = [*calibration.effective, *calibration.waiting]
+        for event in (*self.preparer.coming, *self.queue.events):
+            if event.kind == "cuff":
+                reading = CuffReading.of(event)
+                if not known or reading.time >= known[-1].time:
+                    known.append(reading)
+            elif event.kind == "cuff_undone" and known and known[-1].is_undone_by(event):
+                known.pop()
+        last = len(known) == 1 and calibration.forgot
+        return known[-1] if known and not last else None
 
     @property
     def waiting_cuffs(self) -> list[Event]:
@@ -139,7 +165,9 @@ class Wearer:
 
     def finish(self, prepared: Prepared, found: Reconstructed) -> list[Item]:
         """Take a window and its reconstruction; return the results that are complete."""
-        return self.finisher.push(prepared, found, self.info)
+        items = self.finisher.push(prepared, found, self.info)
+        self.recent.extend(item for item in items if isinstance(item, Beat) and item.valid)
+        return items
 
     def passed(self, prepared: Prepared) -> list[Summary]:
         """Return the summaries that end with a window."""
@@ -186,15 +214,18 @@ class Wearer:
         return [notice(self.device.id, now, code, text)] if text else []
 
     async def store(self) -> None:
-        """Store a reading that has just taken effect."""
-        reading = self.effective
-        if reading is None or reading is self._stored:
+        """Store the reading that is in effect now; remove one that was withdrawn."""
+        reading, withdrawals = self.effective, self.finisher.withdrawals
+        if reading is self._stored and withdrawals == self._withdrawals:
             return
+        self._stored, self._withdrawals = reading, withdrawals
         if self.memory is None or self.device.source != "live":
             return
-        self._stored = reading
         try:  # outside the event loop: a disk may be slow
-            await asyncio.to_thread(self.memory.keep, reading, self.device.id, self.info.model)
+            if reading is None:
+                await asyncio.to_thread(self.memory.forget, self.device.id)
+            else:
+                await asyncio.to_thread(self.memory.keep, reading, self.device.id, self.info.model)
         except OSError as error:
             log.warning(
                 "%s: the calibration cannot be stored (%s): check the disk", self.device.id, error

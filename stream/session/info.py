@@ -84,6 +84,9 @@ def _device(device: DeviceIndex) -> Iterator[str]:
         yield from _gaps(device, ppg)
     for event in device.of("cuff"):
         yield f"  cuff {event.detail.get('sbp')}/{event.detail.get('dbp')} at {iso(event.start)}"
+    for event in device.of("cuff_undone"):
+        reading = f"{event.detail.get('sbp')}/{event.detail.get('dbp')}"
+        yield f"  cuff {reading} withdrawn at {iso(event.start)}"
     markers = device.of("marker")
     for event in markers[:MOST_LINES]:
         yield f"  marker at {iso(event.start)}: {event.detail.get('text')}"

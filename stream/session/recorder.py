@@ -167,18 +167,25 @@ class Recorder:
             topic = str(Topic(item.device, BEATS))
             self._put(topic, JSON, item.peak, to_json(beat_payload(item)))
 
-    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
+    def learnt(self, device: str, reading: CuffReading | None, at: int) -> None:
         """Record a reading that has taken effect, for a replay that begins later.
 
         Args:
             device: Whose.
-            reading: With its remembered part.
+            reading: With its remembered part; None if it has been withdrawn and none is in effect.
             at: Time of the device's last sample, ns since the Unix epoch.
         """
-        if self._learnt.get(device) is not reading:
+        before = self._learnt.get(device)
+        if before is reading:
+            return
+        if reading is None:
+            assert before is not None
+            del self._learnt[device]
+            event = before.undone(device, at)
+        else:
             self._learnt[device] = reading
-            told = pack_event(reading.event(device))
-            self._put(str(Topic(device, LEARNT)), JSON, at, told)
+            event = reading.event(device)
+        self._put(str(Topic(device, LEARNT)), JSON, at, pack_event(event))
 
     async def ready(self) -> None:
         """Return at once: writing to a file does not wait."""

@@ -123,7 +123,7 @@ class Recorders:
             lasting[item.kind] = item
         return [event for recorder in self._of(item.device) for event in recorder.take(item)]
 
-    def learnt(self, device: str, reading: CuffReading, at: int) -> None:
+    def learnt(self, device: str, reading: CuffReading | None, at: int) -> None:
         """Record a reading that has taken effect; see `Recorder`."""
         for recorder in self._of(device):
             recorder.learnt(device, reading, at)

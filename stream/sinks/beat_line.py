@@ -19,6 +19,11 @@ REASON_WORDS = {
     "flat": "no pulse",
     "clipped": "signal clipped",
     "gap": "signal lost",
+    "rate": "rate too low",
+    "irregular": "irregular rhythm",
+    "ectopic": "ectopic beats",
+    "slow": "slow rhythm",
+    "fast": "fast rhythm",
     "implausible": "implausible",
     "uncalibrated": "no cuff reading",
 }

@@ -16,6 +16,7 @@ from innpar.stream.errors import ConfigError
 from innpar.stream.messages.beat import beat_payload
 from innpar.stream.messages.encoding import to_json
 from innpar.stream.results import Beat, Item
+from innpar.stream.sinks.base import RunOver
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ LAST_LINES = 0.5
 """Seconds for those once a run is stopped; a run that ends by itself waits for its reader."""
 
 
-class ReaderGone(Exception):
+class ReaderGone(RunOver):
     """Standard output was closed by its reader, or cannot be written."""
 
 

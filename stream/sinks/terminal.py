@@ -124,6 +124,8 @@ def event_text(event: Event) -> str | None:
         return f"gap of {length:.2f} s{counted}: {detail.get('why')}"
     if event.kind == "cuff":
         return cuff_text(detail)
+    if event.kind == "cuff_undone":
+        return undone_text(detail)
     if event.kind == "connected":
         rate = detail.get("rate")
         return f"connected: {detail.get('model')}" + (f", {rate:g} Hz" if rate else "")
@@ -138,6 +140,11 @@ def event_text(event: Event) -> str | None:
     if event.kind == "wear":
         return "worn" if detail.get("worn") else "not worn"
     return None
+
+
+def undone_text(detail: Mapping[str, Any]) -> str:
+    """Return a withdrawal of a cuff reading as text."""
+    return f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg withdrawn"
 
 
 def cuff_text(detail: Mapping[str, Any]) -> str:

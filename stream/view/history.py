@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from innpar.stream.view.trend import Trend
+from innpar.stream.view.trend import PressureTrend
 
 WAVES, BEATS, EVENTS, LATEST = 32_000, 27_000, 8_000, 2_000
 """Bytes kept of waveforms (a sweep of 30 s), beats, events, and each latest message."""
@@ -73,7 +73,7 @@ class WearerHistory:
 
     def _begin(self) -> None:
         self._waves, self._beats = MessageRing(WAVES), MessageRing(BEATS)
-        self._trend = Trend()
+        self._trend = PressureTrend()
 
     @property
     def size(self) -> int:

@@ -24,7 +24,7 @@ from innpar.stream.errors import ConfigError
 from innpar.stream.view.access import Access, PageAddress, Visitor
 from innpar.stream.view.board import Board
 from innpar.stream.view.files import HEADERS, page_files
-from innpar.stream.view.steering import CommandExecutor
+from innpar.stream.view.steering import CommandExecutor, Confirmable
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -120,7 +120,13 @@ class PageServer:
             body = json.dumps(request.get("body")).encode()
             name, device = str(request["command"]), str(request.get("device"))
             error = await self._commands.execute(name, device, body)
-        reply = {"reply": request.get("id"), "ok": error is None, "error": error}
+        confirm = isinstance(error, Confirmable)
+        reply = {
+            "reply": request.get("id"),
+            "ok": error is None,
+            "error": error,
+            "confirm": confirm,
+        }
         with suppress(ConnectionClosed):
             await connection.send(json.dumps(reply))
 

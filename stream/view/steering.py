@@ -14,6 +14,10 @@ PATIENCE = 10.0
 """s until a command without an answer has failed."""
 
 
+class Confirmable(str):
+    """Reason of a refusal that ``confirm`` in the command would lift."""
+
+
 class CommandExecutor(Protocol):
     """Destination of the viewers' commands."""
 
@@ -34,11 +38,14 @@ class PageCommands:
         while True:
             yield await self._waiting.get()
 
-    def answer(self, command: Command, error: str | None = None) -> None:
-        """Answer a command; `error` is the reason why it failed, None on success."""
+    def answer(self, command: Command, error: str | None = None, *, confirm: bool = False) -> None:
+        """Answer a command; `error` is the reason why it failed, None on success.
+
+        With `confirm` it would succeed if sent with ``confirm``; the page asks by itself.
+        """
         future = self._answers.pop(id(command), None)
         if future is not None and not future.done():
-            future.set_result(error)
+            future.set_result(Confirmable(error) if error and confirm else error)
 
     async def execute(self, name: str, device: str, payload: bytes) -> str | None:
         """Execute a command of a viewer; return why it failed, None on success.

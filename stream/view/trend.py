@@ -97,7 +97,7 @@ class TrendLevel:
             self._used += 1
 
 
-class Trend:
+class PressureTrend:
     """The levels of one wearer: 15 minutes, one hour, and eight hours or everything."""
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,10 @@ import pytest
 
 from innpar.devices import NS, Event
 from innpar.devices.replay import open_recording
+from innpar.stream.messages.payload import parcel
 from innpar.stream.results import Beat
+from innpar.stream.session.beat_table import BeatTable
+from innpar.stream.session.report.hrv import variability
 from support.harness import stream_all
 from support.paths import SHARED
 from support.sessions import MAX
@@ -101,3 +105,19 @@ def test_a_wfdb_record_with_a_layout() -> None:
     played = play(FIELD / "file-wfdb-b.hea")
     assert played.hr == pytest.approx(68, abs=1)
     assert played.reference is True
+
+
+@pytest.mark.parametrize("name", ["file-hrv-two-gaps.csv.gz", "file-hrv-no-gap.csv.gz"])
+def test_variability_with_gaps_is_that_without_or_absent(name: str) -> None:
+    pytest.importorskip("neurokit2")
+    items, _, _ = stream_all([open_recording(FIELD / name, {}, pace=MAX)])
+    table = BeatTable()
+    for item in items:
+        if isinstance(item, Beat):
+            table.add(json.loads(parcel(item).payload))
+    found = variability(table)
+    values = {label: middle for label, _, _, middle, _ in found.values}
+    if "no-gap" in name:
+        assert values["LF"] == pytest.approx(61, rel=0.5)
+    else:
+        assert (values, "without a gap" in found.why) == ({}, True)

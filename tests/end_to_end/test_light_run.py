@@ -10,9 +10,8 @@ CODE = """
 import json, resource, sys, time
 from innpar.stream.cli.main import main
 
-status = main(
-    ["--device", "demo", "--json", "--speed", "4", "--duration", "12", "--cuff", "122/74@8"]
-)
+given = "--device demo --broker embedded --json --speed 4 --duration 12 --cuff 122/74@8"
+status = main(given.split())
 spent = resource.getrusage(resource.RUSAGE_SELF)
 unit = 1 if sys.platform == "darwin" else 1024
 heavy = sorted({"torch", "scipy", "pandas", "matplotlib"} & set(sys.modules))

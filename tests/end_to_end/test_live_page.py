@@ -26,7 +26,15 @@ pytestmark = pytest.mark.slow
 async def test_the_demo_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_chromium()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    run = ("--device", "demo", "--broker", "embedded", "--no-remember", "--view", "127.0.0.1:0")
+    run = (
+        "--device",
+        "demo?cuff=off",
+        "--broker",
+        "embedded",
+        "--no-remember",
+        "--view",
+        "127.0.0.1:0",
+    )
     command = (sys.executable, "-m", "innpar.stream.cli.main", *run)
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
     assert process.stdout is not None

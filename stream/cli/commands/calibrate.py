@@ -8,7 +8,7 @@ import json
 import secrets
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from innpar.devices.notices import NoticeCode, code_in
@@ -20,12 +20,13 @@ from innpar.stream.messages.hygiene import printable
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.mqtt.address import Address, check_root
 from innpar.stream.mqtt.connection import MqttConnection, Received, connect
-from innpar.stream.sinks.terminal import cuff_text
+from innpar.stream.sinks.terminal import cuff_text, undone_text
 
 EXAMPLES = """\
 examples:
   innpar-stream calibrate 128/79
   innpar-stream calibrate 128/79 --device polar-verity-8a3f1b2c
+  innpar-stream calibrate --undo
 """
 
 QUIET = 0.4
@@ -38,7 +39,17 @@ ANSWER = 15.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("reading", metavar="SBP/DBP", help="cuff reading in mmHg, e.g. 128/79")
+    parser.add_argument(
+        "reading", metavar="SBP/DBP", nargs="?", help="cuff reading in mmHg, e.g. 128/79"
+    )
+    parser.add_argument(
+        "--undo", action="store_true", help="withdraw the newest cuff reading, as if never entered"
+    )
+    parser.add_argument(
+        "--confirm",
+        action="store_true",
+        help="use the reading without a question even if it is far from the estimates",
+    )
     parser.add_argument(
         "--device", metavar="ID", help="wearer's device (default: the only one online)"
     )
@@ -59,12 +70,55 @@ def run(options: argparse.Namespace) -> int:
         ConfigError: Not a cuff reading, or it is not clear for which device.
         BrokerError: The broker is unreachable or refuses the connection.
     """
-    cuff = _reading(options.reading)
+    order = _order(options)
     address = Address("localhost") if options.broker is None else Address.parse(options.broker)
     root = check_root(options.topic)
-    refused, line = asyncio.run(_calibrate(address, root, options.device, cuff))
+    answer = asyncio.run(_calibrate(address, root, options.device, order))
+    if answer.confirm and _confirmed(answer.line):
+        order = replace(order, confirm=True)
+        answer = asyncio.run(_calibrate(address, root, options.device, order))
+    refused, line = answer.refused, answer.line
     print(f"innpar-stream: {line}" if refused else line, file=sys.stderr if refused else sys.stdout)
     return int(refused)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationOrder:
+    """The command to send.
+
+    Attributes:
+        cuff: The reading; None to withdraw the newest one.
+        confirm: Whether the user has confirmed the reading.
+    """
+
+    cuff: PlannedCuff | None
+    confirm: bool = False
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The command's message."""
+        if self.cuff is None:
+            return {"undo": True}
+        confirm = {"confirm": True} if self.confirm else {}
+        return {"sbp": self.cuff.sbp, "dbp": self.cuff.dbp, **confirm}
+
+    def __str__(self) -> str:
+        return "undo" if self.cuff is None else f"{self.cuff.sbp:g}/{self.cuff.dbp:g} mmHg"
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationAnswer:
+    """The outcome of a command.
+
+    Attributes:
+        refused: Whether it was refused.
+        line: The outcome for the user.
+        confirm: Whether it would be carried out once confirmed.
+    """
+
+    refused: bool
+    line: str
+    confirm: bool = False
 
 
 @dataclass(slots=True)
@@ -108,6 +162,21 @@ class OnlineDevices:
         return sorted(online - (dead - alive))
 
 
+def _order(options: argparse.Namespace) -> CalibrationOrder:
+    if options.undo == (options.reading is not None):
+        raise ConfigError("give a cuff reading, such as 128/79, or --undo to withdraw the newest")
+    cuff = None if options.undo else _reading(options.reading)
+    return CalibrationOrder(cuff, options.confirm)
+
+
+def _confirmed(line: str) -> bool:
+    """Ask whether to use an unbelievable reading; without a terminal the answer is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    print(f"{line}\nUse it all the same? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def _reading(text: str) -> PlannedCuff:
     try:
         cuff = parse_cuff(text)
@@ -121,12 +190,12 @@ def _reading(text: str) -> PlannedCuff:
 
 
 async def _calibrate(
-    address: Address, root: str, device: str | None, cuff: PlannedCuff
-) -> tuple[bool, str]:
+    address: Address, root: str, device: str | None, order: CalibrationOrder
+) -> CalibrationAnswer:
     async with connect(address) as link:
         devices = await _online_devices(link, address, root)
         name = _choose(devices.online, device, address, root)
-        return await _send(link, address, root, name, cuff)
+        return await _send(link, address, root, name, order)
 
 
 async def _online_devices(link: MqttConnection, address: Address, root: str) -> OnlineDevices:
@@ -165,56 +234,69 @@ def _choose(online: list[str], wanted: str | None, address: Address, root: str) 
 
 
 async def _send(
-    link: MqttConnection, address: Address, root: str, device: str, cuff: PlannedCuff
-) -> tuple[bool, str]:
-    """Send the command and wait for the outcome; return whether it was refused, and a line."""
+    link: MqttConnection, address: Address, root: str, device: str, order: CalibrationOrder
+) -> CalibrationAnswer:
+    """Send the command and wait for its outcome."""
     answers = f"{root}/reply/{secrets.token_hex(8)}"
     events = f"{root}/devices/{device}/events"
     token = secrets.token_bytes(8)
     await _subscribe(link, address, events)
     await _subscribe(link, address, answers)
-    command = Parcel(
-        (f"{root}/cmd/{device}/calibrate",),
-        to_json({"sbp": cuff.sbp, "dbp": cuff.dbp}),
-        response=answers,
-        correlation=token,
-    )
-    link.send(command, command.topics[0])
+    topic = f"{root}/cmd/{device}/calibrate"
+    command = Parcel((topic,), to_json(order.payload), response=answers, correlation=token)
+    link.send(command, topic)
     accepted = False
-    reading = f"{printable(device)}: {cuff.sbp:g}/{cuff.dbp:g} mmHg"
+    reading = f"{printable(device)}: {order}"
     with suppress(TimeoutError):
         async with asyncio.timeout(ANSWER):
             async for message in link.received():
                 body = _object(message.payload)
                 if message.topic == answers and message.correlation == token:
                     if body.get("ok") is not True:
-                        return True, f"{reading} refused: {printable(body.get('error'))}"
+                        return _refusal(f"{reading} refused: {printable(body.get('error'))}", body)
                     accepted = True
-                elif message.topic == events and (outcome := _outcome(body, cuff)) is not None:
-                    return outcome[0], f"{printable(device)}: {outcome[1]}"
+                elif message.topic == events and (outcome := _outcome(body, order)) is not None:
+                    return replace(outcome, line=f"{printable(device)}: {outcome.line}")
     if accepted:
-        return False, f"{reading} accepted; takes effect with the sensor's next samples"
-    return True, (
+        line = f"{reading} accepted; takes effect with the sensor's next samples"
+        return CalibrationAnswer(False, line)
+    return CalibrationAnswer(
+        True,
         f"{reading} not answered within {ANSWER:g} s: check with `innpar-stream watch` that the "
-        "device is still streaming"
+        "device is still streaming",
     )
 
 
-def _outcome(event: dict[str, Any], cuff: PlannedCuff) -> tuple[bool, str] | None:
-    """Return whether an event refuses the reading, and its text; None for unrelated events."""
+def _refusal(line: str, body: dict[str, Any]) -> CalibrationAnswer:
+    """Return a refusal, with the option that answers it if a confirmation helps."""
+    if body.get("confirm") is not True:
+        return CalibrationAnswer(True, line)
+    return CalibrationAnswer(True, f"{line}, or use --confirm", confirm=True)
+
+
+def _outcome(event: dict[str, Any], order: CalibrationOrder) -> CalibrationAnswer | None:
+    """Return the outcome that an event reports; None for unrelated events."""
     detail = event.get("detail")
     if not isinstance(detail, dict):
         return None
-    if event.get("kind") == "cuff" and (detail.get("sbp"), detail.get("dbp")) == (
-        cuff.sbp,
-        cuff.dbp,
-    ):
+    cuff, kind = order.cuff, event.get("kind")
+    pressures = (detail.get("sbp"), detail.get("dbp"))
+    if cuff is None and kind == "cuff_undone":
+        return CalibrationAnswer(False, undone_text(_numbers(pressures)))
+    if cuff is not None and kind == "cuff" and pressures == (cuff.sbp, cuff.dbp):
         try:
-            return False, cuff_text(detail)
+            return CalibrationAnswer(False, cuff_text(detail))
         except (KeyError, TypeError, ValueError):  # another program's event
-            return False, cuff_text({"sbp": cuff.sbp, "dbp": cuff.dbp})
-    refused = event.get("kind") == "notice" and code_in(detail) is NoticeCode.CALIBRATE_REFUSED
-    return (True, printable(detail.get("text"))) if refused else None
+            return CalibrationAnswer(False, cuff_text({"sbp": cuff.sbp, "dbp": cuff.dbp}))
+    if kind == "notice" and code_in(detail) is NoticeCode.CALIBRATE_REFUSED:
+        return _refusal(printable(detail.get("text")), detail)
+    return None
+
+
+def _numbers(pressures: tuple[Any, Any]) -> dict[str, float]:
+    """Return the pressures of an event that another program may have sent."""
+    sbp, dbp = (p if isinstance(p, int | float) else float("nan") for p in pressures)
+    return {"sbp": sbp, "dbp": dbp}
 
 
 async def _subscribe(link: MqttConnection, address: Address, topic: str) -> None:

@@ -162,9 +162,9 @@ export class Controls {
   async calibrate(body, done) {
     const wearer = this.page.shown;
     if (!wearer || !this.page.commands) return;
-    const { ok, error } = await this.page.connection.command("calibrate", wearer.device, body);
+    const { ok, error, confirm } = await this.page.connection.command("calibrate", wearer.device, body);
     this.say(ok ? done : error);
-    if (!ok && !body.confirm && !body.undo && /confirm/.test(error)) this.reallyAsk(body, done);
+    if (confirm && !body.confirm) this.reallyAsk(body, done);
     if (ok) $("cuff-form").reset();
   }
 

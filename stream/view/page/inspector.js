@@ -117,8 +117,12 @@ export function landmarks(samples, rate) {
     if (samples[k] > samples[systole] && k < 0.5 * rate) systole = k;
   }
   for (let k = 1; k <= systole; k++) slope = Math.max(slope, (samples[k] - samples[k - 1]) * rate);
-  for (let k = systole + Math.round(0.06 * rate); k < Math.min(samples.length - 3, systole + 0.4 * rate); k++) {
-    if (samples[k] <= samples[k - 1] && samples[k] < samples[k + 2]) {
+  const smooth = (k) => {
+    const part = samples.slice(Math.max(0, k - 4), k + 5);
+    return part.reduce((sum, value) => sum + value, 0) / part.length;
+  };
+  for (let k = systole + Math.round(0.1 * rate); k < Math.min(samples.length - 8, systole + 0.4 * rate); k++) {
+    if (smooth(k) <= smooth(k - 1) && smooth(k) < smooth(k + 4)) {
       notch = k;
       break;
     }

@@ -70,7 +70,7 @@ export function showHead(wearer) {
   put("source", SOURCES[source] ?? String(source ?? "").toUpperCase());
   const detail = wearer.meta.detail ?? {};
   const rate = number(detail.rate);
-  put("about", [detail.subject, detail.model, rate === null ? null : `${rate} Hz`].filter(Boolean).join(" · "));
+  put("about", [detail.subject, detail.model === "unknown" ? null : detail.model, rate === null ? null : `${rate} Hz`].filter(Boolean).join(" · "));
   $("truth").hidden = !wearer.newest?.reference;
   const total = number(wearer.newest?.latency_ms?.total);
   put("latency", total === null ? "" : `${(total / 1000).toFixed(1)} s behind the wrist`);

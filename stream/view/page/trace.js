@@ -61,9 +61,11 @@ export class Trace {
 
   // Value of the sample nearest to t, at most half a sample away; NaN without one.
   at(t) {
-    const chunk = this.chunks[this.first(t - 0.004)];
-    if (!chunk) return NaN;
-    const k = Math.round((t - chunk.t) * chunk.rate);
-    return k >= 0 && k < chunk.samples.length ? chunk.samples[k] : NaN;
+    const i = this.first(t - 0.004);
+    for (const chunk of this.chunks.slice(i, i + 2)) {
+      const k = Math.round((t - chunk.t) * chunk.rate);
+      if (k >= 0 && k < chunk.samples.length) return chunk.samples[k];
+    }
+    return NaN;
   }
 }

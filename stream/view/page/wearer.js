@@ -53,9 +53,7 @@ export class Wearer {
       if (item.valid) this.usable = item;
     } else if (item.kind === "event") {
       this.events = this.events.filter((one) => !(one.pending && one.event === item.event));
-      const checked = this.events.find((one) => sameReading(one, item));
-      if (checked) checked.detail = item.detail; // the same reading, now with what ours was off by
-      else this.events.push(item);
+      this.events.push(item);
       if (this.events.length > 200) this.events.shift();
     } else if (item.kind === "meta") this.meta = item.body;
     else if (item.kind === "summary") this.summary = item.body;
@@ -98,7 +96,3 @@ export class Wearer {
     return spans;
   }
 }
-
-const sameReading = (one, other) =>
-  one.event === "cuff" && other.event === "cuff" && other.detail.check && !one.detail.check &&
-  one.detail.sbp === other.detail.sbp && one.detail.dbp === other.detail.dbp && Math.abs(one.t - other.t) < 60;

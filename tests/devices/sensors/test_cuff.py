@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,9 +13,14 @@ from hypothesis import strategies as st
 
 from innpar.devices.base import NS, BadPacket, Event, Refused
 from innpar.devices.decode import decode
+from innpar.devices.link.ble import sig
+from innpar.devices.notices import NoticeCode
 from innpar.devices.registry import create
 from innpar.devices.sensors.cuff import (
     CHANNEL,
+    CURRENT_TIME,
+    MEASUREMENT,
+    SERVICE,
     CuffDecoder,
     CuffDevice,
     Measurement,
@@ -23,6 +29,7 @@ from innpar.devices.sensors.cuff import (
     parse,
     parse_sfloat,
 )
+from innpar.devices.timing.pace import SystemClock
 from support.sensing import FUZZ, Heard, listen, survives
 
 TAKEN = datetime(2026, 9, 21, 14, 13, 20)
@@ -136,10 +143,31 @@ def test_a_reading_to_calibrate_with() -> None:
     }
 
 
-def test_without_a_clock_it_was_taken_now() -> None:
-    event = one(build(Measurement(128, 79, math.nan)))
-    assert (event.kind, event.start) == ("cuff", NOW)
-    assert event.detail["map"] is None
+@pytest.mark.parametrize(
+    "raw",
+    [
+        build(Measurement(162, 97, math.nan)),  # no time at all
+        # The clock was never set: year, month or day 0.
+        bytes.fromhex("06 a200 6100 7600 0000 01 01 00 00 00 4000"),
+        bytes.fromhex("06 a200 6100 7600 ea07 00 15 0e 0d 14 4000"),
+        bytes.fromhex("06 a200 6100 7600 ea07 09 00 0e 0d 14 4000"),
+    ],
+)
+def test_a_reading_without_a_time_is_never_of_now(raw: bytes) -> None:
+    event = one(raw)
+    assert event.kind == "notice"
+    assert (event.detail["code"], event.detail["sbp"]) == (NoticeCode.READING_NOT_USED, 162)
+    assert "its time is unknown" in event.detail["text"]
+    assert event.detail["text"].endswith("innpar-stream calibrate 162/97")
+
+
+@given(st.integers(-100_000, 100_000))
+def test_a_reading_counts_at_its_own_time_or_not_at_all(ago: int) -> None:
+    event = one(build(Measurement(128, 79, 95, TAKEN - timedelta(seconds=ago))))
+    if -90 <= ago <= 600:
+        assert (event.kind, event.start) == ("cuff", NOW - max(ago, 0) * NS)
+    else:
+        assert event.kind == "notice"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +180,10 @@ def test_without_a_clock_it_was_taken_now() -> None:
         (Measurement(math.nan, 79, 95), r"\?/79 not used: its pressures are not plausible"),
         (Measurement(79, 128, 95), "not plausible"),
         (Measurement(128, 79, 95, TAKEN - timedelta(hours=3)), "from the cuff.s memory"),
-        (Measurement(128, 79, 95, TAKEN + timedelta(days=1)), "set the cuff's clock"),
+        (
+            Measurement(128, 79, 95, TAKEN + timedelta(days=1)),
+            "still to come: set the",
+        ),
         (Measurement(128, 79, 95, user=2), "user 2, not to user 1"),
     ],
 )
@@ -164,7 +195,8 @@ def test_readings_that_are_not_used_say_why(reading: Measurement, why: str) -> N
 
 
 def test_a_fast_pulse_is_no_flaw() -> None:
-    assert one(build(Measurement(128, 79, 95, status=8))).detail["pulse_range"] == "above"
+    reading = Measurement(128, 79, 95, TAKEN, status=8)
+    assert one(build(reading)).detail["pulse_range"] == "above"
 
 
 def test_a_reading_sent_again_is_told_once() -> None:
@@ -176,7 +208,7 @@ def test_a_reading_sent_again_is_told_once() -> None:
 
 def test_decode() -> None:
     found = list(decode("cuff", [FULL.hex(), "1790000000.0 00 8000 4f00 5f00", "1e 80"]))
-    assert [r.get("event") for r in found] == ["cuff", "cuff", None]
+    assert [r.get("event") for r in found] == ["cuff", "notice", None]
     assert (found[0]["sbp"], found[0]["start"]) == (128, NOW)
     assert found[2]["hex"] == "1e80"
 
@@ -204,12 +236,15 @@ async def test_over_the_air_it_comes_and_goes() -> None:
     cuff = VirtualCuff()
     device = CuffDevice()
 
-    stages = [Measurement(128, 79, 95), Measurement(118, 69, 85)]
+    def now() -> datetime:
+        return datetime.fromtimestamp(clock.now() // NS)
+
+    stages = [(128, 79), (118, 69)]
 
     def live(heard: Heard) -> bool:
         if len(heard.told("connected")) == 3 - len(stages):
-            cuff.indicate(Measurement(150, 79, 95, status=1))
-            cuff.indicate(stages.pop(0))
+            cuff.indicate(Measurement(150, 79, 95, now(), status=1))
+            cuff.indicate(Measurement(*stages.pop(0), 95, now()))
         elif len(heard.told("cuff")) == 1 and not heard.told("disconnected"):
             cuff.sleep()
         return len(heard.told("cuff")) == 2
@@ -223,3 +258,42 @@ async def test_over_the_air_it_comes_and_goes() -> None:
     assert [e.detail["why"] for e in heard.told("disconnected")] == ["it went back to sleep"]
     notice = heard.told("notice")[0]
     assert "150/79 not used: the body moved" in notice.detail["text"]
+
+
+async def test_its_clock_is_set_where_it_can_be_and_every_bad_reading_is_reported() -> None:
+    pytest.importorskip("bumble")
+    from innpar.devices.virtual.radio.bumble_radio import bumble
+    from innpar.devices.virtual.radio.peripheral import Characteristic
+    from innpar.devices.virtual.sensors.simple import Simple
+
+    clock = SystemClock()
+    services = {
+        SERVICE: [Characteristic(MEASUREMENT, ("indicate",))],
+        sig("1805"): [Characteristic(CURRENT_TIME, ("read", "write"))],
+    }
+    cuff, device = Simple("BP-2", services, advertised=("1810",)), CuffDevice()
+    slow = timedelta(minutes=70)
+
+    def live(heard: Heard) -> bool:
+        if heard.told("connected") and not sent:
+            sent.append(True)
+            behind = timedelta() if cuff.written else slow
+            for raw in (b"\x1e\x80", b"\x00", b"", build(Measurement(128, 81, 97))):
+                cuff.post(MEASUREMENT, raw)
+            taken = datetime.now() - behind
+            cuff.post(MEASUREMENT, build(Measurement(128, 81, 97, taken)))
+        return bool(heard.told("cuff"))
+
+    sent: list[bool] = []
+    async with bumble([cuff]) as radio:
+        device.radio = radio
+        heard = await listen(device, clock, live)
+    ((uuid, data),) = cuff.written
+    assert uuid == CURRENT_TIME
+    year, *rest = struct.unpack("<H8B", data)
+    written = datetime(year, *rest[:5])
+    assert abs(datetime.now() - written) < timedelta(seconds=30)
+    assert rest[5] == written.isoweekday()
+    codes = [event.detail["code"] for event in heard.told("notice")]
+    assert codes == [NoticeCode.UNDECODABLE] * 3 + [NoticeCode.READING_NOT_USED]
+    assert [event.detail["sbp"] for event in heard.told("cuff")] == [128]

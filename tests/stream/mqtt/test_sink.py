@@ -661,8 +661,8 @@ def ask(
 
 async def test_commands_come_in_and_are_answered(mosquitto: Broker, listen: Listen) -> None:
     broker = mosquitto()
-    listener = listen(broker.port, "app/answers", "bp/devices/demo/events", "bp/estimates")
-    reply = ["-D", "publish", "response-topic", "app/answers"]
+    listener = listen(broker.port, "bp/answers", "bp/devices/demo/events", "bp/estimates")
+    reply = ["-D", "publish", "response-topic", "bp/answers"]
     await asyncio.to_thread(
         ask, broker, "bp/cmd/demo/calibrate", '{"sbp":200,"dbp":100}', "--retain"
     )
@@ -689,7 +689,7 @@ async def test_commands_come_in_and_are_answered(mosquitto: Broker, listen: List
         forged = ["-D", "publish", "response-topic", "bp/estimates"]
         await asyncio.to_thread(ask, broker, topic, "x", *forged)
         messages = await heard(listener, lambda got: len(got) == 5)
-    answers = [json.loads(text) for text in payloads(messages, "app/answers")]
+    answers = [json.loads(text) for text in payloads(messages, "bp/answers")]
     assert [answer["ok"] for answer in answers] == [True, False]
     assert "at least 10 mmHg above" in answers[1]["error"]
     told = [json.loads(text) for text in payloads(messages, "bp/devices/demo/events")]

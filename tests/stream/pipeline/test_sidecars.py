@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from datetime import datetime
 
 import pytest
 
@@ -59,8 +60,9 @@ async def test_a_reading_from_the_air_calibrates_its_wearer_only() -> None:
             isinstance(i, Event) and (i.device, i.kind) == ("cuff", "connected") for i in keep.items
         ):
             await asyncio.sleep(0.01)
-        sensor.indicate(Measurement(140, 90, math.nan))
-        sensor.indicate(Measurement(180, 90, math.nan, status=1))
+        now = datetime.now()
+        sensor.indicate(Measurement(140, 90, math.nan, now))
+        sensor.indicate(Measurement(180, 90, math.nan, now, status=1))
 
     async with bumble([sensor]) as radio, asyncio.timeout(60):
         cuff = CuffDevice(wearer="left", radio=radio)

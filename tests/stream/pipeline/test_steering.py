@@ -26,7 +26,7 @@ from innpar.devices import NS, Event, Refused
 from innpar.devices.lsl.markers import LslMarks
 from innpar.devices.session.contents import about
 from innpar.devices.session.device import open_session
-from innpar.devices.session.items import BEATS, Topic, from_json
+from innpar.devices.session.items import BEATS, Topic, from_json, pack_event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, SystemClock, VirtualClock
@@ -205,6 +205,31 @@ async def test_markers_of_any_stream_are_dated_by_their_sender() -> None:
     assert by["light on"].detail["from"] == "stimuli"
 
 
+async def test_markers_that_are_not_utf_8_neither_end_the_others_nor_the_thread() -> None:
+    clock, heard = SystemClock(), list[Event]()
+    latin, fine = outlet("latin"), outlet("fine")
+
+    async def listen(events: Any) -> None:
+        async for event in events:
+            heard.append(event)
+
+    async with LslMarks().open(clock=clock) as events:
+        task = asyncio.create_task(listen(events))
+        await until(lambda: latin.have_consumers() and fine.have_consumers())
+        for text in (b"gr\xfc\xdfe", b"\x1b[2Jred\nline", b"\xed\xa0\x80"):
+            latin.push_sample([text])
+        fine.push_sample(["after it"])
+        await until(lambda: len(heard) == 4)
+        latin.push_sample(["again"])
+        await until(lambda: len(heard) == 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    texts = [str(event.detail["text"]) for event in heard]
+    assert set(texts) == {"gr\ufffd\ufffde", "[2Jred line", "\ufffd" * 3, "after it", "again"}
+    for event in heard:
+        pack_event(event)
+
+
 async def test_a_selected_stream_alone_is_heard_and_recorded(tmp_path: Path) -> None:
     path, clock, seen = tmp_path / "lsl.mcap", SystemClock(), asyncio.Event()
     wanted, other = outlet("wanted"), outlet("other")
@@ -369,12 +394,12 @@ def test_recording_by_mqtt(
     mosquitto: Callable[..., Mosquitto], listen: Callable[..., Listener], tmp_path: Path
 ) -> None:
     broker, folder = mosquitto(), tmp_path / "state/innpar-stream/recordings"
-    listener = listen(broker.port, "app/answers", "bp/devices/demo/events")
+    listener = listen(broker.port, "bp/answers", "bp/devices/demo/events")
     publish = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(broker.port), "-V", "5", "-q", "1"]
 
     def ask(record: bool) -> None:
         topic = ["-t", "bp/cmd/demo/record", "-m", json.dumps({"record": record})]
-        more = ["-D", "publish", "response-topic", "app/answers"]
+        more = ["-D", "publish", "response-topic", "bp/answers"]
         subprocess.run([*publish, *topic, *more], check=True, timeout=10)
 
     def wait(what: str) -> None:
@@ -400,8 +425,8 @@ def test_recording_by_mqtt(
     (path,) = folder.glob("*.mcap")
     assert main_verify(path) == 0
     assert told(path)["subject"] == "P07"
-    wait_for(lambda: len(listener.heard("app/answers")) >= 3)
-    answers = [message.json["ok"] for message in listener.heard("app/answers")]
+    wait_for(lambda: len(listener.heard("bp/answers")) >= 3)
+    answers = [message.json["ok"] for message in listener.heard("bp/answers")]
     assert answers == [True, False, True]
 
 

@@ -16,7 +16,8 @@ from support.items import beat, rejected
 from support.paths import ROOT
 
 REASONS = set(get_args(Reason))
-AFTER_THE_NETWORK = {"implausible", "uncalibrated"}
+OF_BEATS = {"irregular", "ectopic", "slow", "fast", "implausible", "uncalibrated"}
+"""Reasons that a window never has: they come from its beats and their rhythm."""
 SCHEMAS = ROOT / "stream" / "messages" / "schemas"
 
 
@@ -35,7 +36,7 @@ def test_every_reason_is_in_words_and_in_the_schemas() -> None:
 
 
 def test_every_reason_of_a_window_has_a_remedy() -> None:
-    assert set(REMEDIES) == REASONS - AFTER_THE_NETWORK
+    assert set(REMEDIES) == REASONS - OF_BEATS
     for reason in REMEDIES:
         assert REMEDIES[reason] in fit(0.1, (reason,))
 

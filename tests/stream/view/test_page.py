@@ -100,6 +100,7 @@ async def text(watched: Watched, name: str) -> str:
     return await watched.page.inner_text(f"#{name}")
 
 
+@pytest.mark.slow
 async def test_what_is_drawn_is_what_was_sent() -> None:
     """The buffer within a sample, the pixels within one pixel, at 20 random times."""
     async with ward() as (ours, watched):
@@ -130,6 +131,7 @@ PIXEL = """t => {
 }"""
 
 
+@pytest.mark.slow
 async def test_a_gap_is_empty() -> None:
     async with ward() as (ours, watched):
         await ours.stream(3.2)
@@ -144,6 +146,7 @@ async def test_a_gap_is_empty() -> None:
         assert (await watched.page.evaluate(PIXEL, before - 0.2))[2] is not None
 
 
+@pytest.mark.slow
 async def test_an_invalid_beat_leaves_no_number_for_more_than_five_seconds() -> None:
     async with ward() as (ours, watched):
         await ours.stream(2)

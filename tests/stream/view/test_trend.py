@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innpar.stream.view.trend import Trend
+from innpar.stream.view.trend import PressureTrend
 
 
 def beat(t: float, sbp: float | None, width: float = 10) -> dict[str, Any]:
@@ -19,8 +19,8 @@ def beat(t: float, sbp: float | None, width: float = 10) -> dict[str, Any]:
     return {"t": t, "valid": True, **values, "interval": interval}
 
 
-def filled(beats: list[dict[str, Any]]) -> Trend:
-    trend = Trend()
+def filled(beats: list[dict[str, Any]]) -> PressureTrend:
+    trend = PressureTrend()
     for n, one in enumerate(beats, 1):
         trend.push(one, n)
     return trend
@@ -43,7 +43,7 @@ def test_time_without_a_usable_beat_has_no_number() -> None:
 
 
 def test_a_viewer_gets_each_row_once() -> None:
-    trend, got = Trend(), []
+    trend, got = PressureTrend(), []
     for n in range(1, 400):
         trend.push(beat(1000 + n, 120), n)
         if n % 7 == 0:
@@ -55,7 +55,7 @@ def test_a_viewer_gets_each_row_once() -> None:
 
 
 def test_everything_stays_in_bounded_memory_at_a_coarser_step() -> None:
-    trend = Trend()
+    trend = PressureTrend()
     before = trend.size
     for n in range(1, 20_000):
         trend.push(beat(10.0 * n, 120 if n % 5 else None), n)

@@ -48,3 +48,17 @@ def test_the_network_contradicting_itself_lowers_the_quality_and_never_raises_it
     poor = Quality(0.2, ("motion",), 1.0)
     assert poor.at_most(0.9) == poor
     assert poor.at_most(ACCEPT / 2).reasons == ("motion", "low_quality")
+
+
+def test_too_few_samples_a_second_withhold_first_the_pressures_and_then_the_heart_rate() -> None:
+    good = judged(1000 * pulse())
+    assert good.at_rate(25.0) == good
+    slow, slower = good.at_rate(20.0), good.at_rate(8.0)
+    assert slow.reasons == slower.reasons == ("rate",)
+    assert not slow.accepted
+    assert slow.light >= ACCEPT > slower.light
+
+
+def test_a_slow_heart_is_no_motion() -> None:
+    for rate in (0.5, 0.55, 0.62):
+        assert "motion" not in judged(1000 * pulse(rate, 0.3)).reasons

@@ -68,6 +68,14 @@ def test_a_run_over_mosquitto_takes_a_reading(
     status, _, err = calibrate(capfd, "--broker", url, "40/30")
     assert status == 1
     assert "'sbp' lies within" in err
+    status, _, err = calibrate(capfd, "--broker", url, "182/40")
+    assert status == 1
+    assert err.strip().endswith("send it again with confirm, or use --confirm")
+    status, out, _ = calibrate(capfd, "--broker", url, "--confirm", "182/40")
+    assert (status, out.startswith("demo: cuff reading 182/40 mmHg")) == (0, True)
+    for reading in ("182/40", "131/77"):
+        status, out, _ = calibrate(capfd, "--broker", url, "--undo")
+        assert (status, out) == (0, f"demo: cuff reading {reading} mmHg withdrawn\n")
     status, _, err = calibrate(capfd, "--broker", url, "--device", "dmo", "131/77")
     assert status == 2
     assert "choose from demo" in err
@@ -84,6 +92,11 @@ def test_a_run_with_its_own_broker_takes_a_reading(
     url = f"mqtt://{match[1]}"
     status, out, _ = calibrate(capfd, "--broker", url, "--device", "demo", "131/77")
     assert (status, out.startswith("demo: cuff reading 131/77 mmHg")) == (0, True)
+    status, _, err = calibrate(capfd, "--broker", url, "182/40")  # answered by an event
+    assert status == 1
+    assert err.strip().endswith("or use --confirm")
+    status, out, _ = calibrate(capfd, "--broker", url, "--undo")
+    assert (status, out) == (0, "demo: cuff reading 131/77 mmHg withdrawn\n")
     status, _, err = calibrate(capfd, "--broker", url, "40/30")
     assert status == 1
     assert "'sbp' lies within" in err
@@ -137,6 +150,13 @@ async def test_a_refusal_by_any_version_is_recognised(
     assert (status, out) == (1, "")
     assert ("the sensor sleeps" in err) == refused
     assert ("not answered" in err) != refused
+
+
+def test_a_reading_or_an_undo(capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments in ((), ("--undo", "128/79")):
+        status, _, err = calibrate(capfd, *arguments)
+        assert status == 2
+        assert err.strip().endswith("--undo to withdraw the newest")
 
 
 @pytest.mark.parametrize("text", ["128", "79/128", "left=128/79", "128/79@5", ""])
