@@ -29,7 +29,7 @@ REASON_WORDS = {
 }
 """Reason for withholding a beat's pressures → words for the user."""
 
-LATENCY, AGE, TRUE, RATE, MEAN = range(1, 6)
+LATENCY, AGE, TRUE, REASONS, RATE, MEAN = range(1, 7)
 """Parts of a line that may be left out where it does not fit, in this order."""
 KEPT = 0
 """A part that is always shown."""
@@ -85,7 +85,7 @@ def _fitted(device: str, parts: list[_Part], width: int) -> tuple[str, list[_Par
     def room() -> int:
         return width - 2 - sum(cell_len(part.text) for part in parts)
 
-    for rank in (LATENCY, AGE, TRUE, RATE, MEAN):
+    for rank in (LATENCY, AGE, TRUE, REASONS, RATE, MEAN):
         if room() >= cell_len(device):
             return device, parts
         parts = [part for part in parts if part.rank != rank]
@@ -101,10 +101,11 @@ def _pressures(beat: Mapping[str, Any]) -> Iterator[_Part]:
     else:
         reasons = beat.get("reasons")
         names = reasons if isinstance(reasons, list) else []
-        words = ", ".join(REASON_WORDS.get(printable(name), printable(name)) for name in names)
+        words = [REASON_WORDS.get(printable(name), printable(name)) for name in names]
         yield _Part("  —/—   mmHg")
         yield _Part("  MAP   —", rank=MEAN)
-        yield _Part(f"  {words or 'not valid'}", "yellow")
+        yield _Part(f"  {words[0] if words else 'not valid'}", "yellow")
+        yield _Part("".join(f", {word}" for word in words[1:]), "yellow", REASONS)
     reference = beat.get("reference")
     if isinstance(reference, Mapping):
         true = f"{_whole(reference.get('sbp'))}/{_whole(reference.get('dbp'))}"

@@ -441,9 +441,11 @@ def test_csv_holds_every_number(whole: Path, tmp_path: Path) -> None:
     for signal in ("ppg", "acc", "abp"):
         times, data = samples(played(whole), signal)
         with (exported / f"demo-{signal}.csv").open() as stream:
-            rows = list(csv.reader(stream))[1:]
+            header, *rows = csv.reader(stream)
+        assert (header[0], header[-1]) == ("time", "source")
         assert [row[0] for row in rows] == [f"{t // NS}.{t % NS:09d}" for t in times.tolist()]
-        assert (np.array([row[1:] for row in rows], dtype=float) == data).all()
+        assert (np.array([row[1:-1] for row in rows], dtype=float) == data).all()
+        assert {row[-1] for row in rows} == {"simulated"}
     with (exported / "demo-events.csv").open() as stream:
         first = next(csv.DictReader(stream))
     assert first["kind"] == "connected"

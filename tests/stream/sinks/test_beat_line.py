@@ -78,7 +78,10 @@ def test_the_first_part_left_out_is_the_latency() -> None:
 
 
 def test_a_rejected_beat_shows_its_reason_at_80_columns() -> None:
-    line = beat_line(beat_payload(rejected(**WIDEST)), 80)
+    payload = beat_payload(rejected(**WIDEST))
+    payload["reasons"] = ["motion", "irregular", "ectopic", "fast"]
+    assert "moving, irregular rhythm, ectopic beats" in beat_line(payload).plain
+    line = beat_line(payload, 80)
     assert line.cell_len <= 80
     for part in ("SIMULATED", "—/—", "moving", "quality  10%", "stale cuff"):
         assert part in line.plain
