@@ -154,7 +154,7 @@ def qualities(beats: Sequence[Beat], start: int, count: int, rate: float) -> Flo
     """Return each sample's quality, that of the beat around it; NaN outside of beats."""
     values = np.full(count, np.nan)
     feet = [beat.abp_start for beat in beats]
-    for beat, foot, following in zip(beats, feet, [*feet[1:], None], strict=True):
+    for beat, foot, following in zip(beats, feet, [*feet, None][1:], strict=True):
         end = foot + round(60 * NS / beat.hr) if beat.hr else foot + LONGEST_BEAT
         if following is not None:
             end = min(end, following) if following - foot > LONGEST_BEAT else following

@@ -147,11 +147,11 @@ def comparison(
         population: Means of the training subjects, mmHg.
     """
     estimate, truth, cuff = rows[:, :3], rows[:, 3:6], rows[:, 6:8]
-    lines = [f"  {'error, mmHg':<30}{'SBP':>16}{'DBP':>16}{'MAP':>16}"]
+    lines = [f"  {'error, mmHg':<24}{'SBP':>18}{'DBP':>18}{'MAP':>18}"]
 
     def line(name: str, error: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> str:
-        cells = [f"{np.abs(e).mean():>6.1f} ({e.mean():+5.1f}±{e.std():4.1f})" for e in error.T]
-        return f"  {name:<30}" + "".join(f"{cell:>16}" for cell in cells)
+        cells = [f"{np.abs(e).mean():.1f} ({e.mean():+.1f}±{e.std():.1f})" for e in error.T]
+        return f"  {name:<24}" + "".join(f"{cell:>18}" for cell in cells)
 
     lines.append(line("this model, MAE (ME±SD)", estimate - truth))
     if population is not None:
@@ -165,6 +165,6 @@ def comparison(
         if held.all():
             lines.append(line("cuff reading held", values - truth))
         else:
-            lines.append(line("  … since the cuff, this model", (estimate - truth)[held]))
+            lines.append(line("  since cuff: this model", (estimate - truth)[held]))
             lines.append(line("  … cuff reading held", values - truth[held]))
     return lines
