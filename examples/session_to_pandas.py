@@ -25,4 +25,7 @@ def main(path: str, begin: str = "0", end: str = "300") -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except innpar.InnparError as error:
+        sys.exit(str(error))

@@ -155,7 +155,3 @@ def main(arguments: Sequence[str]) -> int:
         else:
             print(f"{spec} conforms")
     return status
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

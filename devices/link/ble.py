@@ -108,8 +108,8 @@ def _remedies() -> Iterator[None]:
         raise Lost(f"the radio failed ({error}): try again") from error
     except (OSError, EOFError) as error:
         raise NotFound(
-            f"no D-Bus system bus for Bluetooth ({error or type(error).__name__}): start dbus and "
-            "the bluetooth service (in a container, mount /run/dbus); --virtual needs none"
+            "no D-Bus system bus for Bluetooth: start dbus and the bluetooth service (in a "
+            "container, mount /run/dbus); --virtual needs none"
         ) from error
 
 

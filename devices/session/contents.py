@@ -56,7 +56,10 @@ def damage_of(file: SessionFile) -> str:
     if file.damaged:
         found.append(f"{len(file.damaged)} of {len(file.blocks)} blocks are damaged and left out")
     if not file.whole:
-        found.append(f"the recording ends abruptly ({file.ignored} bytes at its end are ignored)")
+        found.append(
+            f"the recording is still being written, or cut off ({file.ignored} bytes at its end "
+            "are ignored)"
+        )
     return "; ".join(found)
 
 

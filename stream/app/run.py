@@ -269,7 +269,7 @@ async def _stream(parts: _Run) -> None:
 
     with parts.terminal, listening(sys.stdin, pressed) as keys:
         if keys:
-            parts.terminal.say("space, a letter or a digit marks the moment; Ctrl-C ends")
+            parts.terminal.say("press space, a letter or a digit to mark a moment, Ctrl-C to stop")
         await run(parts.wearers, parts.engine, parts.out, parts.clock, parts.recorders)
         # Messages without an acknowledgement by then are spooled and delivered by the next run.
         with suppress(TimeoutError):
@@ -329,5 +329,5 @@ def cost(signal_seconds: float, cpu_seconds: float) -> str:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return (
         f"{signal_seconds:.0f} s of signal in {cpu_seconds:.1f} CPU-seconds: "
-        f"{speed:.0f} s of signal a CPU-second, model included; {peak:.0f} MB at most"
+        f"{speed:.0f} s of signal per CPU-second, model included; peak memory {peak:.0f} MB"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 LONGEST_BEAT = 3 * NS
 """A beat without a successor within this (ns) ends there."""
+PRESSURES = ("sbp", "dbp")
 COLUMNS = ("peak", "sbp", "dbp", "map_", "hr", "quality", "valid")
 
 
@@ -83,15 +83,15 @@ class PressureTrace:
 
     def __repr__(self) -> str:
         valid = [beat for beat in self.beats if beat.sbp is not None and beat.dbp is not None]
-        sbp, dbp = (
-            float(np.median([getattr(beat, name) for beat in valid])) if valid else math.nan
-            for name in ("sbp", "dbp")
-        )
+        pressures = "no pressures"
+        if valid:
+            sbp, dbp = (np.median([getattr(beat, name) for beat in valid]) for name in PRESSURES)
+            pressures = f"median {sbp:.0f}/{dbp:.0f} mmHg"
         rows = f"{len(self)} × " if self._rows else ""
         return (
             f"<PressureTrace: {rows}{len(self.time) / self.rate:.1f} s, "
             f"{len(valid)} of {len(self.beats)} beats valid, "
-            f"median {sbp:.0f}/{dbp:.0f} mmHg, took {self.seconds:.2f} s>"
+            f"{pressures}, took {self.seconds:.2f} s>"
         )
 
     def to_pandas(self, what: Literal["samples", "beats"] = "samples") -> pd.DataFrame:
@@ -154,7 +154,7 @@ def qualities(beats: Sequence[Beat], start: int, count: int, rate: float) -> Flo
     """Return each sample's quality, that of the beat around it; NaN outside of beats."""
     values = np.full(count, np.nan)
     feet = [beat.abp_start for beat in beats]
-    for beat, foot, following in zip(beats, feet, [*feet[1:], None], strict=True):
+    for beat, foot, following in zip(beats, feet, [*feet, None][1:], strict=True):
         end = foot + round(60 * NS / beat.hr) if beat.hr else foot + LONGEST_BEAT
         if following is not None:
             end = min(end, following) if following - foot > LONGEST_BEAT else following

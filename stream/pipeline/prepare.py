@@ -274,7 +274,9 @@ REMEDIES = {
     "low_quality": "the pulse is hard to see: tighten the strap, move up the forearm, hold still",
     "rate": "too few samples a second for pressures: set the sensor to 25 Hz or more",
     "not_worn": "the device reports that it is not worn: put it on",
+    "gap": "samples are missing: bring the sensor closer to this computer",
 }
+"""Reason for rejecting a window → what the wearer can do."""
 
 
 NO_LEVEL = (
@@ -291,5 +293,5 @@ def fit(share: float, reasons: tuple[str, ...]) -> str:
     """Return one sentence for the wearer: the signal is usable, or a remedy."""
     if share >= 0.5:
         return f"fit check: the signal is usable ({share:.0%} of the first seconds)"
-    remedy = REMEDIES[reasons[0] if reasons else "low_quality"]
+    remedy = REMEDIES.get(reasons[0] if reasons else "", REMEDIES["low_quality"])
     return f"fit check: only {share:.0%} of the first seconds is usable; {remedy}"

@@ -15,6 +15,7 @@ import numpy as np
 from innpar.devices import Event
 from innpar.stream.pipeline.wearer import Wearer
 from innpar.stream.results import Beat, Item
+from innpar.stream.sinks.beat_line import REASON_WORDS
 
 PRESSURES = ("sbp", "dbp", "map")
 MOST_BEATS = 200_000
@@ -123,12 +124,15 @@ def _signal(wearer: Wearer, outcome: RunTally) -> list[str]:
         at = f"{cuff.sbp:g}/{cuff.dbp:g}@{cuff.seconds:g}"
         lines.append(f"  cuff reading {at} was never reached and not used")
     if outcome.reasons:
-        why = ", ".join(f"{reason} {count}" for reason, count in outcome.reasons.most_common())
+        why = ", ".join(
+            f"{REASON_WORDS.get(reason, reason)} {count}"
+            for reason, count in outcome.reasons.most_common()
+        )
         lines.append(f"  beats without pressures: {why}")
     if reference.expected:
         lines.append(
-            f"  true pressure: {reference.beats} beats, {outcome.matched} of ours within "
-            "150 ms of one"
+            f"  true pressure: {reference.beats} beats, {outcome.matched} of them matched by an "
+            "estimate within 150 ms"
         )
     return lines
 
@@ -143,11 +147,11 @@ def comparison(
         population: Means of the training subjects, mmHg.
     """
     estimate, truth, cuff = rows[:, :3], rows[:, 3:6], rows[:, 6:8]
-    lines = [f"  {'error, mmHg':<24}{'SBP':>16}{'DBP':>16}{'MAP':>16}"]
+    lines = [f"  {'error, mmHg':<24}{'SBP':>18}{'DBP':>18}{'MAP':>18}"]
 
     def line(name: str, error: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> str:
-        cells = [f"{np.abs(e).mean():>6.1f} ({e.mean():+5.1f}±{e.std():4.1f})" for e in error.T]
-        return f"  {name:<24}" + "".join(f"{cell:>16}" for cell in cells)
+        cells = [f"{np.abs(e).mean():.1f} ({e.mean():+.1f}±{e.std():.1f})" for e in error.T]
+        return f"  {name:<24}" + "".join(f"{cell:>18}" for cell in cells)
 
     lines.append(line("this model, MAE (ME±SD)", estimate - truth))
     if population is not None:
@@ -159,8 +163,8 @@ def comparison(
         # A cuff shows no mean; a third of the pulse above diastole is the clinic's rule.
         values = np.stack([sbp, dbp, dbp + (sbp - dbp) / 3.0], axis=1)
         if held.all():
-            lines.append(line("last cuff value held", values - truth))
+            lines.append(line("cuff reading held", values - truth))
         else:
-            lines.append(line("  … since the cuff, ours", (estimate - truth)[held]))
-            lines.append(line("  … last cuff value held", values - truth[held]))
+            lines.append(line("  since cuff: this model", (estimate - truth)[held]))
+            lines.append(line("  … cuff reading held", values - truth[held]))
     return lines

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from innpar.stream.messages.hygiene import printable
 
 _SOURCE = {"simulated": ("SIMULATED", "bold magenta"), "replay": ("REPLAY", "bold cyan")}
-_REASON = {
+REASON_WORDS = {
     "low_quality": "poor signal",
     "motion": "moving",
     "not_worn": "not worn",
@@ -25,52 +27,100 @@ _REASON = {
     "implausible": "implausible",
     "uncalibrated": "no cuff reading",
 }
+"""Reason for withholding a beat's pressures → words for the user."""
+
+LATENCY, AGE, TRUE, REASONS, RATE, MEAN = range(1, 7)
+"""Parts of a line that may be left out where it does not fit, in this order."""
+KEPT = 0
+"""A part that is always shown."""
+SHORTEST = 8
+"""Characters of a device's id that stay where even the other parts do not fit."""
 
 
-def beat_line(beat: Mapping[str, Any]) -> Text:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A piece of the line; parts of a higher `rank` stay longer, those of rank `KEPT` always."""
+
+    text: str
+    style: str = ""
+    rank: int = KEPT
+
+
+def beat_line(beat: Mapping[str, Any], width: int | None = None) -> Text:
     """Return a ``bp-beat/1`` message as one line; ``.plain`` is the text without styles.
 
     The message may come from an unknown source: a missing or non-numeric value shows as a dash.
+
+    Args:
+        beat: The message.
+        width: Columns of the terminal; the least important parts are left out to fit. None for a
+            complete line.
     """
-    line = Text(no_wrap=True, overflow="ellipsis")
-    line.append(f"{printable(beat.get('device'))}  ", style="bold")
     source = printable(beat.get("source"))
     word, style = _SOURCE.get(source, (source.upper(), "bold green"))
-    line.append(f"{word}  ", style=style)
-    _pressures(line, beat)
-    line.append(f"  HR {_whole(beat.get('hr')):>3}")
     quality = _number(beat.get("quality"))
-    line.append(f"  quality {'—' if quality is None else f'{quality:4.0%}'}")
-    line.append(f"  {_calibration(beat.get('calibration'))}", style="dim")
     latency = _number(_inside(beat, "latency_ms", "total"))
-    line.append(f"  latency {'—' if latency is None else f'{latency / 1000:.1f} s'}", style="dim")
+    took = "—" if latency is None else f"{latency / 1000:.1f} s"
+    parts = [
+        _Part(f"{word}  ", style),
+        *_pressures(beat),
+        _Part(f"  HR {_whole(beat.get('hr')):>3}", rank=RATE),
+        _Part(f"  quality {'—' if quality is None else f'{quality:4.0%}'}"),
+        *_calibration(beat.get("calibration")),
+        _Part(f"  latency {took}", "dim", LATENCY),
+    ]
+    device = printable(beat.get("device"))
+    if width is not None:
+        device, parts = _fitted(device, parts, width)
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(f"{device}  ", style="bold")
+    for part in parts:
+        line.append(part.text, style=part.style)
     return line
 
 
-def _pressures(line: Text, beat: Mapping[str, Any]) -> None:
+def _fitted(device: str, parts: list[_Part], width: int) -> tuple[str, list[_Part]]:
+    """Leave out parts by rank, then the beginning of the device's id, until the line fits."""
+
+    def room() -> int:
+        return width - 2 - sum(cell_len(part.text) for part in parts)
+
+    for rank in (LATENCY, AGE, TRUE, REASONS, RATE, MEAN):
+        if room() >= cell_len(device):
+            return device, parts
+        parts = [part for part in parts if part.rank != rank]
+    keep = max(room(), SHORTEST)
+    return (device if cell_len(device) <= keep else f"…{device[1 - keep :]}"), parts
+
+
+def _pressures(beat: Mapping[str, Any]) -> Iterator[_Part]:
     if beat.get("valid") is True:
         both = f"{_whole(beat.get('sbp'))}/{_whole(beat.get('dbp'))}"
-        line.append(f"{both:>7} mmHg", style="bold")
-        line.append(f"  MAP {_whole(beat.get('map')):>3}")
+        yield _Part(f"{both:>7} mmHg", "bold")
+        yield _Part(f"  MAP {_whole(beat.get('map')):>3}", rank=MEAN)
     else:
         reasons = beat.get("reasons")
         names = reasons if isinstance(reasons, list) else []
-        words = ", ".join(_REASON.get(printable(name), printable(name)) for name in names)
-        line.append("  —/—   mmHg  MAP   —")
-        line.append(f"  {words or 'not valid'}", style="yellow")
+        words = [REASON_WORDS.get(printable(name), printable(name)) for name in names]
+        yield _Part("  —/—   mmHg")
+        yield _Part("  MAP   —", rank=MEAN)
+        yield _Part(f"  {words[0] if words else 'not valid'}", "yellow")
+        yield _Part("".join(f", {word}" for word in words[1:]), "yellow", REASONS)
     reference = beat.get("reference")
     if isinstance(reference, Mapping):
         true = f"{_whole(reference.get('sbp'))}/{_whole(reference.get('dbp'))}"
-        line.append(f"  (true {true:>7})", style="dim")
+        yield _Part(f"  (true {true:>7})", "dim", TRUE)
 
 
-def _calibration(status: Any) -> str:
+def _calibration(status: Any) -> Iterator[_Part]:
     if not isinstance(status, Mapping) or status.get("state") not in ("ok", "stale"):
-        return "not calibrated"
+        yield _Part("  not calibrated", "dim")
+        return
     cuff = f"{_whole(status.get('sbp'))}/{_whole(status.get('dbp'))}"
+    yield _Part(f"  {'cuff' if status['state'] == 'ok' else 'stale cuff'} {cuff}", "dim")
     age = _number(status.get("age_s"))
-    ago = "" if age is None else f" {_ago(age)} ago"
-    return f"{'cuff' if status['state'] == 'ok' else 'stale cuff'} {cuff}{ago}"
+    if age is not None:
+        yield _Part(f" {_ago(age)} ago", "dim", AGE)
 
 
 def _ago(seconds: float) -> str:

@@ -106,7 +106,8 @@ class TerminalSink:
             silence(self._console.file)
 
     def _lines(self) -> Text:
-        return Text("\n").join(beat_line(payload) for payload in self._newest.values())
+        width = self._console.width
+        return Text("\n").join(beat_line(payload, width) for payload in self._newest.values())
 
 
 def event_text(event: Event) -> str | None:
@@ -156,9 +157,10 @@ def cuff_text(detail: Mapping[str, Any]) -> str:
     if not isinstance(check, Mapping):
         return text
     mean = check["mae"]
+    readings = "reading" if check["n"] == 1 else "readings"
     return (
         f"{text}; error before it {check['sbp']:+.1f}/{check['dbp']:+.1f} mmHg "
-        f"(mean absolute error of {check['n']}: {mean['sbp']:.1f}/{mean['dbp']:.1f})"
+        f"(mean absolute error over {check['n']} {readings}: {mean['sbp']:.1f}/{mean['dbp']:.1f})"
     )
 
 

@@ -101,6 +101,12 @@ def test_a_session(tmp_path: Path) -> None:
     assert re.search(r"count +24\d\d\.0 +2\d{3}\.0", output)
 
 
+def test_a_session_that_does_not_exist(tmp_path: Path) -> None:
+    message = executed("session_to_pandas.py", str(tmp_path / "none.mcap"), code=1)
+    assert len(message.splitlines()) == 1
+    assert "none.mcap" in message
+
+
 async def test_a_subscriber(mosquitto: Callable[..., Any]) -> None:
     broker = mosquitto()
     command = [str(EXAMPLES / "mqtt_subscriber.py"), "127.0.0.1", str(broker.port)]

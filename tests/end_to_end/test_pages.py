@@ -35,7 +35,7 @@ SECONDS = "3"
 
 OTHERS = {
     "devices.md": "tests/devices/conformance runs its device",
-    "add-a-sensor.md": "a form to fill in",
+    "add-a-sensor.md": "tests/devices/sensors/test_gatt.py runs its sensor",
     "add-an-export.md": "a form to fill in",
     "add-a-command.md": "a form to fill in",
 }
@@ -141,6 +141,15 @@ def going_on(broker: Mosquitto, folder: Path) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def test_every_optional_package_is_listed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    rows = page[page.index("## Optional packages") :].split("\n## ")[0]
+    first = re.findall(r"^\| (`[^|]*`) \|", rows, re.MULTILINE)
+    listed = re.findall(r"`([a-z]+)`", " ".join(first))
+    assert sorted(listed) == sorted(project["optional-dependencies"])
 
 
 def test_there_are_snippets() -> None:

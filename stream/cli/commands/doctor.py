@@ -147,10 +147,10 @@ async def _dbus() -> str:
         with socket.socket(socket.AF_UNIX) as bus:
             bus.settimeout(2.0)
             bus.connect(path)
-    except OSError as error:
+    except OSError:
         raise Problem(
-            f"no system bus at {path} ({error.strerror or error}), so no Bluetooth: start dbus, "
-            "or in a container mount /run/dbus"
+            f"no system bus at {path}, so no Bluetooth: start dbus, or in a container mount "
+            "/run/dbus"
         ) from None
     return f"system bus at {path}"
 

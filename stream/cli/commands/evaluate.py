@@ -16,7 +16,11 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="recordings: folder of index.csv"
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with recordings and their index.csv",
     )
     parser.add_argument(
         "--split", default="test", metavar="NAME", help="train, val, test or rejects (test)"

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     from innpar.stream.session.export.formats import FORMATS
 
+    formats = "; ".join(f"{name}: {one.about}" for name, one in FORMATS.items())
     parser.add_argument("action", metavar="ACTION", choices=ACTIONS, help=" | ".join(ACTIONS))
     parser.add_argument("file", type=Path, metavar="FILE", help="recording")
     parser.add_argument(
@@ -54,7 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=float, metavar="SECONDS", help="duration of a plotted detail (10)"
     )
     parser.add_argument(
-        "--format", choices=tuple(FORMATS), default="csv", help="format of an export (csv)"
+        "--format",
+        choices=tuple(FORMATS),
+        default="csv",
+        help=f"format of an export, csv by default. {formats}",
     )
 
 

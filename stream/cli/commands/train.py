@@ -16,7 +16,11 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="training data: folder of index.csv"
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with recordings and their index.csv",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="TOML configuration (configs/train.toml)"

@@ -63,7 +63,7 @@ def export(path: Path, out: Path | None, format_: str) -> int:
     with SessionFile(path) as file:
         with fresh_folder(out or path.with_name(f"{path.stem}-{format_}")) as folder:
             files = write(file, folder)
-        print(f"{folder}: {files} files")
+        print(f"{folder}: {files} {'file' if files == 1 else 'files'}")
         if trouble := damage_of(file):
             print(f"{path}: {trouble}")
     return 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -241,6 +243,13 @@ def test_check_raises_all_faults_in_one_message() -> None:
     with pytest.raises(NotConforming, match="odd does not conform:\n- site 'toe'") as caught:
         check(Odd(lambda items: items.pop(4), site="toe"))
     assert len(caught.value.faults) >= 2
+
+
+def test_the_package_runs_as_a_program() -> None:
+    command = [sys.executable, "-m", "innpar.devices.conformance"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: python -m innpar.devices.conformance NAME")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -14,6 +15,7 @@ from innpar.devices.sensors.gatt import Gatt
 from innpar.devices.timing.pace import VirtualClock
 from innpar.devices.virtual.device import virtual_device
 from innpar.devices.virtual.world.light import pulse
+from support.paths import ROOT
 
 PORTS = ("serial", "contec")
 
@@ -56,6 +58,14 @@ async def test_a_twin_answers_to_the_name_that_the_driver_looks_for(name: str) -
     after = twin.name if hasattr(twin, "name") else twin.serial
     assert after != before
     assert after.endswith("1A2B3C4D")
+
+
+def test_the_page_lists_every_sensor_and_its_twin() -> None:
+    page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|[^|]+\|[^|]+\| (yes|no) \| not yet \|$", page, re.M)
+    # A cuff's twin belongs to the virtual world of the other sensors, not to its row.
+    twins = {name: name == "cuff" or bool(row.twin) for name, row in SENSORS.items()}
+    assert {name: twin == "yes" for name, twin in rows} == twins
 
 
 def test_only_the_row_named_in_recordings_decodes_frames_anew() -> None:

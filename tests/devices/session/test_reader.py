@@ -127,11 +127,11 @@ def test_killed_at_a_random_moment(number: int, tmp_path: Path) -> None:
     items = played(path)
     assert isinstance(items[-1], Event)
     assert code_of(items[-1]) is NoticeCode.RECORDING_INCOMPLETE
-    assert "ends abruptly" in items[-1].detail["text"]
+    assert "still being written, or cut off" in items[-1].detail["text"]
     times, _ = samples(items)
     assert times[-1] >= max(safe, default=0)
     wanted = demo(float("inf"), seed=5, pace=Pace(1)).items(START)
-    # The first says that nobody wore it, the last that it ends abruptly.
+    # The first says that nobody wore it, the last that it is cut off.
     assert keys(items[1:-1]) == keys([next(wanted) for _ in items[1:-1]])
     mended = tmp_path / "mended.mcap"
     assert main(["session", "repair", str(path), str(mended)]) == 0
@@ -327,9 +327,9 @@ def test_verify_and_repair_agree(
         end = last.offset + last.length
     path.write_bytes(whole.read_bytes()[:end])
     assert main(["session", "verify", str(path)]) == 1
-    assert "ends abruptly" in capsys.readouterr().out
+    assert "still being written, or cut off" in capsys.readouterr().out
     assert main(["session", "repair", str(path)]) == 0
-    assert "ends abruptly" in capsys.readouterr().out
+    assert "still being written, or cut off" in capsys.readouterr().out
     fixed = path.with_name("killed.repaired.mcap")
     assert main(["session", "verify", str(fixed)]) == 0
     assert main(["session", "repair", str(fixed)]) == 0
@@ -441,9 +441,11 @@ def test_csv_holds_every_number(whole: Path, tmp_path: Path) -> None:
     for signal in ("ppg", "acc", "abp"):
         times, data = samples(played(whole), signal)
         with (exported / f"demo-{signal}.csv").open() as stream:
-            rows = list(csv.reader(stream))[1:]
+            header, *rows = csv.reader(stream)
+        assert (header[0], header[-1]) == ("time", "source")
         assert [row[0] for row in rows] == [f"{t // NS}.{t % NS:09d}" for t in times.tolist()]
-        assert (np.array([row[1:] for row in rows], dtype=float) == data).all()
+        assert (np.array([row[1:-1] for row in rows], dtype=float) == data).all()
+        assert {row[-1] for row in rows} == {"simulated"}
     with (exported / "demo-events.csv").open() as stream:
         first = next(csv.DictReader(stream))
     assert first["kind"] == "connected"

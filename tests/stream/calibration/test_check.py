@@ -108,7 +108,7 @@ def test_the_check_is_published_and_shown() -> None:
     jsonschema.validate(json.loads(parcel(event).payload), SCHEMA)
     assert event_text(event) == (
         "cuff reading 120/80 mmHg; error before it +4.5/+4.5 mmHg "
-        "(mean absolute error of 1: 4.5/4.5)"
+        "(mean absolute error over 1 reading: 4.5/4.5)"
     )
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(parcel(Event("d", "cuff", 0, 0, {})).payload), SCHEMA)

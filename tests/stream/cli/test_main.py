@@ -282,7 +282,7 @@ def test_beats_as_json_lines_follow_the_schema(capfd: pytest.CaptureFixture[str]
         jsonschema.validate(beat, schema)
         assert beat["source"] == "simulated"
         assert beat["research_only"] is True
-    assert "s of signal a CPU-second" in err
+    assert "s of signal per CPU-second" in err
     assert "population mean" in err
 
 
@@ -396,5 +396,5 @@ def test_a_summary_beside_the_trivial_baselines(capfd: pytest.CaptureFixture[str
     record = need_data() / "abp/vitaldb_125hz/case_0069.npz"
     command = ("--device", f"replay:{record}?from=600&to=900", "--broker", "embedded")
     _, err = runs(capfd, *command, "--speed", "max", "--json", "--cuff", "130/75")
-    for line in ("this model", "population mean", "last cuff value held"):
+    for line in ("this model", "population mean", "cuff reading held"):
         assert line in err

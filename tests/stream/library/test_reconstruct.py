@@ -136,6 +136,12 @@ def test_polarity_is_found_or_given() -> None:
 
 def test_it_says_what_it_is() -> None:
     assert "beats valid, median 1" in repr(result())
+
+
+def test_a_result_without_pressures_says_so() -> None:
+    flat = innpar.reconstruct(np.ones(2000), RATE, model=shipped())
+    assert "no pressures" in repr(flat)
+    assert "nan" not in repr(flat)
     assert result().seconds > 0
     assert result().model == shipped().id
 

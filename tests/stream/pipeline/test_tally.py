@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from innpar.devices import NS, Event
-from innpar.stream.pipeline.tally import RunTally
+from innpar.stream.pipeline.tally import RunTally, comparison
 from innpar.stream.sinks.terminal import event_text
 
 
@@ -19,3 +20,17 @@ def test_only_a_gap_in_the_light_is_shown_and_counted(signal: dict[str, str], co
     outcome.add(gap)
     assert outcome.gaps == counts
     assert (event_text(gap) is not None) == bool(counts)
+
+
+def test_the_columns_of_the_comparison_are_aligned() -> None:
+    """With a cuff reading for some of the beats, the longest names of all."""
+    rows = np.tile([121.0, 75, 91, 120, 74, 90, 128, 79], (4, 1))
+    rows[:2, 6:] = np.nan
+    lines = comparison(rows, {"sbp": 121, "dbp": 62, "map": 83})
+    assert {len(line) for line in lines} == {80}
+    assert [line[:26].strip() for line in lines[1:]] == [
+        "this model, MAE (ME±SD)",
+        "population mean",
+        "since cuff: this model",
+        "… cuff reading held",
+    ]
