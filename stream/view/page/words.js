@@ -3,8 +3,8 @@
 export const REASONS = {
   low_quality: "poor signal", motion: "moving", not_worn: "not worn", flat: "no pulse",
   clipped: "signal clipped", gap: "signal lost", implausible: "implausible values",
-  uncalibrated: "no cuff reading", rate: "rate not plausible", irregular: "irregular pulse",
-  overload: "computer too slow", ectopic: "extra beat", slow: "slow pulse", fast: "fast pulse",
+  uncalibrated: "no cuff reading", rate: "rate too low", irregular: "irregular rhythm",
+  overload: "computer too slow", ectopic: "ectopic beats", slow: "slow rhythm", fast: "fast rhythm",
 };
 
 export const reason = (beat) => (beat.reasons || []).map((name) => REASONS[name] || name).join(", ");
