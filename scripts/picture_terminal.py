@@ -1,4 +1,6 @@
-"""Draw docs/pictures/terminal.svg from a run of the demo: .venv/bin/python scripts/picture_terminal.py
+"""Draw docs/pictures/terminal.svg from a run of the demo.
+
+.venv/bin/python scripts/picture_terminal.py
 
 Beats are read as JSON lines and rendered by the function that renders them in the terminal;
 messages are copied. Both appear in order of arrival.

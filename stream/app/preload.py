@@ -9,6 +9,9 @@ from contextlib import suppress
 from importlib import import_module
 
 MODULES: tuple[str, ...] = (
+    "numpy.fft",  # numpy imports these on first use
+    "numpy.ma",
+    "numpy.random",
     "innpar.models.calibration.wave_pressures",  # at the first cuff reading
     "innpar.stream.messages.fhir",
     "innpar.devices.session.writer",

@@ -121,6 +121,7 @@ class UpstrokeFinder:
         self._y = np.empty(0)
         for known in (self._slopes, self._bumps, self._shapes, self._followed):
             known.clear()
+        self._second = False
         self._last = None
 
     def push(self, samples: Floats) -> list[Upstroke]:

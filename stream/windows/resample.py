@@ -91,8 +91,11 @@ REMEMBERED = 2048
 
 
 def _is_short(gap: Event) -> bool:
-    """Return whether a device's gap is a hole to be filled: short, and of a known size."""
-    return gap.detail.get("lost") is not None and 0 <= gap.end - gap.start <= BRIDGE
+    """Return whether a device's gap is a hole to be filled: short, and of a known size.
+
+    A gap in which nothing was lost is a cut that was meant, such as where a recording begins.
+    """
+    return bool(gap.detail.get("lost")) and 0 <= gap.end - gap.start <= BRIDGE
 
 
 @dataclass(slots=True)

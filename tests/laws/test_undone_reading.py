@@ -166,7 +166,11 @@ def test_after_an_undo_the_estimates_are_those_of_a_run_without_the_reading(
     assert len(wrong) > 5
     assert min(wrong) > max(b.sbp for b in without if b.sbp) + 15
     after = undo.start + 1_100_000_000  # the next window, a hop long
-    ours, others = ([b for b in beats if b.peak > after] for beats in (withdrawn, without))
+    # Where the arm moves, the pulses of the reconstruction are arbitrary.
+    ours, others = (
+        [b for b in beats if b.peak > after and "motion" not in b.reasons]
+        for beats in (withdrawn, without)
+    )
     assert [b.peak for b in ours] == [b.peak for b in others]
     compared = 0
     for one, other in zip(ours, others, strict=True):
