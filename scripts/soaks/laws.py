@@ -12,7 +12,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ("1", "1", "tests/devices/timing/test_dejitter.py", "tests/stream/mqtt/test_outbox.py")
+SHORT = (
+    "1",
+    "1",
+    "tests/devices/timing/test_dejitter.py",
+    "tests/stream/mqtt/outgoing/test_outbox.py",
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -242,7 +242,7 @@ def test_a_checkpoint_is_imported_for_another_runtime(
     assert read_manifest(tmp_path / "out" / "manifest.json").file("onnx") is not None
     again = ["model", "export", str(tmp_path / "out"), str(tmp_path / "again")]
     assert main([*again, "--abp-range", "40", "200"]) == 2
-    assert "--abp-range is of an import" in capsys.readouterr().err
+    assert "--abp-range: only for imports" in capsys.readouterr().err
 
 
 def joined(x: np.ndarray) -> np.ndarray:

@@ -50,7 +50,8 @@ def first_port_is_taken() -> Iterator[None]:
 
 
 def brokers() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "innpar.stream.mqtt.embedded" in p.cmdline()]
+    children = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in children if "innpar.stream.mqtt.embedded" in p.cmdline()]
 
 
 async def test_it_serves_until_we_leave_and_says_offline_to_the_last() -> None:

@@ -14,6 +14,8 @@ from support.sessions import MAX, samples
 START = 1_700_000_000
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # vitaldb's
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_a_vital_file_with_a_measured_pressure_and_numerics(tmp_path: Path) -> None:
     vitaldb = pytest.importorskip("vitaldb")
     seconds = np.arange(1200) / 100
