@@ -46,6 +46,7 @@ async def test_the_demo_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     try:
         async with chromium(url) as watched:
             await watched.until("innpar.shown?.usable != null", 40)
+            await watched.until("document.getElementById('source').innerText !== ''", 20)
             assert await watched.page.inner_text("#source") == "SIMULATED"
             assert "not calibrated" in await watched.page.inner_text("#standing")
             await watched.page.fill("#cuff-sbp", "128")
