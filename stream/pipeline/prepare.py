@@ -229,9 +229,9 @@ class Preparer:
     def _prepare(self, window: Window) -> Prepared:
         began = time.perf_counter()
         _, ppg, quality = self._picker.push(window.segment, self._channels, window.raw)
-        quality = quality.at_rate(self._rate)
         end = window.index + self.manifest.window
         span = window.index * self._period, end * self._period
+        quality = quality.at_rate(self._effective_rate(window.segment, span))
         quality = quality.bridged(self._resampler.bridged(*span))
         known: list[Reason] = [] if self._worn else ["not_worn"]
         if self._moving or self._motion.moving(window.index * self._period, end * self._period):
@@ -248,6 +248,12 @@ class Preparer:
         blank = not float(ppg.std()) > 0
         took = 1e3 * (time.perf_counter() - began)
         return Prepared(window, ppg, guidance, quality, blank, took)
+
+    def _effective_rate(self, segment: int, span: tuple[int, int]) -> float:
+        """Return the rate at which the chosen channel was measured in a span, ns; Hz."""
+        choice = self._picker.choice
+        assert choice is not None
+        return self._resampler.recent.effective(segment, span, choice.weights, self._rate)
 
     def _report(self, prepared: Prepared) -> list[Event]:
         """Report when the signal becomes usable or stops being so, and once how well it fits."""
@@ -272,7 +278,8 @@ REMEDIES = {
     "clipped": "the sensor is at its limit: loosen the strap a little and keep sunlight off",
     "motion": "the signal is unsteady: hold the arm still and rest it at heart height",
     "low_quality": "the pulse is hard to see: tighten the strap, move up the forearm, hold still",
-    "rate": "too few samples a second for pressures: set the sensor to 25 Hz or more",
+    "rate": "too few samples a second for pressures, or interpolated from too few: set the sensor "
+    "to 25 Hz or more",
     "not_worn": "the device reports that it is not worn: put it on",
     "gap": "samples are missing: bring the sensor closer to this computer",
 }

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.devices import NS, Chunk, Event
+from innpar.stream.windows.bandwidth import RecentSamples
 
 HOLE = 1.5
 """Sample periods without a sample that make a hole."""
@@ -105,10 +106,12 @@ class Resampler:
     Attributes:
         rate: Sampling rate of the grid, Hz; a whole number of nanoseconds per sample.
         tally: Counts of faults.
+        recent: The device's own samples of the last seconds.
     """
 
     rate: float
     tally: SampleCounts = field(default_factory=SampleCounts)
+    recent: RecentSamples = field(init=False, default_factory=RecentSamples)
     _period: int = field(init=False)
     _segment: int = field(init=False, default=-1)
     _next: int = field(init=False, default=0)
@@ -128,6 +131,7 @@ class Resampler:
 
     def push(self, item: Chunk | Event) -> list[GridSamples | Event]:
         """Add a chunk, or an event of the device; return what is ready, in order."""
+        self.recent.forget()
         if isinstance(item, Event):
             if item.kind != "gap" or not item.concerns_ppg or _is_short(item):
                 return [item]
@@ -220,6 +224,7 @@ class Resampler:
             self._clear(data.shape[1])
             self._segment += 1
             self._next = -(-int(times[0]) // self._period)
+        self.recent.push(self._segment, times, data)
         self._times = np.concatenate([self._times, times])
         self._data = np.concatenate([self._data, data])
         return self._advance(closing=False)
