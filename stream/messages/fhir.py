@@ -62,11 +62,17 @@ def _head(summary: Summary, name: str) -> dict[str, Any]:
         "category": [VITAL],
         "effectivePeriod": {"start": iso(summary.start), "end": iso(summary.end)},
         "device": {"identifier": {"value": summary.device}, "display": summary.device},
-        "method": {
-            "text": f"estimated from a light sensor's pulse wave by {summary.model}; "
-            f"source: {summary.source}"
-        },
+        **estimated(summary.model, summary.source),
         "note": [{"text": f"{text}; calibration: {summary.calibration.state}. {NOTE}"}],
+    }
+
+
+def estimated(model: str, source: str) -> Resource:
+    """Return the fields by which an observation says that it is an estimate, not a measurement."""
+    text = "estimated by a model, not measured: from a light sensor's pulse wave by"
+    return {
+        "meta": {"tag": [{"code": "estimate", "display": "Estimated by a model, not measured"}]},
+        "method": {"text": f"{text} {model}; source: {source}"},
     }
 
 

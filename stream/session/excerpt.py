@@ -12,6 +12,7 @@ from innpar.devices import NS, BadPacket, Chunk, Event
 from innpar.devices.session.contents import entry_of
 from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
+from innpar.stream.session.events import events_of
 
 BEFORE, AFTER = 15, 15
 """Seconds before and after an excerpt within which all its messages were recorded."""
@@ -29,7 +30,7 @@ class Excerpt:
         high: End, ns since the Unix epoch.
         chunks: Samples of each signal within the span and `AROUND` it.
         beats: ``bp-beat/1`` messages of beats whose waveform overlaps the span.
-        events: Events that begin within the span.
+        events: Events that begin within the span; a withdrawn cuff reading is marked.
     """
 
     low: int
@@ -68,6 +69,9 @@ def stretch(file: SessionFile, device: str, low: int, high: int) -> Excerpt:
                     _keep(found, entry)
             except BadPacket:
                 continue
+    if any(event.kind == "cuff" for event in found.events):  # it may be withdrawn later
+        events = events_of(file)[device]
+        found.events = [event for event in events if low <= event.start < high]
     return found
 
 

@@ -14,6 +14,7 @@ from innpar.devices.session.contents import damage_of, entry_of, merge_notes, so
 from innpar.devices.session.items import ABOUT, BEATS, RUN, Frame, Topic, from_json
 from innpar.devices.session.reader import Message, SessionFile
 from innpar.stream.session.beat_table import BeatTable
+from innpar.stream.session.events import marked
 from innpar.stream.windows.resample import HOLE
 
 T = TypeVar("T")
@@ -116,8 +117,9 @@ class DeviceIndex:
         return [str(event.detail.get("text", "")) for event in drops]
 
     def of(self, kind: str) -> list[Event]:
-        """Return the events of one kind."""
-        return [event for event in self.events if event.kind == kind]
+        """Return the events of one kind; withdrawn cuff readings are marked, see `marked`."""
+        events = marked(self.events) if kind == "cuff" else self.events
+        return [event for event in events if event.kind == kind]
 
 
 @dataclass(slots=True)

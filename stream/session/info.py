@@ -14,6 +14,7 @@ from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.writer import Writer
 from innpar.stream.messages.encoding import iso
 from innpar.stream.session.beat_table import BeatTable
+from innpar.stream.session.events import WITHDRAWN
 from innpar.stream.session.index import DeviceIndex, SessionIndex, SignalIndex, index_session, shown
 from innpar.stream.session.new_file import fresh
 
@@ -83,7 +84,9 @@ def _device(device: DeviceIndex) -> Iterator[str]:
     if ppg is not None:
         yield from _gaps(device, ppg)
     for event in device.of("cuff"):
-        yield f"  cuff {event.detail.get('sbp')}/{event.detail.get('dbp')} at {iso(event.start)}"
+        withdrawn = ", withdrawn later" if WITHDRAWN in event.detail else ""
+        reading = f"{event.detail.get('sbp')}/{event.detail.get('dbp')}"
+        yield f"  cuff {reading} at {iso(event.start)}{withdrawn}"
     for event in device.of("cuff_undone"):
         reading = f"{event.detail.get('sbp')}/{event.detail.get('dbp')}"
         yield f"  cuff {reading} withdrawn at {iso(event.start)}"

@@ -19,13 +19,14 @@ from innpar.devices.session.contents import about, devices_in, extent, running, 
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.messages.encoding import iso
+from innpar.stream.session.events import WITHDRAWN
 from innpar.stream.session.excerpt import Excerpt, stretch
 from innpar.stream.session.index import DeviceIndex, index_session
 from innpar.stream.session.new_file import fresh
 from innpar.stream.session.pulse import Conditioning, conditioning_of, pulse
 
 COLOURS = {"sbp": "#b2182b", "map": "#444444", "dbp": "#2166ac"}
-PULSE, HEART, GOOD, TRUE = "#1b7837", "#762a83", "#1b7837", "#999999"
+PULSE, HEART, GOOD, TRUE, VOID = "#1b7837", "#762a83", "#1b7837", "#999999", "#b9bec6"
 MOST_POINTS = 20_000
 LONGEST = 120.0
 """Longest detail, s."""
@@ -163,7 +164,11 @@ def _draw(figure: Any, device: DeviceIndex) -> None:
     for cuff in device.of("cuff"):
         at = (cuff.start / NS - zero) / 60
         pressures = [cuff.detail["sbp"], cuff.detail["dbp"]]
-        pressure.plot([at, at], pressures, "k_-", ms=10, label="cuff")
+        if WITHDRAWN in cuff.detail:
+            how = {"color": VOID, "ls": ":", "label": "cuff, withdrawn"}
+        else:
+            how = {"color": "k", "ls": "-", "label": "cuff"}
+        pressure.plot([at, at], pressures, marker="_", ms=10, **how)
     pressure.set_ylabel("mmHg")
     handles = dict(zip(*reversed(pressure.get_legend_handles_labels()), strict=True))
     pressure.legend(handles.values(), handles.keys(), loc="upper right", ncols=4)
@@ -225,5 +230,6 @@ def _note(axis: Any, event: Event, zero: float) -> None:
         axis.axvspan(at, event.end / NS - zero, color=TRUE, alpha=0.4, lw=0)
     elif event.kind in ("marker", "cuff"):
         text = event.detail.get("text") or f"{event.detail.get('sbp')}/{event.detail.get('dbp')}"
+        text = f"{text} (withdrawn)" if WITHDRAWN in event.detail else text
         axis.axvline(at, color="#e08214", lw=1.5)
         axis.annotate(str(text), (at, 0.02), xycoords=("data", "axes fraction"), fontsize=8)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from innpar.devices import NS, BadPacket, Chunk, Event
 from innpar.devices.session.contents import about, devices_in, entry_of
-from innpar.devices.session.items import BEATS, EVENTS, SIGNALS, Topic, from_json
+from innpar.devices.session.items import BEATS, SIGNALS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
+from innpar.stream.session.events import events_of
 from innpar.stream.session.index import progress
 from innpar.stream.windows.resample import HOLE
 
@@ -117,7 +118,11 @@ class Segments:
 
 
 def contents(file: SessionFile) -> Iterator[Chunk | Event | PlacedBeat]:
-    """Yield samples, events and published beats in order; damaged messages are left out."""
+    """Yield samples, events and published beats in order; damaged messages are left out.
+
+    A cuff reading that was withdrawn later is marked, see `marked`.
+    """
+    cuffs = {device: _of_kind(events, "cuff") for device, events in events_of(file).items()}
     for message in progress(file.messages(), len(file.blocks), file):
         channel = file.channels.get(message.channel)
         if channel is None:
@@ -130,8 +135,14 @@ def contents(file: SessionFile) -> Iterator[Chunk | Event | PlacedBeat]:
             entry = entry_of(file, message)
         except BadPacket:
             continue
+        if isinstance(entry, Event) and entry.kind == "cuff":
+            entry = next(cuffs.get(entry.device, iter(())), entry)
         if isinstance(entry, (Chunk, Event)):
             yield entry
+
+
+def _of_kind(events: list[Event], kind: str) -> Iterator[Event]:
+    return (event for event in events if event.kind == kind)
 
 
 def sampled(item: Chunk | Event | PlacedBeat) -> tuple[str, Chunk] | None:
@@ -202,22 +213,6 @@ def placed(file: SessionFile) -> Iterator[PlacedSignal]:
             yield before._replace(high=low - 1)
         held[key] = PlacedSignal(segment, low, 2**63 - 1)
     yield from held.values()
-
-
-def events_of(file: SessionFile) -> dict[str, list[Event]]:
-    """Return the events of every device in order, reading only the blocks that contain some."""
-    found: dict[str, list[Event]] = {}
-    numbers = {n for n, c in file.channels.items() if Topic.of(c.topic).what == EVENTS}
-    for message in file.messages(file.holding(numbers)):
-        if message.channel not in numbers:
-            continue
-        try:
-            event = entry_of(file, message)
-        except BadPacket:
-            continue
-        if isinstance(event, Event):
-            found.setdefault(event.device, []).append(event)
-    return found
 
 
 def known_of(file: SessionFile) -> dict[str, dict[str, Any]]:

@@ -23,10 +23,10 @@ from innpar.devices.session.contents import source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
 from innpar.stream.messages.encoding import iso
+from innpar.stream.session.events import events_of
 from innpar.stream.session.export.content import (
     UNITS,
     PlacedSignal,
-    events_of,
     known_of,
     placed,
     plain,

@@ -24,10 +24,12 @@ from innpar.stream.messages.fhir import (
     PRESSURES,
     VITAL,
     Resource,
+    estimated,
     heart_rate,
     panel,
     quantity,
 )
+from innpar.stream.session.events import WITHDRAWN, taken
 from innpar.stream.session.export.content import (
     PlacedBeat,
     Segment,
@@ -118,8 +120,7 @@ class _Bundle:
         self._beats.clear()
 
     def _method(self, beat: dict[str, Any]) -> Resource:
-        text = f"estimated from a light sensor's pulse wave by {beat.get('model')}; source: "
-        return {"method": {"text": text + source_of(self.known or beat)}}
+        return estimated(str(beat.get("model")), source_of(self.known or beat))
 
     def _observe(self, resource: Resource, name: str) -> None:
         links = {key: {"reference": self._link(key)} for key in ("patient", "device")}
@@ -162,11 +163,13 @@ def event_observations(event: Event) -> Iterator[Resource]:
     """Yield a cuff reading or a marker as an observation; nothing for other events."""
     at = {"effectiveDateTime": iso(event.start)}
     if event.kind == "cuff":
-        if remembered := event.detail.get("remembered"):  # taken before this run
-            taken = event.start - round(float(remembered["age_s"]) * NS)
-            at = {"effectiveDateTime": iso(taken)}
+        at = {"effectiveDateTime": iso(taken(event))}
         pressures = {key: float(event.detail[key]) for key in ("sbp", "dbp")}
-        yield {**panel(pressures, continuous=False), **at, "method": {"text": "cuff reading"}}
+        reading = {**panel(pressures, continuous=False), **at, "method": {"text": "cuff reading"}}
+        if WITHDRAWN in event.detail:
+            since = iso(round(float(event.detail[WITHDRAWN]) * NS))
+            reading |= {"status": "entered-in-error", "note": [{"text": f"withdrawn at {since}"}]}
+        yield reading
     elif event.kind == "marker":
         text = str(event.detail.get("text") or "marker")
         yield {"code": {"text": "marker"}, **at, "valueString": text}

@@ -20,12 +20,12 @@ from innpar.devices.session.contents import source_of
 from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
+from innpar.stream.session.events import events_of
 from innpar.stream.session.export.content import (
     UNITS,
     PlacedBeat,
     PlacedSignal,
     Segment,
-    events_of,
     known_of,
     placed,
     plain,

@@ -15,6 +15,7 @@ from innpar.devices import NS
 from innpar.devices.session.contents import running
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.session.beat_table import BeatTable
+from innpar.stream.session.events import WITHDRAWN
 from innpar.stream.session.excerpt import stretch
 from innpar.stream.session.index import DeviceIndex
 from innpar.stream.session.pulse import PulseWave, conditioning_of, pulse
@@ -24,7 +25,7 @@ from innpar.stream.session.report.svg import Chart, around, stacked
 Floats = npt.NDArray[np.float64]
 
 SBP, MAP, DBP, HR = "#b2182b", "#444444", "#2166ac", "#762a83"
-GOOD, TRUE, FLAG = "#1b7837", "#9aa3ae", "#d9790c"
+GOOD, TRUE, FLAG, VOID = "#1b7837", "#9aa3ae", "#d9790c", "#b9bec6"
 SHADES = {
     "sbp": ("#6d7f99", "#2f7d57", "#c9a227", "#d9790c", "#b2182b"),
     "dbp": ("#6d7f99", "#2f7d57", "#c9a227", "#d9790c", "#b2182b"),
@@ -85,7 +86,9 @@ def trends(device: DeviceIndex, course: Course, found: SessionTrend) -> str:
         pressure.band(found.times, v[f"{name}_low"], v[f"{name}_high"], colour)
     for name, colour in (("sbp", SBP), ("map", MAP), ("dbp", DBP)):
         pressure.line(found.times, v[name], colour)
-    pressure.bars(at, low, high, "#111111")
+    void = np.array([WITHDRAWN in event.detail for event in cuffs], dtype=bool)
+    pressure.bars(at[~void], low[~void], high[~void], "#111111")
+    pressure.bars(at[void], low[void], high[void], VOID, "withdrawn")
     markers = device.of("marker")[:MOST]
     flagged = np.array([event.start / NS for event in markers])
     numbers = [str(n) if len(markers) <= NUMBERED else "" for n in range(1, len(markers) + 1)]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from innpar.devices import NS
+from innpar.stream.session.events import WITHDRAWN
 from innpar.stream.session.index import DeviceIndex, SessionIndex
 from innpar.stream.session.report.figures import Course
 from innpar.stream.session.report.findings import Extreme, dips, night, sustained, trend, weights
@@ -28,8 +29,8 @@ def key(device: DeviceIndex) -> str:
     interval = f", shaded their {level:.0%} intervals" if level > 0 else ""
     return (
         f"<p class=soft>Medians of SBP (red), MAP (black) and DBP (blue){interval}. Bars: cuff "
-        "readings. Dark grey: not recorded. Light grey: no usable beats. Orange: markers."
-        "</p>"
+        "readings, dashed once withdrawn. Dark grey: not recorded. Light grey: no usable beats. "
+        "Orange: markers.</p>"
     )
 
 
@@ -115,6 +116,8 @@ def calibration(device: DeviceIndex, course: Course) -> str:
     for event in device.of("cuff"):
         detail = event.detail
         note = "from an earlier run" if detail.get("remembered") else ""
+        if WITHDRAWN in detail:
+            note = f"withdrawn at {clock(detail[WITHDRAWN], course)}; not in force since"
         error = device.beats.check(event.start / NS, detail["sbp"], detail["dbp"])
         if error is not None and not note:
             note = f"error before it {error[0]:+.1f}/{error[1]:+.1f} mmHg"

@@ -101,14 +101,16 @@ class Chart:
         for a, b in zip(self._x(x).tolist(), self._y(y).tolist(), strict=True):
             self._parts.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{radius}" fill="{colour}"/>')
 
-    def bars(self, x: Floats, low: Floats, high: Floats, colour: str) -> None:
-        """Draw vertical bars with caps, as for cuff readings."""
+    def bars(self, x: Floats, low: Floats, high: Floats, colour: str, state: str = "") -> None:
+        """Draw vertical bars with caps, as for cuff readings; dashed, with a title, in a state."""
+        dashes = ' stroke-dasharray="3 2"' if state else ""
+        title = f"<title>{escape(state)}</title>" if state else ""
         edges = zip(self._x(x).tolist(), self._y(low).tolist(), self._y(high).tolist(), strict=True)
         for at, bottom, top in edges:
             self._parts.append(
                 f'<path d="M{at - 4:.1f} {top:.1f}h8M{at - 4:.1f} {bottom:.1f}h8'
                 f'M{at:.1f} {top:.1f}V{bottom:.1f}" stroke="{colour}" stroke-width="1.6" '
-                'fill="none"/>'
+                f'fill="none"{dashes}>{title}</path>'
             )
 
     def spans(self, starts: Floats, ends: Floats, kind: str) -> None:

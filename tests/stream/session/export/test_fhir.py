@@ -47,6 +47,10 @@ def test_a_fhir_bundle_is_valid_and_says_what_was_published(
         middle = np.median([beat.sbp for beat in beats])
         assert abs(float(quantity.value) - middle) <= 0.11
         assert "source: simulated" in one.method.text
+    for one in [*ours, *by["8867-4"], *by["Reconstructed arterial pressure waveform"]]:
+        assert "estimated by a model, not measured" in one.method.text
+        assert [tag.code for tag in one.meta.tag] == ["estimate"]
+    assert all(one.meta is None for one in by["85354-9"] if one not in ours)
     waves = [one.valueSampledData for one in by["Reconstructed arterial pressure waveform"]]
     assert {float(wave.period) for wave in waves} == {8.0}
     count = sum(len(wave.data.split()) for wave in waves)
