@@ -36,6 +36,8 @@ PERIODICITY = (0.4, 0.9)  # ambient light reaches 0.57, 95 % of good finger wind
 STEEPNESS = (-0.3, 0.3)
 UNSTEADINESS = (6.0, 2.0)  # largest over smallest standard deviation of fifths of a window
 CLIPPED = (0.2, 0.02)  # share of samples that stand still at either rail
+COARSE = (0.03, 0.35)  # share of samples in the middle of the range that repeat in a coarse pulse
+GATHERED = 4.0  # samples at a limit relative to the next value; a parabola's top has 2.4
 FLAT_SECONDS = (0.8, 0.3)  # longest constant run; 7-bit oximeters repeat a value for up to 0.3 s
 
 BRIDGED = (0.4, 0.0)  # share of a window that lies in filled holes
@@ -122,15 +124,28 @@ def _longest_run(raw: npt.NDArray[np.float64]) -> int:
 
 
 def _clipped(raw: npt.NDArray[np.float64]) -> float:
-    """Return the share of samples that repeat in the outer tenth of the range, at either end."""
+    """Return the share of samples that repeat in the outer tenth of the range, at either end.
+
+    In a coarse signal, whose samples repeat in the middle of the range too, the flat parts of a
+    pulse are spread over several values, where a limit gathers them on the last one.
+    """
     low, high = float(raw.min()), float(raw.max())
     still = np.diff(raw) == 0
     inner, still = raw[1:-1], still[1:] & still[:-1]
     margin = 0.1 * (high - low)
-    return max(
-        float(np.mean(still & (inner <= low + margin))),
-        float(np.mean(still & (inner >= high - margin))),
-    )
+    ends = still & (inner <= low + margin), still & (inner >= high - margin)
+    between = (inner > low + margin) & (inner < high - margin)
+    repeated = float(np.mean(still[between])) if between.any() else 0.0
+    if not COARSE[0] < repeated < COARSE[1]:
+        return max(float(np.mean(end)) for end in ends)
+    return max(_at_limit(inner[ends[0]]), _at_limit(-inner[ends[1]])) / len(inner)
+
+
+def _at_limit(repeated: npt.NDArray[np.float64]) -> int:
+    """Return the number of samples at the lowest value if far more than at the next one, else 0."""
+    _, counts = np.unique(repeated, return_counts=True)
+    gathered = len(counts) > 0 and (len(counts) == 1 or counts[0] >= GATHERED * counts[1])
+    return int(counts[0]) if gathered else 0
 
 
 def _periodicity(x: npt.NDArray[np.float64], rate: float) -> tuple[float, int]:

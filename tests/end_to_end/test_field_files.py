@@ -121,3 +121,53 @@ def test_variability_with_gaps_is_that_without_or_absent(name: str) -> None:
         assert values["LF"] == pytest.approx(61, rel=0.5)
     else:
         assert (values, "without a gap" in found.why) == ({}, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "hr", "margin", "beats"),
+    [
+        ("file-dicrotic97-57bpm.csv", 57, 2, 78),
+        ("file-noise30-66bpm.csv", 66, 6, 60),
+        ("file-brady33.csv", 33, 2, 40),
+        ("file-tachy155.csv", 155, 5, 120),
+    ],
+)
+def test_every_published_heart_rate_is_right(
+    name: str, hr: float, margin: float, beats: int
+) -> None:
+    items, _, _ = stream_all([open_recording(FIELD / name, {}, pace=MAX)])
+    found = [item for item in items if isinstance(item, Beat)]
+    rates = np.array([beat.hr for beat in found if beat.hr is not None])
+    assert len(rates) >= beats
+    assert np.abs(rates - hr).max() <= margin
+    assert not any("motion" in beat.reasons for beat in found)
+
+
+def test_a_pulse_of_few_counts_is_not_clipped() -> None:
+    items, _, _ = stream_all([open_recording(FIELD / "file-coarse50-125hz.csv", {}, pace=MAX)])
+    beats = [item for item in items if isinstance(item, Beat)]
+    assert not any("clipped" in beat.reasons for beat in beats)
+    assert sum(beat.valid for beat in beats) >= 75
+
+
+def test_trigeminy_has_its_rate_and_its_reason() -> None:
+    items, _, _ = stream_all([open_recording(FIELD / "file-trigeminy.csv", {}, pace=MAX)])
+    beats = [item for item in items if isinstance(item, Beat)]
+    rates = np.array([beat.hr for beat in beats if beat.hr is not None])
+    assert len(rates) / np.sum(1 / rates) == pytest.approx(77, abs=2)
+    named = {"ectopic", "irregular"}
+    assert sum(bool(named & set(beat.reasons)) for beat in beats) > len(beats) / 2
+
+
+def test_a_slow_table_has_no_pressures_and_a_fast_one_has() -> None:
+    slow, fast = (
+        [
+            i
+            for i in stream_all([open_recording(FIELD / name, {}, pace=MAX)])[0]
+            if isinstance(i, Beat)
+        ]
+        for name in ("wear-rate8-hr72.csv", "wear-rate25-hr72.csv")
+    )
+    assert all(beat.sbp is beat.hr is None and "rate" in beat.reasons for beat in slow)
+    assert all(beat.valid and beat.hr == pytest.approx(72, abs=1) for beat in fast)
+    assert len(fast) >= 60

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from innpar.stream.windows.conditioning import condition
 from innpar.stream.windows.quality import ACCEPT, DOUBT, Quality, assess, confidence
-from support.windows import MATRIX, RATE, SPAN, pulse
+from support.rhythms import pulse_wave, regular
+from support.windows import MATRIX, RATE, SPAN, TIME, pulse
 
 
 def judged(raw: np.ndarray) -> Quality:
@@ -62,3 +64,15 @@ def test_too_few_samples_a_second_withhold_first_the_pressures_and_then_the_hear
 def test_a_slow_heart_is_no_motion() -> None:
     for rate in (0.5, 0.55, 0.62):
         assert "motion" not in judged(1000 * pulse(rate, 0.3)).reasons
+
+
+@pytest.mark.parametrize("counts", [40, 50, 80, 120])
+@pytest.mark.parametrize("beats", [50, 64, 90])
+def test_a_coarse_pulse_is_clipped_only_at_a_limit(counts: int, beats: float) -> None:
+    onsets = regular(beats, 9.0, np.random.default_rng(3)) - 1.0
+    wave = pulse_wave(onsets, np.ones(len(onsets)), 8.0, rate=RATE)[:SPAN]
+    wave += 0.05 * np.sin(2 * np.pi * 0.25 * TIME)
+    coarse = np.round(counts * wave)
+    assert "clipped" not in judged(coarse).reasons
+    for limited in (np.minimum(coarse, 0.6 * counts // 1), np.maximum(coarse, 0.4 * counts // 1)):
+        assert "clipped" in judged(limited).reasons
