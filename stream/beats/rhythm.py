@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass, field
-from statistics import fmean, median
+from statistics import fmean, median, pstdev
 
 from innpar.stream.beats.detector import DetectedBeat
 from innpar.stream.results import Reason
@@ -26,6 +26,9 @@ relative to the usual."""
 IRREGULAR = 0.15
 """Mean change from one interval to the next, as a share of their mean, of an irregular rhythm; a
 strong respiratory arrhythmia stays below."""
+ORDERLY = 0.08
+"""Largest standard deviation of the intervals of an ectopic rhythm once each early beat is moved
+back to its place, as a share of their mean; of fibrillation 0.1 to 0.2."""
 ALIKE = 0.9
 """Likeness of upstrokes that are beats whatever their order."""
 UNLIKE = 0.5
@@ -81,10 +84,26 @@ class RhythmJudge:
         known = self._known
         if len(known) < RECENT or _unsteadiness(known) <= IRREGULAR:
             return ("ectopic",) if ectopic else ()
-        # Early beats with a pause leave the sum of the two intervals as it was.
-        pairs = [a + b for a, b in zip(list(known)[:-1], list(known)[1:], strict=True)]
-        steady = _unsteadiness(pairs) < _unsteadiness(known) / 2
-        return ("ectopic",) if steady else ("irregular",)
+        order = _without_ectopy(list(known))
+        return ("ectopic",) if pstdev(order) <= ORDERLY * fmean(order) else ("irregular",)
+
+
+def _without_ectopy(intervals: list[float]) -> list[float]:
+    """Return intervals with each early beat moved to the middle between its neighbours.
+
+    An early beat and the pause after it take as long together as two usual beats.
+    """
+    found, at = list(intervals), 0
+    if intervals[0] > LATE * median(intervals):  # a pause whose early beat is not known any more
+        at = 1
+    first = at
+    while at < len(found) - 1:
+        early = found[at] < EARLY * found[at + 1]
+        if early:
+            found[at] = found[at + 1] = (found[at] + found[at + 1]) / 2
+        at += 2 if early else 1
+    last = len(found) - (at < len(found) and found[-1] < EARLY * median(intervals))
+    return found[first:last]
 
 
 def _unsteadiness(intervals: deque[float] | list[float]) -> float:
