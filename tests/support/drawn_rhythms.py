@@ -58,7 +58,7 @@ def _rhythm(
     time, wave = np.arange(round(seconds * RATE)) / RATE, np.zeros(round(seconds * RATE))
     for onset, interval, top in zip(onsets, before, rise, strict=True):
         height = 1 - np.exp(-(interval - 0.2) / 0.25)  # the less time to fill, the weaker
-        wave += height * _wave(time - onset, top, shape)
+        wave += height * (_wave(time - onset, top, shape) + 0.3 * _run_off(time - onset - top))
         wave += height * share * _wave(time - onset - late * np.sqrt(interval), top, shape)
     noise = rng.uniform(0.1, 0.25) if kind == "noise" else 0.01
     wave += noise * np.std(wave) * 2 * rng.normal(size=len(wave))
@@ -67,6 +67,13 @@ def _rhythm(
         wave += wander / 2 * np.sin(2 * np.pi * (frequency * time + rng.random()))
     steepest = rise * (1 - 1 / np.sqrt(shape))
     return Rhythm(f"drawn {kind}", f"{rate:.0f}", 50_000 + 3000 * wave, onsets + steepest)
+
+
+def _run_off(time: Floats) -> Floats:
+    """Return the emptying of the arteries after the systolic peak, which keeps the foot of a
+    dicrotic wave above that of the pulse; without it, that wave is a pulse of its own."""
+    rise = 1 - np.exp(-np.clip(time, 0.0, None) / 0.05)
+    return np.asarray(rise * np.exp(-np.clip(time, 0.0, None) / 0.35))
 
 
 def _wave(time: Floats, top: float, shape: float) -> Floats:
