@@ -1,4 +1,4 @@
-"""What the intervals of the beats say about the rhythm, and about a rate."""
+"""Rhythm and trust in a rate, by the intervals of the beats."""
 
 from __future__ import annotations
 
