@@ -266,6 +266,7 @@ async def test_a_port_that_is_unplugged_and_comes_back(cable: Cable) -> None:
     assert (np.diff(heard.times) > 0).all()
 
 
+@pytest.mark.slow
 async def test_it_conforms(cable: Cable) -> None:
     async def talk() -> None:
         k = 0

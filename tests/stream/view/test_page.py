@@ -161,6 +161,7 @@ async def test_an_invalid_beat_leaves_no_number_for_more_than_five_seconds() -> 
         await feeding
 
 
+@pytest.mark.slow
 async def test_a_run_that_ends_is_reported_and_one_that_returns_is_shown() -> None:
     need_chromium()
     ours = Ward()
