@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from innpar.stream.messages.commands import Calibrate, Command, Mark
+from innpar.stream.messages.commands import Calibrate, Command, Mark, Record, Undo
 from innpar.stream.view.access import PageAddress
 from innpar.stream.view.board import Board
 from innpar.stream.view.server import serving
@@ -223,6 +223,24 @@ async def test_a_doubtful_reading_is_entered_only_once_confirmed() -> None:
         await eventually(lambda: len(ours.got) == 2)
         assert ours.got[1] == Calibrate("demo", 182.0, 79.0, confirm=True)
         await watched.until("document.getElementById('cuff-answer').textContent.includes('force')")
+
+
+async def test_buttons_record_and_withdraw() -> None:
+    async with ward() as (ours, watched):
+        ours.hop()
+        cuff = {"kind": "cuff", "t": ours.t["demo"], "detail": {"sbp": 128, "dbp": 79}}
+        ours.board.take("demo", "events", cuff)
+        await watched.until("!document.getElementById('cuff-undo').hidden")
+        await watched.page.click("#cuff-undo")
+        await eventually(lambda: len(ours.got) == 1)
+        await watched.until(
+            "document.getElementById('cuff-answer').textContent.includes('withdrawn')"
+        )
+        await watched.page.click("#record")
+        await eventually(lambda: len(ours.got) == 2)
+        assert ours.got[0] == Undo("demo")
+        assert isinstance(ours.got[1], Record)
+        assert ours.got[1].record
 
 
 async def test_without_the_token_the_page_only_looks_on() -> None:
