@@ -16,6 +16,8 @@ from innpar.devices.files.recording import Recording
 
 _DEPTH = 6
 """Deepest nesting that is searched for arrays."""
+FHIR, FHIR_WITHIN = b'"resourceType"', 1000
+"""Field of every FHIR resource, and the bytes within which it is looked for."""
 
 
 def open_npy(path: Path, options: dict[str, str]) -> Recording:
@@ -133,6 +135,10 @@ def open_json_lines(path: Path, options: dict[str, str]) -> Recording:
             try:
                 row = json.loads(line)
             except ValueError:
+                if rows == 0 and FHIR in stream.read(FHIR_WITHIN):
+                    raise Refused(
+                        f"{path}: a FHIR bundle, without samples of light; play the session itself"
+                    ) from None
                 raise Refused(
                     f"{path}: line {rows + 1} is not a JSON object; one object a line is played"
                 ) from None
