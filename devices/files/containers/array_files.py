@@ -32,8 +32,10 @@ def open_npy(path: Path, options: dict[str, str]) -> Recording:
 
 def open_mat(path: Path, options: dict[str, str]) -> Recording:
     """Open a MATLAB file of version 5; arguments as for `open_arrays`."""
-    from scipy.io import loadmat
-
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise Refused(f"{path}: .mat needs scipy; run scripts/setup import") from None
     with unpacked(path) as plain:
         try:
             content = loadmat(str(plain), simplify_cells=True)
