@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from innpar.errors import InnparError
 from innpar.stream.cli import run
+from innpar.stream.cli.parser import COMMAND, CommandParser
 
 COMMANDS = {
     "replay": "replay a recording (a session file or a supported third-party format)",
@@ -75,9 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def parser(given: Sequence[str]) -> argparse.ArgumentParser:
+def parser(given: Sequence[str]) -> CommandParser:
     """Return the parser; only the commands that `given` may name are imported."""
-    whole = argparse.ArgumentParser(
+    whole = CommandParser(
         prog="innpar-stream",
         usage="%(prog)s [OPTIONS] --device NAME\n       %(prog)s COMMAND …",
         description="Live arterial blood pressure from a wrist-worn PPG sensor, over MQTT.",
@@ -87,7 +88,8 @@ def parser(given: Sequence[str]) -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=version("innpar-stream"))
     run.add_arguments(whole)
     whole.set_defaults(run=run.run)
-    commands = whole.add_subparsers(title="commands", metavar="COMMAND", prog="innpar-stream")
+    whole.given = given
+    commands = whole.add_subparsers(title="commands", metavar=COMMAND, prog="innpar-stream")
     for name, about in COMMANDS.items():
         sub = commands.add_parser(
             name,
@@ -100,6 +102,7 @@ def parser(given: Sequence[str]) -> argparse.ArgumentParser:
             command.add_arguments(sub)
             sub.set_defaults(run=command.run)
             sub.epilog = command.EXAMPLES
+            sub.given, sub.outer = given, whole.options
     return whole
 
 
