@@ -28,7 +28,7 @@ COMMANDS = {
     "train": "train the network",
     "evaluate": "measure accuracy through the live pipeline, next to baselines",
     "bench": "measure the network's speed on this computer",
-    "model": "import a checkpoint, or export a model to other runtimes",
+    "model": "import a checkpoint, export a model to other runtimes, or add one from elsewhere",
 }
 """Name → one line about it. The file `commands/NAME.py` holds the command."""
 
