@@ -17,6 +17,8 @@ examples:
   innpar-stream model add downloaded
 """
 
+_AS_IN = ", as in `innpar-stream model export my-model compiled`"
+
 NO_RANGE = """\
 the outputs of this model have no unit: a checkpoint does not contain its pressure range
 a cuff reading scales them; there are no pressures before one: innpar-stream calibrate 128/79
@@ -72,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "add":
         return _add(options)
     if options.out is None:
-        raise ConfigError(f"model {options.action}: name the folder to write as well")
+        raise ConfigError(f"model {options.action}: name the folder to write too{_AS_IN}")
     if options.trust_model:
         raise ConfigError("--trust-model: only for `model add`; leave it out")
     if options.action == "import":
