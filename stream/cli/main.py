@@ -64,8 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         status = 0
     except InnparError as error:
+        from innpar.stream.messages.hygiene import printable
+
         for line in str(error).splitlines():
-            print(f"innpar-stream: {line}", file=sys.stderr)
+            print(f"innpar-stream: {printable(line, 4000)}", file=sys.stderr)
         status = 1 if getattr(error, "after_start", False) else 2
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "scipy"):
