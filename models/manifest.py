@@ -17,6 +17,8 @@ from innpar.models.errors import ModelError
 
 SCHEMA = "innpar-model/1"
 NAME = "manifest.json"
+SHIPPED: Path = Path(__file__).parent / "weights"
+"""Folder of the model that comes with the package."""
 
 Kind = Literal["weights", "torchscript", "aot", "aot_inverse", "onnx", "onnx_inverse"]
 SUFFIXES: Mapping[Kind, str] = {

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from innpar.models.errors import ModelError
 from innpar.models.formats.backends import Backend, load_backend, split
 from innpar.models.formats.weights_file import open_model
-from innpar.models.manifest import Architecture, Manifest
+from innpar.models.manifest import SHIPPED, Architecture, Manifest
 from innpar.models.network.kernel import Network, with_gradient
 
 __all__ = ["Architecture", "Backend", "Manifest", "Prediction", "Predictor"]
@@ -21,9 +21,6 @@ __all__ = ["Architecture", "Backend", "Manifest", "Prediction", "Predictor"]
 log: logging.Logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
-
-SHIPPED = Path(__file__).parent / "weights"
-"""Folder of the model that comes with the package."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,8 +120,8 @@ class Predictor:
 
         Raises:
             ModelError: A file is missing or does not match its hash, the manifest is invalid, the
-                weights do not fit the network, the backend or GPU is not available, or its
-                pressures deviate from those of the weights.
+                weights do not fit the network, a file that runs code is not trusted, the backend
+                or GPU is not available, or its pressures deviate from those of the weights.
         """
         name, device = split(backend) if backend else (None, None)
         compute = device or compute

@@ -79,6 +79,14 @@ def air(request: pytest.FixtureRequest) -> Serve:
     return RADIOS[request.param]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_wider_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep fixtures of a module or session out of the user's state folder, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test out of the user's state folder."""

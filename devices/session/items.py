@@ -82,14 +82,16 @@ def to_json(value: Mapping[str, Any]) -> bytes:
 
 
 def from_json(data: bytes) -> dict[str, Any]:
-    """Parse the output of `to_json`.
+    """Parse the output of `to_json`; half of a surrogate pair, no character, becomes ``?``.
 
     Raises:
         BadPacket: Not a JSON object.
     """
     try:
         value = json.loads(data)
-    except ValueError:
+        if b"\\ud" in data.lower():
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise BadPacket("a message that is not a JSON object", data)

@@ -33,6 +33,8 @@ LEVELS = 4
 """Least number of distinct values; below, it is a flag."""
 GRAVITY = (1.0, 9.81, 1000.0)
 """Resting length of the acceleration vector in g, m/s² and mg."""
+COUNTS = (16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 2048.0, 4096.0, 8192.0, 16384.0)
+"""The same in counts of usual accelerometers; believed of columns named as axes only."""
 UPRIGHT = 0.1
 """Relative deviation of the median length from gravity, and its median absolute deviation."""
 
@@ -161,7 +163,7 @@ def find_acceleration(columns: Sequence[InputColumn]) -> tuple[tuple[int, ...], 
     """
     kinds = [column.kind for column in columns]
     named = tuple(n for n, kind in enumerate(kinds) if kind == "acceleration")
-    if len(named) == 3 and (scale := _gravity(columns, named)):
+    if len(named) == 3 and (scale := _gravity(columns, named, GRAVITY + COUNTS)):
         return named, scale
     for n in range(len(columns) - 2):
         row = (n, n + 1, n + 2)
@@ -170,13 +172,15 @@ def find_acceleration(columns: Sequence[InputColumn]) -> tuple[tuple[int, ...], 
     return (), 1.0
 
 
-def _gravity(columns: Sequence[InputColumn], axes: tuple[int, ...]) -> float:
-    """Return the length of gravity in the unit of three axes; 0 if they show none."""
+def _gravity(
+    columns: Sequence[InputColumn], axes: tuple[int, ...], known: Sequence[float] = GRAVITY
+) -> float:
+    """Return the length of gravity in the unit of three axes, a `known` one, or 0."""
     vectors = np.stack([columns[n].data for n in axes], axis=1)
     lengths = np.linalg.norm(vectors[np.isfinite(vectors).all(axis=1)], axis=1)
     if len(lengths) < FEWEST:
         return 0.0
     middle = float(np.median(lengths))
     spread = float(np.median(np.abs(lengths - middle)))
-    near = (g for g in GRAVITY if abs(middle / g - 1) < UPRIGHT and spread < UPRIGHT * g)
+    near = (g for g in known if abs(middle / g - 1) < UPRIGHT and spread < UPRIGHT * g)
     return next(near, 0.0)

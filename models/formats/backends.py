@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from innpar.models.errors import ModelError
 from innpar.models.formats.batches import ExactBatches
 from innpar.models.formats.golden import check_golden
+from innpar.models.formats.trust import is_trusted
 from innpar.models.formats.weights_file import read_weights
 from innpar.models.manifest import Manifest
 from innpar.models.network.folding import FoldedWeights, fold_weights
@@ -98,7 +99,8 @@ def _candidates(manifest: Manifest, device: str) -> tuple[Backend, ...]:
     """Return the backends to try, best first."""
     if device == "cpu" and manifest.architecture.kernel <= LONGEST_KERNEL:
         return ("native", "numpy")
-    return ("torchscript", "eager") if manifest.file("torchscript") else ("eager",)
+    script = manifest.file("torchscript")
+    return ("torchscript", "eager") if script and is_trusted(manifest, script) else ("eager",)
 
 
 def _load(

@@ -24,6 +24,7 @@ from innpar.models.errors import ModelError
 from innpar.models.formats import torchscript
 from innpar.models.formats.aot_file import processor
 from innpar.models.formats.network_file import load_network
+from innpar.models.formats.trust import trust_own_export
 from innpar.models.manifest import NAME, SUFFIXES, Architecture, Kind, Manifest, read_manifest
 from innpar.models.network.fold import FoldedInverse, fold
 from innpar.models.network.innpar import InnPar, joint
@@ -87,6 +88,7 @@ def export(
         },
     )
     _write(directory, manifest, files)
+    trust_own_export(directory, manifest)
     return manifest
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from innpar.models.errors import ModelError
 from innpar.models.formats import torchscript
 from innpar.models.formats.network_file import build_network
+from innpar.models.formats.trust import check_trusted
 from innpar.models.manifest import Manifest, verified_bytes
 from innpar.models.network.fold import fold
 from innpar.models.network.folding import Floats
@@ -63,12 +64,14 @@ def load(folder: Path, manifest: Manifest, backend: str, device: str) -> Network
     """Load the network of a backend of torch: ``torchscript``, ``eager`` or ``aot``.
 
     Raises:
-        ModelError: The model has no file for it, or none for this processor.
+        ModelError: The model has no file for it, none for this processor, or none to be trusted.
     """
     if backend == "aot":
         return _aot(folder, manifest)
     if backend == "torchscript":
-        content = verified_bytes(folder, manifest, manifest.file_for("torchscript"))
+        name = manifest.file_for("torchscript")
+        content = verified_bytes(folder, manifest, name)
+        check_trusted(folder, manifest, [name])
         module = torchscript.from_bytes(content, device)
         return TorchNetwork(module, module.inverse, device)
     folded = fold(build_network(folder, manifest)).to(device)
@@ -79,8 +82,10 @@ def _aot(folder: Path, manifest: Manifest) -> Network:
     """Load the compiled files; eager code inverts for a model that was compiled forward only."""
     from innpar.models.formats.aot_file import load_compiled
 
+    name = manifest.file("aot_inverse")
+    check_trusted(folder, manifest, [manifest.file_for("aot"), *([name] if name else [])])
     forward = load_compiled(folder, manifest, manifest.file_for("aot"))
-    if (name := manifest.file("aot_inverse")) is None:
+    if name is None:
         return TorchNetwork(forward, fold(build_network(folder, manifest)).inverse)
     return TorchNetwork(forward, load_compiled(folder, manifest, name))
 

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from innpar.errors import InnparError
 from innpar.stream.cli import run
+from innpar.stream.cli.parser import COMMAND, CommandParser
 
 COMMANDS = {
     "replay": "replay a recording (a session file or a supported third-party format)",
@@ -27,7 +28,7 @@ COMMANDS = {
     "train": "train the network",
     "evaluate": "measure accuracy through the live pipeline, next to baselines",
     "bench": "measure the network's speed on this computer",
-    "model": "import a checkpoint, or export a model to other runtimes",
+    "model": "import a checkpoint, export a model to other runtimes, or add one from elsewhere",
 }
 """Name → one line about it. The file `commands/NAME.py` holds the command."""
 
@@ -63,8 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         status = 0
     except InnparError as error:
+        from innpar.stream.messages.hygiene import printable
+
         for line in str(error).splitlines():
-            print(f"innpar-stream: {line}", file=sys.stderr)
+            print(f"innpar-stream: {printable(line, 4000)}", file=sys.stderr)
         status = 1 if getattr(error, "after_start", False) else 2
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "scipy"):
@@ -75,9 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def parser(given: Sequence[str]) -> argparse.ArgumentParser:
+def parser(given: Sequence[str]) -> CommandParser:
     """Return the parser; only the commands that `given` may name are imported."""
-    whole = argparse.ArgumentParser(
+    whole = CommandParser(
         prog="innpar-stream",
         usage="%(prog)s [OPTIONS] --device NAME\n       %(prog)s COMMAND …",
         description="Live arterial blood pressure from a wrist-worn PPG sensor, over MQTT.",
@@ -87,7 +90,8 @@ def parser(given: Sequence[str]) -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=version("innpar-stream"))
     run.add_arguments(whole)
     whole.set_defaults(run=run.run)
-    commands = whole.add_subparsers(title="commands", metavar="COMMAND", prog="innpar-stream")
+    whole.given = given
+    commands = whole.add_subparsers(title="commands", metavar=COMMAND, prog="innpar-stream")
     for name, about in COMMANDS.items():
         sub = commands.add_parser(
             name,
@@ -100,6 +104,7 @@ def parser(given: Sequence[str]) -> argparse.ArgumentParser:
             command.add_arguments(sub)
             sub.set_defaults(run=command.run)
             sub.epilog = command.EXAMPLES
+            sub.given, sub.outer = given, whole.options
     return whole
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from innpar.models.errors import ModelError
 from innpar.models.formats.backends import NAMES
 from innpar.models.formats.weights_file import open_model, read_weights
-from innpar.models.manifest import Architecture
+from innpar.models.manifest import SHIPPED, Architecture
 from innpar.models.network.folding import PHASES, FoldedWeights, fold_weights
-from innpar.models.predictor import SHIPPED, Predictor
+from innpar.models.predictor import Predictor
 
 BATCHES = (1, 2, 8, 16, 64, 256)
 ROUNDS = 9

@@ -11,8 +11,8 @@ from innpar.devices.session.strict_json import strict_json
 from innpar.models.calibration.tables import Tables
 from innpar.models.data.index import IndexEntry, folder_of, of_split, read_index
 from innpar.models.errors import DataError, ModelError
-from innpar.models.manifest import NAME, Manifest
-from innpar.models.predictor import SHIPPED, Predictor
+from innpar.models.manifest import NAME, SHIPPED, Manifest
+from innpar.models.predictor import Predictor
 from innpar.stream.errors import ConfigError
 from innpar.stream.evaluation.html import check_report, write_report
 from innpar.stream.evaluation.score import PRESSURES, score

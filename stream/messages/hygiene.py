@@ -6,12 +6,13 @@ begins with ``=`` is a formula to a spreadsheet.
 
 from __future__ import annotations
 
+import html
 import logging
 from typing import Any
 
 LONGEST: int = 200
 """Characters shown of one text."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def printable(value: Any, longest: int = LONGEST) -> str:
@@ -23,7 +24,12 @@ def printable(value: Any, longest: int = LONGEST) -> str:
 def cell(text: str) -> str:
     """Return a text as a cell of a table that no spreadsheet takes for a formula."""
     shown = printable(text, len(text))
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+
+
+def escape(text: str) -> str:
+    """Return a text for HTML or XML, with neither markup nor control characters."""
+    return html.escape(printable(text, len(text)), quote=True)
 
 
 class OneLine(logging.Formatter):

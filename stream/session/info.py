@@ -13,11 +13,14 @@ from innpar.devices.session.contents import damage_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.writer import Writer
 from innpar.stream.messages.encoding import iso
+from innpar.stream.messages.hygiene import printable
 from innpar.stream.session.beat_table import BeatTable
 from innpar.stream.session.events import WITHDRAWN
 from innpar.stream.session.index import DeviceIndex, SessionIndex, SignalIndex, index_session, shown
 from innpar.stream.session.new_file import fresh
 
+LONGEST_LINE = 1000
+"""Characters of a line about a file."""
 MOST_LINES = 10
 """Gaps or markers that are listed; the rest is only counted."""
 
@@ -25,7 +28,7 @@ MOST_LINES = 10
 def info(path: Path) -> int:
     """Print the contents of a session; return the exit status."""
     for line in describe(index_session(path)):
-        print(line)
+        print(printable(line, LONGEST_LINE))
     return 0
 
 
@@ -34,7 +37,7 @@ def verify(path: Path) -> int:
     found = index_session(path)
     faults = [*faults_of(found)]
     for fault in faults:
-        print(f"{path}: {fault}")
+        print(printable(f"{path}: {fault}", LONGEST_LINE))
     if not faults:
         print(f"{path}: intact; {found.messages} messages in {found.blocks} blocks, none missing")
     return 1 if faults else 0

@@ -1,14 +1,19 @@
-"""New output files and folders: never overwriting, and removed again on failure."""
+"""New output files and folders: for this user only, never overwriting, removed on failure."""
 
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from innpar.stream.errors import SessionError
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @contextmanager
@@ -22,7 +27,7 @@ def fresh(path: Path) -> Iterator[io.FileIO]:
         SessionError: It exists already, or cannot be written.
     """
     try:
-        target = io.FileIO(path, "x")
+        target = io.FileIO(path, "x", opener=_private)
     except FileExistsError:
         raise SessionError(f"{path}: exists already; name another file") from None
     except OSError as error:
@@ -48,7 +53,8 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
         SessionError: It exists already, or cannot be created or written.
     """
     try:
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
     except FileExistsError:
         raise SessionError(f"{folder}: exists already; name a new folder") from None
     except OSError as error:
@@ -57,6 +63,8 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
         ) from None
     try:
         yield folder
+        for path in folder.rglob("*"):
+            path.chmod(0o700 if path.is_dir() else 0o600)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):

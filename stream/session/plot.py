@@ -5,7 +5,6 @@ The suffix of the output file selects the format: ``.png``, ``.svg``, ``.pdf`` o
 
 from __future__ import annotations
 
-import html
 import io
 import re
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from innpar.devices.session.contents import about, devices_in, extent, running, 
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.messages.encoding import iso
+from innpar.stream.messages.hygiene import escape
 from innpar.stream.session.events import WITHDRAWN
 from innpar.stream.session.excerpt import Excerpt, stretch
 from innpar.stream.session.index import DeviceIndex, index_session
@@ -135,7 +135,7 @@ def _save(figure: Any, target: io.FileIO, kind: str, title: str) -> None:
     content = image.getvalue()
     if page:
         drawn = content[content.index(b"<svg") :].decode()
-        head = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title>"
+        head = f"<!doctype html><meta charset=utf-8><title>{escape(title)}</title>"
         content = f"{head}<style>svg{{max-width:100%;height:auto}}</style>{drawn}".encode()
     with io.BufferedWriter(target) as written:
         written.write(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +98,7 @@ def _pressures(beat: Mapping[str, Any]) -> Iterator[_Part]:
     if beat.get("valid") is True:
         both = f"{_whole(beat.get('sbp'))}/{_whole(beat.get('dbp'))}"
         yield _Part(f"{both:>7} mmHg", "bold")
+        yield _Part(f" {_margin(beat, 'sbp')}/{_margin(beat, 'dbp')}")
         yield _Part(f"  MAP {_whole(beat.get('map')):>3}", rank=MEAN)
     else:
         reasons = beat.get("reasons")
@@ -110,6 +112,16 @@ def _pressures(beat: Mapping[str, Any]) -> Iterator[_Part]:
     if isinstance(reference, Mapping):
         true = f"{_whole(reference.get('sbp'))}/{_whole(reference.get('dbp'))}"
         yield _Part(f"  (true {true:>7})", "dim", TRUE)
+
+
+def _margin(beat: Mapping[str, Any], name: str) -> str:
+    """Return the wider side of a pressure's interval, mmHg, as ``±N``; ``±?`` without one."""
+    value, limits = _number(beat.get(name)), _inside(beat, "interval", name)
+    if value is None or not isinstance(limits, list | tuple) or len(limits) != 2:
+        return "±?"
+    sides = [_number(limit) for limit in limits]
+    widths = [abs(value - side) for side in sides if side is not None and math.isfinite(side)]
+    return f"±{max(widths):.0f}" if len(widths) == 2 and math.isfinite(value) else "±?"
 
 
 def _calibration(status: Any) -> Iterator[_Part]:

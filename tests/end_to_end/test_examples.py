@@ -64,12 +64,14 @@ def test_an_array_from_a_file(tmp_path: Path) -> None:
     assert "HR 90" in output
 
 
+@pytest.mark.slow
 def test_live_beats() -> None:
     lines = executed("live_beats.py", "demo?duration=12", "122/74").splitlines()
     assert len(lines) > 4
     assert sum(bool(re.fullmatch(r" *\d+/\d+ mmHg, quality \d+%", line)) for line in lines) > 2
 
 
+@pytest.mark.slow
 def test_a_device_of_ones_own() -> None:
     lines = executed("own_device.py").splitlines()
     assert len(lines) == 5
@@ -85,6 +87,7 @@ def test_the_device_is_that_of_the_documentation() -> None:
     assert device.strip() in (EXAMPLES / "own_device.py").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_sink_of_ones_own(tmp_path: Path) -> None:
     out = tmp_path / "beats.csv"
     executed("own_sink.py", str(out), "demo?duration=10", "demo:3?duration=10&id=other")

@@ -87,7 +87,7 @@ def test_the_wheel_holds_every_file_of_the_packages(
     archives: tuple[Path, Path, Path], wheel: zipfile.ZipFile
 ) -> None:
     below = files_below(archives[0], PACKAGES)
-    root = ("__init__.py", "__main__.py", "errors.py", "py.typed")
+    root = ("__init__.py", "__main__.py", "errors.py", "py.typed", "state.py")
     below |= {name for name in root if (archives[0] / name).is_file()}
     inside = {n for n in wheel.namelist() if ".dist-info/" not in n}
     built = {n for n in inside if n.startswith("innpar/models/network/_kernel.")}

@@ -16,6 +16,8 @@ from innpar.devices.files.recording import Recording
 
 _DEPTH = 6
 """Deepest nesting that is searched for arrays."""
+FHIR, FHIR_WITHIN = b'"resourceType"', 1000
+"""Field of every FHIR resource, and the bytes within which it is looked for."""
 
 
 def open_npy(path: Path, options: dict[str, str]) -> Recording:
@@ -30,8 +32,10 @@ def open_npy(path: Path, options: dict[str, str]) -> Recording:
 
 def open_mat(path: Path, options: dict[str, str]) -> Recording:
     """Open a MATLAB file of version 5; arguments as for `open_arrays`."""
-    from scipy.io import loadmat
-
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise Refused(f"{path}: .mat needs scipy; run scripts/setup import") from None
     with unpacked(path) as plain:
         try:
             content = loadmat(str(plain), simplify_cells=True)
@@ -133,6 +137,10 @@ def open_json_lines(path: Path, options: dict[str, str]) -> Recording:
             try:
                 row = json.loads(line)
             except ValueError:
+                if rows == 0 and FHIR in stream.read(FHIR_WITHIN):
+                    raise Refused(
+                        f"{path}: a FHIR bundle, without samples of light; play the session itself"
+                    ) from None
                 raise Refused(
                     f"{path}: line {rows + 1} is not a JSON object; one object a line is played"
                 ) from None

@@ -13,7 +13,8 @@ from innpar.devices.sensors.boards.line_format import UNITS, unit_of_time
 from innpar.devices.timing.column_names import kind_of_name
 from innpar.devices.timing.counted import CountedTrack
 from innpar.devices.timing.dejitter import Dejitter, StampRun
-from innpar.devices.timing.plausible_light import InputColumn, choose_light
+from innpar.devices.timing.live_columns import LiveColumns, choose_live, needs_shape
+from innpar.devices.timing.plausible_light import InputColumn
 from innpar.devices.timing.timeline import Hole, PlacedSamples
 from innpar.devices.timing.track import Rows, SignalTrack, stated
 
@@ -51,10 +52,15 @@ class LineTable:
         self._unit = UNITS.get(unit)  # None: to be measured
         kept = [c for c in (_column(k, names) for k in keep) if c is not None]
         others = [i for i in range(len(names)) if i != self._time]
-        self.known = bool(kept) or any(labels)
         if judged and not kept and any(labels):
             others = _light(others, names)
         self.columns = kept or others
+        self._asked = bool(kept)
+        self._written = [label if i != self._time else "t" for i, label in enumerate(labels)]
+        empty = np.empty(0)
+        shapes = [InputColumn(label, empty) for label in self._written]
+        self.known = not judged or not needs_shape(shapes, [] if kept else self.columns)
+        self._used = LiveColumns(tuple(self.columns))
         if len(self.columns) < len(names) and not any(labels):
             names = [
                 f"ppg{i - (self._time is not None and i > self._time)}" for i in range(len(names))
@@ -64,14 +70,26 @@ class LineTable:
         self._device = device
         self._begin()
 
-    def judge(self, values: Rows) -> None:
-        """Leave out unlabelled columns, (rows, columns) of all, that are no light by shape."""
-        self.known = True
-        choice = choose_light([InputColumn("", values[:, c]) for c in self.columns], math.nan)
-        light = choice.light or choice.unclear
-        if light and len(light) < len(self.columns):
-            self.columns = [self.columns[k] for k in light]
-            self._begin()
+    def judge(self, values: Rows, rate: float) -> str:
+        """Choose the columns by shape; return the reasons if none may be light.
+
+        Args:
+            values: (rows, columns) of all columns.
+            rate: Hz; NaN if unknown.
+        """
+        shapes = [InputColumn(name, values[:, c]) for c, name in enumerate(self._written)]
+        used = choose_live(shapes, self.columns, rate)
+        if self._asked:
+            used = LiveColumns(tuple(self.columns), used.axes, used.scale)
+        if not used.light:
+            return used.why_not
+        self._used, self.known, self.columns = used, True, used.all
+        self._begin()
+        return ""
+
+    def split(self, items: Sequence[Chunk | Event]) -> list[Chunk | Event]:
+        """Return items with light and acceleration in chunks of their own."""
+        return self._used.split(items)
 
     def _begin(self) -> None:
         """Start with no samples, now that the columns are known."""

@@ -4,23 +4,26 @@ A line holds numbers separated by commas, semicolons, blanks or tabs, each of wh
 as for a plotter: ``52310,48211``, ``ir:52310,red:48211``, ``R[48211] IR[52310]``. A line of names
 is a header. A line may also be a JSON object, or one of PulseSensor's (``S512``). A column called
 ``t``, ``time``, ``millis``, ``time_us``, ``Time[s]`` or the like is the sender's time; without one,
-samples are counted. Columns named as something that is no light (``ax``, ``temp``, ``HR``) are left
-out, and so are unlabelled ones that count or stand still, if light is left.
+samples are counted. Columns named as something that is no light (``temp``, ``HR``) are left out,
+and so are those not named as light that count or stand still. Three axes of an accelerometer, by
+their names (``ax,ay,az``) or by the length of gravity, become acceleration.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from innpar.devices.base import BadPacket, Chunk, Event, Refused
+from innpar.devices.base import NS, BadPacket, Chunk, Event, Refused
 from innpar.devices.link.serial_port import CHANNEL, Wire, Wired
 from innpar.devices.options import Options
 from innpar.devices.sensors.boards.line_format import UNITS, names_of, parse
-from innpar.devices.sensors.boards.line_table import MEASURE, LineTable
+from innpar.devices.sensors.boards.line_table import LineTable
+from innpar.devices.timing.live_columns import enough
 from innpar.devices.timing.track import Rows
 
 if TYPE_CHECKING:
@@ -85,8 +88,13 @@ class LineDecoder:
 
     def flush(self) -> list[Chunk | Event]:
         """Return the samples still held back, at the rate measured so far."""
-        early = self._judge() if self._unjudged else []
-        return early + (self._table.flush() if self._table is not None else [])
+        if self._table is None:
+            return []
+        early: list[Chunk | Event] = []
+        if self._is_enough():
+            early, _ = self._judge()
+        self._unjudged = []  # too few to show that they are light
+        return early + self._table.split(self._table.flush())
 
     def push(self, channel: str, arrival: int, raw: bytes) -> list[Chunk | Event]:
         """Decode the bytes of one read.
@@ -120,17 +128,36 @@ class LineDecoder:
             self.bad += 1
             listed = ", ".join(self._shape or ())
             raise BadPacket(f"no column that may be light among {listed}; name one with ?channel=…")
-        if not self._judged or self._table.known or len(self._table.columns) < 2:
-            return self._table.push(rows, arrival)
+        if self._table.known:
+            return self._table.split(self._table.push(rows, arrival))
         self._unjudged.append((rows, arrival))
-        return self._judge() if arrival - self._unjudged[0][1] >= MEASURE else []
+        if not self._is_enough():
+            return []
+        out, why = self._judge()
+        if why:
+            raise BadPacket(f"no column that may be light ({why}); name one with ?channel=…")
+        return out
 
-    def _judge(self) -> list[Chunk | Event]:
-        """Leave out the columns that are no light by their shape, if any is left."""
+    def _is_enough(self) -> bool:
+        """Return whether the rows held back suffice to judge their shape."""
+        held = self._unjudged
+        count = sum(len(rows) for rows, _ in held)
+        return bool(held) and enough(count, held[-1][1] - held[0][1])
+
+    def _judge(self) -> tuple[list[Chunk | Event], str]:
+        """Choose the columns by the rows held back; return these, or why none may be light."""
         assert self._table is not None
         held, self._unjudged = self._unjudged, []
-        self._table.judge(np.concatenate([rows for rows, _ in held]))
-        return [item for rows, arrival in held for item in self._table.push(rows, arrival)]
+        span = (held[-1][1] - held[0][1]) / NS
+        after = sum(len(rows) for rows, _ in held[1:])
+        rate = after / span if span else math.nan
+        if why := self._table.judge(np.concatenate([rows for rows, _ in held]), rate):
+            self.bad += 1
+            return [], why
+        out: list[Chunk | Event] = []
+        for rows, arrival in held:
+            out += self._table.split(self._table.push(rows, arrival))
+        return out, ""
 
     def _line(self, text: str) -> tuple[float, ...] | None:
         """Return the numbers of a line, () for a line without a sample, None for an invalid one."""

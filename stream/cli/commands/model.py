@@ -1,4 +1,4 @@
-"""``innpar-stream model``: import a checkpoint, or export a model to other runtimes."""
+"""``innpar-stream model``: import a checkpoint, export a model, or add one from elsewhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ EXAMPLES = """\
 actions:
   import   convert a checkpoint of the original INN-PAR code to a model
   export   write a model again, for other runtimes too (--target)
+  add      check a model from elsewhere; --trust-model lets its compiled files run
 
 examples:
   innpar-stream model import checkpoint.pth my-model --abp-range 20 220
   innpar-stream model export my-model compiled --target aot
+  innpar-stream model add downloaded
 """
+
+_AS_IN = ", as in `innpar-stream model export my-model compiled`"
 
 NO_RANGE = """\
 the outputs of this model have no unit: a checkpoint does not contain its pressure range
@@ -24,15 +28,20 @@ if you know the range used in training, import again with --abp-range MIN MAX"""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "action", metavar="ACTION", choices=["import", "export"], help="import | export"
+        "action",
+        metavar="ACTION",
+        choices=["import", "export", "add"],
+        help="import | export | add",
     )
     parser.add_argument(
         "source",
         type=Path,
         metavar="SOURCE",
-        help="CHECKPOINT.pth to import; manifest or model folder to export",
+        help="CHECKPOINT.pth to import; manifest or model folder to export or add",
     )
-    parser.add_argument("out", type=Path, metavar="FOLDER", help="folder for model and manifest")
+    parser.add_argument(
+        "out", type=Path, nargs="?", metavar="FOLDER", help="folder for model and manifest"
+    )
     parser.add_argument(
         "--target",
         action="append",
@@ -47,28 +56,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="import: pressures in mmHg of outputs 0 and 1; without it there are no pressures "
         "before a cuff reading",
     )
+    parser.add_argument(
+        "--trust-model",
+        action="store_true",
+        help="add: let its .pt and .pt2 files run, which can execute any code",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Import or export.
+    """Import, export or add.
 
     Raises:
-        ConfigError: A pressure range for an export.
+        ConfigError: An option of another action, or a folder is missing.
     """
+    from innpar.stream.errors import ConfigError
+
+    if options.action == "add":
+        return _add(options)
+    if options.out is None:
+        raise ConfigError(f"model {options.action}: name the folder to write too{_AS_IN}")
+    if options.trust_model:
+        raise ConfigError("--trust-model: only for `model add`; leave it out")
     if options.action == "import":
-        from innpar.models.formats.checkpoint_import import import_checkpoint
-
-        made = import_checkpoint(
-            options.source,
-            options.out,
-            pressures=tuple(options.abp_range or (0.0, 1.0)),
-            targets=options.target or [],
-        )
-        if made.relative:
-            print(NO_RANGE)
+        _import(options)
     else:
-        from innpar.stream.errors import ConfigError
-
         if options.abp_range:
             raise ConfigError(
                 "--abp-range: only for imports, a manifest has its range; leave it out"
@@ -77,4 +88,37 @@ def run(options: argparse.Namespace) -> int:
 
         export_again(options.source, options.out, options.target or [])
     print(f"{options.out}: use it with: innpar-stream --model {options.out}")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> None:
+    from innpar.models.formats.checkpoint_import import import_checkpoint
+
+    made = import_checkpoint(
+        options.source,
+        options.out,
+        pressures=tuple(options.abp_range or (0.0, 1.0)),
+        targets=options.target or [],
+    )
+    if made.relative:
+        print(NO_RANGE)
+
+
+def _add(options: argparse.Namespace) -> int:
+    """Check a model from elsewhere and record its files as trusted if the user says so."""
+    from innpar.models.formats.trust import code_files, trust
+    from innpar.models.formats.weights_file import open_model, read_weights
+    from innpar.stream.errors import ConfigError
+
+    if options.out is not None or options.target or options.abp_range:
+        raise ConfigError("model add takes one model and --trust-model only")
+    folder, manifest = open_model(options.source)
+    read_weights(folder, manifest)
+    files = ", ".join(code_files(manifest))
+    if options.trust_model:
+        trust(folder, manifest)
+        print(f"trusted as they are now, by their SHA-256: {files or 'none, no file runs code'}")
+    elif files:
+        print(f"not trusted to run code, hence not used: {files}")
+    print(f"{manifest.id}: use it with: innpar-stream --model {options.source}")
     return 0

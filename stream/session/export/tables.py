@@ -12,6 +12,7 @@ from innpar.devices import NS, Chunk, Event
 from innpar.devices.session.contents import SIMULATED, source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
+from innpar.stream.messages.hygiene import cell
 from innpar.stream.session.export.content import ESTIMATE, PlacedBeat, contents, estimate, known_of
 
 TIMES = ("time", "start", "end")
@@ -115,7 +116,7 @@ def to_csv(file: SessionFile, folder: Path) -> int:
     """Write one CSV file per table; return the number of files.
 
     Times are seconds since the Unix epoch, to the nanosecond; numbers are exact. An empty cell is
-    a missing value.
+    a missing value. Text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     tables: dict[str, tuple[Any, tuple[str, ...]]] = {}
     with ExitStack() as stack:
@@ -126,7 +127,7 @@ def to_csv(file: SessionFile, folder: Path) -> int:
             if name not in tables:
                 stream = (folder / f"{name}.csv").open("w", encoding="utf-8", newline="")
                 writer = csv.writer(stack.enter_context(stream), lineterminator="\n")
-                writer.writerow(columns)
+                writer.writerow(map(cell, columns))
                 tables[name] = writer, columns
             cells = [map(_TEXT.get(column, _cell), piece.columns[column]) for column in columns]
             tables[name][0].writerows(zip(*cells, strict=True))
@@ -139,6 +140,8 @@ def _seconds(time: int) -> str:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return cell(value)
     if not isinstance(value, float):
         return value
     return str(int(value)) if value.is_integer() else repr(value)

@@ -20,6 +20,7 @@ from innpar.devices.session.contents import source_of
 from innpar.devices.session.items import BEATS, Topic, from_json
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
+from innpar.stream.messages.hygiene import printable
 from innpar.stream.session.events import events_of
 from innpar.stream.session.export.content import (
     UNITS,
@@ -66,7 +67,7 @@ def to_wfdb(file: SessionFile, folder: Path) -> int:
         name = f"{stem}-{segment.number:04d}"
         noted = known.get(segment.device, {})
         noted = {**noted, "source": source_of(noted)}
-        about = [f"{key}: {noted[key]}" for key in ("source", "subject") if key in noted]
+        about = [printable(f"{key}: {noted[key]}") for key in ("source", "subject") if key in noted]
         _record(wfdb, folder, name, segment, about)
         _annotate(wfdb, folder, name, place, marks.get(segment.device, []))
         # Only the first and last time of a written segment are still needed.
@@ -104,7 +105,9 @@ def _note(event: Event) -> str:
         text = f"marker: {event.detail.get('text', '')}"
     else:
         text = f"{event.kind} {strict_json(event.detail)}"
-    return text.encode("ascii", "backslashreplace").decode()[:_LONGEST_NOTE]
+    return (
+        printable(text, _LONGEST_NOTE).encode("ascii", "backslashreplace").decode()[:_LONGEST_NOTE]
+    )
 
 
 def _record(wfdb: Any, folder: Path, name: str, segment: Segment, about: list[str]) -> None:

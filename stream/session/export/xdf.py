@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
-from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from innpar.devices import NS, Chunk, Event
 from innpar.devices.session.contents import source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
+from innpar.stream.messages.hygiene import escape
 from innpar.stream.session.export.content import (
     UNITS,
     PlacedBeat,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from innpar.devices import NS
 from innpar.devices.session.contents import running
 from innpar.devices.session.reader import SessionFile
+from innpar.stream.messages.hygiene import escape
 from innpar.stream.session.beat_table import BeatTable
 from innpar.stream.session.events import WITHDRAWN
 from innpar.stream.session.excerpt import stretch

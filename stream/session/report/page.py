@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, tzinfo
-from html import escape
 from importlib.resources import files
 
 from innpar.devices import NS
 from innpar.devices.session.reader import SessionFile
+from innpar.stream.messages.hygiene import escape
 from innpar.stream.session.index import DeviceIndex, SessionIndex
 from innpar.stream.session.report.figures import Course, examples, ranges, trends
 from innpar.stream.session.report.findings import percentiles, trend, weights

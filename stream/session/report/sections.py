@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from html import escape
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 from innpar.devices import NS
+from innpar.stream.messages.hygiene import escape
 from innpar.stream.session.events import WITHDRAWN
 from innpar.stream.session.index import DeviceIndex, SessionIndex
 from innpar.stream.session.report.figures import Course

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
+
+from innpar.stream.messages.hygiene import escape
 
 Floats = npt.NDArray[np.float64]
 
@@ -137,7 +138,7 @@ class Chart:
         """Return the element."""
         return (
             f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" '
-            f'aria-label="{escape(self.label, quote=True)}">{"".join(self._parts)}</svg>'
+            f'aria-label="{escape(self.label)}">{"".join(self._parts)}</svg>'
         )
 
 
@@ -158,7 +159,7 @@ def stacked(parts: Sequence[tuple[str, float, str]], width: float = 720.0) -> st
         at += wide
     label = ", ".join(f"{name} {share:.0%}" for name, share, _ in parts)
     return (
-        f'<svg viewBox="0 0 {width:g} 22" role="img" aria-label="{escape(label, quote=True)}">'
+        f'<svg viewBox="0 0 {width:g} 22" role="img" aria-label="{escape(label)}">'
         f"{''.join(drawn)}</svg>"
     )
 

@@ -46,6 +46,7 @@ def test_the_example_of_the_page_conforms() -> None:
     check(example()["Blinker"](), seconds=1.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speed", [1.0, 50.0])
 def test_the_demo_conforms(speed: float) -> None:
     check(create("demo:7?rate=55", pace=Pace(speed)), seconds=2)

@@ -50,6 +50,7 @@ def test_other_errors_are_not_taken_for_it(error: BleakError, message: str) -> N
     assert PAIR_FIRST not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cuff", "nonin"])
 async def test_subscribing_to_a_sensor_that_is_not_paired(
     kind: str, monkeypatch: pytest.MonkeyPatch

@@ -62,9 +62,9 @@ def read(stream: LineDecoder, lines: list[str], every: int = NS // 100, burst: i
 
 
 def test_the_rate_is_measured_and_the_first_piece_thrown_away() -> None:
-    lines = ["11\n", *(f"{k},{-k}\r\n" for k in range(2000))]
+    lines = ["11\n", *(f"ir:{k},red:{-k}\r\n" for k in range(2000))]
     heard = read(LineDecoder("s"), lines, burst=5)
-    assert {(c.channels, c.rate) for c in heard.chunks} == {(("ppg0", "ppg1"), 100.0)}
+    assert {(c.channels, c.rate) for c in heard.chunks} == {(("ir", "red"), 100.0)}
     assert heard.data[:, 0].tolist() == list(range(1, 2000))
     assert np.abs(np.diff(heard.times) - NS // 100).max() < 300_000
     assert heard.told("gap") == []
@@ -118,7 +118,7 @@ def test_columns_to_keep() -> None:
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=20))
 def test_any_cut_of_the_bytes_gives_the_same_samples(cuts: list[int]) -> None:
-    raw = b"\n" + b"".join(b"%d,%d\n" % (1000 + k, k) for k in range(50))
+    raw = b"\n" + b"".join(b"ir:%d,red:%d\n" % (1000 + k, k) for k in range(50))
     stream, heard, at, k = LineDecoder("s", 100), Heard(), 0, 0
     while at < len(raw):
         step = cuts[k % len(cuts)]
@@ -237,7 +237,7 @@ async def test_a_port_that_is_unplugged_and_comes_back(cable: Cable) -> None:
         while True:
             await asyncio.sleep(0.005)
             if cable.ours >= 0:
-                os.write(cable.ours, b"%d,%d\n" % (k, 7))
+                os.write(cable.ours, b"ir:%d,red:%d\n" % (k, 7))
             k += 1
 
     before = asyncio.all_tasks()
@@ -266,6 +266,7 @@ async def test_a_port_that_is_unplugged_and_comes_back(cable: Cable) -> None:
     assert (np.diff(heard.times) > 0).all()
 
 
+@pytest.mark.slow
 async def test_it_conforms(cable: Cable) -> None:
     async def talk() -> None:
         k = 0

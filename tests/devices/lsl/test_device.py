@@ -117,6 +117,7 @@ async def test_an_invalid_predicate() -> None:
         await collect(Lsl("type=='PPG'["), lambda _: True)
 
 
+@pytest.mark.slow
 async def test_two_channels_and_one_of_them() -> None:
     with Sender("duo", labels=("green", "temperature", "PPG_IR")):
         both = await collect(Lsl("duo"), lambda items: count(items) > 60)
@@ -228,6 +229,7 @@ async def test_another_source_id_at_every_start() -> None:
     assert "source_id 0815 instead of 4711" in events(items, "notice")[0].detail["text"]
 
 
+@pytest.mark.slow
 async def test_another_sender_with_the_same_source_id_never_takes_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -327,6 +329,7 @@ async def test_a_rate_that_drifts_and_differs_from_the_stated() -> None:
     assert (np.abs(np.diff(times(items)) - NS / 91.0) < 1e6).all()
 
 
+@pytest.mark.slow
 async def test_an_irregular_rate_is_measured() -> None:
     began = lsl.local_clock()
     walk = np.cumsum(np.random.default_rng(3).uniform(0.5, 1.5, 10_000))

@@ -106,6 +106,7 @@ def test_stamps_that_jump_while_nothing_is_lost(jump: float) -> None:
     assert "jumped by" in texts[0]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     jumps=st.lists(

@@ -188,6 +188,7 @@ class Headband(Simple):
         self.on = (text == "d" and self.chosen == self.knows) or (self.on and text == "k")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["p50", "p60"])
 async def test_over_the_air_with_lost_notifications(preset: str) -> None:
     pytest.importorskip("bumble")

@@ -631,6 +631,7 @@ print(f"FIGURE {code} {spent:.2f} {grown:.0f}")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["info", "verify"])
 def test_lengths_that_lie_cost_little_and_end_in_one_line(tmp_path: Path, action: str) -> None:
     for name, path in lying_files(tmp_path).items():

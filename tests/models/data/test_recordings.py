@@ -174,6 +174,7 @@ def test_pressures_of_a_wave_follow_its_beats() -> None:
     assert found[2] == pytest.approx(wave[:500].mean(), abs=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_validation_windows_agree_with_the_recordings_own_verdicts() -> None:
     if not DATA.is_dir():

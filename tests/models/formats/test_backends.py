@@ -19,7 +19,8 @@ from innpar.models.formats.backends import load_backend
 from innpar.models.formats.batches import ExactBatches
 from innpar.models.formats.export import export
 from innpar.models.formats.golden import check_golden
-from innpar.models.formats.weights_file import read_weights
+from innpar.models.formats.trust import trust
+from innpar.models.formats.weights_file import open_model, read_weights
 from innpar.models.network import kernel
 from innpar.models.network.folding import fold_weights
 from innpar.models.network.innpar import joint
@@ -33,15 +34,22 @@ Floats = npt.NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     export(network(4, context=3), folder, FIELDS, context=CONTEXT[:3], windows=PPG[:4])
     return folder
 
 
 @pytest.fixture(scope="module")
-def predictor(folder: Path) -> Predictor:
-    return Predictor.load(folder, backend="torchscript")
+def predictor(exported: Path) -> Predictor:
+    return Predictor.load(exported, backend="torchscript")
+
+
+@pytest.fixture
+def folder(exported: Path) -> Path:
+    """The exported model, trusted in the state folder of this test as well."""
+    trust(*open_model(exported))
+    return exported
 
 
 @pytest.mark.parametrize("backend", ["native", "numpy", "torchscript", "eager"])

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 LONGEST = 0.1
 """s of the loop's own CPU time in one callback."""
 
@@ -53,6 +55,7 @@ print(" ".join(imported))
 """
 
 
+@pytest.mark.slow
 def test_no_callback_is_long_and_nothing_is_imported_while_streaming(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, f"{tmp_path}/recordings/"],

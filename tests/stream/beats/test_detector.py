@@ -64,6 +64,7 @@ def trains(draw: st.DrawFn) -> np.ndarray:
     return wave + noise * np.random.default_rng(draw(st.integers(0, 99))).normal(size=len(wave))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(light=trains(), data=st.data())
 def test_any_waveform_has_the_same_beats_however_it_is_cut(

@@ -26,6 +26,7 @@ def test_multiplications_are_counted_as_published() -> None:
     assert bench.folded_products(folded, 628) < published / 11
 
 
+@pytest.mark.slow
 def test_a_backend_has_a_row_a_batch() -> None:
     predictor = Predictor.load(backend="numpy")
     rows = list(bench.measure(SHIPPED, predictor, batches=(1, 3), rounds=2, with_published=True))

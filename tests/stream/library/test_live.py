@@ -109,6 +109,7 @@ async def test_a_failure_comes_after_the_beats_before_it() -> None:
     assert len(taken) > 15
 
 
+@pytest.mark.slow
 async def test_a_failure_is_not_lost_where_nobody_iterates() -> None:
     with pytest.raises(Lost, match="come back"):
         async with innpar.live(Fails(10), model=shipped()):

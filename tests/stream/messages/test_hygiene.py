@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innpar.devices import Event
-from innpar.stream.messages.hygiene import OneLine, cell, printable
+from innpar.stream.messages.hygiene import OneLine, cell, escape, printable
 from innpar.stream.sinks.terminal import TerminalSink
 
 
@@ -18,7 +18,9 @@ from innpar.stream.sinks.terminal import TerminalSink
 def test_no_text_can_move_a_cursor_begin_a_line_or_be_a_formula(text: str) -> None:
     assert printable(text).isprintable()
     assert cell(text).isprintable()
-    assert not cell(text).startswith(("=", "+", "-", "@"))
+    assert not cell(text).lstrip().startswith(("=", "+", "-", "@", "＝"))
+    assert escape(text).isprintable()
+    assert not {"<", ">", '"', "'"} & set(escape(text))
     file = io.StringIO()
     csv.writer(file).writerow([cell(text), "next"])
     assert file.getvalue().count("\n") == 1

@@ -230,6 +230,7 @@ async def test_a_bad_root_is_one_clear_line() -> None:
         assert "is not a valid root" in await refusal("mqtt://127.0.0.1:1", topic=root)
 
 
+@pytest.mark.slow
 async def test_an_older_broker_is_spoken_to_in_its_own_version(
     listen: Listen, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -508,6 +509,7 @@ async def test_two_processes_do_not_take_each_others_name(mosquitto: Broker) -> 
             assert three.node == "bed4"
 
 
+@pytest.mark.slow
 async def test_broker_kills_cost_no_beat_and_no_traceback(
     mosquitto: Broker, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -556,6 +558,7 @@ async def test_two_computers_of_one_host_name_have_two_node_names(
     assert all(name.startswith(f"{platform.node()}-") for name in names)
 
 
+@pytest.mark.slow
 async def test_a_twin_with_our_name_is_named_with_the_cure_and_given_way(
     mosquitto: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -57,7 +57,13 @@ def test_the_important_parts_fit(width: int, reference: Reference | None, source
     payload = beat_payload(beat(source=source, reference=reference, **WIDEST))
     line = beat_line(payload, width)
     assert line.cell_len <= width
-    for part in ("9b2c  ", source.upper(), "121/75 mmHg", "quality  93%", "stale cuff 128/79"):
+    for part in (
+        "9b2c  ",
+        source.upper(),
+        "121/75 mmHg ±10/±6",
+        "quality  93%",
+        "stale cuff 128/79",
+    ):
         assert part in line.plain
     assert "HR  66" in line.plain or width < 120
 
@@ -68,6 +74,26 @@ def test_a_wide_terminal_shows_all_parts() -> None:
     assert line == beat_line(payload).plain
     for part in ("MAP  91", "HR  66", "31 min ago", "latency 3.4 s"):
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ("interval", "shown"),
+    [
+        ({"sbp": [112.0, 125.0], "dbp": [70.0, 90.0]}, "±9/±15"),
+        ({"sbp": [112.0, 125.0]}, "±9/±?"),
+        ({"sbp": ["low", 125.0], "dbp": [70.0]}, "±?/±?"),
+        ({"sbp": [112.0, float("nan")], "dbp": [float("-inf"), 80.0]}, "±?/±?"),
+        (None, "±?/±?"),
+    ],
+)
+def test_a_pressure_never_stands_without_its_interval(interval: Any, shown: str) -> None:
+    payload = beat_payload(beat()) | {"sbp": 121.0, "dbp": 75.0, "interval": interval}
+    for width in (80, None):
+        assert f"121/75 mmHg {shown}  " in beat_line(payload, width).plain
+
+
+def test_a_beat_without_pressures_has_no_interval() -> None:
+    assert "±" not in beat_line(beat_payload(rejected())).plain
 
 
 def test_the_first_part_left_out_is_the_latency() -> None:

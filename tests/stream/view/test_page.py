@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from innpar.stream.messages.commands import Calibrate, Command, Mark
+from innpar.stream.messages.commands import Calibrate, Command, Mark, Record, Undo
 from innpar.stream.view.access import PageAddress
 from innpar.stream.view.board import Board
 from innpar.stream.view.server import serving
@@ -32,6 +32,7 @@ class Ward:
         self.commands = PageCommands()
         self.got: list[Command] = []
         self.refuse: str | None = None
+        self.doubts = False
         self.url = ""
         self.t: dict[str, float] = {}
         self.sent: dict[str, list[tuple[float, np.ndarray[Any, Any]]]] = {}
@@ -76,7 +77,7 @@ class Ward:
         """Answer every command."""
         async for command in self.commands.commands():
             self.got.append(command)
-            self.commands.answer(command, self.refuse)
+            self.commands.answer(command, self.refuse, confirm=self.doubts)
 
 
 @asynccontextmanager
@@ -161,6 +162,7 @@ async def test_an_invalid_beat_leaves_no_number_for_more_than_five_seconds() -> 
         await feeding
 
 
+@pytest.mark.slow
 async def test_a_run_that_ends_is_reported_and_one_that_returns_is_shown() -> None:
     need_chromium()
     ours = Ward()
@@ -202,6 +204,44 @@ async def test_commands_go_the_way_of_those_from_mqtt() -> None:
         await watched.until(
             "document.getElementById('cuff-answer').textContent.includes('no room')"
         )
+
+
+async def test_a_doubtful_reading_is_entered_only_once_confirmed() -> None:
+    async with ward() as (ours, watched):
+        ours.hop()
+        await watched.until("document.getElementById('sbp').textContent === '121'")
+        ours.refuse, ours.doubts = "182/79 is far from 121/75", True
+        await watched.page.fill("#cuff-sbp", "182")
+        await watched.page.fill("#cuff-dbp", "79")
+        await watched.page.click("#cuff-form button[type=submit]")
+        await watched.until(
+            "document.getElementById('cuff-answer').textContent.includes('really 182/79?')"
+        )
+        assert "ours says 121/75" in await text(watched, "cuff-answer")
+        assert ours.got == [Calibrate("demo", 182.0, 79.0)]
+        ours.refuse, ours.doubts = None, False
+        await watched.page.click("#cuff-answer button")
+        await eventually(lambda: len(ours.got) == 2)
+        assert ours.got[1] == Calibrate("demo", 182.0, 79.0, confirm=True)
+        await watched.until("document.getElementById('cuff-answer').textContent.includes('force')")
+
+
+async def test_buttons_record_and_withdraw() -> None:
+    async with ward() as (ours, watched):
+        ours.hop()
+        cuff = {"kind": "cuff", "t": ours.t["demo"], "detail": {"sbp": 128, "dbp": 79}}
+        ours.board.take("demo", "events", cuff)
+        await watched.until("!document.getElementById('cuff-undo').hidden")
+        await watched.page.click("#cuff-undo")
+        await eventually(lambda: len(ours.got) == 1)
+        await watched.until(
+            "document.getElementById('cuff-answer').textContent.includes('withdrawn')"
+        )
+        await watched.page.click("#record")
+        await eventually(lambda: len(ours.got) == 2)
+        assert ours.got[0] == Undo("demo")
+        assert isinstance(ours.got[1], Record)
+        assert ours.got[1].record
 
 
 async def test_without_the_token_the_page_only_looks_on() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -60,12 +61,77 @@ def test_light_is_found(line: str, kept: tuple[str, ...]) -> None:
         for k, x in enumerate(LIGHT)
     ]
     heard = read(["", *lines])
+    moved = [c for c in heard.chunks if c.signal == "acc"]
+    assert bool(moved) == (("ay:1," in line and "temp" in line) or "{steps}" in line)
+    heard.chunks = [c for c in heard.chunks if c.signal == "ppg"]
     assert {c.channels for c in heard.chunks} == {kept}
     assert heard.data[:, 0].tolist() == [
         float(x) for x in LIGHT[1:]
     ]  # the first line is a greeting
     assert heard.chunks[-1].rate == pytest.approx(100)
     assert not heard.told("gap")
+
+
+@pytest.mark.parametrize("labels", [("ax:", "ay:", "az:", "ir:"), ("", "", "", "")])
+@pytest.mark.parametrize("gravity", [1.0, 9.81, 1000.0])
+def test_acceleration_comes_in_g_ahead_of_the_light(
+    labels: tuple[str, ...], gravity: float
+) -> None:
+    lines, sent = [], []
+    for k, x in enumerate(LIGHT):
+        swing = 0.4 * math.sin(2 * math.pi * 1.8 * k / 100)
+        axes = (swing, 0.01 * (k % 3), math.sqrt(1 - swing**2))
+        sent.append(axes)
+        values = [f"{gravity * axis:.5f}" for axis in axes] + [str(x)]
+        lines.append(",".join(label + value for label, value in zip(labels, values, strict=True)))
+    heard = read(["", *lines])
+    moved = [c for c in heard.chunks if c.signal == "acc"]
+    light = [c for c in heard.chunks if c.signal == "ppg"]
+    assert heard.chunks[0].signal == "acc"
+    assert np.concatenate([c.data for c in moved]) == pytest.approx(np.array(sent[1:]), abs=1e-4)
+    assert np.concatenate([c.data[:, 0] for c in light]).tolist() == [float(x) for x in LIGHT[1:]]
+    assert [c.times.tolist() for c in moved] == [c.times.tolist() for c in light]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda k: k % 256,
+        lambda k: k // 10 % 256,
+        lambda k: 72 + k // 100 % 3,
+        lambda k: 512,
+        lambda k: 0.37 * (k % 83),
+        lambda k: 36.5 + k // 150 / 10,
+    ],
+    ids=["counter", "packet counter", "heart rate", "constant", "sawtooth", "temperature"],
+)
+@pytest.mark.parametrize("label", ["", "x:"])
+def test_a_lone_column_that_is_no_light_gives_no_sample(
+    value: Callable[[int], float], label: str
+) -> None:
+    stream, heard, refused = LineDecoder("s"), Heard(), []
+    for k in range(800):
+        try:
+            raw = f"{label}{value(k)}\n".encode()
+            heard.take(stream.push(CHANNEL, START + k * NS // 100, raw))
+        except BadPacket as error:
+            refused.append(str(error))
+    assert not heard.chunks
+    assert all("?channel=" in text for text in refused)
+    assert len(refused) >= 3
+
+
+@pytest.mark.parametrize("count", [20, 190, 800])
+def test_a_counter_unplugged_at_any_time_is_never_light(count: int) -> None:
+    stream = LineDecoder("s")
+    for begin in (START, START + 60 * NS):
+        for k in range(count):
+            with contextlib.suppress(BadPacket):
+                assert stream.push(CHANNEL, begin + k * NS // 100, b"%d\n" % (k % 256)) == []
+        assert stream.flush() == []
+        stream.interrupted("unplugged", relinked=True)
+    heard = read(["", *(str(x) for x in LIGHT)], stream=stream)
+    assert heard.samples > 1000
 
 
 @pytest.mark.parametrize("line", ["ax:{k},ay:1,az:980", "hr:72,spo2:98", "temp:{k},bpm:60"])
@@ -138,6 +204,7 @@ def test_lines_of_the_field(name: str, rate: float, channels: tuple[str, ...]) -
     for k, line in enumerate(file.read_bytes().splitlines(keepends=True)):
         heard.take(stream.push(CHANNEL, START + round((k + 1) * NS / rate), line))
     heard.take(stream.flush())
+    heard.chunks = [c for c in heard.chunks if c.signal == "ppg"]
     assert {c.channels for c in heard.chunks} == {channels}
     assert heard.chunks[-1].rate == pytest.approx(50 if name == "sbq" else rate, rel=0.03)
     assert not heard.told("gap")
