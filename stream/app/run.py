@@ -20,7 +20,9 @@ from innpar.devices.timing.pace import SystemClock
 from innpar.stream.app.alarms import AlarmSink
 from innpar.stream.app.credentials import hide_passwords, with_credentials
 from innpar.stream.app.devices import create_devices
-from innpar.stream.app.page import live_page, status
+from innpar.stream.app.operations.measurements import MeasurementSink
+from innpar.stream.app.operations.metrics import RunState
+from innpar.stream.app.page import http_server, operation, status
 from innpar.stream.app.preload import preload
 from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
@@ -177,10 +179,13 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     terminal.say(_welcome(address, settings.topic))
     board, page = Board(), PageCommands()
     board.status = partial(status, mqtt, recorders)
-    url = await stack.enter_async_context(live_page(settings, board, page))
-    if url is not None:
-        terminal.say(f"live page: {url}")
-        more.append(board)
+    measured = MeasurementSink()
+    mqtt.watch_delays(measured.outbox.add)
+    state = RunState(wearers, engine, mqtt, outcomes.of, measured, lambda: recorders.files)
+    served = http_server(settings, board, page, operation(state))
+    if (at := await stack.enter_async_context(served)) is not None:
+        terminal.say(at)
+        more += [board, measured]
     out: Sink = FanOut([mqtt, terminal, outcomes, recorders, *more], apart=True)
     if settings.alarm:
         out = AlarmSink(out, settings.alarm)

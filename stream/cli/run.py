@@ -51,7 +51,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     _add_calibration(parser.add_argument_group("calibration"))
     _add_mqtt(parser.add_argument_group("MQTT"))
     _add_outputs(parser.add_argument_group("other inputs and outputs"))
-    _add_view(parser.add_argument_group("live page"))
+    _add_view(parser.add_argument_group("live page and operation"))
     _add_recording(parser.add_argument_group("recording"))
     _add_model(parser.add_argument_group("model"))
     _add_virtual(parser.add_argument_group("virtual sensors"))
@@ -195,6 +195,18 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--open", action="store_const", const=True, help="also open the page in the browser"
+    )
+    group.add_argument(
+        "--metrics",
+        nargs="?",
+        const="",
+        metavar="[HOST:]PORT",
+        help="serve /metrics (Prometheus) and /health without the page, which has them too",
+    )
+    group.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file with the token of the page, metrics and health on its first line",
     )
 
 
