@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -62,8 +63,10 @@ def operation(run: RunState) -> Documents:
     """Return the documents about a run's operation."""
 
     def health_document() -> tuple[HTTPStatus, str, bytes]:
-        status, text = health(run)
-        return status, "application/json", text.encode()
+        found = health(run)
+        failing = found["status"] == "failing"
+        status = HTTPStatus.SERVICE_UNAVAILABLE if failing else HTTPStatus.OK
+        return status, "application/json", json.dumps(found).encode()
 
     return {
         "metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE, metrics(run).encode()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 EXAMPLES = """\
@@ -63,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
     from innpar.stream.app.settings import KEYS, load
 
     flags = {key: getattr(options, key) for key in KEYS}
-    return start(load(flags, options.config))
+    again = None if options.config is None else partial(load, flags, options.config)
+    return start(load(flags, options.config), again)
 
 
 def _add_pace(group: argparse._ArgumentGroup) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from http import HTTPStatus
 from typing import Any
 
 from innpar.stream.app.operations.metrics import RunState
@@ -12,12 +10,17 @@ LAGGING = 5.0
 """s by which the event loop is late in an overloaded process."""
 
 
-def health(run: RunState) -> tuple[HTTPStatus, str]:
-    """Return the HTTP status and a JSON object.
+def status_line(run: RunState) -> str:
+    """Return the health as one line."""
+    found = health(run)
+    return ": ".join([found["status"], *found["reasons"][:1]])
+
+
+def health(run: RunState) -> dict[str, Any]:
+    """Return the health as a JSON object.
 
     ``ok``: every device sends, and the broker has a connection. ``degraded``: something is amiss
-    that the run bears, such as a broker that is away. ``failing``, with status 503: not one device
-    sends.
+    that the run bears, such as a broker that is away. ``failing``: not one device sends.
     """
     devices = {
         wearer.device.id: {"state": _presence(run, wearer.device.id), "seconds": wearer.seconds}
@@ -31,10 +34,8 @@ def health(run: RunState) -> tuple[HTTPStatus, str]:
         reasons.append(f"the event loop was late by {run.mqtt.loop_lag:.1f} s: overloaded")
     failing = len(silent) == len(devices)
     state = "failing" if failing else "degraded" if reasons else "ok"
-    body: dict[str, Any] = {"status": state, "reasons": reasons, "devices": devices}
-    body["broker"] = "connected" if run.mqtt.connected else "away"
-    status = HTTPStatus.SERVICE_UNAVAILABLE if failing else HTTPStatus.OK
-    return status, json.dumps(body)
+    broker = "connected" if run.mqtt.connected else "away"
+    return {"status": state, "reasons": reasons, "devices": devices, "broker": broker}
 
 
 def _presence(run: RunState, device: str) -> str:
