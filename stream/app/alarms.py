@@ -23,6 +23,17 @@ class AlarmSink:
         self._alarms: dict[str, list[Alarm]] = {}
         self._newest: dict[str, int] = {}
 
+    async def replace(self, rules: Sequence[AlarmRule]) -> None:
+        """Take other rules; an alarm that is on ends with its rule."""
+        self._rules = tuple(rules)
+        for device, alarms in self._alarms.items():
+            known = {alarm.rule: alarm for alarm in alarms}
+            self._alarms[device] = [known.pop(rule, Alarm(rule)) for rule in self._rules]
+            for alarm in known.values():
+                at = self._newest.get(device, 0)
+                for event in alarm.end(device, at, "the rule was withdrawn"):
+                    await self._sink.send(event)
+
     async def send(self, item: Item) -> None:
         if isinstance(item, State) and item.state == "offline":
             at = self._newest.get(item.device, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
@@ -20,7 +21,12 @@ from innpar.devices.timing.pace import SystemClock
 from innpar.stream.app.alarms import AlarmSink
 from innpar.stream.app.credentials import hide_passwords, with_credentials
 from innpar.stream.app.devices import create_devices
-from innpar.stream.app.page import live_page, status
+from innpar.stream.app.operations.health import status_line
+from innpar.stream.app.operations.measurements import MeasurementSink
+from innpar.stream.app.operations.metrics import RunState
+from innpar.stream.app.operations.reload import Reload
+from innpar.stream.app.operations.service import NetworkProgress, ServiceManager
+from innpar.stream.app.page import http_server, operation, status
 from innpar.stream.app.preload import preload
 from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
@@ -60,8 +66,13 @@ LAST_DELIVERY = 20.0
 """s at the end of a run for the broker's last acknowledgements."""
 
 
-def start(settings: Settings) -> int:
-    """Run until the devices end or a signal stops the run; return the exit status."""
+def start(settings: Settings, again: Callable[[], Settings] | None = None) -> int:
+    """Run until the devices end or a signal stops the run; return the exit status.
+
+    Args:
+        settings: Of the run.
+        again: Function that reads them again, on SIGHUP; None where there is no file to read.
+    """
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO if settings.verbose else logging.WARNING,
@@ -75,11 +86,13 @@ def start(settings: Settings) -> int:
     hide_passwords()
     devices = create_devices(settings)
     with asyncio.Runner() as runner:
-        return runner.run(_until_signal(settings, devices))
+        return runner.run(_until_signal(settings, devices, again))
 
 
-async def _until_signal(settings: Settings, devices: Sequence[Device]) -> int:
-    """End in order on SIGINT or SIGTERM; only the first counts."""
+async def _until_signal(
+    settings: Settings, devices: Sequence[Device], again: Callable[[], Settings] | None
+) -> int:
+    """End in order on SIGINT, SIGTERM or a closed terminal; only the first counts."""
     task = asyncio.current_task()
     stopped = asyncio.Event()
 
@@ -89,10 +102,11 @@ async def _until_signal(settings: Settings, devices: Sequence[Device]) -> int:
             task.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            loop.add_signal_handler(number, stop)
     try:
-        return await _main(settings, devices)
+        return await _main(settings, devices, None if os.isatty(0) else again)
     except asyncio.CancelledError:
         if not stopped.is_set():
             raise
@@ -118,13 +132,24 @@ class _Run:
     outcomes: TallySink
     recorders: Recorders
     page: PageCommands
+    state: RunState
+    service: ServiceManager
+    alarms: AlarmSink
+    stamping: StampingSink | None
     out: Sink
 
 
-async def _main(settings: Settings, devices: Sequence[Device]) -> int:
+async def _main(
+    settings: Settings, devices: Sequence[Device], again: Callable[[], Settings] | None
+) -> int:
     async with AsyncExitStack() as stack:
         parts = await _build(settings, devices, stack)
         tasks = _beside(settings, parts)
+        if again is not None:
+            reload = Reload(settings, again, parts.alarms, parts.stamping)
+            tasks.append(asyncio.create_task(reload.on_hangup(parts.service), name="reload"))
+        stack.callback(parts.service.send, STOPPING=1)
+        parts.service.send(READY=1)
         began = time.process_time()
         try:
             await _stream(parts)
@@ -177,17 +202,35 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     terminal.say(_welcome(address, settings.topic))
     board, page = Board(), PageCommands()
     board.status = partial(status, mqtt, recorders)
-    url = await stack.enter_async_context(live_page(settings, board, page))
-    if url is not None:
-        terminal.say(f"live page: {url}")
+    measured = MeasurementSink()
+    mqtt.watch_delays(measured.outbox.add)
+    state = RunState(wearers, engine, mqtt, outcomes.of, measured, lambda: recorders.files)
+    served = http_server(settings, board, page, operation(state))
+    if (at := await stack.enter_async_context(served)) is not None:
+        terminal.say(at)
         more.append(board)
-    out: Sink = FanOut([mqtt, terminal, outcomes, recorders, *more], apart=True)
-    if settings.alarm:
-        out = AlarmSink(out, settings.alarm)
+    more.append(measured)
+    sinks = FanOut([mqtt, terminal, outcomes, recorders, *more], apart=True)
+    out: Sink = (alarms := AlarmSink(sinks, settings.alarm))
+    stamping = None
     if settings.speed == 1 and all(device.source != "replay" for device in devices):
-        out = StampingSink(out, clock, settings.late)
+        out = stamping = StampingSink(out, clock, settings.late)
     return _Run(
-        clock, predictor, engine, wearers, cuffs, mqtt, terminal, outcomes, recorders, page, out
+        clock=clock,
+        predictor=predictor,
+        engine=engine,
+        wearers=wearers,
+        cuffs=cuffs,
+        mqtt=mqtt,
+        terminal=terminal,
+        outcomes=outcomes,
+        recorders=recorders,
+        page=page,
+        state=state,
+        service=ServiceManager.found(),
+        alarms=alarms,
+        stamping=stamping,
+        out=out,
     )
 
 
@@ -255,6 +298,11 @@ def _beside(settings: Settings, parts: _Run) -> list[asyncio.Task[None]]:
         markers = LslMarks(settings.lsl_markers)
         work = partial(forward_markers, markers, wearers, out, clock)
         tasks.append(beside("the reception of LSL markers", work))
+    if parts.service.address is not None:
+        engine = parts.engine
+        works = NetworkProgress(lambda: engine.calls, lambda: engine.waiting)
+        work = partial(parts.service.watch, works, partial(status_line, parts.state))
+        tasks.append(beside("the sign of life to the service manager", work))
     for cuff in parts.cuffs:
         work = partial(forward_cuff, cuff, wearers, out, clock)
         tasks.append(beside(f"the connection to {cuff.id}", work))

@@ -105,6 +105,8 @@ class Settings(BaseModel):
     lsl_out: bool = False
     lsl_markers: str | None = None
     view: str | None = None
+    metrics: str | None = None
+    token_file: Path | None = None
     open_: Annotated[bool, Field(alias="open")] = False
     verbose: bool = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 EXAMPLES = """\
@@ -51,7 +52,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     _add_calibration(parser.add_argument_group("calibration"))
     _add_mqtt(parser.add_argument_group("MQTT"))
     _add_outputs(parser.add_argument_group("other inputs and outputs"))
-    _add_view(parser.add_argument_group("live page"))
+    _add_view(parser.add_argument_group("live page and operation"))
     _add_recording(parser.add_argument_group("recording"))
     _add_model(parser.add_argument_group("model"))
     _add_virtual(parser.add_argument_group("virtual sensors"))
@@ -63,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
     from innpar.stream.app.settings import KEYS, load
 
     flags = {key: getattr(options, key) for key in KEYS}
-    return start(load(flags, options.config))
+    again = None if options.config is None else partial(load, flags, options.config)
+    return start(load(flags, options.config), again)
 
 
 def _add_pace(group: argparse._ArgumentGroup) -> None:
@@ -195,6 +197,18 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--open", action="store_const", const=True, help="also open the page in the browser"
+    )
+    group.add_argument(
+        "--metrics",
+        nargs="?",
+        const="",
+        metavar="[HOST:]PORT",
+        help="serve /metrics (Prometheus) and /health without the page, which has them too",
+    )
+    group.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file with the token of the page, metrics and health on its first line",
     )
 
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from innpar.devices import NoticeCode
+from innpar.devices import NS, NoticeCode
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.mqtt.connection import TOO_LARGE, LinkLost, MqttConnection, TooLarge
@@ -45,6 +45,7 @@ class Delivery:
         published: Messages that the broker has acknowledged.
         refused: Messages that the broker has refused.
         set_aside: Messages that the broker will not take at all.
+        on_delivered: Called with the time of each durable message in outbox and spool, s.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Delivery:
         self.published: int = 0
         self.refused: int = 0
         self.set_aside: int = 0
+        self.on_delivered: Callable[[float], None] = _ignore
         self._completed_here = 0
         self._one_by_one = False
         self._failures = 0
@@ -260,6 +262,8 @@ class Delivery:
             self._outbox.acknowledge(pending)
             if pending.topics_left <= 0:
                 self._completed_here += 1
+                if pending.queued_at:
+                    self.on_delivered(max(0, time.time_ns() - pending.queued_at) / NS)
                 self._one_by_one, self._failures = False, 0
         elif number in self._volatile:
             topic = self._volatile.pop(number)
@@ -281,6 +285,10 @@ class Delivery:
                 topic,
                 refusal,
             )
+
+
+def _ignore(seconds: float) -> None:
+    """Take a delay that is not measured."""
 
 
 def _waited(pending: Pending) -> tuple[tuple[str, str], ...]:

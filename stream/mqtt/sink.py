@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -47,7 +47,11 @@ _LEAVE = 0.8
 
 
 class MqttSink:
-    """Publishes items; made by `open`."""
+    """Publishes items; made by `open`.
+
+    Attributes:
+        reconnects: Connections after the first, or after a start without a broker.
+    """
 
     def __init__(
         self, address: Address, bridge: Bridge, spool: Spool | None, options: MessageOptions
@@ -64,6 +68,7 @@ class MqttSink:
         self._publisher = Publisher(bridge, options)
         self._intake = Intake(bridge, self._delivery.put)
         self._missed = 0
+        self.reconnects: int = 0
         self._state_changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._loop_lag = LoopLag()
@@ -157,6 +162,20 @@ class MqttSink:
     @property
     def connected(self) -> bool:
         return self._delivery.link is not None
+
+    @property
+    def lag(self) -> float:
+        """Time that the oldest message has waited for its acknowledgement, s."""
+        return self._delivery.lag
+
+    @property
+    def loop_lag(self) -> float:
+        """Longest delay of the event loop in the last 15 s or more, s."""
+        return self._loop_lag.longest
+
+    def watch_delays(self, watcher: Callable[[float], None]) -> None:
+        """Call `watcher` with each message's time in outbox and spool, s, once acknowledged."""
+        self._delivery.on_delivered = watcher
 
     @property
     def backlog(self) -> int:
@@ -254,6 +273,7 @@ class MqttSink:
                     if not connected.done():
                         connected.set_result(None)
                     else:
+                        self.reconnects += 1
                         _log.info("connected to %s again", self._address)
             except* BrokerError as group:
                 lost += group.exceptions

@@ -65,16 +65,23 @@ class Engine:
         predictor: The network.
         windows: Inputs so far, questions included.
         calls: Batches so far.
+        seconds: Duration of these calls.
     """
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self.windows: int = 0
         self.calls: int = 0
+        self.seconds: float = 0.0
         self._entries = predictor.manifest.context_entries
         # Bounded by the wearers: each awaits its answers before it submits again.
         self._waiting: deque[tuple[Prepared | Question, asyncio.Future[NetworkOutput]]] = deque()
         self._wake = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Inputs that wait for the network."""
+        return len(self._waiting)
 
     async def reconstruct(self, windows: Sequence[Prepared]) -> list[Reconstructed]:
         """Return one result for each window, in order, with the answers to its questions."""
@@ -163,9 +170,10 @@ class Engine:
         found = self.predictor(ppg, context, reverse=wanted)
         self.windows += len(windows)
         self.calls += 1
-        took = 1e3 * (time.perf_counter() - began)
+        spent = time.perf_counter() - began
+        self.seconds += spent
         return [
-            NetworkOutput(row, consistency, reverse, took)
+            NetworkOutput(row, consistency, reverse, 1e3 * spent)
             for row, consistency, reverse in zip(
                 found.abp, found.consistency.tolist(), found.reverse.tolist(), strict=True
             )

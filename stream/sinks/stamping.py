@@ -16,17 +16,20 @@ class StampingSink:
         sink: The other one.
         clock: The host's, on which the times of the samples have been corrected.
         late: Delay beyond which a beat is late, s.
+
+    Attributes:
+        late: The same; may be changed.
     """
 
     def __init__(self, sink: Sink, clock: HostClock, late: float) -> None:
         self._sink = sink
         self._clock = clock
-        self._late = late
+        self.late = late
 
     async def send(self, item: Item) -> None:
         if isinstance(item, Beat):
             delay = (self._clock.now() - item.peak) / 1e6
-            item = replace(item, delay_ms=delay, late=delay > 1e3 * self._late)
+            item = replace(item, delay_ms=delay, late=delay > 1e3 * self.late)
         await self._sink.send(item)
 
     async def ready(self) -> None:

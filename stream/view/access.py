@@ -40,7 +40,7 @@ class PageAddress:
         Raises:
             ConfigError: Another form.
         """
-        wrong = f"--view {text}: not [HOST:]PORT, such as {HOST}:{PORT}; correct it"
+        wrong = f"{text}: not [HOST:]PORT, such as {HOST}:{PORT}; correct it"
         match = _FORM.fullmatch(text.strip())
         if text.strip().isdigit():
             match = _FORM.fullmatch(f"{HOST}:{text.strip()}")

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
@@ -39,6 +39,9 @@ VIEWERS = 64
 PORTS = 10
 """Ports tried in a row where none was given."""
 
+Documents = Mapping[str, Callable[[], tuple[HTTPStatus, str, bytes]]]
+"""Name of a document → function that returns its status, content type and content."""
+
 SOCKET = "live"
 """Last part of the WebSocket's path."""
 
@@ -50,11 +53,18 @@ class PageServer:
         access: Rule that decides on every request.
     """
 
-    def __init__(self, board: Board, commands: CommandExecutor | None, access: Access) -> None:
+    def __init__(
+        self,
+        board: Board | None,
+        commands: CommandExecutor | None,
+        access: Access,
+        documents: Documents,
+    ) -> None:
         self.access = access
+        self._documents = documents
         self._board = board
         self._commands = commands
-        self._files = page_files()
+        self._files = page_files() if board is not None else {}
         self._viewers = 0
 
     def respond(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -64,7 +74,9 @@ class PageServer:
             return _text(HTTPStatus.FORBIDDEN, visitor.refusal)
         path, _, query = request.path.partition("?")
         name = path.rpartition("/")[2]
-        if name == SOCKET and "Upgrade" in request.headers:
+        if name in self._documents:
+            return _response(*self._documents[name]())
+        if name == SOCKET and "Upgrade" in request.headers and self._board is not None:
             if request.headers.get("Origin") is None and not visitor.commands:
                 return _text(HTTPStatus.FORBIDDEN, "open the page in a browser")
             if self._viewers >= VIEWERS:
@@ -104,6 +116,8 @@ class PageServer:
     ) -> None:
         epoch, after = request.get("epoch"), request.get("after")
         after = after if type(after) is int and after >= 0 else 0
+        if self._board is None:
+            return
         await asyncio.sleep(PACE)
         answer = await self._board.answer(str(epoch), after, PATIENCE)
         allowed = visitor.commands and self._commands is not None
@@ -141,14 +155,20 @@ class PageServer:
 
 @asynccontextmanager
 async def serving(
-    address: PageAddress, board: Board, commands: CommandExecutor | None
+    address: PageAddress,
+    board: Board | None,
+    commands: CommandExecutor | None,
+    documents: Documents | None = None,
+    token: str | None = None,
 ) -> AsyncIterator[str]:
     """Serve the page inside the context.
 
     Args:
         address: To listen on.
-        board: Content of the page.
+        board: Content of the page; None for documents alone.
         commands: Destination of commands; None for a page that only looks on.
+        documents: Served beside it, by name.
+        token: Secret of the address; one of this run if not given.
 
     Yields:
         The page's address, with its token.
@@ -158,7 +178,8 @@ async def serving(
     """
     ports = [address.port] if address.fixed else range(address.port, address.port + PORTS)
     for port in ports:
-        page = PageServer(board, commands, Access(address.local, port))
+        access = Access(address.local, port, token) if token else Access(address.local, port)
+        page = PageServer(board, commands, access, documents or {})
         server = serve(
             page.serve_viewer,
             address.host,
@@ -177,7 +198,7 @@ async def serving(
             if error.errno == errno.EADDRINUSE and port != ports[-1]:
                 continue
             raise ConfigError(
-                f"--view {address.host}:{port}: {error.strerror or error}; choose another address"
+                f"{address.host}:{port}: {error.strerror or error}; choose another address"
             ) from None
         port = next(iter(running.sockets)).getsockname()[1]
         page.access = Access(address.local, port, page.access.token)

@@ -405,6 +405,27 @@ async def test_leaving_is_quick_without_a_broker_and_keeps_the_rest(
     assert payloads(messages, "bp/devices/demo/state")[-1] == "offline"
 
 
+async def test_the_time_in_outbox_and_spool_is_measured(mosquitto: Broker, tmp_path: Path) -> None:
+    broker, waits = mosquitto(), list[float]()
+    async with MqttSink.open(Address.parse(broker.url), state=tmp_path) as sink:
+        sink.watch_delays(waits.append)
+        await sink.send(beat(0))
+        await sink.flush()
+        broker.kill()
+        await until(lambda: not sink.connected)
+        began = time.monotonic()
+        await sink.send(beat(1))
+        await asyncio.sleep(0.3)
+        away = time.monotonic() - began
+        await asyncio.to_thread(broker.start)
+        await until(lambda: sink.connected)
+        await sink.flush()
+        assert sink.reconnects == 1
+    assert len(waits) == 2
+    assert min(waits) >= 0
+    assert waits[1] > 0.9 * away
+
+
 async def test_a_file_waits_for_the_broker_and_sending_never_does(mosquitto: Broker) -> None:
     broker = mosquitto()
     async with MqttSink.open(Address.parse(broker.url)) as sink:

@@ -1,0 +1,1 @@
+"""Operation as a service: metrics, health, and the service manager."""
