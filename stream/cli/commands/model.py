@@ -1,4 +1,4 @@
-"""``innpar-stream model``: import a checkpoint, or export a model to other runtimes."""
+"""``innpar-stream model``: import a checkpoint, export to other runtimes, refit the level."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ EXAMPLES = """\
 actions:
   import   convert a checkpoint of the original INN-PAR code to a model
   export   write a model again, for other runtimes too (--target)
+  level    fit the level without a cuff reading again (--data), weights unchanged
 
 examples:
   innpar-stream model import checkpoint.pth my-model --abp-range 20 220
   innpar-stream model export my-model compiled --target aot
+  innpar-stream model level my-model refitted --data recordings
 """
 
 NO_RANGE = """\
@@ -24,13 +26,16 @@ if you know the range used in training, import again with --abp-range MIN MAX"""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "action", metavar="ACTION", choices=["import", "export"], help="import | export"
+        "action",
+        metavar="ACTION",
+        choices=["import", "export", "level"],
+        help="import | export | level",
     )
     parser.add_argument(
         "source",
         type=Path,
         metavar="SOURCE",
-        help="CHECKPOINT.pth to import; manifest or model folder to export",
+        help="CHECKPOINT.pth to import; manifest or model folder to export or refit",
     )
     parser.add_argument("out", type=Path, metavar="FOLDER", help="folder for model and manifest")
     parser.add_argument(
@@ -38,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=["aot", "onnx"],
         help="runtime to write besides TorchScript; aot: compiled for this type of processor",
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="level: folder with recordings and cuff sets"
     )
     parser.add_argument(
         "--abp-range",
@@ -50,11 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Import or export.
+    """Import, export or refit.
 
     Raises:
-        ConfigError: A pressure range for an export.
+        ConfigError: An argument of another action.
     """
+    from innpar.stream.errors import ConfigError
+
+    if (options.action == "level") != (options.data is not None):
+        raise ConfigError("--data: needed for level, and only there; see innpar-stream model -h")
     if options.action == "import":
         from innpar.models.formats.checkpoint_import import import_checkpoint
 
@@ -66,9 +78,11 @@ def run(options: argparse.Namespace) -> int:
         )
         if made.relative:
             print(NO_RANGE)
-    else:
-        from innpar.stream.errors import ConfigError
+    elif options.action == "level":
+        from innpar.stream.evaluation.level import refit_level
 
+        refit_level(options.source, options.out, options.data)
+    else:
         if options.abp_range:
             raise ConfigError(
                 "--abp-range: only for imports, a manifest has its range; leave it out"
