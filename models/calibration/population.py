@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from innpar.models.calibration.wave_pressures import wave_pressures
+from innpar.models.calibration.wave_pressures import beat_distance, peaks_and_feet
 
 Floats = npt.NDArray[np.float64]
 Waves = npt.NDArray[np.float32]
@@ -50,20 +50,32 @@ class PopulationLevel:
         centre = self.centre[: alone.shape[1]]
         return np.asarray(centre + self.keep * (alone - centre))
 
-    def wave(self, wave: Waves, heart_rate: float, drop: int, rate: float) -> Waves:
-        """Map a wave (window,), mmHg, so that its SBP and DBP are the shrunk ones.
+    def wave(self, wave: Waves, heart_rate: float, rate: float) -> Waves:
+        """Shrink the SBP and the DBP of every beat of a wave (window,), mmHg.
+
+        The lines through the peaks and through the feet are shrunk, and the wave is mapped from the
+        old lines to the new: its beats keep their shape, and lose the differences in level within
+        a window, which follow the true ones hardly at all.
 
         Args:
             wave: Without a cuff reading.
             heart_rate: Per minute.
-            drop: Samples at either end that do not count.
             rate: Sampling rate, Hz.
         """
-        inner = wave[None, drop : len(wave) - drop].astype(np.float64)
-        alone = wave_pressures(inner, np.array([heart_rate]), rate)
-        high, low = alone[0, :2]
-        if high - low < LEAST_PULSE:
+        exact = wave.astype(np.float64)
+        high, low = _envelope(exact, beat_distance(heart_rate, rate))
+        height = float(np.median(high - low))
+        if height < LEAST_PULSE:
             return wave
-        sbp, dbp = self.pressures(alone[:, :2])[0]
-        scale = (sbp - dbp) / (high - low)
-        return np.asarray(dbp + scale * (wave - low), dtype=np.float32)
+        new = self.pressures(np.stack((high, low), axis=1))
+        share = (exact - low) / np.maximum(high - low, 0.5 * height)
+        return np.asarray(new[:, 1] + (new[:, 0] - new[:, 1]) * share, dtype=np.float32)
+
+
+def _envelope(wave: Floats, apart: int) -> tuple[Floats, Floats]:
+    """Return the lines through the peaks and through the feet, (window,) each."""
+    peaks, feet = peaks_and_feet(wave, apart)
+    if len(feet) < 2:
+        return np.full(len(wave), wave.max()), np.full(len(wave), wave.min())
+    at = np.arange(len(wave))
+    return np.interp(at, peaks, wave[peaks]), np.interp(at, feet, wave[feet])

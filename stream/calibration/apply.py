@@ -111,7 +111,7 @@ class Corrector:
         abp, self._index = self._smoother.push(abp, elapsed), index
         if self._calibration is None and tables.population is not None:
             beat_rate = 60.0 if guidance.pulse is None else float(guidance.pulse[_HEART_RATE])
-            abp = tables.population.wave(abp, beat_rate, self._drop, self._rate)
+            abp = tables.population.wave(abp, beat_rate, self._rate)
         if guidance.pulse is not None:
             level = float(abp.mean())
             self.half_widths = calibrate.half_widths(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from innpar.models.calibration.population import PopulationLevel
 from innpar.models.calibration.tables import Tables
-from innpar.models.calibration.wave_pressures import wave_pressures
+from innpar.models.calibration.wave_pressures import beats_within, wave_pressures
 from innpar.models.errors import DataError, ModelError
 from innpar.models.manifest import NAME, read_manifest
 from innpar.models.predictor import SHIPPED
@@ -38,7 +38,7 @@ def test_the_wave_gets_the_shrunk_pressures_and_keeps_its_shape(
     low: float, height: float, keep: float, beat_rate: float
 ) -> None:
     wave = (low + height * PULSE).astype(np.float32)
-    published = PopulationLevel(CENTRE, keep).wave(wave, beat_rate, DROP, RATE)
+    published = PopulationLevel(CENTRE, keep).wave(wave, beat_rate, RATE)
     inner = np.stack([wave, published])[:, DROP:-DROP].astype(np.float64)
     before, after = wave_pressures(inner, np.full(2, beat_rate), RATE)
     wanted = CENTRE + keep * (before - CENTRE)
@@ -46,9 +46,19 @@ def test_the_wave_gets_the_shrunk_pressures_and_keeps_its_shape(
     assert np.corrcoef(wave, published)[0, 1] == pytest.approx(1.0, abs=1e-4)
 
 
+@given(st.floats(0, 1), st.floats(-6, 6))
+def test_differences_between_beats_shrink_alike(keep: float, drift: float) -> None:
+    wave = (75.0 + 45.0 * PULSE + drift * TIME).astype(np.float32)
+    published = PopulationLevel(CENTRE, keep).wave(wave, 72.0, RATE)
+    _, beats = beats_within(published.astype(np.float64), 50)
+    assert len(beats) >= 3
+    step = keep * drift / 1.2  # mmHg from beat to beat
+    np.testing.assert_allclose(np.diff(beats[1:, :2], axis=0), step, atol=0.5)
+
+
 def test_a_flat_wave_is_no_pulse_and_stays_implausible() -> None:
     flat = (90.0 + 10.0 * PULSE).astype(np.float32)
-    assert PopulationLevel(CENTRE, 0.0).wave(flat, 72.0, DROP, RATE) is flat
+    assert PopulationLevel(CENTRE, 0.0).wave(flat, 72.0, RATE) is flat
 
 
 def test_a_source_in_which_the_network_is_wrong_decides() -> None:
