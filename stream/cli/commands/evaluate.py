@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with recordings and their index.csv",
     )
     parser.add_argument(
-        "--split", default="test", metavar="NAME", help="train, val, test or rejects (test)"
+        "--split", default="val", metavar="NAME", help="train, val, test or rejects (val)"
     )
     parser.add_argument(
         "--model",
