@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from innpar.models.calibration.population import PRESSURES, PopulationLevel
 from innpar.models.errors import ModelError
 
 Floats = npt.NDArray[np.float64]
 
-PRESSURES = ("sbp", "dbp", "map")
 DIFFICULTY = ("one", "log_time", "heart_rate", "shape", "level")
 """Terms on which the half-width of an interval depends linearly; see `calibrate.difficulty`."""
 
@@ -56,6 +56,7 @@ class Tables:
         level: Target coverage of the intervals: share of an unseen subject's beats, 0 to 1.
         calibrated: (3, len(DIFFICULTY)) mmHg; half-widths of SBP, DBP, MAP per unit of difficulty.
         uncalibrated: (3,) mmHg; half-widths without a reading.
+        population: Shrinkage of the level without a reading; None: the network's own level.
     """
 
     pull: float
@@ -65,6 +66,7 @@ class Tables:
     level: float
     calibrated: Floats
     uncalibrated: Floats
+    population: PopulationLevel | None = None
 
     @classmethod
     def of(cls, calibration: Mapping[str, Any], intervals: Mapping[str, Any]) -> Tables | None:
@@ -88,6 +90,7 @@ class Tables:
                 float(intervals["level"]),
                 np.array([intervals["calibrated"][name] for name in PRESSURES], dtype=np.float64),
                 np.array([intervals["uncalibrated"][name] for name in PRESSURES], dtype=np.float64),
+                _population(calibration.get("uncalibrated")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
@@ -100,6 +103,11 @@ class Tables:
         return tables
 
 
+def _population(table: Mapping[str, Any] | None) -> PopulationLevel | None:
+    """Read a manifest's `uncalibrated`; raises KeyError, TypeError or ValueError."""
+    return None if table is None else PopulationLevel.of(table)
+
+
 def _blend(table: Mapping[str, Any]) -> Blend:
     """Read a manifest's `blend`; raises KeyError, TypeError or ValueError."""
     (mapped, mapped_later), (plain, plain_later) = table["mapped"], table["plain"]
@@ -108,3 +116,6 @@ def _blend(table: Mapping[str, Any]) -> Blend:
         (float(plain), float(plain_later)),
         float(table["seconds"]),
     )
+
+
+__all__ = ["DIFFICULTY", "PRESSURES", "Blend", "PopulationLevel", "Tables"]

@@ -24,7 +24,7 @@ def wave_pressures(waves: Floats, heart_rate: Floats, rate: float) -> Floats:
     """
     found = np.stack((waves.max(axis=1), waves.min(axis=1), waves.mean(axis=1)), axis=1)
     for k, wave in enumerate(waves):
-        apart = max(int(0.5 * 60.0 / heart_rate[k] * rate), int(0.27 * rate))
+        apart = beat_distance(float(heart_rate[k]), rate)
         _, values = beats_within(wave, apart)
         if len(values) >= 2:
             found[k] = np.median(values, axis=0)
@@ -43,18 +43,31 @@ def beats_within(abp: Floats, apart: int) -> tuple[npt.NDArray[np.int64], Floats
         `abp`. SBP is the peak, DBP the foot before it, MAP the mean from foot to foot. No rows
         where fewer than two feet are found.
     """
-    height = float(np.percentile(abp, 95) - np.percentile(abp, 5))
-    peaks = _peaks(abp, apart, 0.4 * height)
-    feet = np.array(
-        [a + int(np.argmin(abp[a:b])) for a, b in itertools.pairwise(peaks)],
-        dtype=np.int64,
-    )
+    peaks, feet = peaks_and_feet(abp, apart)
     if len(feet) < 2:
         return np.zeros((0, 2), dtype=np.int64), np.zeros((0, 3))
     total = np.concatenate(([0.0], np.cumsum(abp)))
     mean = (total[feet[1:]] - total[feet[:-1]]) / np.diff(feet)
     peak = peaks[1:-1]
     return np.stack((feet[:-1], peak), axis=1), np.stack((abp[peak], abp[feet[:-1]], mean), axis=1)
+
+
+def peaks_and_feet(abp: Floats, apart: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the sample indices of the systolic peaks, and of the feet between them.
+
+    Args:
+        abp: (samples,) pressure, any unit.
+        apart: Minimum distance of two peaks, samples.
+    """
+    height = float(np.percentile(abp, 95) - np.percentile(abp, 5))
+    peaks = _peaks(abp, apart, 0.4 * height)
+    feet = [a + int(np.argmin(abp[a:b])) for a, b in itertools.pairwise(peaks)]
+    return peaks, np.array(feet, dtype=np.int64)
+
+
+def beat_distance(heart_rate: float, rate: float) -> int:
+    """Return the minimum distance of two peaks, samples, at a heart rate per minute."""
+    return max(int(0.5 * 60.0 / heart_rate * rate), int(0.27 * rate))
 
 
 def _peaks(wave: Floats, apart: int, prominence: float) -> npt.NDArray[np.int64]:

@@ -76,9 +76,10 @@ def load(folder: Path, entry: IndexEntry, rate: float, resample: Resample) -> Tr
     good &= np.isfinite(ppg) & np.isfinite(abp)
     lag = local_lag(ppg, abp, verdict, entry.lag, rate)
     source = np.arange(len(ppg)) - lag
-    inside = source >= 0
-    aligned = np.where(inside, abp[np.maximum(source, 0)], np.nan)
-    good &= inside & good[np.maximum(source, 0)] & np.isfinite(aligned)
+    inside = (source >= 0) & (source < len(abp))
+    source = np.clip(source, 0, len(abp) - 1)
+    aligned = np.where(inside, abp[source], np.nan)
+    good &= inside & good[source] & np.isfinite(aligned)
     typical = np.nanmedian(beat_rate[verdict]) if verdict.any() else np.nan
     return TrainingRecord(entry, ppg, aligned, good, beats_of(aligned, good, float(typical), rate))
 

@@ -54,6 +54,8 @@ def local_lag(
 ) -> npt.NDArray[np.int64]:
     """Return the delay (n,) of the PPG behind the pressure at each sample, in samples.
 
+    It is negative where the monitor delays the pressure more than the light.
+
     Cross-correlation over each good ten seconds, near the record's lag, averaged over some
     minutes: the monitor's delay drifts, and a single block may match a neighbouring beat.
 
@@ -66,7 +68,7 @@ def local_lag(
     """
     block, reach = round(_VERDICT_SECONDS * rate), round(_SEARCH * rate)
     centre = round((lag if np.isfinite(lag) else 0.3) * rate)
-    lags = np.arange(max(centre - reach, 0), centre + reach + 1)
+    lags = np.arange(centre - reach, centre + reach + 1)
     usable = np.flatnonzero(good[: len(ppg) // block])
     scores = np.zeros((len(good), len(lags)))
     for k in usable:
@@ -96,9 +98,10 @@ def _detrend(values: Floats) -> Floats:
 
 def _correlations(x: Floats, y: Floats, lags: npt.NDArray[np.int64]) -> Floats:
     """Return the covariance (lags,) of `x` delayed by each lag with `y`."""
-    longest = int(lags[-1])
-    body = len(y) - longest
-    return np.array([x[lag : lag + body] @ y[:body] for lag in lags]) / body
+    body = len(y) - int(np.abs(lags).max())
+    later, earlier = np.maximum(lags, 0), np.maximum(-lags, 0)
+    pairs = zip(later.tolist(), earlier.tolist(), strict=True)
+    return np.array([x[a : a + body] @ y[b : b + body] for a, b in pairs]) / body
 
 
 def beats_of(abp: Floats, good: npt.NDArray[np.bool_], typical_rate: float, rate: float) -> Beats:

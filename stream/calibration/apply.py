@@ -22,6 +22,8 @@ _HEART_RATE = FEATURES.index("heart_rate")
 class Corrector:
     """Draws each window towards the reading, smooths it, and estimates its interval.
 
+    Without a reading the level is shrunk towards the population's mean; see `PopulationLevel`.
+
     Without calibration tables there are no intervals, and the output of a network that sees the
     reading passes unchanged; that of a network without a context is scaled and shifted to agree
     with the reading.
@@ -107,6 +109,9 @@ class Corrector:
             abp = self._calibration.blended(abp, asides[0], age, tables)
         elapsed = (index - self._index) / self._rate
         abp, self._index = self._smoother.push(abp, elapsed), index
+        if self._calibration is None and tables.population is not None:
+            beat_rate = 60.0 if guidance.pulse is None else float(guidance.pulse[_HEART_RATE])
+            abp = tables.population.wave(abp, beat_rate, self._rate)
         if guidance.pulse is not None:
             level = float(abp.mean())
             self.half_widths = calibrate.half_widths(

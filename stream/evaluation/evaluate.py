@@ -23,7 +23,7 @@ from innpar.stream.evaluation.tables import show
 def evaluate(
     data: Path,
     *,
-    split: str = "test",
+    split: str = "val",
     model: Path | None = None,
     cuff_minutes: float | None = 30.0,
     thin: int = 1,

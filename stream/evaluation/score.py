@@ -19,7 +19,15 @@ from innpar.stream.evaluation.streaming import EvaluatedRecord
 Floats = npt.NDArray[np.float64]
 
 PRESSURES = ("sbp", "dbp", "map")
-GROUPS = {"vitaldb": ("vitaldb",), "mimic+bidmc": ("mimic", "bidmc"), "all": ("",)}
+GROUPS = {
+    "vitaldb": ("vitaldb",),
+    "mimic+bidmc": ("mimic3", "mimic4", "bidmc"),
+    "mimicdb": ("mimicdb",),
+    "uci": ("uci",),
+    "uq": ("uq",),
+    "challenge2015": ("challenge2015",),
+}
+"""Beginnings of the source folders' names, by group; any other source is a group of its own."""
 AGES = (0.0, 5.0, 15.0, 30.0, 60.0, 120.0, np.inf)  # minutes
 _BOOTSTRAP = 1000
 
@@ -34,12 +42,18 @@ def score(
         population: Mean SBP, DBP, MAP of the training subjects, mmHg; None if unknown.
         level: Target coverage of the intervals, 0 to 1.
     """
+    names = [_group_name(record.source) for record in evaluated]
     groups: dict[str, Any] = {}
-    for name, prefixes in GROUPS.items():
-        chosen = [record for record in evaluated if record.source.startswith(prefixes)]
-        if chosen and (name != "all" or len(groups) != 1):
-            groups[name] = _group(chosen, population, level)
+    for name in [*(n for n in GROUPS if n in names), *sorted({*names} - {*GROUPS})]:
+        chosen = [r for r, own in zip(evaluated, names, strict=True) if own == name]
+        groups[name] = _group(chosen, population, level)
+    if len(groups) > 1:
+        groups["all"] = _group(list(evaluated), population, level)
     return groups
+
+
+def _group_name(source: str) -> str:
+    return next((name for name, starts in GROUPS.items() if source.startswith(starts)), source)
 
 
 def _group(

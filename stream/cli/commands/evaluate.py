@@ -10,6 +10,7 @@ EXAMPLES = """\
 examples:
   innpar-stream evaluate --data recordings --split val
   innpar-stream evaluate --data recordings --split val --cuff-every once --report val.html
+  innpar-stream evaluate --data recordings --awake
 """
 
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with recordings and their index.csv",
     )
     parser.add_argument(
-        "--split", default="test", metavar="NAME", help="train, val, test or rejects (test)"
+        "--split", default="val", metavar="NAME", help="train, val, test or rejects (val)"
     )
     parser.add_argument(
         "--model",
@@ -43,12 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="OUT.html", help="also write a page with plots"
     )
+    parser.add_argument(
+        "--awake",
+        action="store_true",
+        help="awake people with cuff readings, without calibration (folder cuff)",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate, and print the figures."""
     minutes = _minutes(options.cuff_every)
+    if options.awake:
+        from innpar.stream.evaluation.level import evaluate_awake
+
+        evaluate_awake(options.data, model=options.model, as_json=options.json)
+        return 0
     from innpar.stream.evaluation.evaluate import evaluate
 
     evaluate(

@@ -1,4 +1,4 @@
-"""``innpar-stream model``: import a checkpoint, export a model, or add one from elsewhere."""
+"""``innpar-stream model``: import, export or add a model, or fit its level again."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ actions:
   import   convert a checkpoint of the original INN-PAR code to a model
   export   write a model again, for other runtimes too (--target)
   add      check a model from elsewhere; --trust-model lets its compiled files run
+  level    fit the level without a cuff reading again (--data), weights unchanged
 
 examples:
   innpar-stream model import checkpoint.pth my-model --abp-range 20 220
   innpar-stream model export my-model compiled --target aot
   innpar-stream model add downloaded
+  innpar-stream model level my-model refitted --data recordings
 """
 
 _AS_IN = ", as in `innpar-stream model export my-model compiled`"
@@ -30,14 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         metavar="ACTION",
-        choices=["import", "export", "add"],
-        help="import | export | add",
+        choices=["import", "export", "add", "level"],
+        help="import | export | add | level",
     )
     parser.add_argument(
         "source",
         type=Path,
         metavar="SOURCE",
-        help="CHECKPOINT.pth to import; manifest or model folder to export or add",
+        help="CHECKPOINT.pth to import; manifest or model folder to export, add or refit",
     )
     parser.add_argument(
         "out", type=Path, nargs="?", metavar="FOLDER", help="folder for model and manifest"
@@ -47,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=["aot", "onnx"],
         help="runtime to write besides TorchScript; aot: compiled for this type of processor",
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="level: folder with recordings and cuff sets"
     )
     parser.add_argument(
         "--abp-range",
@@ -64,13 +69,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Import, export or add.
+    """Import, export, add or refit.
 
     Raises:
         ConfigError: An option of another action, or a folder is missing.
     """
     from innpar.stream.errors import ConfigError
 
+    if (options.action == "level") != (options.data is not None):
+        raise ConfigError("--data: needed for level, and only there; see innpar-stream model -h")
     if options.action == "add":
         return _add(options)
     if options.out is None:
@@ -79,6 +86,10 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--trust-model: only for `model add`; leave it out")
     if options.action == "import":
         _import(options)
+    elif options.action == "level":
+        from innpar.stream.evaluation.level import refit_level
+
+        refit_level(options.source, options.out, options.data)
     else:
         if options.abp_range:
             raise ConfigError(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from innpar.models.calibration.wave_pressures import wave_pressures
-from innpar.models.data.index import check_splits, of_split, read_index
+from innpar.models.data.index import IndexEntry, check_splits, of_split, read_index
 from innpar.models.data.recordings import load, windows_of
 from innpar.models.data.reference import local_lag, plateaus
 from innpar.models.errors import DataError
@@ -147,6 +147,20 @@ def test_lag_follows_a_drift_and_never_jumps_a_beat() -> None:
     found = local_lag(pulses(times - drift), pulses(times), np.ones(60, bool), lag=0.44, rate=RATE)
     assert found[int(60 * RATE)] == pytest.approx(0.48 * RATE, abs=1)
     assert found[int(540 * RATE)] == pytest.approx(0.40 * RATE, abs=1)
+
+
+@pytest.mark.parametrize("lag", [-0.3, -0.18, -0.04, 0.0, 0.06, 0.16, 0.46])
+def test_pressure_may_come_before_or_after_the_light(tmp_path: Path, lag: float) -> None:
+    (tmp_path / "made").mkdir()
+    write_record(tmp_path, "made/one.npz", RATE, lag=lag)
+    write_index(tmp_path, [("made/one.npz", "a", "val", RATE)])
+    entry = IndexEntry("made/one.npz", "a", "val", RATE, lag + 0.05)
+    recording = load(tmp_path, entry, RATE, resample_uniform)
+    times = np.arange(len(recording.abp)) / RATE
+    assert recording.good.mean() > 0.8
+    expected = 80.0 + 40.0 * pulses(times - lag)
+    assert np.abs(recording.abp - expected)[recording.good].mean() < 1.5
+    assert np.median(recording.beats.sbp) == pytest.approx(120.0, abs=1.0)
 
 
 def test_plateaus_are_only_those_at_the_extremes() -> None:

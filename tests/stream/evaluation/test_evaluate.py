@@ -82,6 +82,15 @@ def test_sources_are_reported_apart_and_together() -> None:
     assert apart[1] - apart[0] == pytest.approx(5.0, abs=0.4)
 
 
+def test_every_source_is_in_a_group_of_its_own() -> None:
+    sources = ("uci_125hz", "mimicdb_125hz", "mimic3_125hz", "new_100hz")
+    groups = score([judged(s, float(k), s) for k, s in enumerate(sources)], POPULATION, 0.9)
+    assert list(groups) == ["mimic+bidmc", "mimicdb", "uci", "new_100hz", "all"]
+    errors = [groups[n]["per_beat"]["model"]["sbp"]["me"] for n in ("uci", "mimicdb", "new_100hz")]
+    np.testing.assert_allclose(errors, [0.0, 1.0, 3.0], atol=0.4)
+    assert groups["all"]["subjects"] == 4
+
+
 def test_without_readings_only_the_population_is_compared() -> None:
     never = dataclasses.replace(
         judged("a", 0.0), age=np.full(600, np.nan), cuff=np.full((600, 3), np.nan)
@@ -143,7 +152,7 @@ def test_a_record_goes_through_the_live_pipeline(
     if not (SHIPPED / "manifest.json").is_file():
         pytest.skip("no model is shipped")
     report = tmp_path / "report.html"
-    groups = evaluate(folder, split="val", cuff_minutes=1.0, report=report)
+    groups = evaluate(folder, cuff_minutes=1.0, report=report)
     group = groups["vitaldb"]
     assert group["beats"] > 100
     assert group["heart_rate"]["mae"] < 1.0
