@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser(given: Sequence[str]) -> CommandParser:
     """Return the parser; only the commands that `given` may name are imported."""
     whole = CommandParser(
+        allow_abbrev=False,  # else a command's --to is taken for --topic
         prog="innpar-stream",
         usage="%(prog)s [OPTIONS] --device NAME\n       %(prog)s COMMAND …",
         description="Live arterial blood pressure from a wrist-worn PPG sensor, over MQTT.",
