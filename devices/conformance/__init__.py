@@ -13,12 +13,15 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from innpar.devices.base import Device, DeviceError, HostClock
+from innpar.devices.base import Chunk, Device, DeviceError, HostClock
 from innpar.devices.conformance.items import Judge
 from innpar.devices.timing.pace import SystemClock
 
 CANCEL_AFTER = (0.0, 0.001, 0.02, 0.1, 0.5)
 """Times, s after the start of opening, at which separate runs are cancelled."""
+
+FIRST_CHUNK = 5.0
+"""Time, s, by which the first chunk may be late: a slow link, a busy computer."""
 
 GRACE = 2.0
 """Time, s, for tasks and threads to end after closing."""
@@ -74,15 +77,19 @@ async def faults(
 
 
 async def _listen(device: Device, clock: HostClock, seconds: float) -> list[str]:
-    """Check everything that the device yields within `seconds`."""
+    """Check everything that the device yields within `seconds` of its first chunk."""
     judge = Judge(device, clock)
     try:
         async with device.open(clock=clock, tap=judge.tap) as items:
             judge.opened()
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(seconds + FIRST_CHUNK) as limit:
+                    waiting, loop = True, asyncio.get_running_loop()
                     async for item in items:
                         judge.take(item)
+                        if waiting and isinstance(item, Chunk):
+                            waiting = False
+                            limit.reschedule(loop.time() + seconds)
                     judge.ended()
             except TimeoutError:
                 judge.stopped()
