@@ -118,9 +118,10 @@ class Delivery:
                 NoticeCode.MESSAGES_DROPPED, "undelivered messages are dropped, the oldest first"
             )
 
-    async def deliver(self, link: MqttConnection) -> None:
-        """Send until `LinkLost`."""
+    async def deliver(self, link: MqttConnection, ready: asyncio.Event) -> None:
+        """Send until `LinkLost`, while `ready`: who has seen a device can send it commands."""
         while True:
+            await ready.wait()
             self._wake.clear()
             self._send(link)
             await self._wake.wait()

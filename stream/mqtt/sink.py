@@ -70,6 +70,7 @@ class MqttSink:
         self._missed = 0
         self.reconnects: int = 0
         self._state_changed = asyncio.Event()
+        self._subscribed = asyncio.Event()  # to the commands of every device
         self._keeper: asyncio.Task[None] | None = None
         self._loop_lag = LoopLag()
         self._watchdog: asyncio.Task[None] | None = None
@@ -129,6 +130,8 @@ class MqttSink:
         """Queue an item; never waits."""
         self._check()
         if isinstance(item, State) and self._bridge.states.get(item.device) != item.state:
+            if item.device not in self._bridge.states:
+                self._subscribed.clear()
             self._bridge.states[item.device] = item.state
             # Ahead of the state: after a crash, the next run takes from it which are left online.
             self._publish_info()
@@ -257,6 +260,7 @@ class MqttSink:
                     "it out, or name another --broker, such as a mosquitto"
                 )
             self._delivery.attach(link)
+            self._subscribed.clear()
             try:
                 async with asyncio.TaskGroup() as tasks:
                     first, self._greeted = not self._greeted, True
@@ -266,7 +270,7 @@ class MqttSink:
                     if await link.listen(self._bridge.infos_topic) is not None:
                         await link.listen(self._bridge.info_topic)
                     tasks.create_task(self._maintain(link, first))
-                    tasks.create_task(self._delivery.deliver(link))
+                    tasks.create_task(self._delivery.deliver(link, self._subscribed))
                     tasks.create_task(self._delivery.watch())
                     self._delivery.begin(link)
                     self._connected_at = time.monotonic()
@@ -297,6 +301,8 @@ class MqttSink:
                 subscribed.add(device)
                 for name in NAMES:
                     await self._subscribe(link, f"{self._bridge.root}/cmd/{device}/{name}")
+            if not self._bridge.states.keys() - subscribed:
+                self._subscribed.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_INFO):
                     await self._state_changed.wait()

@@ -22,7 +22,7 @@ import pytest
 
 from innpar.devices import Event
 from innpar.stream.errors import BrokerError
-from innpar.stream.messages.commands import Calibrate, Mark
+from innpar.stream.messages.commands import NAMES, Calibrate, Mark
 from innpar.stream.messages.payload import parcel
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
@@ -723,6 +723,23 @@ async def test_commands_come_in_and_are_answered(mosquitto: Broker, listen: List
     assert "nobody records" in told[0]["detail"]["text"]
     assert '{"sbp":128,"dbp":79}' in told[1]["detail"]["text"]
     assert payloads(messages, "bp/estimates") == []
+
+
+async def test_a_device_is_published_once_its_commands_are_subscribed_to(mosquitto: Broker) -> None:
+    packets: list[bytes] = []
+    broker = mosquitto()
+    async with (
+        relay(broker.port, lambda packet: bool(packets.append(packet))) as port,
+        MqttSink.open(Address("127.0.0.1", port)) as sink,
+    ):
+        for device in ("first", "second"):
+            await sink.send(State(device, "online"))
+            await sink.flush()
+    for device in (b"first", b"second"):
+        published = next(n for n, one in enumerate(packets) if b"devices/" + device in one)
+        for name in NAMES:
+            topic = b"cmd/" + device + b"/" + name.encode()
+            assert any(topic in one for one in packets[:published])
 
 
 async def test_cancelling_anywhere_in_the_start_leaves_nothing(mosquitto: Broker) -> None:
