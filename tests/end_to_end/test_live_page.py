@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.connection import connect
+from support.brokers import free_port
 from support.browsers import DRAWN, Watched, chromium, need_chromium
 from support.programs import line_with, program
 
@@ -83,3 +85,24 @@ async def compare(watched: Watched, published: Published) -> None:
         assert drawn["ink"] is not None
         assert drawn["ink"][0] - 1.5 <= drawn["y"] <= drawn["ink"][1] + 1.5
     assert known >= 10
+
+
+async def test_a_run_killed_and_started_again_comes_back_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_chromium()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    port = free_port()
+    run = ("--device", "demo", "--broker", "embedded", "--no-remember")
+    view = ("--view", f"127.0.0.1:{port}")
+    async with AsyncExitStack() as stack:
+        async with program(*run, *view) as output:
+            url = (await line_with(output, r"live page: (\S+)"))[1]
+            watched = await stack.enter_async_context(chromium(url))
+            await watched.until("document.getElementById('sbp').textContent !== '—'", 60)
+        await watched.until("!document.getElementById('trouble').hidden", 2)
+        await watched.until("document.getElementById('sbp').textContent === '—'", 7)
+        async with program(*run, *view) as output:
+            await line_with(output, r"live page: (\S+)")
+            await watched.until("document.getElementById('trouble').hidden", 10)
+            await watched.until("document.getElementById('sbp').textContent !== '—'", 60)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 @asynccontextmanager
 async def program(*arguments: str) -> AsyncIterator[asyncio.StreamReader]:
-    """Run ``innpar-stream`` inside the context.
+    """Run ``innpar-stream`` inside the context, and kill it at its end.
 
     Yields:
         Its output; read it with `line_with`.
@@ -24,7 +24,7 @@ async def program(*arguments: str) -> AsyncIterator[asyncio.StreamReader]:
         yield process.stdout
     finally:
         if process.returncode is None:
-            process.terminate()
+            process.kill()
         await process.stdout.read()
         await process.wait()
 

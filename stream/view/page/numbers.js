@@ -105,6 +105,8 @@ function list(id, rows) {
   $(id).replaceChildren(...items);
 }
 
+const LATENCIES = ["sensor", "guard", "lookahead", "hop", "beat", "compute"];
+
 export function showState(wearer, run, drawn) {
   const parts = [];
   const add = (text) => text && parts.push(text);
@@ -119,7 +121,8 @@ export function showState(wearer, run, drawn) {
   const ppm = number(wearer.newest?.clock?.skew_ppm);
   add(ppm !== null && `clock ${signed(ppm)} ppm`);
   const latency = wearer.newest?.latency_ms;
-  add(latency && `latency ${["sensor", "guard", "lookahead", "hop", "beat", "compute"].map((name) => `${name} ${latency[name]}`).join(" · ")} ms`);
+  const delays = LATENCIES.filter((name) => number(latency?.[name]) !== null);
+  add(delays.length && `latency ${delays.map((name) => `${name} ${latency[name]}`).join(" · ")} ms`);
   add(wearer.meta.model && `model ${String(wearer.meta.model).split("@")[0]}`);
   add(`${drawn} frames/s`);
   const state = $("state");
