@@ -12,8 +12,9 @@ import numpy as np
 
 from innpar.stream.view.trend import PressureTrend
 
-WAVES, BEATS, EVENTS, LATEST = 32_000, 27_000, 8_000, 2_000
-"""Bytes kept of waveforms (a sweep of 30 s), beats, events, and each latest message."""
+WAVES, BEATS, EVENTS, READINGS, LATEST = 32_000, 26_000, 6_000, 3_000, 2_000
+"""Bytes kept of waveforms (a sweep of 30 s), beats, events, cuff readings and their withdrawals,
+and each latest message."""
 SCALE = {"abp": 100, "ppg": 1000}
 """Kind of waveform → encoded units per mmHg, or per standard deviation."""
 MISSING = -(2**15)
@@ -22,7 +23,7 @@ MISSING = -(2**15)
 _LATEST = ("meta", "state", "summary")
 _BEAT = (
     *("source", "seq", "t", "sbp", "dbp", "map", "hr", "interval", "reference", "quality", "valid"),
-    *("reasons", "calibration", "latency_ms", "clock"),
+    *("reasons", "calibration", "latency_ms", "delay_ms", "late", "queued_ms", "clock"),
 )
 _EVENT_TEXT = 300
 
@@ -67,7 +68,7 @@ class WearerHistory:
         self._device = device
         self._session: object = None
         self._begin()
-        self._events = MessageRing(EVENTS)
+        self._events, self._readings = MessageRing(EVENTS), MessageRing(READINGS)
         self._latest: dict[str, tuple[int, str]] = {}
         self._began = 0
 
@@ -79,7 +80,7 @@ class WearerHistory:
     def size(self) -> int:
         """Bytes held in texts and in the trend."""
         latest = sum(len(text) for _, text in self._latest.values())
-        rings = (self._waves, self._beats, self._events)
+        rings = (self._waves, self._beats, self._events, self._readings)
         return sum(ring.size for ring in rings) + latest + self._trend.size
 
     def take(self, kind: str, payload: Mapping[str, Any], n: int, arrival: float) -> None:
@@ -99,7 +100,9 @@ class WearerHistory:
             self._trend.push(payload, n)
             self._beats.append(n, self._beat(payload, n, arrival))
         elif kind == "events":
-            self._events.append(n, self._event(payload, n))
+            cuff = payload.get("kind") in ("cuff", "cuff_undone")
+            ring = self._readings if cuff else self._events
+            ring.append(n, self._event(payload, n))
         elif kind in _LATEST:
             body = {"kind": kind, "n": n, "arrival": arrival, "body": dict(payload)}
             if len(text := _json(body)) <= LATEST:
@@ -125,7 +128,7 @@ class WearerHistory:
 
     def _messages(self, n: int) -> Iterator[tuple[int, str]]:
         yield from (one for one in self._latest.values() if one[0] > n)
-        for ring in (self._waves, self._beats, self._events):
+        for ring in (self._waves, self._beats, self._events, self._readings):
             yield from ring.after(n)
 
     def _restart(self, payload: Mapping[str, Any], n: int) -> None:

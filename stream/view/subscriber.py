@@ -59,6 +59,9 @@ def show(message: Received, root: str, board: Board) -> None:
         return
     try:
         payload = content(message, kind)
+        queued = message.headers.get("queued_ms", "")
+        if kind == "beats" and queued.isdecimal():
+            payload["queued_ms"] = int(queued[:12])
         board.take(device[:64], kind, payload)
     except (
         ValueError,

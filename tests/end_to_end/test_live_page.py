@@ -4,46 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import sys
-from asyncio.subprocess import PIPE, STDOUT
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.connection import connect
-from support.browsers import chromium, need_chromium
-
-if TYPE_CHECKING:
-    from playwright.async_api import Page
+from support.brokers import free_port
+from support.browsers import DRAWN, Watched, chromium, need_chromium
+from support.programs import line_with, program
 
 pytestmark = pytest.mark.slow
+
+RATE = 125
+"""Hz of the published waveform."""
+RUN = ("--broker", "embedded", "--no-remember", "--view", "127.0.0.1:0")
+Published = list[tuple[float, list[float | None]]]
+"""Time of the first sample of each message, s since the Unix epoch, and its samples, mmHg."""
 
 
 async def test_the_demo_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_chromium()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    run = (
-        "--device",
-        "demo?cuff=off",
-        "--broker",
-        "embedded",
-        "--no-remember",
-        "--view",
-        "127.0.0.1:0",
-    )
-    command = (sys.executable, "-m", "innpar.stream.cli.main", *run)
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
-    assert process.stdout is not None
-    port = int((await line_with(process.stdout, r"broker on \S+:(\d+)"))[1])
-    url = (await line_with(process.stdout, r"live page: (\S+)"))[1]
-    draining = asyncio.create_task(process.stdout.read())
-    published: list[tuple[float, list[float | None]]] = []
-    listening = asyncio.create_task(listen(port, published))
-    try:
+    async with program("--device", "demo?cuff=off&dropouts=off&motion=off", *RUN) as output:
+        port = int((await line_with(output, r"broker on \S+:(\d+)"))[1])
+        url = (await line_with(output, r"live page: (\S+)"))[1]
+        draining = asyncio.create_task(output.read())
+        published: Published = []
+        listening = asyncio.create_task(listen(port, published))
         async with chromium(url) as watched:
             await watched.until("innpar.shown?.usable != null", 40)
             await watched.until("document.getElementById('source').innerText !== ''", 20)
@@ -55,25 +45,14 @@ async def test_the_demo_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             title = "document.getElementById('cuff-title').textContent"
             await watched.until(f"{title} === 'Cuff 128/79'", 20)
             await asyncio.sleep(6)
-            await compare(watched.page, published)
+            await compare(watched, published)
             assert watched.troubles == []
-    finally:
         listening.cancel()
-        process.terminate()
+        draining.cancel()
         await asyncio.gather(draining, listening, return_exceptions=True)
-        await process.wait()
 
 
-async def line_with(stream: asyncio.StreamReader, pattern: str) -> re.Match[str]:
-    """Return the match in the first line that has one."""
-    async with asyncio.timeout(60):
-        async for line in stream:
-            if found := re.search(pattern, line.decode()):
-                return found
-    raise AssertionError(f"no line with {pattern}")
-
-
-async def listen(port: int, published: list[tuple[float, list[float | None]]]) -> None:
+async def listen(port: int, published: Published) -> None:
     """Collect the published pressure waveform."""
     async with connect(Address("127.0.0.1", port)) as link:
         await link.listen("bp/devices/demo/abp")
@@ -82,12 +61,48 @@ async def listen(port: int, published: list[tuple[float, list[float | None]]]) -
             published.append((wave["t"], wave["samples"]))
 
 
-async def compare(page: Page, published: list[tuple[float, list[float | None]]]) -> None:
-    """Compare the page's buffer with MQTT at 20 random samples of the last hops."""
+async def compare(watched: Watched, published: Published) -> None:
+    """Compare buffer and canvas with MQTT at 20 random samples of the last hops.
+
+    The time is right within a sample, the pressure within a pixel.
+    """
     seed = np.random.default_rng(7)
     hops = published[-5:-1]
-    for _ in range(20):
-        t, samples = hops[seed.integers(len(hops))]
-        k = int(seed.integers(len(samples)))
-        shown = await page.evaluate("t => innpar.shown.traces.abp.at(t)", t + k / 125)
-        assert shown == pytest.approx(samples[k], abs=0.06)
+    end = hops[-1][0] + len(hops[-1][1]) / RATE
+    await watched.until(f"innpar.sweeps.abp.drawn >= {end}", 10)
+    chosen = [(hop, int(seed.integers(4, len(hop[1]) - 4))) for hop in hops * 5]
+    times = [hop[0] + k / RATE for hop, k in chosen]
+    known = 0
+    found = await watched.page.evaluate(DRAWN, ["abp", times])
+    for (hop, k), t, drawn in zip(chosen, times, found, strict=True):
+        value = hop[1][k]
+        assert abs(drawn["time"] - t) <= 1 / RATE
+        if value is None:
+            assert drawn["value"] is None
+            continue
+        known += 1
+        assert abs(drawn["value"] - value) * drawn["unit"] <= 1
+        assert drawn["ink"] is not None
+        assert drawn["ink"][0] - 1.5 <= drawn["y"] <= drawn["ink"][1] + 1.5
+    assert known >= 10
+
+
+async def test_a_run_killed_and_started_again_comes_back_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_chromium()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    port = free_port()
+    run = ("--device", "demo", "--broker", "embedded", "--no-remember")
+    view = ("--view", f"127.0.0.1:{port}")
+    async with AsyncExitStack() as stack:
+        async with program(*run, *view) as output:
+            url = (await line_with(output, r"live page: (\S+)"))[1]
+            watched = await stack.enter_async_context(chromium(url))
+            await watched.until("document.getElementById('sbp').textContent !== '—'", 60)
+        await watched.until("!document.getElementById('trouble').hidden", 2)
+        await watched.until("document.getElementById('sbp').textContent === '—'", 7)
+        async with program(*run, *view) as output:
+            await line_with(output, r"live page: (\S+)")
+            await watched.until("document.getElementById('trouble').hidden", 10)
+            await watched.until("document.getElementById('sbp').textContent !== '—'", 60)

@@ -59,7 +59,7 @@ def test_a_test_lies_where_its_module_does() -> None:
     for path in sorted(p for name in MIRRORED for p in (ROOT / "tests" / name).rglob("test_*.py")):
         name = path.stem.removeprefix("test_")
         place = path.parent.relative_to(ROOT / "tests")
-        of_module = (ROOT / place / f"{name}.py").is_file()
+        of_module = any((ROOT / place / f"{name}.{end}").is_file() for end in ("py", "js"))
         if not (of_module or (ROOT / place / name).is_dir() or place.name == name):
             astray.add((place / path.name).as_posix())
     assert astray <= set(ELSEWHERE)

@@ -94,3 +94,25 @@ async def eventually(condition: Callable[[], bool], seconds: float = 10) -> None
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 (a browser has no event to wait for)
             await asyncio.sleep(0.02)
+
+
+DRAWN = """([kind, times]) => {
+    const sweep = innpar.sweeps[kind], layer = sweep.layers[1], {height} = layer.canvas;
+    return times.map(t => {
+        const trace = innpar.shown.traces[kind], chunk = trace.chunks[trace.first(t - 0.5 / 125)];
+        const k = Math.max(0, Math.round((t - chunk.t) * chunk.rate));
+        const value = trace.at(t), low = sweep.range[0];
+        const x = Math.round((sweep.x(t) + sweep.gutter) * sweep.ratio);
+        const {data} = layer.getImageData(x, 0, 1, height);
+        const rows = [...Array(height).keys()].filter(y => data[4 * y + 3] > 60);
+        return {
+            time: chunk.t + k / chunk.rate,
+            value: isNaN(value) ? null : value,
+            unit: sweep.y(low) - sweep.y(low + 1),
+            y: sweep.y(value),
+            ink: rows.length ? [rows[0] / sweep.ratio, rows.at(-1) / sweep.ratio] : null,
+        };
+    });
+}"""
+"""For each time: time and value of the nearest sample in the buffer, pixels a unit, the height
+where it belongs, and the extent of what is drawn in its column."""

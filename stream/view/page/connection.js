@@ -1,7 +1,7 @@
 // Connection to the run. The page asks when it has drawn; nothing comes unasked.
 
 const AGAIN = 700; // ms until the next attempt
-const SILENCE = 2500; // ms after which the server counts as lost; it answers within 1 s
+const SILENCE = 1900; // ms after which the server counts as lost; it answers within 1 s
 
 export class Connection {
   constructor(onAnswer, onTrouble) {

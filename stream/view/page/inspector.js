@@ -1,35 +1,25 @@
 // Last beat over the median of the last 30, with its PPG and its points.
 
+import { Plot } from "./canvas.js";
+
 const POINTS = 120; // of the median, from the foot on
 
-export class BeatPlot {
+export class BeatPlot extends Plot {
   constructor(host) {
-    this.host = host;
-    const canvas = document.createElement("canvas");
-    host.append(canvas);
-    this.layer = canvas.getContext("2d");
-    new ResizeObserver(() => this.resize()).observe(host);
+    super(host);
     this.resize();
   }
 
-  resize() {
-    const ratio = window.devicePixelRatio || 1;
-    this.w = this.host.clientWidth;
-    this.h = this.host.clientHeight;
-    this.layer.canvas.width = Math.round(this.w * ratio);
-    this.layer.canvas.height = Math.round(this.h * ratio);
-    this.layer.setTransform(ratio, 0, 0, ratio, 0, 0);
+  repaint() {
     if (this.wearer) this.draw(this.wearer);
   }
 
   draw(wearer) {
     this.wearer = wearer;
     const { layer } = this;
-    layer.clearRect(0, 0, this.w, this.h);
+    this.clear();
     const beat = wearer.usable;
     if (!beat?.abp.samples?.length) return null;
-    const style = getComputedStyle(document.documentElement);
-    this.paint = (name) => style.getPropertyValue(`--${name}`).trim();
     const { samples, rate, t } = beat.abp;
     const middle = median(wearer.beats.filter((one) => one.valid && one.abp.samples?.length).slice(-30));
     const length = Math.max(samples.length, middle.length);

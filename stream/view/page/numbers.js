@@ -1,6 +1,6 @@
 // The numbers, each with its interval; a number older than 5 s gives way to a dash.
 
-import { ago, eventText, clock, number, range, reason, signed, whole } from "./words.js";
+import { ago, clock, cuffText, eventText, number, range, reason, signed, taken, whole } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -13,7 +13,7 @@ const SOURCES = { simulated: "SIMULATED", replay: "REPLAY", live: "LIVE" };
 
 export function showNumbers(wearer, now) {
   const beat = wearer.usable, current = wearer.current(now), newest = wearer.newest;
-  const calibration = (newest ?? {}).calibration ?? {};
+  const calibration = ((current ? beat : newest) ?? {}).calibration ?? {};
   for (const name of ["sbp", "dbp", "map"]) {
     put(name, current ? whole(beat[name]) : "—");
     $(name).classList.toggle("none", !current);
@@ -21,19 +21,20 @@ export function showNumbers(wearer, now) {
     put(`${name}-interval`, interval);
     $(`${name}-interval`).title = interval ? `${percent(beat)} % interval, mmHg` : "";
   }
+  put("beat-title", current || !beat ? "Last beat" : `Last usable beat, ${ago(age(beat, now))} ago`);
   put("age", beat ? `beat ${ago(age(beat, now))} ago` : "");
   $("pressure").classList.toggle("open", current && calibration.state === "none");
   $("pressure").classList.toggle("old", !current);
   put("standing", standing(beat, current, calibration, now));
   put("reason", current || !newest ? (newest && !newest.valid ? reason(newest) : "") : reason(newest) || silence(wearer));
-  const rate = newest && now - newest.arrived <= 5 ? number(newest.hr) : null;
+  const rate = newest && wearer.fresh(newest, now) ? number(newest.hr) : null;
   put("hr", whole(rate));
   $("hr").classList.toggle("none", rate === null);
   showQuality(wearer, newest, now);
 }
 
 // Time since the systolic peak at the sensor, s.
-const age = (beat, now) => now - beat.arrived + (number(beat.latency_ms?.total) ?? 0) / 1000;
+const age = (beat, now) => now - beat.arrived + beat.delay;
 
 function percent(beat) {
   return Math.round((beat.interval?.level ?? 0.9) * 100);
@@ -50,7 +51,8 @@ function standing(beat, current, calibration, now) {
 }
 
 const silence = (wearer) =>
-  wearer.state === "offline" ? "sensor not connected" : wearer.state === "stale" ? "sensor sends nothing" : "no usable beat";
+  wearer.state === "offline" ? "sensor not connected" : wearer.state === "stale" ? "sensor sends nothing"
+    : wearer.newest?.timely === false ? "beats arrive late" : "no usable beat";
 
 function showQuality(wearer, newest, now) {
   const quality = newest && now - newest.arrived <= 8 ? number(newest.quality) : null;
@@ -84,15 +86,9 @@ export function showCuff(wearer) {
   put("cuff-age", calibrated && number(calibration.age_s) !== null ? `${ago(calibration.age_s)} ago` : "");
   const words = { none: "Not calibrated", stale: "Too old, or too much has changed since", ok: "In force" };
   put("cuff-state", words[calibration.state] ?? "");
-  const readings = wearer.events.filter((event) => event.event === "cuff").slice(-4).reverse();
-  list("cuff-history", readings.map((event) => [event.t, checked(event.detail)]));
-  $("cuff-undo").hidden = readings.length === 0;
-}
-
-function checked(detail) {
-  const check = detail.check;
-  const off = check ? `, ours off by ${signed(check.sbp)}/${signed(check.dbp)}` : "";
-  return `${whole(detail.sbp)}/${whole(detail.dbp)}${off}`;
+  const { readings } = wearer;
+  list("cuff-history", readings.slice(-4).reverse().map((event) => [taken(event), cuffText(event)]));
+  $("cuff-undo").hidden = readings.every((event) => event.withdrawn);
 }
 
 export function showEvents(wearer) {
@@ -109,6 +105,8 @@ function list(id, rows) {
   $(id).replaceChildren(...items);
 }
 
+const LATENCIES = ["sensor", "guard", "lookahead", "hop", "beat", "compute"];
+
 export function showState(wearer, run, drawn) {
   const parts = [];
   const add = (text) => text && parts.push(text);
@@ -123,7 +121,8 @@ export function showState(wearer, run, drawn) {
   const ppm = number(wearer.newest?.clock?.skew_ppm);
   add(ppm !== null && `clock ${signed(ppm)} ppm`);
   const latency = wearer.newest?.latency_ms;
-  add(latency && `latency ${["sensor", "guard", "lookahead", "hop", "beat", "compute"].map((name) => `${name} ${latency[name]}`).join(" · ")} ms`);
+  const delays = LATENCIES.filter((name) => number(latency?.[name]) !== null);
+  add(delays.length && `latency ${delays.map((name) => `${name} ${latency[name]}`).join(" · ")} ms`);
   add(wearer.meta.model && `model ${String(wearer.meta.model).split("@")[0]}`);
   add(`${drawn} frames/s`);
   const state = $("state");

@@ -1,42 +1,25 @@
 // One waveform, drawn by hand: grid and figures, trace, and marks each on a canvas of their own.
 
+import { Plot } from "./canvas.js";
+import { cuffText, taken } from "./words.js";
+
 const GUTTER = 40; // px on the left for figures
 const BAR = 0.035; // width of the erase bar, as a part of the sweep
 
-export class Sweep {
+export class Sweep extends Plot {
   constructor(host, { kind, colour, range, limits, step, figures = true }) {
-    Object.assign(this, { host, kind, colour, limits, step, figures });
+    super(host, { layers: 3, gutter: figures ? GUTTER : 0 });
+    Object.assign(this, { kind, colour, limits, step, figures });
     this.start = range;
     this.range = [...range];
     this.span = 8; // s
     this.mode = "sweep";
     this.drawn = NaN; // head that is on the canvas
-    this.layers = ["grid", "trace", "marks"].map(() => {
-      const canvas = document.createElement("canvas");
-      host.append(canvas);
-      return canvas.getContext("2d");
-    });
-    this.gutter = figures ? GUTTER : 0;
-    new ResizeObserver(() => this.resize()).observe(host);
     this.resize();
-  }
-
-  resize() {
-    this.ratio = window.devicePixelRatio || 1;
-    this.w = Math.max(10, this.host.clientWidth - this.gutter);
-    this.h = Math.max(10, this.host.clientHeight);
-    for (const layer of this.layers) {
-      layer.canvas.width = Math.round((this.w + this.gutter) * this.ratio);
-      layer.canvas.height = Math.round(this.h * this.ratio);
-      layer.setTransform(this.ratio, 0, 0, this.ratio, this.gutter * this.ratio, 0);
-    }
-    this.repaint();
   }
 
   // Draw everything again: another size, theme, scale or wearer.
   repaint() {
-    const style = getComputedStyle(document.documentElement);
-    this.paint = (name) => style.getPropertyValue(`--${name}`).trim();
     this.ink = this.paint(this.colour);
     this.drawn = NaN;
     this.drawGrid();
@@ -72,7 +55,7 @@ export class Sweep {
 
   drawGrid() {
     const [layer] = this.layers;
-    layer.clearRect(-this.gutter, 0, this.w + this.gutter, this.h);
+    this.clear(layer);
     layer.strokeStyle = this.paint("grid");
     layer.lineWidth = 1;
     layer.beginPath();
@@ -94,10 +77,7 @@ export class Sweep {
     }
     layer.stroke();
     if (!this.figures) return;
-    layer.fillStyle = this.paint("dim");
-    layer.font = "12px system-ui, 'DejaVu Sans', sans-serif";
-    layer.textAlign = "right";
-    layer.textBaseline = "middle";
+    this.write(layer, "dim", "right");
     for (const [v, y] of figures) layer.fillText(String(v), -8, Math.min(this.h - 7, Math.max(7, y)));
   }
 
@@ -144,39 +124,26 @@ export class Sweep {
   // Draw hatching, feet, systoles, true values and markers of the visible stretch.
   annotate(wearer, reason) {
     const layer = this.layers[2];
-    layer.clearRect(-this.gutter, 0, this.w + this.gutter, this.h);
+    this.clear(layer);
     if (isNaN(this.drawn)) return;
     const to = this.drawn, from = to - this.span * (1 - BAR);
     layer.save();
     layer.beginPath();
     layer.rect(0, 0, this.w, this.h);
     layer.clip();
-    for (const span of wearer.rejected(from, to, reason)) this.hatch(layer, span, from, to);
+    for (const span of wearer.rejected(from, to, reason)) this.rejected(layer, span, from, to);
     if (this.kind === "abp") this.beats(layer, wearer, from, to);
     this.markers(layer, wearer, from, to);
     layer.restore();
   }
 
-  hatch(layer, span, from, to) {
+  rejected(layer, span, from, to) {
     let a = Math.max(from, span.from);
     const b = Math.min(to, span.to);
     while (a < b) {
       const edge = this.mode === "sweep" ? (Math.floor(a / this.span + 1e-9) + 1) * this.span : Infinity;
       const c = Math.min(b, edge), x = this.x(a), w = ((c - a) / this.span) * this.w;
-      layer.save();
-      layer.beginPath();
-      layer.rect(x, 0, w, this.h);
-      layer.clip();
-      layer.globalAlpha = 0.5;
-      layer.strokeStyle = this.paint("hatch");
-      layer.lineWidth = 1;
-      layer.beginPath();
-      for (let k = Math.floor((x - this.h) / 9) * 9; k < x + w; k += 9) {
-        layer.moveTo(k, this.h);
-        layer.lineTo(k + this.h, 0);
-      }
-      layer.stroke();
-      layer.restore();
+      this.hatch(layer, x, w, this.h);
       if (w > 60) this.label(layer, span.why || "no usable beat", x + 6, 14, "text");
       a = c + 1e-6;
     }
@@ -219,26 +186,18 @@ export class Sweep {
 
   markers(layer, wearer, from, to) {
     for (const event of wearer.events) {
-      const cuff = event.event === "cuff";
-      if (!(cuff || event.event === "marker") || event.t <= from || event.t > to) continue;
-      const x = this.x(event.t), name = cuff ? "cuff" : "text";
-      layer.strokeStyle = this.paint(name);
-      layer.lineWidth = cuff ? 3 : 1.2;
-      layer.setLineDash(cuff ? [] : [4, 3]);
-      layer.beginPath();
-      layer.moveTo(x, 0);
-      layer.lineTo(x, this.h);
-      layer.stroke();
-      layer.setLineDash([]);
-      const text = cuff ? `cuff ${event.detail.sbp}/${event.detail.dbp}` : String(event.detail.text);
+      const cuff = event.event === "cuff", t = cuff ? taken(event) : event.t;
+      if (!(cuff || event.event === "marker") || t <= from || t > to) continue;
+      const x = this.x(t), name = cuff ? (event.withdrawn ? "dim" : "cuff") : "text";
+      const solid = cuff && !event.withdrawn;
+      this.upright(layer, x, this.h, name, solid ? 3 : 1.2, solid ? [] : [4, 3]);
+      const text = cuff ? cuffText(event) : String(event.detail.text);
       this.label(layer, text.slice(0, 40), x + 5, this.h - 8, name);
     }
   }
 
   label(layer, text, x, y, name) {
-    layer.font = "12px system-ui, 'DejaVu Sans', sans-serif";
-    layer.textAlign = "left";
-    layer.textBaseline = "middle";
+    this.write(layer, name);
     const width = layer.measureText(text).width;
     const left = Math.max(2, Math.min(x, this.w - width - 4));
     layer.fillStyle = this.paint("panel");

@@ -1,40 +1,29 @@
 // Trend of the pressures with their intervals, cuff readings, markers and time without a usable beat.
 
-import { number, signed } from "./words.js";
+import { Plot } from "./canvas.js";
+import { number, signed, taken } from "./words.js";
 
 const LENGTH = { "15 min": 900, "1 h": 3600, "8 h": 28800, all: Infinity };
 const LEVEL = { "15 min": "15 min", "1 h": "1 h", "8 h": "all", all: "all" };
 const LEFT = 40, RIGHT = 44, BELOW = 20;
 
-export class TrendPlot {
+export class TrendPlot extends Plot {
   constructor(host) {
-    this.host = host;
+    super(host);
     this.name = "15 min";
-    const canvas = document.createElement("canvas");
-    host.append(canvas);
-    this.layer = canvas.getContext("2d");
-    new ResizeObserver(() => this.resize()).observe(host);
     this.resize();
   }
 
-  resize() {
-    const ratio = window.devicePixelRatio || 1;
-    this.w = this.host.clientWidth;
-    this.h = this.host.clientHeight;
-    this.layer.canvas.width = Math.round(this.w * ratio);
-    this.layer.canvas.height = Math.round(this.h * ratio);
-    this.layer.setTransform(ratio, 0, 0, ratio, 0, 0);
+  repaint() {
     if (this.wearer) this.draw(this.wearer);
   }
 
   draw(wearer) {
     this.wearer = wearer;
-    const style = getComputedStyle(document.documentElement);
-    this.paint = (name) => style.getPropertyValue(`--${name}`).trim();
     const level = wearer.trend[LEVEL[this.name]];
     const rows = level?.rows ?? [];
     const end = wearer.newest?.t ?? rows.at(-1)?.[0] ?? NaN;
-    this.layer.clearRect(0, 0, this.w, this.h);
+    this.clear();
     if (isNaN(end)) return;
     const wanted = LENGTH[this.name];
     const first = Math.min(rows[0]?.[0] ?? end, end - 120); // a young trend fills the plot
@@ -62,7 +51,7 @@ export class TrendPlot {
     };
     for (const one of rows) one.slice(1).forEach(take);
     for (const event of wearer.events) {
-      if (event.event === "cuff" && event.t >= begin) [event.detail.sbp, event.detail.dbp].forEach(take);
+      if (event.event === "cuff" && taken(event) >= begin) [event.detail.sbp, event.detail.dbp].forEach(take);
     }
     const w = this.w - LEFT - RIGHT, h = this.h - BELOW;
     this.x = (t) => LEFT + ((t - begin) / (end - begin)) * w;
@@ -72,14 +61,11 @@ export class TrendPlot {
 
   grid(begin, end) {
     const { layer } = this;
-    layer.font = "12px system-ui, 'DejaVu Sans', sans-serif";
     layer.strokeStyle = this.paint("grid");
-    layer.fillStyle = this.paint("dim");
     layer.lineWidth = 1;
-    layer.textBaseline = "middle";
     layer.beginPath();
     const every = (20 * (this.h - BELOW)) / (this.high - this.low) < 20 ? 40 : 20;
-    layer.textAlign = "right";
+    this.write(layer, "dim", "right");
     for (let v = Math.ceil(this.low / every) * every; v <= this.high; v += every) {
       const y = Math.round(this.y(v)) + 0.5;
       layer.moveTo(LEFT, y);
@@ -138,59 +124,53 @@ export class TrendPlot {
     layer.setLineDash([]);
     const last = [...rows].reverse().find((one) => number(one[k]) !== null);
     if (!last) return;
-    layer.fillStyle = this.paint("dim");
-    layer.textAlign = "left";
+    this.write(layer, "dim");
     layer.fillText(["", "SBP", "MAP", "DBP"][k], this.w - RIGHT + 8, this.y(last[k]));
   }
 
   rejected(rows, step) {
-    const { layer } = this;
-    layer.strokeStyle = this.paint("hatch");
-    layer.lineWidth = 1;
     for (const one of rows) {
       if (number(one[1]) !== null) continue;
-      const a = this.x(one[0] - step / 2), w = Math.max(2, this.x(one[0] + step / 2) - a), h = this.h - BELOW;
-      layer.save();
-      layer.beginPath();
-      layer.rect(a, 0, w, h);
-      layer.clip();
-      layer.globalAlpha = 0.55;
-      layer.beginPath();
-      for (let x = Math.floor((a - h) / 8) * 8; x < a + w; x += 8) {
-        layer.moveTo(x, h);
-        layer.lineTo(x + h, 0);
-      }
-      layer.stroke();
-      layer.restore();
+      const x = this.x(one[0] - step / 2);
+      this.hatch(this.layer, x, Math.max(2, this.x(one[0] + step / 2) - x), this.h - BELOW);
     }
   }
 
   events(wearer, begin, end) {
     const { layer } = this;
     for (const event of wearer.events) {
-      if (event.t < begin || event.t > end) continue;
-      const x = this.x(event.t);
-      if (event.event === "cuff") {
-        const top = this.y(event.detail.sbp), bottom = this.y(event.detail.dbp);
-        layer.fillStyle = this.paint("cuff");
-        layer.fillRect(x - 3, top, 6, bottom - top);
-        layer.fillRect(x - 7, top - 1, 14, 3);
-        layer.fillRect(x - 7, bottom - 2, 14, 3);
-        const right = x < this.w - RIGHT - 70;
-        layer.textAlign = right ? "left" : "right";
-        layer.fillText(`${event.detail.sbp}/${event.detail.dbp}`, right ? x + 11 : x - 11, Math.max(8, top));
-      } else if (event.event === "marker") {
-        layer.strokeStyle = layer.fillStyle = this.paint("text");
-        layer.setLineDash([3, 3]);
-        layer.beginPath();
-        layer.moveTo(x, 0);
-        layer.lineTo(x, this.h - BELOW);
-        layer.stroke();
-        layer.setLineDash([]);
-        layer.textAlign = "left";
+      const t = event.event === "cuff" ? taken(event) : event.t;
+      if (!(t >= begin && t <= end)) continue;
+      const x = this.x(t);
+      if (event.event === "cuff") this.cuff(event, x);
+      else if (event.event === "marker") {
+        this.upright(layer, x, this.h - BELOW, "text", 1.2, [3, 3]);
+        this.write(layer, "text");
         layer.fillText(String(event.detail.text).slice(0, 24), x + 4, 9);
       }
     }
+  }
+
+  // A reading as a bar from DBP to SBP; one that was withdrawn as an empty, grey one.
+  cuff({ detail, withdrawn }, x) {
+    const { layer } = this;
+    const top = this.y(detail.sbp), bottom = this.y(detail.dbp);
+    if (withdrawn) {
+      layer.strokeStyle = this.paint("dim");
+      layer.lineWidth = 1;
+      layer.setLineDash([3, 2]);
+      layer.strokeRect(x - 4, top, 8, bottom - top);
+      layer.setLineDash([]);
+    } else {
+      layer.fillStyle = this.paint("cuff");
+      layer.fillRect(x - 3, top, 6, bottom - top);
+      layer.fillRect(x - 7, top - 1, 14, 3);
+      layer.fillRect(x - 7, bottom - 2, 14, 3);
+    }
+    const right = x < this.w - RIGHT - 130;
+    this.write(layer, withdrawn ? "dim" : "cuff", right ? "left" : "right");
+    const text = `${detail.sbp}/${detail.dbp}${withdrawn ? " withdrawn" : ""}`;
+    layer.fillText(text, right ? x + 11 : x - 11, Math.max(8, top));
   }
 }
 

@@ -1,7 +1,7 @@
 // All wearers as tiles, in the order of their first message; a tile without a usable beat goes pale.
 
 import { Sweep } from "./sweep.js";
-import { reason, whole } from "./words.js";
+import { reason, whole, wider } from "./words.js";
 
 export class Wall {
   constructor(host, open) {
@@ -55,15 +55,15 @@ export class Wall {
     const tile = this.tiles.get(wearer.device);
     if (!tile) return;
     const current = wearer.current(now), beat = wearer.usable, newest = wearer.newest;
-    const state = newest?.calibration?.state;
+    const state = (current ? beat : newest)?.calibration?.state;
     tile.element.classList.toggle("pale", !current);
     tile.element.classList.toggle("open", current && state === "none");
     set(tile.name, wearer.device);
     set(tile.source, String(wearer.source ?? "").toUpperCase());
     set(tile.pressure, current ? `${whole(beat.sbp)}/${whole(beat.dbp)}` : "—/—");
-    const side = (name) => (beat.interval ? Math.round((beat.interval[name][1] - beat.interval[name][0]) / 2) : "?");
+    const standing = { none: "not calibrated", stale: "cuff reading out of date" }[state];
     const words = current
-      ? [`±${side("sbp")}/±${side("dbp")}`, `HR ${whole(newest.hr)}`, state === "none" ? "not calibrated" : ""]
+      ? [`${wider(beat, "sbp")}/${wider(beat, "dbp")}`, `HR ${whole(newest.hr)}`, standing]
       : [newest ? reason(newest) || "no usable beat" : "no beat yet"];
     set(tile.small, words.filter(Boolean).join(" · "));
   }

@@ -2,9 +2,11 @@
 
 import { Playhead } from "./playhead.js";
 import { decoded, Trace } from "./trace.js";
+import { number, withdraw } from "./words.js";
 
 const BACK = 600; // s of waveform kept for scrolling back
 const BEATS = 1500;
+const STANDS = 5; // s that a number stands without a new one
 
 export class Wearer {
   constructor(device) {
@@ -47,12 +49,16 @@ export class Wearer {
       if (item.kind === "ppg") this.playhead.arrived(chunk.t, end, now);
     } else if (item.kind === "beat") {
       item.arrived = item.arrival + offset; // s of this computer's clock
+      const queued = number(item.queued_ms) ?? 0;
+      item.delay = ((number(item.delay_ms) ?? number(item.latency_ms?.total) ?? 0) + queued) / 1000; // s
+      item.timely = !item.late && queued <= 1000 * STANDS;
       if (item.abp.data) item.abp.samples = decoded(item.abp.data, item.abp.scale);
       this.beats.push(item);
       if (this.beats.length > BEATS) this.beats.shift();
       if (item.valid) this.usable = item;
     } else if (item.kind === "event") {
       this.events = this.events.filter((one) => !(one.pending && one.event === item.event));
+      if (item.event === "cuff_undone") withdraw(this.events, item);
       this.events.push(item);
       if (this.events.length > 200) this.events.shift();
     } else if (item.kind === "meta") this.meta = item.body;
@@ -69,7 +75,16 @@ export class Wearer {
 
   // Whether the last beat with pressures is recent enough to stand as a number.
   current(now) {
-    return this.usable !== null && now - this.usable.arrived <= 5;
+    return this.usable !== null && this.fresh(this.usable, now);
+  }
+
+  fresh(beat, now) {
+    return beat.timely && now - beat.arrived <= STANDS;
+  }
+
+  // Cuff readings, oldest first.
+  get readings() {
+    return this.events.filter((event) => event.event === "cuff");
   }
 
   // Rejected stretches between two times: [{from, to, why}], by the samples without pressure and the

@@ -101,5 +101,10 @@ def test_a_wearer_costs_at_most_100_kb() -> None:
         ):
             n += 1
             history.take(kind, payload, n, float(second))
+        if second < 9:
+            cuff = {"kind": "cuff", "t": second, "end": second, "detail": {"sbp": 128, "dbp": 79}}
+            history.take("events", cuff, (n := n + 1), float(second))
     assert 60_000 < history.size < LIMIT
+    kept = [item for item in items(history.after(0)) if item.get("event") == "cuff"]
+    assert len(kept) == 9, "cuff readings stay, whatever else happens"
     assert len(items(history.after(0))) > 100

@@ -1,0 +1,50 @@
+"""Wall of all wearers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from support.wards import OVERFLOW, ward
+
+
+@pytest.mark.parametrize("wearers", [4, 16, 64])
+async def test_the_wall_shows_everyone_in_a_stable_order(wearers: int) -> None:
+    names = [f"wearer-{k:02}" for k in range(wearers)]
+    async with ward() as (ours, watched):
+        for name in names:
+            ours.hop(name, valid=name != names[1])
+        await watched.until(f"innpar.wearers.size === {wearers}")
+        await watched.page.keyboard.press("w")
+        await watched.until("document.querySelectorAll('.tile').length > 0")
+        await asyncio.sleep(0.3)
+        tiles = await watched.page.eval_on_selector_all(
+            ".tile b", "all => all.map(one => one.textContent)"
+        )
+        assert tiles == names
+        pale = await watched.page.eval_on_selector_all(
+            ".tile.pale b", "all => all.map(one => one.textContent)"
+        )
+        assert pale == [names[1]]
+        assert await watched.page.evaluate(OVERFLOW) == []
+        await watched.page.click(".tile >> nth=2")
+        await watched.until(f"document.getElementById('device').textContent === '{names[2]}'")
+
+
+async def test_a_tile_shows_the_wider_side_of_the_interval() -> None:
+    lopsided = {"level": 0.9, "sbp": [118, 140], "dbp": [60, 76], "map": [80, 99]}
+    async with ward() as (ours, watched):
+        ours.hop("one", interval=lopsided)
+        ours.hop("two", interval=None)
+        stale = {"state": "stale", "age_s": 99999, "sbp": 128, "dbp": 79}
+        ours.hop("three", calibration=stale)
+        await watched.until("innpar.wearers.size === 3")
+        await watched.page.keyboard.press("w")
+        await watched.until("document.querySelector('.tile small')?.textContent")
+        await asyncio.sleep(0.2)
+        shown = await watched.page.eval_on_selector_all(
+            ".tile small", "all => all.map(one => one.textContent)"
+        )
+        assert [one.split(" · ")[0] for one in shown] == ["±19/±15", "±?/±?", "±9/±9"]
+        assert shown[2].endswith("cuff reading out of date")
