@@ -21,6 +21,7 @@ class NoticeCode(StrEnum):
     NOTIFICATIONS_REPEATED = "notifications_repeated"  # delivered more than once
     UNDECODABLE = "undecodable"
     UNREADABLE = "unreadable"  # bytes come, but no sample
+    COLUMNS_LEFT_OUT = "columns_left_out"  # no light by their shape
     STREAM_CHANGED = "stream_changed"  # came back with other channels or another rate
     NO_SAMPLES = "no_samples"  # the sensor fell silent and was polled again
     STALLED_RESTARTED = "stalled_restarted"  # the same, and its stream was restarted

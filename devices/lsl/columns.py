@@ -20,7 +20,8 @@ KEYS: Mapping[str, str] = {
 
 def labels(found: LslInfo) -> tuple[str, ...]:
     """Return one distinct label per channel."""
-    given = found.labels or tuple(f"ppg{k}" for k in range(found.channels))
+    stated = found.labels or ("",) * found.channels
+    given = tuple(label or f"ppg{k}" for k, label in enumerate(stated))
     return tuple(f"{x}-{k}" if given.count(x) > 1 else x for k, x in enumerate(given))
 
 
@@ -44,9 +45,10 @@ def choose(found: LslInfo, channel: str | None) -> list[int]:
     column = given.column("channel", names, found.labels)
     if column is not None:
         return [column]
-    types = found.kinds or ("",) * len(names)
-    named = found.labels or ("",) * len(names)
-    own = [kind_of_name(name, kind) for name, kind in zip(named, types, strict=True)]
+    none = ("",) * len(names)
+    named = found.labels or none
+    stated = zip(named, found.kinds or none, found.units or none, strict=True)
+    own = [kind_of_name(name, kind, unit) for name, kind, unit in stated]
     typed = [kind or kind_of_name(name, found.type) for kind, name in zip(own, named, strict=True)]
     for kinds, wanted in ((own, "light"), (own, "pulse"), (typed, "light"), (typed, "")):
         if light := [k for k, kind in enumerate(kinds) if kind == wanted]:
@@ -68,9 +70,8 @@ def again(found: LslInfo, used: Sequence[str], channel: str | None) -> list[int]
     Raises:
         Refused: As for `choose`.
     """
-    names = labels(found)
-    if not found.text and all(label in names for label in used):
-        return [names.index(label) for label in used]
+    if not found.text and all(label in found.labels for label in used):
+        return [found.labels.index(label) for label in used]
     return choose(found, channel)
 
 

@@ -1,7 +1,7 @@
 """LSL stream of PPG as a device: ``lsl``, ``lsl:type=PPG``, ``lsl:name=Muse?channel=PPG2``.
 
-`reader` reads from the network on a thread, `inbox` passes blocks to the event loop, and `decoder`
-converts them to samples with times.
+`reader` reads from the network on a thread, `inbox` passes blocks to the event loop, `chooser`
+finds the columns of light, and `decoder` converts blocks to samples with times.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from innpar.devices.base import Chunk, Event, EventKind, HostClock, NotFound, Refused, Source, Tap
-from innpar.devices.lsl.columns import KEYS, about, again, choose, differences, labels
+from innpar.devices.lsl.chooser import LslChooser
+from innpar.devices.lsl.columns import KEYS, about, differences
 from innpar.devices.lsl.decoder import LslBlock, LslDecoder
 from innpar.devices.lsl.inbox import LslInbox, StreamElsewhere, StreamGone
 from innpar.devices.lsl.library import LslInfo, quoted
@@ -117,13 +118,19 @@ class Lsl:
                     "16572-16604 in the sender's firewall, or restart its program"
                 )
             self._name, self.origin = found.name, found.origin or "live"
-            columns = choose(found, self.channel)
+            chooser = LslChooser(self.channel)
+            chooser.begin(found)
             yield await stack.enter_async_context(
-                aclosing(self._items(inbox, found, columns, clock, tap))
+                aclosing(self._items(inbox, found, chooser, clock, tap))
             )
 
     async def _items(
-        self, inbox: LslInbox, found: LslInfo, columns: list[int], clock: HostClock, tap: Tap | None
+        self,
+        inbox: LslInbox,
+        found: LslInfo,
+        chooser: LslChooser,
+        clock: HostClock,
+        tap: Tap | None,
     ) -> AsyncGenerator[Chunk | Event, None]:
         """Yield items endlessly."""
 
@@ -131,8 +138,7 @@ class Lsl:
             now = clock.now()
             return Event(self.id, kind, now, now, detail)
 
-        names = tuple(labels(found)[k] for k in columns)
-        stream = LslDecoder(self.id, names, columns, found.rate)
+        stream = LslDecoder(self.id, chooser.names, chooser.columns, found.rate)
         yield event("connected", **about(found))
         if found.origin in ("simulated", "replay"):
             text = f"not a live sensor: the sender states its source as {found.origin}"
@@ -142,23 +148,25 @@ class Lsl:
             item = await inbox.next()
             if isinstance(item, StreamGone):
                 if not lost:
-                    for out in stream.interrupted(item.why):
+                    for out in chooser.split(stream.interrupted(item.why)):
                         yield out
                     yield event("disconnected", why=item.why)
+                    if dropped := chooser.drop():
+                        yield self._dropped(dropped, clock.now())
                 lost = item.why
             elif isinstance(item, StreamElsewhere):
                 yield self._elsewhere(before, item, clock.now())
             elif isinstance(item, LslInfo):
                 found, reopened, unusable = item, True, ""
+                if item.uid == before.uid:
+                    continue
                 try:
-                    columns = again(found, names, self.channel)
+                    chooser.begin(found)
                 except Refused as refused:
                     unusable = str(refused)
                     yield notice(self.id, clock.now(), NoticeCode.STREAM_CHANGED, unusable)
                     continue
-                if item.uid != before.uid:
-                    names = tuple(labels(found)[k] for k in columns)
-                    stream.relinked(names, columns, found.rate)
+                stream.relinked(chooser.names, chooser.columns, found.rate)
             elif not unusable:
                 if reopened and lost:  # reported only with samples: an outlet may stay silent
                     yield event("connected", **about(found))
@@ -168,8 +176,32 @@ class Lsl:
                     before, lost, reopened = found, "", False
                 if tap is not None:
                     tap("lsl", item.arrival, _raw(item))
-                for out in stream.push(item):
+                for out in self._push(chooser, stream, item):
                     yield out
+
+    def _push(
+        self, chooser: LslChooser, stream: LslDecoder, block: LslBlock
+    ) -> list[Chunk | Event]:
+        """Return the items of a block, and of those held back if it shows which is light."""
+        out: list[Chunk | Event] = []
+        judging = not chooser.columns
+        ready = chooser.push(block)
+        if chooser.text:
+            code = NoticeCode.COLUMNS_LEFT_OUT if ready else NoticeCode.UNREADABLE
+            out.append(notice(self.id, block.arrival, code, chooser.text))
+        if judging and ready:
+            stream.relinked(chooser.names, chooser.columns)
+        for held in ready:
+            out += chooser.split(stream.push(held))
+        return out
+
+    def _dropped(self, samples: int, now: int) -> Event:
+        """Return the notice that the stream was lost before its columns could be judged."""
+        text = (
+            f"{samples} samples dropped: the stream was lost before they could show which columns "
+            "are light; select one with ?channel=… to use samples from the first one on"
+        )
+        return notice(self.id, now, NoticeCode.SAMPLES_DROPPED, text)
 
     def _elsewhere(self, lost: LslInfo, item: StreamElsewhere, now: int) -> Event:
         """Return the notice that other streams meet the selection, but not the lost one."""

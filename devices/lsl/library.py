@@ -25,8 +25,9 @@ class LslInfo:
         created: Creation time of its outlet, s on the sender's clock.
         channels: Number of channels.
         text: Whether its values are strings.
-        labels: One per channel; empty if the stream does not label them all.
+        labels: One per channel, empty strings where not stated; empty if none is labelled.
         kinds: Type of each channel, empty strings where not stated.
+        units: Unit of each channel, empty strings where not stated.
         manufacturer: As stated; empty if not.
         origin: Source of the samples stated by ``--lsl-out``: ``live``, ``replay`` or
             ``simulated``.
@@ -43,6 +44,7 @@ class LslInfo:
     text: bool = False
     labels: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
     manufacturer: str = ""
     origin: str = ""
 
@@ -111,14 +113,16 @@ def quoted(value: str) -> str:
 
 def describe(info: Any) -> LslInfo:
     """Return the description of a pylsl stream info; labels need an inlet's full info."""
-    labels, kinds = [], []
+    stated: dict[str, list[str]] = {"label": [], "type": [], "unit": []}
     channel = info.desc().child("channels").child("channel")
     while not channel.empty():
-        labels.append(channel.child_value("label"))
-        kinds.append(channel.child_value("type"))
+        for key, values in stated.items():
+            values.append(channel.child_value(key))
         channel = channel.next_sibling("channel")
     count = info.channel_count()
-    complete = len(labels) == count and all(labels)
+    labels, kinds, units = (
+        tuple(values) if len(values) == count and any(values) else () for values in stated.values()
+    )
     return LslInfo(
         name=info.name(),
         type=info.type(),
@@ -129,8 +133,9 @@ def describe(info: Any) -> LslInfo:
         created=float(info.created_at()),
         channels=count,
         text=info.channel_format() == 3,
-        labels=tuple(labels) if complete else (),
-        kinds=tuple(kinds) if complete else (),
+        labels=labels,
+        kinds=kinds,
+        units=units,
         manufacturer=info.desc().child_value("manufacturer"),
         origin=info.desc().child_value("source"),
     )

@@ -6,8 +6,8 @@ of them may be light, nothing is used, and the next seconds are judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from innpar.devices.base import NS, Chunk, Event
 from innpar.devices.timing.plausible_light import FEWEST, SPAN, InputColumn, choose_light
@@ -23,13 +23,13 @@ class LiveColumns:
         light: Indices of the columns of light.
         axes: Indices of the three axes of an accelerometer, or empty.
         scale: Value of 1 g in the unit of the axes.
-        why_not: Reasons against the candidates left out, for a message.
+        why_not: Index of each candidate left out → reason why it is no light.
     """
 
     light: tuple[int, ...]
     axes: tuple[int, ...] = ()
     scale: float = 1.0
-    why_not: str = ""
+    why_not: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def all(self) -> list[int]:
@@ -75,5 +75,5 @@ def choose_live(
     choice = choose_light(columns, rate)
     good = [c for c in candidates if c not in choice.why_not or columns[c].kind == "light"]
     light = tuple(c for c in good if c not in choice.acceleration)
-    reasons = dict.fromkeys(choice.why_not[c] for c in candidates if c in choice.why_not)
-    return LiveColumns(light, choice.acceleration, choice.scale, ", ".join(reasons))
+    why_not = {c: choice.why_not[c] for c in candidates if c not in light}
+    return LiveColumns(light, choice.acceleration, choice.scale, why_not)

@@ -36,7 +36,10 @@ def send(over: threading.Event) -> None:
     """Send the moment of sending (s on the monotonic clock) as the sample's value."""
     import pylsl
 
-    outlet = pylsl.StreamOutlet(pylsl.StreamInfo("bench", "PPG", 1, RATE, "double64", "bench"))
+    info = pylsl.StreamInfo("bench", "PPG", 1, RATE, "double64", "bench")
+    channel = info.desc().append_child("channels").append_child("channel")
+    channel.append_child_value("label", "ppg")  # the values count, so a label must say it
+    outlet = pylsl.StreamOutlet(info)
     due = time.monotonic()
     while not over.is_set():
         due += 1 / RATE

@@ -6,7 +6,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -53,6 +53,7 @@ class Sender:
         every: Number of samples sent at once.
         first: Number of the first sample.
         skip: Samples not sent.
+        row: Sample number → its values; None for the number in each column.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Sender:
         every: int = 1,
         first: int = 0,
         skip: Callable[[int], bool] = lambda _: False,
+        row: Callable[[int], Sequence[float]] | None = None,
     ) -> None:
         info = lsl.StreamInfo(
             name, kind, len(labels), rate if nominal is None else nominal, "double64", source_id
@@ -78,7 +80,7 @@ class Sender:
             child.append_child_value("label", label)
         self._outlet = lsl.StreamOutlet(info)
         self._rate, self._every, self._skip = rate, every, skip
-        self._width = len(labels)
+        self._row = row or (lambda number: [number + 1e6 * k for k in range(len(labels))])
         self.began = began = lsl.local_clock()
         self._stamp = stamp or (lambda number: began + (number - first) / rate)
         self.sent = first
@@ -94,8 +96,7 @@ class Sender:
                 time.sleep(left)
             for number in range(self.sent, self.sent + self._every):
                 if not self._skip(number):
-                    row = [float(number) + 1e6 * k for k in range(self._width)]
-                    self._outlet.push_sample(row, self._stamp(number))
+                    self._outlet.push_sample(list(self._row(number)), self._stamp(number))
             self.sent += self._every
 
     def close(self) -> None:

@@ -82,7 +82,7 @@ class LineTable:
         if self._asked:
             used = LiveColumns(tuple(self.columns), used.axes, used.scale)
         if not used.light:
-            return used.why_not
+            return ", ".join(dict.fromkeys(used.why_not.values()))
         self._used, self.known, self.columns = used, True, used.all
         self._begin()
         return ""
