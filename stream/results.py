@@ -231,6 +231,7 @@ class DeviceInfo:
         rate: Sampling rate of the published waveforms, Hz.
         detail: Properties reported by the device on connecting, and the PPG channel in use.
         backend: Code that runs the network, and its instruction set, e.g. ``native avx2``.
+        latency: ``low`` or ``normal``; see `LatencyMode`.
     """
 
     device: str
@@ -240,6 +241,7 @@ class DeviceInfo:
     rate: float
     detail: dict[str, object]
     backend: str = ""
+    latency: Literal["low", "normal"] = "normal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ async def stream(
     device = wearer.device
     async with device.open(clock=clock, tap=tape.tap(device)) as items:
         wearer.opened()
-        tape.enrol(device, wearer.info.session, wearer.require_calibration)
+        tape.enrol(device, wearer.info.session, wearer.require_calibration, wearer.mode)
         await sink.send(State(device.id, "online"))
         if is_real_time(device):
             wearer.begin(clock.now())
