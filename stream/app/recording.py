@@ -102,6 +102,7 @@ def describe(settings: Settings, predictor: Predictor) -> dict[str, Any]:
             "cuff": [asdict(cuff) for cuff in settings.cuff],
             "require_calibration": settings.require_calibration,
             **({} if settings.latency is None else {"latency": settings.latency}),
+            **({} if settings.early is None else {"early": settings.early}),
             "speed": str(settings.speed),
             "duration": settings.duration,
             "virtual": settings.virtual,

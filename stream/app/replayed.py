@@ -32,8 +32,8 @@ def required(settings: Settings, device: Device) -> bool:
 
 
 def latency_mode(settings: Settings, device: Device) -> LatencyMode:
-    """Return the latency of a device's run: as in the settings, else as recorded."""
-    return LatencyMode.of(device) if settings.latency is None else LatencyMode(settings.latency)
+    """Return the latency and early beats of a run: as in the settings, else as recorded."""
+    return LatencyMode.chosen(device, settings.latency, settings.early)
 
 
 def as_recorded(settings: Settings, devices: Sequence[Device]) -> Iterator[str]:

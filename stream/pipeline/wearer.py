@@ -309,13 +309,21 @@ def enrol(
     session = new_session(clock)
     source, backend = shown_source(device), predictor.runs_on
     info = DeviceInfo(
-        device.id, source, session, predictor.id, manifest.rate, {}, backend, mode.latency
+        device.id,
+        source,
+        session,
+        predictor.id,
+        manifest.rate,
+        {},
+        backend,
+        mode.latency,
+        mode.early,
     )
     return Wearer(
         device,
         info,
         Preparer(device.polarity, manifest, check_fit=device.source != "replay", hop=mode.hop),
-        Finisher(manifest, require_calibration),
+        Finisher(manifest, require_calibration, early=mode.early),
         duration,
         InjectionQueue([cuff for cuff in cuffs if cuff.device in (None, device.id)]),
         memory=memory,

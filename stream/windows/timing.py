@@ -23,14 +23,30 @@ class LatencyMode:
 
     Attributes:
         latency: ``low`` for short hops and guards.
+        early: Whether SBP and DBP are published as soon as they are final; see `EarlyBeat`.
     """
 
     latency: Literal["low", "normal"] = "normal"
+    early: bool = False
 
     @classmethod
     def of(cls, device: Device) -> LatencyMode:
         """Return the mode of a device's recording; the default for any other device."""
-        return cls("low" if getattr(device, "latency", None) == "low" else "normal")
+        low = getattr(device, "latency", None) == "low"
+        return cls("low" if low else "normal", getattr(device, "early", False) is True)
+
+    @classmethod
+    def chosen(
+        cls, device: Device, latency: Literal["low", "normal"] | None, early: bool | None
+    ) -> LatencyMode:
+        """Return the mode by the settings of a run; None is as recorded, else the default.
+
+        Early beats belong to low latency unless set otherwise.
+        """
+        recorded = cls.of(device)
+        if latency is None:
+            return replace(recorded, early=recorded.early if early is None else early)
+        return cls(latency, latency == "low" if early is None else early)
 
     @property
     def hop(self) -> int:
@@ -46,7 +62,7 @@ class LatencyMode:
     @property
     def recorded(self) -> Mapping[str, object]:
         """The mode as in a session; empty for the default, which older sessions do not name."""
-        return {} if self == NORMAL else {"latency": self.latency}
+        return {} if self == NORMAL else {"latency": self.latency, "early": self.early}
 
 
 NORMAL = LatencyMode()
