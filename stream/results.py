@@ -192,6 +192,42 @@ class Beat:
         return self.sbp - self.dbp
 
 
+@dataclass(frozen=True, slots=True)
+class EarlyBeat:
+    """Systolic and diastolic pressure of a beat that has not ended.
+
+    The `Beat` of the same `seq` follows: with exactly these two pressures, or without any where a
+    later check refuses it.
+
+    Attributes:
+        device: Id of the device.
+        source: ``live``, ``replay`` or ``simulated``.
+        session: Id of this run of this device.
+        seq: Sequence number of the beat.
+        peak: Time of the systolic peak at the sensor, ns since the Unix epoch.
+        sbp: Systolic pressure, mmHg.
+        dbp: Diastolic pressure at the foot before the upstroke, mmHg.
+        interval: Level, and intervals of SBP and DBP, mmHg; None for a model without.
+        quality: Signal quality of the beat so far, 0 to 1.
+        calibration: Cuff reading behind the pressures.
+        latency: Delay from the systolic peak to this message, by cause.
+        model: Name, version and hash of the model.
+    """
+
+    device: str
+    source: Source
+    session: str
+    seq: int
+    peak: int
+    sbp: float
+    dbp: float
+    interval: tuple[float, tuple[float, float], tuple[float, float]] | None
+    quality: float
+    calibration: CalibrationStatus
+    latency: Latency
+    model: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Waveform:
     """One hop of continuous signal.
@@ -231,6 +267,8 @@ class DeviceInfo:
         rate: Sampling rate of the published waveforms, Hz.
         detail: Properties reported by the device on connecting, and the PPG channel in use.
         backend: Code that runs the network, and its instruction set, e.g. ``native avx2``.
+        latency: ``low`` or ``normal``; see `LatencyMode`.
+        early: Whether early beats are published.
     """
 
     device: str
@@ -240,6 +278,8 @@ class DeviceInfo:
     rate: float
     detail: dict[str, object]
     backend: str = ""
+    latency: Literal["low", "normal"] = "normal"
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,5 +333,5 @@ class Summary:
     model: str
 
 
-Item = Beat | Waveform | Summary | DeviceInfo | State | Event
+Item = Beat | EarlyBeat | Waveform | Summary | DeviceInfo | State | Event
 """Anything a sink receives."""

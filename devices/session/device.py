@@ -69,6 +69,8 @@ class ReplayedSession:
         site: As recorded.
         origin: First source of the data; if ``simulated``, a notice precedes everything else.
         require_calibration: Whether the run published no pressures before a cuff reading.
+        latency: ``low`` where the run had low latency.
+        early: Whether the run published early beats; then its beats include the interrupted ones.
         first: Time of the first PPG sample, ns since the Unix epoch.
         last: Time of the last PPG sample, ns since the Unix epoch.
         begin: ns since the Unix epoch; earlier items are left out.
@@ -97,6 +99,8 @@ class ReplayedSession:
     redecode: bool = False
     cuffs: bool = True
     pace: Pace = REAL_TIME
+    latency: str = "normal"
+    early: bool = False
     seen: SessionFile | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -246,6 +250,8 @@ def open_session(path: Path, options: dict[str, str], *, pace: Pace = REAL_TIME)
         origin=origin_of(noted),
         require_calibration=noted.get("require_calibration", steered.get("require_calibration"))
         is True,
+        latency="low" if noted.get("latency") == "low" else "normal",
+        early=noted.get("early") is True,
         first=first,
         last=last,
         begin=first + round(begin * NS) if begin else 0,

@@ -101,6 +101,8 @@ def describe(settings: Settings, predictor: Predictor) -> dict[str, Any]:
             "device": settings.device,
             "cuff": [asdict(cuff) for cuff in settings.cuff],
             "require_calibration": settings.require_calibration,
+            **({} if settings.latency is None else {"latency": settings.latency}),
+            **({} if settings.early is None else {"early": settings.early}),
             "speed": str(settings.speed),
             "duration": settings.duration,
             "virtual": settings.virtual,

@@ -9,6 +9,7 @@ from innpar.devices.session.contents import running
 from innpar.devices.session.device import ReplayedSession
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.app.settings import Settings
+from innpar.stream.windows.timing import LatencyMode
 
 
 def other_model(devices: Sequence[Device], model: str) -> Iterator[str]:
@@ -30,11 +31,18 @@ def required(settings: Settings, device: Device) -> bool:
     return isinstance(device, ReplayedSession) and device.require_calibration
 
 
+def latency_mode(settings: Settings, device: Device) -> LatencyMode:
+    """Return the latency and early beats of a run: as in the settings, else as recorded."""
+    return LatencyMode.chosen(device, settings.latency, settings.early)
+
+
 def as_recorded(settings: Settings, devices: Sequence[Device]) -> Iterator[str]:
-    """Yield a line for every session that requires a cuff reading because its recording did."""
+    """Yield a line for every session that is played with a setting of its recording."""
     for device in devices:
         if settings.require_calibration is None and required(settings, device):
             yield (
                 f"{device.id}: no pressures before a cuff reading, as when it was recorded "
                 "(change with --no-require-calibration)"
             )
+        if settings.latency is None and latency_mode(settings, device).latency == "low":
+            yield f"{device.id}: low latency, as it was recorded (change with --latency normal)"

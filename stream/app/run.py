@@ -29,7 +29,7 @@ from innpar.stream.app.operations.service import NetworkProgress, ServiceManager
 from innpar.stream.app.page import http_server, operation, status
 from innpar.stream.app.preload import preload
 from innpar.stream.app.recording import recorders_for
-from innpar.stream.app.replayed import as_recorded, other_model, required
+from innpar.stream.app.replayed import as_recorded, latency_mode, other_model, required
 from innpar.stream.app.settings import Settings
 from innpar.stream.calibration.store import CalibrationStore
 from innpar.stream.messages.hygiene import OneLine
@@ -263,6 +263,7 @@ def _wearer(settings: Settings, device: Device, engine: Engine, clock: SystemClo
         require_calibration=required(settings, device),
         memory=CalibrationStore(state_folder()) if settings.remember else None,
         wrist_height=settings.wrist_height,
+        mode=latency_mode(settings, device),
     )
 
 

@@ -93,6 +93,8 @@ class Settings(BaseModel):
     speed: Annotated[float, BeforeValidator(_speed), Field(ge=0.001)] = 1.0
     duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     require_calibration: bool | None = None
+    latency: Literal["low", "normal"] | None = None
+    early: bool | None = None
     remember: bool = True
     wrist_height: Annotated[float | None, Field(ge=-150, le=150)] = None
     record: str | None = None

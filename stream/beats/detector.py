@@ -66,6 +66,42 @@ class DetectedBeat:
     reasons: tuple[Reason, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenBeat:
+    """The newest beat, whose end is not known yet.
+
+    The `DetectedBeat` that ends it has the same values, but for `score`, which may be lower.
+
+    Attributes:
+        foot: Grid index of the diastolic minimum before the upstroke.
+        peak: Grid index of the systolic maximum.
+        confirmed: Grid index of the sample that confirmed the upstroke.
+        sbp: Maximum, mmHg.
+        dbp: Value at the foot, mmHg.
+        likeness: See `Upstroke`.
+        piece: Piece of the waveform that holds the sample `confirmed`.
+        oldest: Piece that holds the foot.
+        score: Lowest quality of the pieces from the foot to `confirmed`.
+    """
+
+    foot: int
+    peak: int
+    confirmed: int
+    sbp: float
+    dbp: float
+    likeness: float
+    piece: JoinedWave
+    oldest: JoinedWave
+    score: float
+
+    def is_same(self, beat: DetectedBeat | OpenBeat | None) -> bool:
+        """Whether it is the same beat of the same stretch of waveform, ended or not."""
+        return beat is not None and (self.piece.segment, self.peak) == (
+            beat.piece.segment,
+            beat.peak,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Systole:
     foot: int
@@ -106,6 +142,30 @@ class BeatFinder:
         self._forget()
         return beats
 
+    @property
+    def open(self) -> OpenBeat | None:
+        """The beat whose upstroke is known and whose end is not; None without one."""
+        last = self._last
+        if last is None:
+            return None
+        confirmed = last.upstroke.index + self._upstrokes.ahead
+        held = self._holding(last.foot, confirmed + 1)
+        return OpenBeat(
+            last.foot,
+            last.peak,
+            confirmed,
+            float(self._y[last.peak - self._start]),
+            float(self._y[last.foot - self._start]),
+            last.upstroke.likeness,
+            held[-1],
+            held[0],
+            min(p.score for p in held),
+        )
+
+    def _holding(self, start: int, stop: int) -> list[JoinedWave]:
+        """Return the pieces that hold samples of [start, stop)."""
+        return [p for p in self._pieces if p.index < stop and p.index + len(p.abp) > start]
+
     def _begin(self, piece: JoinedWave) -> None:
         self._segment, self._start = piece.segment, piece.index
         self._upstrokes.begin(piece.index)
@@ -123,9 +183,7 @@ class BeatFinder:
             return []
         confirmed = upstroke.index + self._upstrokes.ahead
         wave = self._y[last.foot - self._start : here.foot - self._start].copy()
-        overlapping = [
-            p for p in self._pieces if p.index < here.foot and p.index + len(p.abp) > last.foot
-        ]
+        overlapping = self._holding(last.foot, here.foot)
         holder = next(p for p in self._pieces if p.index + len(p.abp) > confirmed)
         reasons = dict.fromkeys(r for p in overlapping for r in p.reasons)
         return [

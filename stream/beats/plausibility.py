@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from innpar.stream.beats.detector import DetectedBeat
+from innpar.stream.beats.detector import DetectedBeat, OpenBeat
 
 PRESSURE = (20.0, 300.0)
 """Limits of systolic and diastolic pressure, mmHg."""
@@ -34,15 +34,19 @@ class Plausibility:
 
     def push(self, beat: DetectedBeat) -> bool:
         """Return whether the pressures are plausible, alone and after the last beat."""
-        last, self._last = self._last, beat
-        pressures = (
-            bool(np.isfinite(beat.abp).all())
-            and _within(beat.sbp, PRESSURE)
+        possible = self.possible(beat)
+        self._last = beat
+        return possible and bool(np.isfinite(beat.abp).all()) and _within(beat.map_, MEAN)
+
+    def possible(self, beat: DetectedBeat | OpenBeat) -> bool:
+        """Return whether SBP and DBP of the beat to be pushed next are plausible."""
+        possible = (
+            _within(beat.sbp, PRESSURE)
             and _within(beat.dbp, PRESSURE)
-            and _within(beat.map_, MEAN)
             and beat.sbp - beat.dbp >= LEAST_PULSE
         )
+        last = self._last
         if last is not None and last.end == beat.foot:
-            pressures &= abs(beat.sbp - last.sbp) <= LARGEST_STEP
-            pressures &= abs(beat.dbp - last.dbp) <= LARGEST_STEP
-        return pressures
+            possible &= abs(beat.sbp - last.sbp) <= LARGEST_STEP
+            possible &= abs(beat.dbp - last.dbp) <= LARGEST_STEP
+        return possible

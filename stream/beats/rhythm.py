@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import fmean, median, pstdev
 
-from innpar.stream.beats.detector import DetectedBeat
+from innpar.stream.beats.detector import DetectedBeat, OpenBeat
 from innpar.stream.results import Reason
 from innpar.stream.windows.quality import ACCEPT
 
@@ -74,11 +74,16 @@ class RhythmJudge:
             plausible = False  # a rise unlike the others may be noise
         early = len(known) > 2 and beat.rr < EARLY * usual
         known.append(beat.rr)
-        rate = 60.0 / median(list(known)[-RECENT:])
-        outside: tuple[Reason, ...] = ()
-        if not RATE[0] <= rate <= RATE[1]:
-            outside = ("slow" if rate < RATE[0] else "fast",)
-        return RhythmVerdict(plausible, outside, self._unusual(early or after_early))
+        return RhythmVerdict(plausible, self._outside(), self._unusual(early or after_early))
+
+    def possible(self, beat: OpenBeat) -> bool:
+        """Return whether the rate is in the network's range ahead of a beat that has not ended."""
+        last = self._last
+        return last is None or last.end != beat.foot or not self._outside()
+
+    def _outside(self) -> tuple[Reason, ...]:
+        rate = 60.0 / median(list(self._known)[-RECENT:])
+        return () if RATE[0] <= rate <= RATE[1] else ("slow" if rate < RATE[0] else "fast",)
 
     def _unusual(self, ectopic: bool) -> tuple[Reason, ...]:
         known = self._known

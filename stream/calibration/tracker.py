@@ -72,6 +72,10 @@ class CalibrationTracker:
     _effective: list[CuffReading] = field(init=False, default_factory=list)
     forgot: bool = field(init=False, default=False)
     _pulse: npt.NDArray[np.float64] | None = field(init=False, default=None)
+    _now: npt.NDArray[np.float64] = field(init=False)
+    _context: tuple[CuffReading, npt.NDArray[np.float32] | None] | None = field(
+        init=False, default=None
+    )
     _heights: list[tuple[int, float]] = field(init=False, default_factory=list)
     _height: float = field(init=False, default=0.0)
 
@@ -144,9 +148,9 @@ class CalibrationTracker:
             self._recent.clear()
             self._windows.clear()
         self._channel = channel
-        while self._heights and self._heights[0][0] <= time:
-            _, self._height = self._heights.pop(0)
-        now = features(conditioned[None], self.rate)
+        self._raise(time)
+        now = self._now = features(conditioned[None], self.rate)
+        self._context = None
         if accepted:
             self._recent.append(now[0])
             self._windows.append(conditioned)
@@ -155,6 +159,23 @@ class CalibrationTracker:
         due = bool(self._waiting) and self._waiting[0].time <= time
         if due and accepted and len(self._recent) >= ENOUGH:
             anchor = self._take(self._waiting.popleft())
+        return self._guidance(time, anchor)
+
+    def between(self, time: int) -> Guidance:
+        """Return the state for a window; pulse and context are those of the one pushed last.
+
+        Args:
+            time: Of the window's last sample, ns since the Unix epoch.
+        """
+        self._raise(time)
+        return self._guidance(time)
+
+    def _raise(self, time: int) -> None:
+        """Take the heights of the sensor up to a time, ns since the Unix epoch."""
+        while self._heights and self._heights[0][0] <= time:
+            _, self._height = self._heights.pop(0)
+
+    def _guidance(self, time: int, anchor: tuple[Question, ...] = ()) -> Guidance:
         reading = self._effective[-1] if self._effective else None
         stored = reading.remembered if reading is not None else None
         lift = HYDROSTATIC * (self._height - (stored.height if stored is not None else 0.0))
@@ -164,7 +185,9 @@ class CalibrationTracker:
         if age < 0:  # the clock was set back, and the reading's age is unknown
             age = STALE_SECONDS + 1.0
         status = CalibrationStatus(self._state(stored, age), age, reading.sbp, reading.dbp)
-        context = self._contexts(stored.calibration, now, age)[0]
+        if self._context is None or self._context[0] is not reading:
+            self._context = reading, self._contexts(stored.calibration, self._now, age)[0]
+        context = self._context[1]
         return Guidance(context, status, self._pulse, reading, anchor, lift)
 
     def _take(self, reading: CuffReading) -> tuple[Question, ...]:

@@ -77,6 +77,18 @@ def _add_pace(group: argparse._ArgumentGroup) -> None:
         metavar="SECONDS",
         help="stop after this much signal, or after this long without any",
     )
+    group.add_argument(
+        "--latency",
+        metavar="low|normal",
+        help="low: beats half a second sooner, at three to four times the CPU time (normal; for "
+        "a replay, as recorded)",
+    )
+    group.add_argument(
+        "--early",
+        action=argparse.BooleanOptionalAction,
+        help="publish SBP and DBP on bp/devices/<device>/early before the beat has ended "
+        "(default: with --latency low; for a replay, as recorded)",
+    )
 
 
 def _add_calibration(group: argparse._ArgumentGroup) -> None:

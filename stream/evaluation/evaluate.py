@@ -18,6 +18,7 @@ from innpar.stream.evaluation.html import check_report, write_report
 from innpar.stream.evaluation.score import PRESSURES, score
 from innpar.stream.evaluation.streaming import EvaluatedRecord, stream_records
 from innpar.stream.evaluation.tables import show
+from innpar.stream.windows.timing import NORMAL, LatencyMode
 
 
 def evaluate(
@@ -27,6 +28,7 @@ def evaluate(
     model: Path | None = None,
     cuff_minutes: float | None = 30.0,
     thin: int = 1,
+    mode: LatencyMode = NORMAL,
     report: Path | None = None,
     as_json: bool = False,
 ) -> dict[str, Any]:
@@ -39,6 +41,7 @@ def evaluate(
         cuff_minutes: Time between cuff readings, min; None for no reading, infinity for one at the
             start.
         thin: Stream only every so many-th record.
+        mode: Latency of the pipeline.
         report: HTML file to write; must not be a file of the data or the model.
         as_json: Print the figures as JSON instead of tables.
 
@@ -69,13 +72,14 @@ def evaluate(
             file=sys.stderr,
         )
     every = None if cuff_minutes is None else 60.0 * cuff_minutes
-    evaluated = stream_records(data, entries, predictor, every)
+    evaluated = stream_records(data, entries, predictor, every, mode)
     if not evaluated:
         raise DataError(
             f"no beat of split {split!r} has a true counterpart; use other records or --split"
         )
     groups = score(evaluated, population, tables.level if tables else 0.0)
     title = f"{predictor.id} on {split}, {_calibration(cuff_minutes)}"
+    title += ", low latency" if mode.latency == "low" else ""
     if as_json:
         print(strict_json({"title": title, "groups": groups}, indent=2))
     else:

@@ -23,6 +23,7 @@ from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.wearer import enrol
 from innpar.stream.results import Beat, Item
+from innpar.stream.windows.timing import NORMAL, LatencyMode
 
 Floats = npt.NDArray[np.float64]
 
@@ -86,7 +87,10 @@ class EvaluatedRecord:
 
 
 async def evaluate_record(
-    recording: TrainingRecord, predictor: Predictor, every: float | None
+    recording: TrainingRecord,
+    predictor: Predictor,
+    every: float | None,
+    mode: LatencyMode = NORMAL,
 ) -> EvaluatedRecord:
     """Stream one record and pair its beats with the true ones.
 
@@ -94,11 +98,13 @@ async def evaluate_record(
         recording: The record, at the model's rate.
         predictor: The model.
         every: Time between cuff readings, s; see `reference_readings`.
+        mode: Latency of the pipeline.
     """
     rate = predictor.manifest.rate
     cuffs = tuple(reference_readings(recording, rate, every))
     engine, sink, clock = Engine(predictor), _Beats(), VirtualClock(EPOCH)
-    await run([enrol(RecordDevice(recording, rate, cuffs), engine, clock)], engine, sink, clock)
+    wearer = enrol(RecordDevice(recording, rate, cuffs), engine, clock, mode=mode)
+    await run([wearer], engine, sink, clock)
     return _pair(recording, rate, cuffs, sink.beats)
 
 
@@ -193,7 +199,11 @@ def _wave_errors(
 
 
 def stream_records(
-    folder: Path, entries: list[IndexEntry], predictor: Predictor, every: float | None
+    folder: Path,
+    entries: list[IndexEntry],
+    predictor: Predictor,
+    every: float | None,
+    mode: LatencyMode = NORMAL,
 ) -> list[EvaluatedRecord]:
     """Stream records; return those with at least one paired beat.
 
@@ -202,6 +212,7 @@ def stream_records(
         entries: Rows of its index.
         predictor: The model.
         every: Time between cuff readings, s; None for no reading, infinity for one at the start.
+        mode: Latency of the pipeline.
 
     Raises:
         ModelError: A record cannot be used.
@@ -220,6 +231,6 @@ def stream_records(
         console=Console(stderr=True),
     )
     evaluated = [
-        asyncio.run(evaluate_record(recording, predictor, every)) for recording in streamed
+        asyncio.run(evaluate_record(recording, predictor, every, mode)) for recording in streamed
     ]
     return [record for record in evaluated if len(record.seconds)]

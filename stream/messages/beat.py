@@ -17,7 +17,7 @@ from innpar.stream.messages.encoding import (
     to_json,
 )
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.results import Beat
+from innpar.stream.results import Beat, Latency
 
 
 def beat_payload(beat: Beat) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def beat_payload(beat: Beat) -> dict[str, Any]:
         "valid": beat.valid,
         "reasons": list(beat.reasons),
         "calibration": calibration_payload(beat.calibration),
-        "latency_ms": _latency(beat),
+        "latency_ms": latency_payload(beat.latency),
     }
     if beat.delay_ms is not None:
         payload |= {"delay_ms": round(beat.delay_ms), "late": beat.late}
@@ -74,9 +74,10 @@ def beat_payload(beat: Beat) -> dict[str, Any]:
     return payload
 
 
-def _latency(beat: Beat) -> dict[str, int]:
+def latency_payload(latency: Latency) -> dict[str, int]:
+    """Return the ``latency_ms`` of a beat."""
     parts = {
-        name: round(getattr(beat.latency, name))
+        name: round(getattr(latency, name))
         for name in ("sensor", "guard", "lookahead", "hop", "beat", "compute")
     }
     # The published parts add up to the published total.

@@ -27,6 +27,8 @@ def info_parcel(info: DeviceInfo, root: str) -> Parcel:
         "session": info.session,
         "model": info.model,
         **({"backend": info.backend} if info.backend else {}),
+        **({"latency": info.latency} if info.latency != "normal" else {}),
+        **({"early": True} if info.early else {}),
         "rate": short(info.rate),
         "units": {"pressure": PRESSURE_UNIT, **UNITS, "hr": "/min"},
         "detail": info.detail,

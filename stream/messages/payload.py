@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from innpar.devices import Event
-from innpar.stream.messages import beat, device, waveform
+from innpar.stream.messages import beat, device, early, waveform
 from innpar.stream.messages.encoding import headers_of, to_json
 from innpar.stream.messages.parcel import Parcel
-from innpar.stream.results import Beat, DeviceInfo, Item, State, Summary, Waveform
+from innpar.stream.results import Beat, DeviceInfo, EarlyBeat, Item, State, Summary, Waveform
 
 _PARCEL_OF: dict[type, Callable[[Any, str], Parcel]] = {
     Beat: beat.beat_parcel,
+    EarlyBeat: early.early_parcel,
     Waveform: waveform.json_parcel,
     DeviceInfo: device.info_parcel,
     State: device.state_parcel,

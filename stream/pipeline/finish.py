@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from innpar.devices import Chunk, Event
 from innpar.models.predictor import Manifest
 from innpar.stream.beats.combine import Combiner, JoinedWave, Reconstruction
-from innpar.stream.beats.detector import BeatFinder, DetectedBeat
+from innpar.stream.beats.detector import BeatFinder, DetectedBeat, OpenBeat
 from innpar.stream.beats.plausibility import Plausibility
 from innpar.stream.beats.reference import ReferenceTrack
 from innpar.stream.beats.rhythm import RhythmJudge, judged
@@ -17,11 +18,13 @@ from innpar.stream.beats.summary import Summaries
 from innpar.stream.calibration.apply import Corrector
 from innpar.stream.calibration.check import Checker
 from innpar.stream.calibration.types import CuffReading, Guidance
+from innpar.stream.pipeline.early import EarlyBeats, early_beat, interrupted_beat
 from innpar.stream.pipeline.engine import Reconstructed
 from innpar.stream.pipeline.prepare import Prepared
 from innpar.stream.results import (
     Beat,
     DeviceInfo,
+    EarlyBeat,
     Interval,
     Item,
     Latency,
@@ -42,6 +45,7 @@ class Finisher:
         manifest: Of the model.
         require_calibration: Publish no pressures before a cuff reading; always so for a model
             whose output has no unit.
+        early: Publish SBP and DBP of a beat as soon as they are final.
         reference: Pairs each beat with the true pressures, if the device carries them.
         seconds: Of waveform published so far.
         good_seconds: Of those, accepted.
@@ -52,6 +56,7 @@ class Finisher:
 
     manifest: Manifest
     require_calibration: bool = False
+    early: bool = False
     reference: ReferenceTrack = field(init=False)
     seconds: float = 0.0
     good_seconds: float = 0.0
@@ -64,6 +69,7 @@ class Finisher:
     _corrector: Corrector = field(init=False)
     _plausibility: Plausibility = field(init=False, default_factory=Plausibility)
     _rhythm: RhythmJudge = field(init=False, default_factory=RhythmJudge)
+    _early: EarlyBeats = field(init=False)
     _checker: Checker = field(init=False, default_factory=Checker)
     _skew: float | None = field(init=False, default=None)
     _error: float | None = field(init=False, default=None)
@@ -78,6 +84,7 @@ class Finisher:
         self._combiner = Combiner(self.manifest.drop)
         self._beats = BeatFinder(self.manifest.rate)
         self._corrector = Corrector(self.manifest)
+        self._early = EarlyBeats(self.early)
 
     def event(self, event: Event, info: DeviceInfo) -> list[Item]:
         """Take an event of the device, and pass it on with what it completes."""
@@ -103,12 +110,39 @@ class Finisher:
         self.seconds += length
         self.good_seconds += length if piece.score >= ACCEPT else 0.0
         outputs: list[Item] = [*self._waveforms(piece, info)]
-        for detected in self._beats.push(piece):
-            beat = self._beat(detected, info)
-            self._checker.push(beat)
-            outputs += self.summaries.beat(beat, info)
-            outputs += self.reference.push(beat)
-        return outputs
+        beats = self._beats.push(piece)
+        open_beat = self._beats.open if self.early else None
+        outputs += self._interrupted(beats, open_beat, info)
+        for detected in beats:
+            outputs += self._completed(self._beat(detected, info), info)
+        return [*outputs, *self._ahead(open_beat, info)]
+
+    def _completed(self, beat: Beat, info: DeviceInfo) -> list[Item]:
+        """Take a beat into the checks and summaries; return what is to be published."""
+        self._checker.push(beat)
+        return [*self.summaries.beat(beat, info), *self.reference.push(beat)]
+
+    def _ahead(self, beat: OpenBeat | None, info: DeviceInfo) -> list[EarlyBeat]:
+        """Return the early beat of an open one, which will be the next to have a number."""
+        if beat is None or (self.require_calibration and beat.oldest.calibration.state == "none"):
+            return []
+        due = self._early.due(beat, self._rhythm, self._plausibility)
+        if due is None:
+            return []
+        level, latency = self._corrector.level, self._latency(due)
+        return [early_beat(due, info, self._seq, self._period, level, latency)]
+
+    def _interrupted(
+        self, beats: Sequence[DetectedBeat], open_beat: OpenBeat | None, info: DeviceInfo
+    ) -> list[Item]:
+        """Return the beat that had an early one and will not end."""
+        lost = self._early.interrupted(beats, open_beat)
+        if lost is None:
+            return []
+        seq, self._seq = self._seq, self._seq + 1
+        clock = self._skew, self._error
+        beat = interrupted_beat(lost, info, seq, self._period, self._latency(lost), clock)
+        return self._completed(beat, info)
 
     def _joined(self, prepared: Prepared, found: Reconstructed) -> JoinedWave:
         """Return the next piece of the waveform, with its quality and its calibration."""
@@ -150,9 +184,9 @@ class Finisher:
         self.summaries.begin(self._time(start))
         return self.summaries.reached(self._time(start + self.manifest.window), info)
 
-    def flush(self) -> list[Item]:
+    def flush(self, info: DeviceInfo) -> list[Item]:
         """Return what the end of the stream completes."""
-        return [*self.reference.flush()]
+        return [*self._interrupted((), None, info), *self.reference.flush()]
 
     def anchored(self, reading: CuffReading) -> CuffReading:
         """Return a reading with the calibration that its taking effect gave."""
@@ -227,7 +261,7 @@ class Finisher:
             model=info.model,
         )
 
-    def _latency(self, beat: DetectedBeat) -> Latency:
+    def _latency(self, beat: DetectedBeat | OpenBeat) -> Latency:
         m, piece = self.manifest, beat.piece
         published = piece.index + len(piece.abp) - 1
         needed = published + m.drop + m.guard

@@ -23,12 +23,11 @@ from innpar.stream.windows.conditioning import conditioning_matrix
 from innpar.stream.windows.motion import MotionJudge
 from innpar.stream.windows.quality import Quality
 from innpar.stream.windows.resample import GridSamples, Resampler, SampleCounts, period
+from innpar.stream.windows.timing import HOP
 from innpar.stream.windows.window import Window, Windower
 
-HOP = 128
-"""Samples from one window to the next: 1.024 s at 125 Hz, a multiple of the network's four."""
 FIT_WINDOWS = 8
-"""Windows after which a run reports whether the signal is usable."""
+"""Windows of a whole hop after which a run reports whether the signal is usable."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,12 +87,14 @@ class Preparer:
         polarity: See `Device`.
         manifest: Of the model: rate, window, band, context.
         check_fit: Report in the first seconds whether the signal is usable.
+        hop: Samples from one window to the next; the pulse is described every `HOP`.
         calibration: The readings, and the pulse that belongs to each.
     """
 
     polarity: int
     manifest: Manifest
     check_fit: bool = True
+    hop: int = HOP
     windows: int = 0
     accepted: int = 0
     _period: int = field(init=False)
@@ -109,13 +110,15 @@ class Preparer:
     _motion: MotionJudge = field(init=False, default_factory=MotionJudge)
     _usable: bool | None = field(init=False, default=None)
     _cuffs: list[Event] = field(init=False, default_factory=list)
+    _described: tuple[int, str, bool] = field(init=False, default=(-1, "", False))
+    _next: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         m = self.manifest
         matrix = conditioning_matrix(m.window, m.guard, m.rate, m.band)
         self._period = period(m.rate)
         self._resampler = Resampler(m.rate)
-        self._windower = Windower(m.window, m.guard, HOP)
+        self._windower = Windower(m.window, m.guard, self.hop)
         self._picker = ChannelPicker(self.polarity, m.rate, matrix)
         self.calibration = CalibrationTracker(m.architecture.context, m.rate)
 
@@ -239,10 +242,7 @@ class Preparer:
         if known:
             reasons = tuple(dict.fromkeys([*known, *quality.reasons]))
             quality = Quality(0.0, reasons, quality.steepness)
-        label = self._picker.choice.label if self._picker.choice is not None else ""
-        guidance = self.calibration.push(
-            end * self._period, ppg, quality.accepted, window.segment, label
-        )
+        guidance = self._guided(window, ppg, quality.accepted)
         self.windows += 1
         self.accepted += quality.accepted
         blank = not float(ppg.std()) > 0
@@ -255,6 +255,17 @@ class Preparer:
         assert choice is not None
         return self._resampler.recent.effective(segment, span, choice.weights, self._rate)
 
+    def _guided(self, window: Window, ppg: npt.NDArray[np.float32], accepted: bool) -> Guidance:
+        """Return the state of the calibration; describe the pulse only every `HOP` samples, and
+        where the signal becomes usable or stops being so."""
+        end = (window.index + self.manifest.window) * self._period
+        label = self._picker.choice.label if self._picker.choice is not None else ""
+        place = window.segment, label, accepted
+        if place == self._described and window.index < self._next:
+            return self.calibration.between(end)
+        self._described, self._next = place, window.index + HOP
+        return self.calibration.push(end, ppg, accepted, window.segment, label)
+
     def _report(self, prepared: Prepared) -> list[Event]:
         """Report when the signal becomes usable or stops being so, and once how well it fits."""
         at = prepared.window.index * self._period
@@ -264,7 +275,7 @@ class Preparer:
             self._usable = usable
             detail = {"usable": usable, "reasons": list(prepared.quality.reasons)}
             events.append(Event(self._device, "quality", at, at, detail))
-        if self.check_fit and self.windows == FIT_WINDOWS:
+        if self.check_fit and self.windows == FIT_WINDOWS * HOP // self.hop:
             text = fit(self.accepted / self.windows, prepared.quality.reasons)
             events.append(notice(self._device, at, NoticeCode.FIT_CHECK, text))
             if prepared.guidance.calibration is None:

@@ -14,7 +14,7 @@
     finish       windows.quality ─▶ calibration.apply ─▶ beats.combine ─▶ beats.detector
       │          ─▶ beats.plausibility ─▶ calibration.check ─▶ beats.summary ─▶ beats.reference
       ▼
-    sink         Beat, Waveform, Summary, DeviceInfo, State, Event
+    sink         Beat, EarlyBeat, Waveform, Summary, DeviceInfo, State, Event
 
 `advance` takes one item all the way. The stages run in the order of the calls in `Preparer.push`
 and `Finisher.push`: a new stage is a file of its own and one call there.
@@ -113,7 +113,7 @@ async def stream(
     device = wearer.device
     async with device.open(clock=clock, tap=tape.tap(device)) as items:
         wearer.opened()
-        tape.enrol(device, wearer.info.session, wearer.require_calibration)
+        tape.enrol(device, wearer.info.session, wearer.require_calibration, wearer.mode)
         await sink.send(State(device.id, "online"))
         if is_real_time(device):
             wearer.begin(clock.now())
@@ -126,7 +126,7 @@ async def stream(
                 failure = error
                 failure.after_start = wearer.first is not None
             await deliver(wearer, wearer.preparer.flush(), engine, sink)
-            await send(wearer.finisher.flush(), device, sink)
+            await send(wearer.finisher.flush(wearer.info), device, sink)
         finally:
             for summary in wearer.close():
                 await sink.send(summary)

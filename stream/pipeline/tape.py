@@ -8,12 +8,19 @@ from typing import Protocol
 
 from innpar.devices import Chunk, Device, Event, Tap
 from innpar.stream.calibration.types import CuffReading
+from innpar.stream.windows.timing import NORMAL, LatencyMode
 
 
 class Tape(Protocol):
     """Takes the items of devices ahead of the pipeline."""
 
-    def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
+    def enrol(
+        self,
+        device: Device,
+        session: str,
+        require_calibration: bool = False,
+        mode: LatencyMode = NORMAL,
+    ) -> None:
         """Record the properties of a device that has just been opened."""
         ...
 
@@ -33,7 +40,13 @@ class Tape(Protocol):
 class NoTape:
     """Records nothing; a `Tape`."""
 
-    def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
+    def enrol(
+        self,
+        device: Device,
+        session: str,
+        require_calibration: bool = False,
+        mode: LatencyMode = NORMAL,
+    ) -> None:
         """Record nothing."""
 
     def tap(self, device: Device) -> Tap | None:

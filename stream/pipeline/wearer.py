@@ -22,6 +22,7 @@ from innpar.stream.pipeline.injection import InjectionQueue
 from innpar.stream.pipeline.prepare import InfoChange, Prepared, Preparer, Ready
 from innpar.stream.results import Beat, DeviceInfo, Item, Presence, State, Summary
 from innpar.stream.windows.resample import longest_step
+from innpar.stream.windows.timing import NORMAL, LatencyMode
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Wearer:
         queue: Events from outside on their way into the stream.
         memory: Storage of the calibration between runs; None for no storage.
         wrist_height: Of the sensor above the heart, cm; None if unknown.
+        mode: Latency of the run.
         first: Time of the first sample, ns since the Unix epoch; None before it.
         last: Time of the newest PPG sample, ns since the Unix epoch.
         signal: Duration of the signal so far, ns; gaps do not count.
@@ -68,6 +70,7 @@ class Wearer:
     queue: InjectionQueue = field(default_factory=InjectionQueue)
     memory: CalibrationStore | None = None
     wrist_height: float | None = None
+    mode: LatencyMode = NORMAL
     first: int | None = None
     last: int = 0
     signal: int = 0
@@ -297,20 +300,33 @@ def enrol(
     require_calibration: bool = False,
     memory: CalibrationStore | None = None,
     wrist_height: float | None = None,
+    mode: LatencyMode | None = None,
 ) -> Wearer:
-    """Return a device's place in the pipeline; see `Wearer`."""
+    """Return a device's place in the pipeline; see `Wearer`. A `mode` of None is as recorded."""
     predictor = engine.predictor
-    manifest = predictor.manifest
+    mode = LatencyMode.of(device) if mode is None else mode
+    manifest = mode.applied(predictor.manifest)
     session = new_session(clock)
     source, backend = shown_source(device), predictor.runs_on
-    info = DeviceInfo(device.id, source, session, predictor.id, manifest.rate, {}, backend)
+    info = DeviceInfo(
+        device.id,
+        source,
+        session,
+        predictor.id,
+        manifest.rate,
+        {},
+        backend,
+        mode.latency,
+        mode.early,
+    )
     return Wearer(
         device,
         info,
-        Preparer(device.polarity, manifest, check_fit=device.source != "replay"),
-        Finisher(manifest, require_calibration),
+        Preparer(device.polarity, manifest, check_fit=device.source != "replay", hop=mode.hop),
+        Finisher(manifest, require_calibration, early=mode.early),
         duration,
         InjectionQueue([cuff for cuff in cuffs if cuff.device in (None, device.id)]),
         memory=memory,
         wrist_height=wrist_height,
+        mode=mode,
     )

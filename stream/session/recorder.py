@@ -44,6 +44,7 @@ from innpar.stream.errors import SessionError
 from innpar.stream.messages.beat import beat_payload
 from innpar.stream.messages.pseudonym import Pseudonyms
 from innpar.stream.results import Beat, Item
+from innpar.stream.windows.timing import NORMAL, LatencyMode
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -113,7 +114,13 @@ class Recorder:
             self._remove()
             raise _refused(self.path, error) from None
 
-    def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
+    def enrol(
+        self,
+        device: Device,
+        session: str,
+        require_calibration: bool = False,
+        mode: LatencyMode = NORMAL,
+    ) -> None:
         """Record the properties of a device that has just been opened, and its run's settings."""
         self._known.add(device.id)
         about = {
@@ -122,6 +129,7 @@ class Recorder:
             "polarity": device.polarity,
             "site": device.site,
             "require_calibration": require_calibration,
+            **mode.recorded,
             "session": session,
             "subject": self._subject(device.id),
         }

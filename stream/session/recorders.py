@@ -16,6 +16,7 @@ from innpar.stream.calibration.types import CuffReading
 from innpar.stream.errors import SessionError
 from innpar.stream.results import Item
 from innpar.stream.session.recorder import Recorder
+from innpar.stream.windows.timing import NORMAL, LatencyMode
 
 Begin = Callable[[Path | None, str], Recorder]
 """Function from a path (None for the default folder) and a tag for the name to a recorder."""
@@ -32,7 +33,7 @@ class Recorders:
         self._begin = begin
         self._all: Recorder | None = None
         self._own: dict[str, tuple[Recorder, AsyncExitStack]] = {}
-        self._enrolled: dict[str, tuple[Device, str, bool]] = {}
+        self._enrolled: dict[str, tuple[Device, str, bool, LatencyMode]] = {}
         self._lasting: dict[str, dict[str, Event]] = {}
 
     @asynccontextmanager
@@ -100,11 +101,17 @@ class Recorders:
         found = {} if self._all is None else dict.fromkeys(self._enrolled, self._all.path)
         return found | {device: recorder.path for device, (recorder, _) in self._own.items()}
 
-    def enrol(self, device: Device, session: str, require_calibration: bool = False) -> None:
+    def enrol(
+        self,
+        device: Device,
+        session: str,
+        require_calibration: bool = False,
+        mode: LatencyMode = NORMAL,
+    ) -> None:
         """Record the properties of a device that has just been opened; see `Recorder`."""
-        self._enrolled[device.id] = device, session, require_calibration
+        self._enrolled[device.id] = device, session, require_calibration, mode
         for recorder in self._of(device.id):
-            recorder.enrol(device, session, require_calibration)
+            recorder.enrol(device, session, require_calibration, mode)
 
     def tap(self, device: Device) -> Tap:
         """Return the function that records a device's frames."""

@@ -14,7 +14,7 @@ from innpar.devices import Event
 from innpar.stream.messages.beat import beat_payload
 from innpar.stream.messages.payload import parcel
 from innpar.stream.messages.waveform import waveform_payload
-from innpar.stream.results import Beat, DeviceInfo, Item, State, Summary, Waveform
+from innpar.stream.results import Beat, DeviceInfo, EarlyBeat, Item, State, Summary, Waveform
 from innpar.stream.view.history import WearerHistory
 
 MOST = 256
@@ -41,6 +41,8 @@ class Board:
 
     async def send(self, item: Item) -> None:
         """Keep an item of a run."""
+        if isinstance(item, EarlyBeat):  # the beat itself follows
+            return
         if isinstance(item, Beat):
             self.take(item.device, "beats", beat_payload(item))
         elif isinstance(item, Waveform):

@@ -22,11 +22,12 @@ from innpar.devices.session.items import pack_chunk, pack_event, unpack_chunk, u
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.devices.virtual.device import virtual_device
-from innpar.stream.app.replayed import as_recorded, other_model, required
+from innpar.stream.app.replayed import as_recorded, latency_mode, other_model, required
 from innpar.stream.app.settings import load
 from innpar.stream.cli.main import main
-from innpar.stream.results import Beat, Item
+from innpar.stream.results import Beat, DeviceInfo, Item
 from innpar.stream.session.recorder import Recorder
+from innpar.stream.windows.timing import NORMAL, LatencyMode
 from support.harness import estimates, same, stream_all
 from support.scaled import ScaledClock
 from support.sessions import MAX, demo, keys, played, record, samples, uncoded, without_codes
@@ -314,6 +315,22 @@ def test_a_replay_requires_what_its_recording_did(tmp_path: Path) -> None:
     for asked in (False, True):
         assert required(load({"require_calibration": asked}, None, {}), device) is asked
     assert not required(settings, demo())
+
+
+def test_a_replay_has_the_latency_of_its_recording(tmp_path: Path) -> None:
+    path = tmp_path / "low.mcap"
+    items = record(path, demo(30, seed=3), mode=LatencyMode("low"))
+    live = estimates(items)
+    device = open_session(path, {}, pace=MAX)
+    settings = load({}, None, {})
+    (line,) = as_recorded(settings, [device])
+    assert "--latency normal" in line
+    for mode in (latency_mode(settings, device), None):
+        assert same(live, estimates(stream_all([device], mode=mode)[0]))
+    assert {item.latency for item in items if isinstance(item, DeviceInfo)} == {"low"}
+    normal = latency_mode(load({"latency": "normal"}, None, {}), device)
+    assert not same(live, estimates(stream_all([device], mode=normal)[0]))
+    assert latency_mode(settings, demo()) == NORMAL
 
 
 def test_nobody_stays_nobody(

@@ -21,6 +21,7 @@ from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.wearer import Wearer, enrol
 from innpar.stream.results import Beat, Item, Latency
+from innpar.stream.windows.timing import LatencyMode
 from support.paths import SHARED
 from support.sensing import uncoded
 
@@ -69,6 +70,7 @@ def stream_all(
     duration: float | None = None,
     clock: HostClock | None = None,
     require_calibration: bool = False,
+    mode: LatencyMode | None = None,
     predictor: Predictor | None = None,
     keep: Keep | None = None,
 ) -> tuple[list[Item], list[Wearer], Engine]:
@@ -83,6 +85,7 @@ def stream_all(
             duration=duration,
             cuffs=cuffs,
             require_calibration=require_calibration,
+            mode=mode,
         )
         for device in devices
     ]

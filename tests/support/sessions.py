@@ -26,6 +26,7 @@ from innpar.stream.pipeline.wearer import enrol
 from innpar.stream.results import Item
 from innpar.stream.session.recorder import Recorder
 from innpar.stream.sinks.base import FanOut
+from innpar.stream.windows.timing import LatencyMode
 from support.harness import Keep, shipped
 
 MAX = Pace(float("inf"))
@@ -38,11 +39,12 @@ def record(
     duration: float | None = None,
     on: Callable[[Item], None] | None = None,
     require_calibration: bool = False,
+    mode: LatencyMode | None = None,
 ) -> list[Item]:
     """Record a run of devices; return its items."""
     clock = clock or VirtualClock()
     engine, keep = Engine(shipped()), Listening(on)
-    how: Any = {"duration": duration, "require_calibration": require_calibration}
+    how: Any = {"duration": duration, "require_calibration": require_calibration, "mode": mode}
     wearers = [enrol(device, engine, clock, **how) for device in devices]
     recorder = Recorder(path, clock, {"software": "test"})
 

@@ -10,6 +10,7 @@ EXAMPLES = """\
 examples:
   innpar-stream evaluate --data recordings --split val
   innpar-stream evaluate --data recordings --split val --cuff-every once --report val.html
+  innpar-stream evaluate --data recordings --split val --cuff-every once --latency low
   innpar-stream evaluate --data recordings --awake
 """
 
@@ -42,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=int, default=1, metavar="N", help="use every N-th record, for a quick look"
     )
     parser.add_argument(
+        "--latency",
+        choices=("low", "normal"),
+        default="normal",
+        help="of the pipeline, as in a run (normal)",
+    )
+    parser.add_argument(
         "--report", type=Path, metavar="OUT.html", help="also write a page with plots"
     )
     parser.add_argument(
@@ -61,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
         evaluate_awake(options.data, model=options.model, as_json=options.json)
         return 0
     from innpar.stream.evaluation.evaluate import evaluate
+    from innpar.stream.windows.timing import LatencyMode
 
     evaluate(
         options.data,
@@ -68,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
         model=options.model,
         cuff_minutes=minutes,
         thin=options.every,
+        mode=LatencyMode(options.latency),
         report=options.report,
         as_json=options.json,
     )

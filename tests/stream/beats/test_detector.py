@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innpar.stream.beats.combine import JoinedWave
-from innpar.stream.beats.detector import BeatFinder, DetectedBeat
+from innpar.stream.beats.detector import BeatFinder, DetectedBeat, OpenBeat
 from support.training_data import pulses
 
 RATE = 125.0
@@ -112,3 +112,23 @@ def test_beats_are_those_of_the_light_whatever_the_pressure_looks_like() -> None
         assert [(b.foot, b.peak, b.end, b.rr) for b in again] == [
             (b.foot, b.peak, b.end, b.rr) for b in beats
         ]
+
+
+@settings(deadline=None, max_examples=60)
+@given(light=trains(), step=st.sampled_from([5, 32, 128]))
+def test_an_open_beat_has_the_values_of_the_ended_one(light: np.ndarray, step: int) -> None:
+    abp, finder = 80 + 40 * light, BeatFinder(RATE)
+    opened: dict[int, OpenBeat] = {}
+    for a in range(0, len(light), step):
+        part = slice(a, a + step)
+        piece = JoinedWave(0, a, abp[part], light[part].astype(np.float32), 1.0, (), 0, 0.0)
+        for beat in finder.push(piece):
+            early = opened.get(beat.peak)
+            if early is not None:  # else it began and ended in one piece
+                assert (early.foot, early.sbp, early.dbp) == (beat.foot, beat.sbp, beat.dbp)
+                assert early.oldest is beat.oldest
+                assert early.score >= beat.score
+                assert early.is_same(beat)
+        if (newest := finder.open) is not None:
+            opened.setdefault(newest.peak, newest)
+            assert newest.confirmed < a + len(piece.abp)

@@ -93,3 +93,35 @@ def test_a_network_without_a_context_is_told_nothing() -> None:
         found = calibration.push(k * HOP, pulse(), True)
     assert found.status.state == "ok"
     assert [one.context for one in (found, *found.anchor)] == [None] * (1 + ANCHORS)
+
+
+def test_a_window_between_two_descriptions_has_the_last_context() -> None:
+    calibration = CalibrationTracker()
+    calibration.cuff(CuffReading(0, 128.0, 79.0))
+    for k in range(1, ENOUGH + 2):
+        described = calibration.push(k * HOP, pulse(), True)
+    between = calibration.between((ENOUGH + 2) * HOP)
+    assert between.context is described.context
+    assert not between.anchor
+    assert between.status.age_s == pytest.approx((described.status.age_s or 0) + HOP / NS)
+    assert (between.status.state, between.reading) == ("ok", described.reading)
+
+
+def test_a_withdrawn_reading_is_not_in_force_between_two_descriptions() -> None:
+    calibration = CalibrationTracker()
+    reading = CuffReading(0, 128.0, 79.0)
+    calibration.cuff(reading)
+    for k in range(1, ENOUGH + 1):
+        calibration.push(k * HOP, pulse(), True)
+    calibration.undo(reading.undone("demo", ENOUGH * HOP))
+    found = calibration.between((ENOUGH + 1) * HOP)
+    assert found.context is None
+    assert found.status.state == "none"
+
+
+def test_a_change_of_height_shows_between_two_descriptions() -> None:
+    calibration = CalibrationTracker()
+    calibration.push(HOP, pulse(), True)
+    calibration.posture(2 * HOP, 10.0)
+    assert calibration.between(2 * HOP - 1).lift == 0
+    assert calibration.between(2 * HOP).lift == pytest.approx(7.7)

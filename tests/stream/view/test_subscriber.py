@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from innpar.devices.registry import create
 from innpar.stream.messages.payload import parcel
 from innpar.stream.mqtt.connection import Received
-from innpar.stream.results import Beat, Waveform
+from innpar.stream.results import Beat, EarlyBeat, Waveform
 from innpar.stream.view.board import Board
 from innpar.stream.view.subscriber import KINDS, show
+from innpar.stream.windows.timing import LatencyMode
 from support.harness import stream_all
 
 
@@ -27,7 +28,8 @@ async def answer_of(board: Board) -> dict[str, object]:
 
 
 async def test_a_run_and_its_messages_look_the_same() -> None:
-    items, _, _ = await asyncio.to_thread(stream_all, [create("demo")], duration=14)
+    early = LatencyMode(early=True)
+    items, _, _ = await asyncio.to_thread(stream_all, [create("demo")], duration=14, mode=early)
     direct, remote = Board(), Board()
     for item in items:
         await direct.send(item)
@@ -35,6 +37,7 @@ async def test_a_run_and_its_messages_look_the_same() -> None:
         topic = next(topic for topic in sent.topics if "/devices/" in topic)
         show(message(topic, sent.payload), "bp", remote)
     assert sum(isinstance(item, Beat) for item in items) > 3
+    assert any(isinstance(item, EarlyBeat) for item in items)
     assert sum(isinstance(item, Waveform) for item in items) > 6
     one, other = await answer_of(direct), await answer_of(remote)
     assert _timeless(one["wearers"]) == _timeless(other["wearers"])
