@@ -1,8 +1,9 @@
 """One connection to a broker. The only file that uses aiomqtt.
 
 Publishing is handing over: `MqttConnection.send` returns at once, the acknowledgement comes back
-with its reason code. aiomqtt keeps the reason code to itself and takes one task a message, hence
-the small subclass.
+with its reason code. The messages of one pass of the event loop are one write to the socket.
+aiomqtt keeps the reason code to itself and takes one task a message, and paho a write a message,
+hence the subclass: it publishes by itself and leaves the rest to them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import socket
 import ssl
 import threading
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,7 +21,6 @@ from typing import Any
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
-from paho.mqtt.client import MQTT_ERR_SUCCESS
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -28,11 +29,16 @@ from innpar.stream.errors import BrokerError
 from innpar.stream.messages.commands import Reply
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.mqtt.address import Address
+from innpar.stream.mqtt.packets import properties, publish
 from innpar.stream.mqtt.probe import probe, tls_context
-from innpar.stream.mqtt.properties import packed, packet_size
+from innpar.stream.mqtt.tapped import TappedSocket
 
-IN_FLIGHT = 20
-"""QoS 1 messages without an acknowledgement; what mosquitto takes by default."""
+IN_FLIGHT = 1000
+"""QoS 1 messages without an acknowledgement, if the broker's Receive Maximum is not lower."""
+IN_FLIGHT_311 = 20
+"""The same under MQTT 3.1.1, where a broker does not state it; what mosquitto takes by default."""
+_PUBLISH_QOS1 = 0x32
+"""First byte under which paho writes our packets; it reports nothing about such a one."""
 
 _KEEPALIVE = 15
 _HANDSHAKE = 5.0
@@ -131,6 +137,13 @@ class MqttConnection(aiomqtt.Client):
         self._opened = asyncio.Event()
         self._end: object = None
         self._thread = threading.get_ident()
+        self._outgoing: list[bytes] = []
+        self._unwritten: list[int] = []  # numbers of QoS 0
+        self._unacknowledged: set[int] = set()
+        self._held: deque[tuple[int, bytes]] = deque()  # beyond `in_flight`
+        self._body: tuple[Parcel | None, tuple[tuple[str, str], ...], bytes] = None, (), b""
+        self._last = 0
+        self._is_flushing = self._is_due = False
         for outcome in (self._connected, self._disconnected):
             outcome.add_done_callback(_retrieve)
 
@@ -146,14 +159,72 @@ class MqttConnection(aiomqtt.Client):
             LinkLost: The connection is lost; nothing was handed over.
             TooLarge: The broker does not accept so many bytes.
         """
-        properties = packed(parcel, *more) if self.version is V5 else None
-        size = packet_size(parcel, topic, properties)
-        if self.packet_limit is not None and size > self.packet_limit:
-            raise TooLarge(f"it has {size} bytes, and the broker accepts {self.packet_limit}")
-        info = self._client.publish(topic, parcel.payload, parcel.qos, parcel.retain, properties)
-        if info.rc != MQTT_ERR_SUCCESS:
+        if self._client.socket() is None:
             raise _lost(self._end)
-        return info.mid
+        if self.version is V5 and (parcel is not self._body[0] or more != self._body[1]):
+            self._body = parcel, more, properties(parcel, *more)
+        number = self._next(parcel.qos)
+        packet = publish(parcel, topic, max(number, 0), self._body[2])
+        if self.packet_limit is not None and len(packet) > self.packet_limit:
+            raise TooLarge(
+                f"it has {len(packet)} bytes, and the broker accepts {self.packet_limit}"
+            )
+        if not parcel.qos:
+            self._unwritten.append(number)
+        elif len(self._unacknowledged) >= self.in_flight:
+            self._held.append((number, packet))
+            return number
+        else:
+            self._unacknowledged.add(number)
+        self._put(packet)
+        return number
+
+    def flush(self) -> None:
+        """Write what was handed over to the socket, as far as it takes it."""
+        self._is_due = False
+        if not self._outgoing or self._client.socket() is None:
+            return
+        data, self._outgoing = b"".join(self._outgoing), []
+        self._is_flushing = True  # so that the loop is not asked to wait for the socket
+        try:
+            self._client._packet_queue(_PUBLISH_QOS1, data, 0, 1)
+        finally:
+            self._is_flushing = False
+        self._write(self._client)
+        sock = self._client.socket()
+        if sock is not None and self._client.want_write():
+            self._on_socket_register_write(self._client, None, sock)
+
+    def _put(self, packet: bytes) -> None:
+        self._outgoing.append(packet)
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self.flush)
+
+    def _next(self, qos: int) -> int:
+        """Return a number for a message: a packet identifier, or a negative one for QoS 0."""
+        if not qos:
+            self._last -= 1
+            return self._last
+        while True:  # shared with the subscriptions
+            number: int = self._client._mid_generate()
+            if number not in self._unacknowledged:
+                return number
+
+    def _settle(self, number: int, code: int) -> bool:
+        """Take an acknowledgement; return whether it is of a message of ours."""
+        if number not in self._unacknowledged:
+            return False
+        self._unacknowledged.discard(number)
+        if self._held:
+            following, packet = self._held.popleft()
+            self._unacknowledged.add(following)
+            self._put(packet)
+        if self.on_acknowledged is not None:
+            failed = code >= 0x80
+            reason = str(ReasonCode(PacketTypes.PUBACK, identifier=code)) if failed else None
+            self.on_acknowledged(number, reason)
+        return True
 
     async def listen(self, topic: str) -> str | None:
         """Subscribe with QoS 1; return the reason if the broker refuses."""
@@ -193,10 +264,8 @@ class MqttConnection(aiomqtt.Client):
     def _on_connect(
         self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
     ) -> None:
-        limit = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
-        self.in_flight = min(IN_FLIGHT, limit)
-        # paho holds back what goes beyond it: answers, and the second topic of a message.
-        client._max_inflight_messages = self.in_flight
+        limit = IN_FLIGHT if self.version is V5 else IN_FLIGHT_311
+        self.in_flight = min(limit, getattr(properties, "ReceiveMaximum", limit))
         self.packet_limit = getattr(properties, "MaximumPacketSize", None)
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
@@ -213,7 +282,14 @@ class MqttConnection(aiomqtt.Client):
         self._end = reason_code
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
+    def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:
+        client._sock = TappedSocket(sock, self._settle)
+        super()._on_socket_open(client, userdata, client._sock)
+
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        if self._is_flushing:
+            return
+
         # aiomqtt registers it later, when the number may belong to no socket, or to another one.
         def register() -> None:
             if (number := sock.fileno()) >= 0 and client.socket() is sock:
@@ -238,14 +314,11 @@ class MqttConnection(aiomqtt.Client):
         except Exception as error:
             if not self._disconnected.done():
                 self._disconnected.set_exception(error)
-
-    def _on_publish(
-        self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any
-    ) -> None:
-        super()._on_publish(client, userdata, mid, reason_code, properties)
-        if self.on_acknowledged is not None:
-            failed = isinstance(reason_code, ReasonCode) and reason_code.is_failure
-            self.on_acknowledged(mid, str(reason_code) if failed else None)
+        if client.socket() is not None and not client.want_write():
+            written, self._unwritten = self._unwritten, []
+            if self.on_acknowledged is not None:
+                for number in written:
+                    self.on_acknowledged(number, None)
 
 
 @asynccontextmanager
@@ -276,6 +349,7 @@ async def connect(
         yield link
     finally:
         link.timeout = 0.3
+        link.flush()
         with suppress(aiomqtt.MqttError), _keeping_cancellation():
             await link.__aexit__(None, None, None)
 

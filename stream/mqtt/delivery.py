@@ -46,6 +46,7 @@ class Delivery:
         refused: Messages that the broker has refused.
         set_aside: Messages that the broker will not take at all.
         on_delivered: Called with the time of each durable message in outbox and spool, s.
+        on_handed: Called with each durable message handed to the connection.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Delivery:
         self.refused: int = 0
         self.set_aside: int = 0
         self.on_delivered: Callable[[float], None] = _ignore
+        self.on_handed: Callable[[Parcel], None] | None = None
         self._completed_here = 0
         self._one_by_one = False
         self._failures = 0
@@ -84,6 +86,11 @@ class Delivery:
     def idle(self) -> bool:
         """Whether the broker has acknowledged everything."""
         return not (self.backlog or self._durable or self._volatile)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether an acknowledgement is due, or a message waits to be written."""
+        return bool(self._durable or self._volatile)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -239,6 +246,8 @@ class Delivery:
                 for topic in pending.parcel.topics:
                     number = link.send(pending.parcel, topic, *waited)
                     self._durable[number] = pending, topic
+                if self.on_handed is not None:
+                    self.on_handed(pending.parcel)
             except TooLarge as error:
                 self._durable = {
                     number: sent for number, sent in self._durable.items() if sent[0] is not pending

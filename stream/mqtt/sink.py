@@ -13,6 +13,7 @@ from typing import Self
 from innpar.devices import NoticeCode, notice
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.commands import NAMES, Command
+from innpar.stream.messages.parcel import Parcel
 from innpar.stream.messages.payload import parcel
 from innpar.stream.mqtt.address import Address, check_root
 from innpar.stream.mqtt.bridge import Bridge, default_node
@@ -179,6 +180,15 @@ class MqttSink:
     def watch_delays(self, watcher: Callable[[float], None]) -> None:
         """Call `watcher` with each message's time in outbox and spool, s, once acknowledged."""
         self._delivery.on_delivered = watcher
+
+    def watch_handover(self, watcher: Callable[[Parcel], None]) -> None:
+        """Call `watcher` with each beat, event or state that is handed to the connection."""
+        self._delivery.on_handed = watcher
+
+    @property
+    def awaits(self) -> bool:
+        """Whether the broker still has to answer."""
+        return self._delivery.awaits
 
     @property
     def backlog(self) -> int:

@@ -29,7 +29,7 @@ from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.bridge import Bridge
 from innpar.stream.mqtt.broker import broker_for
 from innpar.stream.mqtt.connection import Received
-from innpar.stream.mqtt.properties import packed
+from innpar.stream.mqtt.packets import properties
 from innpar.stream.mqtt.publisher import MessageOptions, Publisher
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.results import State
@@ -86,7 +86,7 @@ def test_a_raw_waveform_is_float32_and_its_properties_say_the_rest() -> None:
         )
         assert sent.content_type == "application/octet-stream"
         read = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        read.unpack(packed(sent).pack())
+        read.unpack(properties(sent))
         assert not hasattr(read, "PayloadFormatIndicator")  # it is no text
         message = readable(sent.payload, dict(sent.headers))
         assert message is not None

@@ -467,6 +467,25 @@ async def test_a_silent_broker_is_given_up_and_found_again(
     )
 
 
+@pytest.mark.parametrize("most", [1, 3])
+async def test_no_more_is_in_flight_than_the_broker_takes(
+    mosquitto: Broker, listen: Listen, most: int
+) -> None:
+    """Beats take two messages each; mosquitto ends a connection that exceeds its maximum."""
+    broker = mosquitto("allow_anonymous true", f"max_inflight_messages {most}")
+    listener = listen(broker.port, "bp/#")
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        for seq in range(50):
+            await sink.send(beat(seq))
+            await sink.send(summary())
+            await sink.send(wave(seq))
+        await sink.flush()
+        assert sink.reconnects == 0
+    messages = await heard(listener, lambda got: 49 in seqs(got, "bp/devices/demo/beats"))
+    for topic in ("bp/estimates", "bp/devices/demo/beats"):
+        assert seqs(messages, topic) == list(range(50))
+
+
 def long_or_short(seq: int) -> Beat:
     return beat(seq, abp=np.full(1000, 80.25, np.float32)) if seq in (3, 4, 17) else beat(seq)
 
