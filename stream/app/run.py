@@ -54,6 +54,7 @@ from innpar.stream.sinks.terminal import TerminalSink
 from innpar.stream.state import state_folder
 from innpar.stream.view.board import Board
 from innpar.stream.view.steering import PageCommands
+from innpar.stream.windows.conditioning import conditioning_matrix
 
 if TYPE_CHECKING:
     from innpar.models.predictor import Predictor
@@ -235,12 +236,12 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
 
 
 async def _predictor(settings: Settings, wearers: int) -> Predictor:
-    from innpar.models.predictor import Predictor
-
     few = settings.compute == "auto" and wearers < GPU_FROM
     # With several threads, another busy process makes the slowest window 60 times slower.
 
     def load() -> Predictor:
+        from innpar.models.predictor import Predictor
+
         predictor = Predictor.load(
             settings.model,
             backend=settings.backend,
@@ -248,6 +249,8 @@ async def _predictor(settings: Settings, wearers: int) -> Predictor:
             threads=1,
         )
         preload()
+        m = predictor.manifest
+        conditioning_matrix(m.window, m.guard, m.rate, m.band)  # for the cache
         return predictor
 
     return await asyncio.to_thread(load)
