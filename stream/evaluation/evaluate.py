@@ -17,7 +17,8 @@ from innpar.stream.errors import ConfigError
 from innpar.stream.evaluation.html import check_report, write_report
 from innpar.stream.evaluation.score import PRESSURES, score
 from innpar.stream.evaluation.streaming import EvaluatedRecord, stream_records
-from innpar.stream.evaluation.tables import show
+from innpar.stream.evaluation.subjects import compared
+from innpar.stream.evaluation.tables import comparison, show
 from innpar.stream.windows.timing import NORMAL, LatencyMode
 
 
@@ -26,6 +27,7 @@ def evaluate(
     *,
     split: str = "val",
     model: Path | None = None,
+    against: Path | None = None,
     cuff_minutes: float | None = 30.0,
     thin: int = 1,
     mode: LatencyMode = NORMAL,
@@ -38,6 +40,7 @@ def evaluate(
         data: The data folder.
         split: train, val, test or rejects.
         model: A ``manifest.json`` or its folder; None for the model that comes with the package.
+        against: Another model, to be compared on the same beats; None for none.
         cuff_minutes: Time between cuff readings, min; None for no reading, infinity for one at the
             start.
         thin: Stream only every so many-th record.
@@ -57,6 +60,7 @@ def evaluate(
     if cuff_minutes is not None and not cuff_minutes > 0:
         raise ConfigError(f"--cuff-every: minutes above 0, once or never, not {cuff_minutes:g}")
     predictor = Predictor.load(model)
+    other = None if against is None else Predictor.load(against)
     manifest = predictor.manifest
     if manifest.relative and cuff_minutes is None:
         raise ConfigError(
@@ -80,10 +84,16 @@ def evaluate(
     groups = score(evaluated, population, tables.level if tables else 0.0)
     title = f"{predictor.id} on {split}, {_calibration(cuff_minutes)}"
     title += ", low latency" if mode.latency == "low" else ""
+    pair: dict[str, Any] = {}
+    if other is not None:
+        pair = compared(evaluated, stream_records(data, entries, other, every, mode))
     if as_json:
-        print(strict_json({"title": title, "groups": groups}, indent=2))
+        whole = {"title": title, "groups": groups}
+        print(strict_json(whole | ({"against": pair} if other is not None else {}), indent=2))
     else:
         show(title, groups)
+        if other is not None:
+            print("\n".join(["", *comparison(pair, other.id)]))
     if report is not None:
         write_report(report, title, groups, evaluated)
     return groups

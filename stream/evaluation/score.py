@@ -1,4 +1,4 @@
-"""Accuracy figures of evaluated records, beside two baselines and the standards' limits.
+"""Accuracy figures of evaluated records, beside three baselines and the standards' limits.
 
 AAMI/ISO 81060-2 applies to cuff devices; only its numbers are compared. ISO 81060-3:2022 is the
 standard for continuous devices. IEEE 1708 and BHS grades are as published. Every figure is computed
@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.stream.evaluation.streaming import EvaluatedRecord
+from innpar.stream.evaluation.subjects import PRESSURES, subject_figures
 
 Floats = npt.NDArray[np.float64]
 
-PRESSURES = ("sbp", "dbp", "map")
 GROUPS = {
     "vitaldb": ("vitaldb",),
     "mimic+bidmc": ("mimic3", "mimic4", "bidmc"),
@@ -72,6 +72,7 @@ def _group(
         errors["population"] = np.asarray(population, dtype=np.float64) - truth
     if calibrated.any():
         errors["held"] = joined("cuff") - truth
+        errors["kriging"] = joined("kriged") - truth
     heart = joined("heart_rate") - joined("true_heart_rate")
     heart = heart[np.isfinite(heart)]
     offered, given = sum(j.offered for j in records), sum(len(j.seconds) for j in records)
@@ -98,6 +99,8 @@ def _group(
         },
         "waveform": _waveform(joined("wave"), truth),
     }
+    number = np.concatenate([j.number for j in records])[selected]
+    result |= subject_figures(errors, subject, number)
     if calibrated.any():
         result["by_minutes_since_cuff"] = _by_age(joined("age") / 60.0, errors)
     low, high = joined("low"), joined("high")
@@ -213,3 +216,6 @@ def _intervals(
                 row["narrower_by"] = round(1.0 - width / equal, 3)
         found[pressure] = row
     return found
+
+
+__all__ = ["PRESSURES", "score"]

@@ -13,6 +13,7 @@ from innpar.devices.timing.pace import VirtualClock
 from innpar.models.data.index import IndexEntry
 from innpar.models.data.recordings import TrainingRecord
 from innpar.models.predictor import Predictor
+from innpar.stream.evaluation.kriging import kriged
 from innpar.stream.evaluation.record_device import (
     EPOCH,
     RecordDevice,
@@ -55,6 +56,8 @@ class EvaluatedRecord:
     Attributes:
         subject: Subject of the record.
         source: Data source of the record.
+        file: Its file in the data folder.
+        beat: (n,) number of the true beat.
         seconds: (n,) systolic peak since the start of the record, s.
         found: (n, 3) reconstructed SBP, DBP, MAP, mmHg.
         truth: (n, 3) true SBP, DBP, MAP, mmHg.
@@ -64,6 +67,8 @@ class EvaluatedRecord:
         high: (n, 3) upper ends of the intervals, mmHg; NaN without an interval.
         cuff: (n, 3) last cuff reading before the beat, mmHg; NaN before the first.
         age: (n,) time since that reading, s; NaN before the first.
+        number: (n,) number of that reading, from 1; 0 before the first.
+        kriged: (n, 3) pressures from the readings alone, without light, mmHg; NaN before the first.
         wave: (n, 4) MAE and RMSE of the waveform, mmHg, error of the steepest slope, mmHg/s, and
             Pearson's r.
         offered: Number of beats of the pipeline, valid or not, that have a true counterpart.
@@ -72,6 +77,8 @@ class EvaluatedRecord:
 
     subject: str
     source: str
+    file: str
+    beat: npt.NDArray[np.int64]
     seconds: Floats
     found: Floats
     truth: Floats
@@ -81,6 +88,8 @@ class EvaluatedRecord:
     high: Floats
     cuff: Floats
     age: Floats
+    number: npt.NDArray[np.int64]
+    kriged: Floats
     wave: Floats
     offered: int
     example: Floats
@@ -132,6 +141,8 @@ def _pair(
     return EvaluatedRecord(
         recording.entry.subject,
         recording.entry.source,
+        recording.entry.file,
+        at,
         peak[valid],
         _columns([(beat.sbp, beat.dbp, beat.map_) for beat in chosen], 3),
         truth,
@@ -141,6 +152,8 @@ def _pair(
         _columns([high for _, high in bounds], 3),
         _columns([reading or missing for reading in held], 3),
         ages,
+        last + 1,
+        kriged(cuffs, peak[valid]),
         _columns([_wave_errors(beat, recording, rate) for beat in chosen], 4),
         len(matched),
         _example(chosen, recording, rate),

@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model manifest or its folder (default: shipped model)",
     )
     parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="another model, to be compared on the same beats",
+    )
+    parser.add_argument(
         "--cuff-every",
         default="30",
         metavar="MINUTES",
@@ -74,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
         options.data,
         split=options.split,
         model=options.model,
+        against=options.against,
         cuff_minutes=minutes,
         thin=options.every,
         mode=LatencyMode(options.latency),

@@ -36,6 +36,8 @@ def judged(
     return EvaluatedRecord(
         subject,
         source,
+        f"{source}/{subject}.npz",
+        np.arange(beats),
         np.arange(beats) * 0.8,
         found,
         truth,
@@ -45,6 +47,8 @@ def judged(
         found + 10.0,
         np.tile([120.0, 70.0, 90.0], (beats, 1)),
         np.arange(beats) * 0.8 + 1.0,
+        np.repeat([1, 2], beats // 2),
+        np.tile([118.0, 69.0, 89.0], (beats, 1)),
         np.tile([3.0, 4.0, 50.0, 0.98], (beats, 1)),
         beats + 60,
         np.zeros((3, 0)),
@@ -123,7 +127,7 @@ def test_half_minutes_are_those_of_each_record() -> None:
 
 def test_without_known_training_means_there_is_no_population_baseline() -> None:
     group = score([judged("a", 0.0)], None, 0.9)["vitaldb"]
-    assert set(group["per_beat"]) == set(group["per_30_s"]) == {"model", "held"}
+    assert set(group["per_beat"]) == set(group["per_30_s"]) == {"model", "held", "kriging"}
     assert not any("population" in line for line in notes(group))
 
 
@@ -161,6 +165,15 @@ def test_a_record_goes_through_the_live_pipeline(
     assert "BHS" in capsys.readouterr().out
     assert "Bland–Altman" in report.read_text()
     assert "Waveforms" in report.read_text()
+
+
+def test_two_models_are_compared_on_the_same_beats(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not (SHIPPED / "manifest.json").is_file():
+        pytest.skip("no model is shipped")
+    evaluate(folder, cuff_minutes=1.0, against=SHIPPED)
+    assert "mmHg, 1 subjects: SBP +0.00 (+0.00 to +0.00)" in capsys.readouterr().out
 
 
 def test_an_absent_split_is_named(folder: Path) -> None:
