@@ -63,6 +63,8 @@ log: logging.Logger = logging.getLogger(__name__)
 
 GPU_FROM = 100
 """Wearers from which on `auto` looks for a GPU: a core takes about as many."""
+LINES = 2
+"""Wearers with a line each in the terminal; more are a table."""
 LAST_DELIVERY = 20.0
 """s at the end of a run for the broker's last acknowledgements."""
 
@@ -168,7 +170,7 @@ async def _main(
 async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExitStack) -> _Run:
     """Return the parts of a run; they are closed with `stack`."""
     clock, outcomes = SystemClock(), TallySink()
-    terminal = TerminalSink(quiet=settings.json_)
+    terminal = TerminalSink(quiet=settings.json_, table=settings.tui or len(devices) > LINES)
     address = await stack.enter_async_context(_broker(settings.broker))
     address = with_credentials(address, settings)
     address.check_password()

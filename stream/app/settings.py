@@ -110,6 +110,7 @@ class Settings(BaseModel):
     metrics: str | None = None
     token_file: Path | None = None
     open_: Annotated[bool, Field(alias="open")] = False
+    tui: bool = False
     verbose: bool = False
 
 

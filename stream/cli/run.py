@@ -211,6 +211,12 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
         "--open", action="store_const", const=True, help="also open the page in the browser"
     )
     group.add_argument(
+        "--tui",
+        action="store_const",
+        const=True,
+        help="show all wearers as a table in the terminal (more than two do so anyway)",
+    )
+    group.add_argument(
         "--metrics",
         nargs="?",
         const="",

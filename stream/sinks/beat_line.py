@@ -59,15 +59,15 @@ def beat_line(beat: Mapping[str, Any], width: int | None = None) -> Text:
     """
     source = printable(beat.get("source"))
     word, style = _SOURCE.get(source, (source.upper(), "bold green"))
-    quality = _number(beat.get("quality"))
-    latency = _number(_inside(beat, "latency_ms", "total"))
+    quality = number(beat.get("quality"))
+    latency = number(_inside(beat, "latency_ms", "total"))
     took = "—" if latency is None else f"{latency / 1000:.1f} s"
     parts = [
         _Part(f"{word}  ", style),
         *_pressures(beat),
-        _Part(f"  HR {_whole(beat.get('hr')):>3}", rank=RATE),
+        _Part(f"  HR {whole(beat.get('hr')):>3}", rank=RATE),
         _Part(f"  quality {'—' if quality is None else f'{quality:4.0%}'}"),
-        *_calibration(beat.get("calibration")),
+        *_calibration(beat),
         _Part(f"  latency {took}", "dim", LATENCY),
     ]
     device = printable(beat.get("device"))
@@ -96,43 +96,66 @@ def _fitted(device: str, parts: list[_Part], width: int) -> tuple[str, list[_Par
 
 def _pressures(beat: Mapping[str, Any]) -> Iterator[_Part]:
     if beat.get("valid") is True:
-        both = f"{_whole(beat.get('sbp'))}/{_whole(beat.get('dbp'))}"
+        both = f"{whole(beat.get('sbp'))}/{whole(beat.get('dbp'))}"
         yield _Part(f"{both:>7} mmHg", "bold")
         yield _Part(f" {_margin(beat, 'sbp')}/{_margin(beat, 'dbp')}")
-        yield _Part(f"  MAP {_whole(beat.get('map')):>3}", rank=MEAN)
+        yield _Part(f"  MAP {whole(beat.get('map')):>3}", rank=MEAN)
     else:
-        reasons = beat.get("reasons")
-        names = reasons if isinstance(reasons, list) else []
-        words = [REASON_WORDS.get(printable(name), printable(name)) for name in names]
+        first, *others = _reasons(beat)
         yield _Part("  —/—   mmHg")
         yield _Part("  MAP   —", rank=MEAN)
-        yield _Part(f"  {words[0] if words else 'not valid'}", "yellow")
-        yield _Part("".join(f", {word}" for word in words[1:]), "yellow", REASONS)
+        yield _Part(f"  {first}", "yellow")
+        yield _Part("".join(f", {word}" for word in others), "yellow", REASONS)
     reference = beat.get("reference")
     if isinstance(reference, Mapping):
-        true = f"{_whole(reference.get('sbp'))}/{_whole(reference.get('dbp'))}"
+        true = f"{whole(reference.get('sbp'))}/{whole(reference.get('dbp'))}"
         yield _Part(f"  (true {true:>7})", "dim", TRUE)
+
+
+def _reasons(beat: Mapping[str, Any]) -> list[str]:
+    reasons = beat.get("reasons")
+    names = reasons if isinstance(reasons, list) else []
+    words = [REASON_WORDS.get(printable(name), printable(name)) for name in names]
+    return words or ["not valid"]
+
+
+def reason_text(beat: Mapping[str, Any]) -> str:
+    """Return why a beat's pressures are withheld."""
+    return ", ".join(_reasons(beat))
+
+
+def limits(beat: Mapping[str, Any], name: str) -> str:
+    """Return a pressure's interval as ``LOW–HIGH``, mmHg; ``?`` without one."""
+    pair = _inside(beat, "interval", name)
+    sides = [number(side) for side in pair] if isinstance(pair, list | tuple) else []
+    known = [side for side in sides if side is not None and math.isfinite(side)]
+    return f"{known[0]:.0f}–{known[1]:.0f}" if len(known) == len(sides) == 2 else "?"
 
 
 def _margin(beat: Mapping[str, Any], name: str) -> str:
     """Return the wider side of a pressure's interval, mmHg, as ``±N``; ``±?`` without one."""
-    value, limits = _number(beat.get(name)), _inside(beat, "interval", name)
+    value, limits = number(beat.get(name)), _inside(beat, "interval", name)
     if value is None or not isinstance(limits, list | tuple) or len(limits) != 2:
         return "±?"
-    sides = [_number(limit) for limit in limits]
+    sides = [number(limit) for limit in limits]
     widths = [abs(value - side) for side in sides if side is not None and math.isfinite(side)]
     return f"±{max(widths):.0f}" if len(widths) == 2 and math.isfinite(value) else "±?"
 
 
-def _calibration(status: Any) -> Iterator[_Part]:
-    if not isinstance(status, Mapping) or status.get("state") not in ("ok", "stale"):
-        yield _Part("  not calibrated", "dim")
-        return
-    cuff = f"{_whole(status.get('sbp'))}/{_whole(status.get('dbp'))}"
-    yield _Part(f"  {'cuff' if status['state'] == 'ok' else 'stale cuff'} {cuff}", "dim")
-    age = _number(status.get("age_s"))
-    if age is not None:
+def _calibration(beat: Mapping[str, Any]) -> Iterator[_Part]:
+    yield _Part(f"  {calibration_text(beat)}", "dim")
+    age = number(_inside(beat, "calibration", "age_s"))
+    if age is not None and not calibration_text(beat).startswith("not"):
         yield _Part(f" {_ago(age)} ago", "dim", AGE)
+
+
+def calibration_text(beat: Mapping[str, Any]) -> str:
+    """Return the cuff reading in force."""
+    status = beat.get("calibration")
+    if not isinstance(status, Mapping) or status.get("state") not in ("ok", "stale"):
+        return "not calibrated"
+    word = "cuff" if status["state"] == "ok" else "stale cuff"
+    return f"{word} {whole(status.get('sbp'))}/{whole(status.get('dbp'))}"
 
 
 def _ago(seconds: float) -> str:
@@ -148,10 +171,12 @@ def _inside(beat: Mapping[str, Any], *names: str) -> Any:
     return value
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """Return a value that is a number; None for anything else."""
     return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
 
 
-def _whole(value: Any) -> str:
-    number = _number(value)
-    return "—" if number is None else f"{number:.0f}"
+def whole(value: Any) -> str:
+    """Return a number without decimals; a dash for anything else."""
+    known = number(value)
+    return "—" if known is None else f"{known:.0f}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 from innpar.devices import NS, Event
@@ -18,6 +19,7 @@ from innpar.stream.messages.hygiene import printable
 from innpar.stream.results import Beat, Item, State
 from innpar.stream.sinks.beat_line import beat_line
 from innpar.stream.sinks.jsonlines import ReaderGone, silence
+from innpar.stream.sinks.wall import NewestBeat, wall
 
 REFRESH = 0.25
 """Seconds between two updates of the terminal."""
@@ -31,12 +33,14 @@ class TerminalSink:
     Args:
         quiet: Whether to print messages on standard error and no beats, where standard output is
             used for JSON.
+        table: Whether to show the wall: a table of all wearers instead of a line each.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, table: bool = False) -> None:
         self._console = Console(stderr=quiet, highlight=False, soft_wrap=True)
         self._quiet = quiet
-        self._newest: dict[str, dict[str, Any]] = {}
+        self._table = table
+        self._newest: dict[str, NewestBeat] = {}
         self._printed: dict[str, float] = {}
         self._live: Live | None = None
         self._closed = False
@@ -45,7 +49,7 @@ class TerminalSink:
         if self._console.is_terminal and not self._quiet:
             self._live = Live(
                 console=self._console,
-                get_renderable=self._lines,
+                get_renderable=self._shown,
                 refresh_per_second=1 / REFRESH,
             )
             self._live.start()
@@ -87,7 +91,7 @@ class TerminalSink:
         if self._quiet:
             return
         if self._live is not None:
-            self._newest[beat.device] = beat_payload(beat)
+            self._newest[beat.device] = NewestBeat(beat_payload(beat), time.monotonic())
             return
         now = time.monotonic()
         if now - self._printed.get(beat.device, -PLAIN) >= PLAIN:
@@ -105,9 +109,12 @@ class TerminalSink:
             self._closed = True
             silence(self._console.file)
 
-    def _lines(self) -> Text:
-        width = self._console.width
-        return Text("\n").join(beat_line(payload, width) for payload in self._newest.values())
+    def _shown(self) -> Text | Table:
+        now, (width, height) = time.monotonic(), self._console.size
+        if self._table:
+            return wall(self._newest, now, height)
+        newest = list(self._newest.values())  # at once: the display has a thread of its own
+        return Text("\n").join(beat_line(one.at(now), width) for one in newest)
 
 
 def event_text(event: Event) -> str | None:

@@ -15,6 +15,7 @@ from innpar.stream.messages.beat import beat_payload
 from innpar.stream.messages.payload import parcel
 from innpar.stream.messages.waveform import waveform_payload
 from innpar.stream.results import Beat, DeviceInfo, EarlyBeat, Item, State, Summary, Waveform
+from innpar.stream.view.gates import GATES
 from innpar.stream.view.history import WearerHistory
 
 MOST = 256
@@ -96,6 +97,8 @@ class Board:
         now = round(time.monotonic(), 3)
         run = json.dumps(self.status())
         head = f'"epoch":"{self._epoch}","last":{self._n},"now":{now},"run":{run}'
+        if after == 0:
+            head += f',"gates":{json.dumps(GATES)}'
         return f'{{{head},"wearers":[{wearers}]}}'
 
     @property

@@ -1,4 +1,4 @@
-"""``innpar-stream bench``: speed of the network, and the wearers that this computer serves."""
+"""``innpar-stream bench``: speed of the network, latency, live page, wearers served."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ EXAMPLES = """\
 examples:
   innpar-stream bench --model
   innpar-stream bench --model my-model
+  innpar-stream bench --latency
+  innpar-stream bench --view
   innpar-stream bench --wearers
   innpar-stream bench --wearers 100 --json
 """
+_SECONDS = {"latency": 45.0, "view": 10.0, "wearers": 20.0}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="FILE",
-        help="model manifest or its folder (default: shipped model)",
+        help="time the network: model manifest or its folder (default: shipped model)",
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--latency",
+        action="store_true",
+        help="measure the delay of beats part by part, normal and low, in real time",
+    )
+    instead.add_argument(
+        "--view", action="store_true", help="time the live page in Chromium (extra dev)"
+    )
+    instead.add_argument(
         "--wearers",
         nargs="?",
         const=0,
@@ -33,11 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="serve N wearers at once, from Polar frames to MQTT, or as many as this computer can",
     )
     parser.add_argument(
-        "--seconds", type=_seconds, default=20.0, help="of signal measured (20); with --wearers"
+        "--seconds",
+        type=_seconds,
+        help="length of each measurement (latency 45, page 10, wearers 20)",
     )
-    parser.add_argument("--broker", metavar="URL", help="instead of a mosquitto of its own")
+    parser.add_argument(
+        "--hidden",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="time for which the page is hidden (60); with --view",
+    )
+    parser.add_argument(
+        "--broker", metavar="URL", help="instead of a mosquitto of its own; with --wearers"
+    )
     parser.add_argument("--backend", help="of the network, as in a run; with --wearers")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="plot, such as wearers.png")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="plot, such as wearers.png; with --wearers"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON; with --wearers")
 
 
@@ -56,20 +81,37 @@ def _seconds(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Time the network's backends, as ratios within one run, or serve wearers."""
+    """Time the network's backends, as ratios within one run, or what was named instead.
+
+    Raises:
+        ConfigError: playwright or Chromium is missing for the page.
+    """
     # Read once, when numpy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if options.wearers is None:
-        from innpar.stream.evaluation.bench import bench_model
+    if options.latency:
+        from innpar.stream.evaluation.latency import bench_latency
 
-        return bench_model(Path(options.model) if options.model else None)
+        return bench_latency(options.seconds or _SECONDS["latency"])
+    if options.view:
+        from innpar.stream.view.bench import bench_view
+
+        return bench_view(options.seconds or _SECONDS["view"], options.hidden)
+    if options.wearers is not None:
+        return _serve(options)
+    from innpar.stream.evaluation.bench import bench_model
+
+    return bench_model(Path(options.model) if options.model else None)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Serve simulated wearers."""
     from innpar.stream.evaluation.capacity.bench import bench_wearers
     from innpar.stream.evaluation.capacity.trial import TrialSettings
 
     settings = TrialSettings(
         options.wearers,
         options.broker or "",
-        options.seconds,
+        options.seconds or _SECONDS["wearers"],
         options.model or None,
         options.backend,
     )

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, nullcontext, suppress
 from typing import Any
@@ -22,6 +23,7 @@ from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.connection import Received, connect
 from innpar.stream.sinks.beat_line import beat_line
 from innpar.stream.sinks.jsonlines import silence
+from innpar.stream.sinks.wall import NewestBeat
 
 EXAMPLES = """\
 examples:
@@ -110,16 +112,27 @@ class Screen:
     """Lines; one more replaces the oldest."""
 
     def __init__(self, console: Console) -> None:
-        self._lines: dict[str, Text] = {}
-        self.live: Live = Live(console=console, auto_refresh=True, refresh_per_second=4)
+        self._lines: dict[str, NewestBeat | Text] = {}
+        self.live: Live = Live(
+            console=console, get_renderable=self._shown, auto_refresh=True, refresh_per_second=4
+        )
 
     def show(self, message: Received) -> None:
         beat = beat_of(message)
         key = message.topic if beat is None else f"{beat.get('device')}"
         if key not in self._lines and len(self._lines) >= self.MOST:
             del self._lines[next(iter(self._lines))]
-        self._lines[key] = line_of(message)
-        self.live.update(Group(*(self._lines[key] for key in sorted(self._lines))))
+        now = time.monotonic()
+        self._lines[key] = line_of(message) if beat is None else NewestBeat(beat, now)
+
+    def _shown(self) -> Group:
+        now, lines = time.monotonic(), dict(self._lines)  # the display has a thread of its own
+        return Group(*(_line_at(lines[key], now) for key in sorted(lines)))
+
+
+def _line_at(line: NewestBeat | Text, now: float) -> Text:
+    """Return a line as it stands: an old beat has no numbers."""
+    return line if isinstance(line, Text) else beat_line(line.at(now))
 
 
 def beat_of(message: Received) -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ export class Controls {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const where = event.target;
     if (/^(INPUT|SELECT|TEXTAREA)$/.test(where.tagName) || $("keys").open) return;
-    if (event.key === " " && where.tagName === "BUTTON") return;
+    if (event.key === " " && /^(BUTTON|SUMMARY)$/.test(where.tagName)) return;
     const action = {
       p: () => this.pause(), m: () => this.mark(), " ": () => this.mark(), r: () => this.record(),
       w: () => this.wall(), s: () => this.mode(), t: () => this.theme(), c: () => $("cuff-sbp").focus(),

@@ -2,10 +2,12 @@
 
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
+import { gates, showGates } from "./gates.js";
 import { BeatPlot, landmarks } from "./inspector.js";
 import { PlayerBar } from "./player.js";
 import { put, showCuff, showEvents, showHead, showNumbers, showState } from "./numbers.js";
 import { Sweep } from "./sweep.js";
+import { Target } from "./target.js";
 import { change, TrendPlot } from "./trend.js";
 import { Wall } from "./wall.js";
 import { Wearer } from "./wearer.js";
@@ -36,6 +38,7 @@ page.wallOfTiles = new Wall($("tiles"), (device) => page.show(device));
 page.connection = new Connection(take, trouble);
 page.controls = new Controls(page);
 page.player = new PlayerBar(page);
+page.target = new Target(page);
 
 page.show = (device) => {
   page.shown = page.wearers.get(device) ?? page.shown;
@@ -55,6 +58,7 @@ page.repaint = () => {
   for (const sweep of Object.values(page.sweeps)) sweep.repaint();
   page.wallOfTiles.repaint();
   if (page.shown) {
+    page.trend.target = page.target.value;
     page.trend.draw(page.shown);
     page.beat.draw(page.shown);
   }
@@ -75,6 +79,7 @@ function take(answer, restarted) {
   }
   page.commands = answer.commands;
   page.run = answer.run ?? {};
+  page.gates = answer.gates ?? page.gates;
   for (const part of answer.wearers) {
     let wearer = page.wearers.get(part.device);
     if (!wearer) page.wearers.set(part.device, (wearer = new Wearer(part.device)));
@@ -133,13 +138,17 @@ function write(now) {
   showHead(wearer);
   showCuff(wearer);
   showEvents(wearer);
+  page.trend.target = page.target.value;
   page.trend.draw(wearer);
+  const { rows, step } = page.trend.visible(wearer);
+  put("target", page.target.text(rows, step));
   put("change", change(wearer));
   showBeat(wearer);
 }
 
 function showBeat(wearer) {
   const points = page.beat.draw(wearer);
+  showGates($("gates"), gates(wearer, page.gates));
   const beat = wearer.usable;
   put("slope", points ? `dP/dt max ${whole(points.slope)} mmHg/s` : "");
   put("beat-words", points

@@ -91,14 +91,14 @@ export class Sweep extends Plot {
     if (whole) layer.clearRect(-1, 0, this.w + 2, this.h);
     else this.erase(layer, this.drawn + bar, head + bar);
     this.drawn = head;
-    this.line(layer, trace, whole ? from : from - 3 / 125, head);
+    this.line(layer, trace, whole ? from : from - 1.5 / 125, head);
   }
 
   erase(layer, from, to) {
-    const a = this.x(from), b = this.x(to);
-    if (b >= a) layer.clearRect(a - 0.5, 0, b - a + 1.5, this.h);
+    const a = this.x(from) - 2, b = this.x(to); // 2 px: the round end of a line
+    if (b >= a) layer.clearRect(a, 0, b - a + 1, this.h);
     else {
-      layer.clearRect(a - 0.5, 0, this.w - a + 2, this.h);
+      layer.clearRect(a, 0, this.w - a + 2, this.h);
       layer.clearRect(-1, 0, b + 1.5, this.h);
     }
   }

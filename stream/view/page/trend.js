@@ -11,6 +11,7 @@ export class TrendPlot extends Plot {
   constructor(host) {
     super(host);
     this.name = "15 min";
+    this.target = null; // {name, low, high} in mmHg
     this.resize();
   }
 
@@ -20,26 +21,42 @@ export class TrendPlot extends Plot {
 
   draw(wearer) {
     this.wearer = wearer;
-    const level = wearer.trend[LEVEL[this.name]];
-    const rows = level?.rows ?? [];
-    const end = wearer.newest?.t ?? rows.at(-1)?.[0] ?? NaN;
+    const { rows, step, begin, end } = this.visible(wearer);
     this.clear();
     if (isNaN(end)) return;
-    const wanted = LENGTH[this.name];
-    const first = Math.min(rows[0]?.[0] ?? end, end - 120); // a young trend fills the plot
-    const begin = Math.max(end - wanted, first);
-    const shown = rows.filter((row) => row[0] >= begin);
+    const shown = [...rows];
     const newest = wearer.usable;
     if (newest && newest.t > (shown.at(-1)?.[0] ?? -Infinity)) shown.push(row(newest));
-    const step = level?.step ?? 4;
     this.scale(shown, wearer, begin, end);
     this.grid(begin, end);
+    this.outlineTarget();
     this.rejected(shown, step);
     for (const [k, dash, width] of [[1, [], 1.8], [2, [5, 4], 1.4], [3, [], 1.8]]) {
       this.band(shown, 2 + 2 * k, step);
       this.line(shown, k, dash, width, step);
     }
     this.events(wearer, begin, end);
+  }
+
+  // Rows of the chosen length, s a row, and the times at both edges.
+  visible(wearer) {
+    const { rows = [], step = 4 } = wearer.trend[LEVEL[this.name]] ?? {};
+    const end = wearer.newest?.t ?? rows.at(-1)?.[0] ?? NaN;
+    const first = Math.min(rows[0]?.[0] ?? end, end - 120); // a young trend fills the plot
+    const begin = Math.max(end - LENGTH[this.name], first);
+    return { rows: rows.filter((row) => row[0] >= begin), step, begin, end };
+  }
+
+  outlineTarget() {
+    if (!this.target) return;
+    const { layer } = this, { name, low, high } = this.target;
+    layer.strokeStyle = this.paint("text");
+    layer.lineWidth = 1;
+    layer.setLineDash([2, 4]);
+    layer.strokeRect(LEFT, this.y(high), this.w - LEFT - RIGHT, this.y(low) - this.y(high));
+    layer.setLineDash([]);
+    this.write(layer, "text");
+    layer.fillText(`target ${name.toUpperCase()}`, LEFT + 4, this.y(high) + 9);
   }
 
   scale(rows, wearer, begin, end) {
@@ -53,6 +70,7 @@ export class TrendPlot extends Plot {
     for (const event of wearer.events) {
       if (event.event === "cuff" && taken(event) >= begin) [event.detail.sbp, event.detail.dbp].forEach(take);
     }
+    if (this.target) [this.target.low, this.target.high].forEach(take);
     const w = this.w - LEFT - RIGHT, h = this.h - BELOW;
     this.x = (t) => LEFT + ((t - begin) / (end - begin)) * w;
     this.y = (v) => h - ((v - low) / (high - low)) * h;

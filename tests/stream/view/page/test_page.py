@@ -100,8 +100,8 @@ async def test_every_control_is_reached_by_keyboard_and_seen_to_be() -> None:
         await watched.until("!innpar.wall")
 
 
-CONTROLS = """[...document.querySelectorAll('button, input, select')]
-    .filter(one => one.offsetParent && !one.disabled).map(one => one.id || one.textContent)"""
+CONTROLS = """[...document.querySelectorAll('button, input, select, summary')]
+    .filter(one => one.checkVisibility() && !one.disabled).map(one => one.id || one.textContent)"""
 FOCUS = """(one => [
     one === document.body ? '' : one.id || one.textContent,
     parseFloat(getComputedStyle(one).outlineWidth)
