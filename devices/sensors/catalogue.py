@@ -105,6 +105,26 @@ SENSORS: dict[str, Sensor] = {
         decoder="sensors.boards.serial_lines:capture_decoder",
         rates=(5, 2000),
     ),
+    "json-udp": Sensor(
+        "lines of JSON by UDP from a phone or board: json-udp[:PORT or 0.0.0.0:PORT][?rate=100]",
+        driver="sensors.boards.messages:create_udp",
+        decoder="sensors.boards.message_decoder:capture_decoder",
+        rates=(5, 2000),
+        twin="virtual.sensors.messages:VirtualUdpSender",
+    ),
+    "json-ws": Sensor(
+        "the same from a WebSocket client: json-ws[:PORT or 0.0.0.0:PORT]",
+        driver="sensors.boards.messages:create_websocket",
+        decoder="sensors.boards.message_decoder:capture_decoder",
+        rates=(5, 2000),
+        twin="virtual.sensors.messages:VirtualWebSocketSender",
+    ),
+    "json-mqtt": Sensor(
+        "the same from an MQTT topic: json-mqtt:TOPIC[?broker=HOST:PORT]",
+        driver="sensors.boards.messages:create_mqtt",
+        decoder="sensors.boards.message_decoder:capture_decoder",
+        rates=(5, 2000),
+    ),
     "contec": Sensor(
         "Contec CMS50D+ finger clip on USB: contec:PORT",
         driver="sensors.oximeters.contec:create_contec",

@@ -34,6 +34,12 @@ SETTLING = 2 * NS
 LENIENT = 0.3 * NS
 """ns by which a stamp may be late during `SETTLING`, before the sender's jitter is known."""
 
+MULTIPLES = 0.95
+"""Least share of steps that are whole multiples of the period if a sender's jitter is small."""
+
+FEWEST = 16
+"""Steps below which that is not judged."""
+
 BACKLOG = 0.8
 """Longest step, periods, between stamps of a backlog."""
 
@@ -87,6 +93,7 @@ class Dejitter:
         self._last: int | None = None  # its last stamp
         self._next: float | None = None  # where the loop expects the next sample
         self._jitter = 0.0  # largest recent distance between stamp and loop
+        self._lenient = True  # whether the sender's jitter is unknown at the start
         self._settled = 0.0  # ns since the start of the loop
         self.known: bool = False
 
@@ -129,6 +136,8 @@ class Dejitter:
         else:
             steps = steps[steps < max(4 * float(np.median(steps)), LENIENT)]
             mean = float(steps.mean()) if len(steps) else float(np.median(np.diff(stamps)))
+            if len(steps) >= FEWEST and (single := self._single(steps)):
+                mean = single
         mean = max(mean, 1.0)  # ns; identical stamps give no rate
         self.known = True
         self._believe = self._nominal <= 0 and not bursts and not even(stamps)
@@ -141,6 +150,21 @@ class Dejitter:
         if self._believe:
             within = steps[steps < 4 * float(np.median(steps))]
             self._widen(float(within.max()) if len(within) else mean)
+
+    def _single(self, steps: npt.NDArray[np.int64]) -> float:
+        """Return the period, ns, if nearly all steps are whole multiples of one; else 0.
+
+        A mean of all steps would take for slowness what was lost. The jitter is then known as well.
+        """
+        middle = float(np.median(steps))
+        counts = np.maximum(np.rint(steps / middle), 1)
+        off = np.abs(steps - counts * middle)
+        near = off < REACH * middle
+        if float(np.mean(near)) < MULTIPLES:
+            return 0.0
+        self._lenient = False
+        self._jitter = float(off[near].max())
+        return float(steps.sum() / counts.sum())
 
     def _from_burst_to_burst(
         self, stamps: npt.NDArray[np.int64], begins: npt.NDArray[np.intp]
@@ -198,7 +222,8 @@ class Dejitter:
         """Return whether a stamp is later than jitter explains."""
         if self._next is None:
             return False
-        usual = LENIENT if self._settled < SETTLING else min(4 * self._jitter, NS)
+        unsure = self._lenient and self._settled < SETTLING
+        usual = LENIENT if unsure else min(4 * self._jitter, NS)
         return stamp - self._next > max(0.6 * self._period, usual)
 
     def _follows(self, stamp: int) -> bool:

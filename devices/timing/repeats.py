@@ -10,6 +10,11 @@ from innpar.devices.notices import NoticeCode, notice
 SOON = 250_000_000
 """ns. Longest time between a notification and its repeat."""
 
+BLUETOOTH = (
+    "notifications arrive more than once: repeats are dropped; if it persists, switch Bluetooth "
+    "off and on"
+)
+
 NEWEST = 4
 """Number of latest notifications of a channel among which a repeat is looked for."""
 
@@ -22,13 +27,14 @@ class Repeats:
 
     Args:
         device: Id to put on the notice.
+        text: Text of the notice.
 
     Attributes:
         count: Number of repeats dropped.
     """
 
-    def __init__(self, device: str) -> None:
-        self._device = device
+    def __init__(self, device: str, text: str = BLUETOOTH) -> None:
+        self._device, self._text = device, text
         self._latest: dict[str, deque[tuple[int, bytes]]] = {}
         self._reported = False
         self.count = 0
@@ -51,8 +57,4 @@ class Repeats:
         if self._reported:
             return []
         self._reported = True
-        text = (
-            "notifications arrive more than once: repeats are dropped; if it persists, switch "
-            "Bluetooth off and on"
-        )
-        return [notice(self._device, arrival, NoticeCode.NOTIFICATIONS_REPEATED, text)]
+        return [notice(self._device, arrival, NoticeCode.NOTIFICATIONS_REPEATED, self._text)]

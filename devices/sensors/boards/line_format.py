@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 from innpar.devices.base import NS
 
-UNITS = {"ms": 1_000_000, "us": 1000, "s": NS}
-_UNIT = "milliseconds|microseconds|seconds|millis|micros|msec|usec|sec|ms|us|µs|s"
+UNITS = {"ms": 1_000_000, "us": 1000, "ns": 1, "s": NS}
+_UNIT = (
+    "milliseconds|microseconds|nanoseconds|seconds|millis|micros|nanos|msec|usec|sec|ms|us|µs|ns|s"
+)
 _TIME = re.compile(
     r"(?:t|time|timestamp|elapsed|clock|millis|micros|ms|us|secs?|seconds)"
     rf"(?:(?:[_ ]+|(?=[\[(]))[\[(]?(?P<unit>{_UNIT})[\])]?)?"
@@ -16,6 +19,7 @@ _TIME = re.compile(
 _WORDS = {
     **dict.fromkeys(("ms", "millis", "msec", "milliseconds"), "ms"),
     **dict.fromkeys(("us", "µs", "micros", "usec", "microseconds"), "us"),
+    **dict.fromkeys(("ns", "nanos", "nanoseconds"), "ns"),
     **dict.fromkeys(("s", "sec", "secs", "seconds"), "s"),
 }
 
@@ -46,7 +50,7 @@ def parse(text: str) -> Line | None:
         if item is None:
             return None
         labels.append((item[1] or "").lower())
-        values.append(float(item[2]))
+        values.append(_number(float(item[2])))
         at = item.end()
     return (tuple(labels), tuple(values)) if values else None
 
@@ -55,14 +59,23 @@ def _parse_json(text: str) -> Line | None:
     """Return the numbers of a JSON object; None if it has none."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     numbers = {
-        key.lower(): float(value)
+        key.lower(): _number(value)
         for key, value in found.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     return (tuple(numbers), tuple(numbers.values())) if numbers else None
+
+
+def _number(value: float) -> float:
+    """Return a number; NaN for one that is infinite or too large."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def names_of(text: str) -> tuple[str, ...]:

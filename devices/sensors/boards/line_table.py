@@ -21,11 +21,18 @@ from innpar.devices.timing.track import Rows, SignalTrack, stated
 MEASURE = 2 * NS
 """Time for which samples are held back to measure an unknown rate, ns."""
 
+STUCK = 8 * NS
+"""Time after which samples are counted instead, if the sender's time has shown no rate, ns."""
+
 KNOWN = (25, 50, 60, 64, 75, 100, 125, 200, 250, 400, 500, 800, 1000)
 """Common rates, Hz; a measured rate close to one is taken as that."""
 
 WRAP = 1 << 32
 """Value at which the counters of millis() and micros() begin again."""
+
+WRAPPING = (UNITS["ms"], UNITS["us"])
+LATEST = 9e18
+"""Latest time, ns, that fits in 64 bits."""
 
 
 class LineTable:
@@ -70,6 +77,11 @@ class LineTable:
         self._device = device
         self._begin()
 
+    @property
+    def time(self) -> int | None:
+        """Index of the column with the sender's time; None if there is none."""
+        return self._time
+
     def judge(self, values: Rows, rate: float) -> str:
         """Choose the columns by shape; return the reasons if none may be light.
 
@@ -102,13 +114,14 @@ class LineTable:
 
     def _anew(self) -> None:
         self._dejitter = Dejitter(self._rate) if self._rate else None
+        self._first = 0  # arrival of the first rows, ns
         self._early: list[int] = []
         self._held: list[tuple[Rows, int]] = []
         self._rows: Rows = np.empty((0, len(self.columns)))
         self._before: int | None = None
         self._round = 0
         self._placed: int | None = None
-        self._arrival = 0
+        self._came = np.empty(0, np.int64)  # arrivals of these rows, ns
 
     def length(self, rows: int) -> int:
         """Return the duration of a number of rows, ns, at 100 Hz while the rate is unknown."""
@@ -124,18 +137,26 @@ class LineTable:
 
     def push(self, values: Rows, arrival: int) -> list[Chunk | Event]:
         """Take (rows, columns) numbers as read."""
-        self._arrival = arrival
         rows = values[:, self.columns]
+        if self._time is not None and self._stuck(arrival):
+            self._time = None
+            self._begin()
         if self._time is not None and self._unit is None:
             self._untimed.append((values, arrival))
             return self._timed() if arrival - self._untimed[0][1] >= MEASURE else []
         if self._time is not None:
             self._rows = np.concatenate([self._rows, rows])
+            self._came = np.concatenate([self._came, np.full(len(rows), arrival, np.int64)])
             return self._give(self._place(self._stamps(values[:, self._time])))
         if self._counted is not None:
             return self._counted.push(rows, arrival)
         self._held.append((rows, arrival))
         return self._start() if arrival - self._held[0][1] >= MEASURE else []
+
+    def _stuck(self, arrival: int) -> bool:
+        """Return whether the sender's time has not shown a rate for `STUCK`: it does not run."""
+        self._first = self._first or arrival
+        return self._dejitter is None and arrival - self._first > STUCK
 
     def _timed(self) -> list[Chunk | Event]:
         """Measure the unit of the sender's time against the arrivals, and go on with it."""
@@ -166,7 +187,7 @@ class LineTable:
             span = self._early[-1] - self._early[0] if self._early else 0
             if span <= 0 or span < patience:
                 return []
-            self._rate = stated((len(self._early) - 1) * NS / span, KNOWN)
+            self._rate = stated(_rate(np.array(self._early, np.float64)), KNOWN)
             self._dejitter = Dejitter(self._rate)
             stamps, self._early = np.array(self._early, np.int64), []
         return self._dejitter.push(stamps)
@@ -175,8 +196,8 @@ class LineTable:
         """Return the sender's times, ns, unwrapped."""
         out, unit = [], self._unit or UNITS["ms"]
         for value in np.nan_to_num(column).tolist():
-            now = round(value * unit) if abs(value) < 1e15 else 0
-            if unit != NS and self._before is not None:
+            now = round(value * unit) if abs(value) * unit < LATEST else 0
+            if unit in WRAPPING and self._before is not None:
                 behind = self._before - self._round - now
                 if behind > WRAP // 2 * unit:
                     self._round += WRAP * unit
@@ -194,7 +215,8 @@ class LineTable:
             n = len(run.times)
             rows, self._rows = self._rows[:n], self._rows[n:]
             hole = Hole(self._placed, run.lost) if run.lost and self._placed is not None else None
-            placed = PlacedSamples(run.times, rows, self._arrival, hole)
+            placed = PlacedSamples(run.times, rows, int(self._came[n - 1]), hole)
+            self._came = self._came[n:]
             self._placed = int(run.times[-1])
             out += self._track.give([placed], self._dejitter.rate if self._dejitter else 100.0)
         return out
@@ -211,6 +233,16 @@ class LineTable:
         for rows, arrival in held:
             out += self._counted.push(rows, arrival)
         return out
+
+
+def _rate(stamps: npt.NDArray[np.float64]) -> float:
+    """Return the rate, Hz, of ascending stamps, ns, some of which may be missing."""
+    steps = np.diff(stamps)
+    middle = float(np.median(steps))
+    single = steps[(steps > 0.5 * middle) & (steps < 1.5 * middle)]
+    # Stamps that come in bursts have no usual step; of those nothing is known to be missing.
+    usual = single if len(single) >= 0.6 * len(steps) else steps
+    return NS / float(usual.mean())
 
 
 def _light(columns: Sequence[int], names: Sequence[str]) -> list[int]:

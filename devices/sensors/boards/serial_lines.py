@@ -21,7 +21,7 @@ import numpy as np
 from innpar.devices.base import NS, BadPacket, Chunk, Event, Refused
 from innpar.devices.link.serial_port import CHANNEL, Wire, Wired
 from innpar.devices.options import Options
-from innpar.devices.sensors.boards.line_format import UNITS, names_of, parse
+from innpar.devices.sensors.boards.line_format import UNITS, Line, names_of, parse
 from innpar.devices.sensors.boards.line_table import LineTable
 from innpar.devices.timing.live_columns import enough
 from innpar.devices.timing.track import Rows
@@ -64,12 +64,14 @@ class LineDecoder:
     ) -> None:
         self._device, self._given = device, rate
         self._time, self._unit, self._keep = time, unit, tuple(keep)
-        self._cut, self._judged = joined, judged
+        self._cut = self._joined = joined
+        self._judged = judged
         self._unjudged: list[tuple[Rows, int]] = []  # unlabelled, with their arrivals
         self._rest = b""
         self._header: tuple[str, ...] = ()
         self._shape: tuple[str, ...] | None = None
         self._seen: tuple[str, ...] | None = None
+        self._unused: tuple[float, ...] = ()  # numbers of the line before the first one used
         self._table: LineTable | None = None
         self._last = 0
         self.bad: int = 0
@@ -84,7 +86,7 @@ class LineDecoder:
         if self._table is not None:
             self._table.interrupted(why, relinked)
         if relinked:
-            self._cut, self._rest = True, b""
+            self._cut, self._rest = self._joined, b""
 
     def flush(self) -> list[Chunk | Event]:
         """Return the samples still held back, at the rate measured so far."""
@@ -163,13 +165,15 @@ class LineDecoder:
         """Return the numbers of a line, () for a line without a sample, None for an invalid one."""
         if not text:
             return ()
-        found = parse(text)
+        found = parse(text) if len(text) <= LONGEST else None
         if found is None:
-            self._header = names_of(text) or self._header
-            return () if names_of(text) else None
+            named = names_of(text) if len(text) <= LONGEST else ()
+            self._header = named or self._header
+            return () if named else None
         labels, values = found
         if not values:
             return ()
+        labels, values = _ordered(labels, values, self._seen)
         if self._shape is None and labels == self._seen:  # a single one may be a greeting
             self._shape = labels
             named = self._header if len(self._header) == len(labels) else labels
@@ -184,8 +188,18 @@ class LineDecoder:
             )
         self._seen = labels
         if self._shape is None:
+            self._unused = values
             return ()
         return values if labels == self._shape else None
+
+
+def _ordered(
+    labels: tuple[str, ...], values: tuple[float, ...], before: tuple[str, ...] | None
+) -> Line:
+    """Return labels and values in the order of the line before, if they are the same labels."""
+    if before is None or labels == before or sorted(labels) != sorted(before) or not all(labels):
+        return labels, values
+    return before, tuple(values[labels.index(label)] for label in before)
 
 
 def capture_decoder(device: str, rate: float | None) -> LineDecoder:

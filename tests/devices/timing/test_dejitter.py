@@ -194,3 +194,20 @@ def test_a_backlog_is_spaced_evenly_and_its_loss_counted(
     runs = place(Dejitter(64.0), stamps[kept], fives(kept) + more)
     assert sum(run.lost for run in runs) == 1500 - len(kept)
     assert np.abs(together(runs) - true[kept]).max() < 0.5 * NS / 64
+
+
+@pytest.mark.parametrize("nominal", [0.0, 90.0, 100.0, 128.0])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.25])
+def test_losses_from_the_first_second_on_are_declared(nominal: float, share: float) -> None:
+    rng = np.random.default_rng(8)
+    sent = np.arange(3000)
+    kept = sent[(rng.random(3000) > share) | (sent < 2) | (sent > 2997)]
+    stamps = kept * NS // 100 + rng.integers(0, NS // 1000, len(kept))
+    dejitter = Dejitter(nominal)
+    runs: list[StampRun] = []
+    for k in range(0, len(stamps), 7):
+        runs += dejitter.push(stamps[k : k + 7])
+    runs += dejitter.flush()
+    assert sum(len(run.times) for run in runs) == len(kept)
+    assert sum(run.lost for run in runs) == 3000 - len(kept)
+    assert dejitter.rate == pytest.approx(100, rel=0.01)

@@ -62,9 +62,8 @@ async def test_the_real_driver_on_the_simulated_wearer(
 
 
 def test_a_cuff_is_not_worn() -> None:
-    with pytest.raises(
-        Refused, match=r"there is one for polar-verity, .*muse, berrymed, o2ring and emotibit"
-    ):
+    twins = r"polar-verity, .*muse, json-udp, json-ws, berrymed, o2ring and emotibit"
+    with pytest.raises(Refused, match=f"there is one for {twins}"):
         virtual_device(create("cuff"))
 
 
