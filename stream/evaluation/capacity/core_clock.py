@@ -71,9 +71,9 @@ class _SkippingSelector(selectors.DefaultSelector):
 
 
 class CoreClock:
-    """The host clock of a `CoreLoop`."""
+    """The host clock of a loop with a time of its own."""
 
-    def __init__(self, loop: CoreLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._zero = loop.time()
 

@@ -196,7 +196,7 @@ def _mark(
         generator.spent,
         len(sink.delays),
         counts["published"],
-        0,
+        sum(wearer.preparer.backlog.left_out for wearer in wearers),
         counts["dropped"] + counts["dropped_waveforms"],
     )
 
