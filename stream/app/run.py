@@ -62,6 +62,8 @@ log: logging.Logger = logging.getLogger(__name__)
 
 GPU_FROM = 100
 """Wearers from which on `auto` looks for a GPU: a core takes about as many."""
+MOST_WAVES = 16
+"""Wearers up to which waveforms are published unless `waveform` says otherwise."""
 LAST_DELIVERY = 20.0
 """s at the end of a run for the broker's last acknowledgements."""
 
@@ -178,9 +180,9 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     engine = Engine(predictor)
     sensors, cuffs = assign(devices)
     wearers = [_wearer(settings, device, engine, clock) for device in sensors]
-    options = MessageOptions(
-        settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
-    )
+    options = message_options(settings, len(sensors))
+    if settings.waveform is None and options.waveform == "off":
+        terminal.say(f"no waveforms for more than {MOST_WAVES} devices: --waveform on has them")
     mqtt = await stack.enter_async_context(
         MqttSink.open(
             address,
@@ -231,6 +233,18 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         alarms=alarms,
         stamping=stamping,
         out=out,
+    )
+
+
+def message_options(settings: Settings, wearers: int) -> MessageOptions:
+    """Return the form of the messages of so many wearers."""
+    chosen = settings.waveform or ("on" if wearers <= MOST_WAVES else "off")
+    return MessageOptions(
+        "json" if chosen == "on" else chosen,
+        settings.home_assistant,
+        settings.fhir,
+        settings.keep_address,
+        settings.beats_on,
     )
 
 
