@@ -35,7 +35,7 @@ from innpar.stream.calibration.store import CalibrationStore
 from innpar.stream.messages.hygiene import OneLine
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
-from innpar.stream.mqtt.publisher import MessageOptions
+from innpar.stream.mqtt.publisher import MOST_WAVES, MessageOptions
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
@@ -62,8 +62,6 @@ log: logging.Logger = logging.getLogger(__name__)
 
 GPU_FROM = 100
 """Wearers from which on `auto` looks for a GPU: a core takes about as many."""
-MOST_WAVES = 16
-"""Wearers up to which waveforms are published unless `waveform` says otherwise."""
 LAST_DELIVERY = 20.0
 """s at the end of a run for the broker's last acknowledgements."""
 

@@ -15,6 +15,9 @@ from innpar.stream.messages.raw import raw_parcel
 from innpar.stream.mqtt.bridge import Bridge
 from innpar.stream.results import Beat, DeviceInfo, Item, Summary, Waveform
 
+MOST_WAVES = 16
+"""Wearers up to which a run publishes waveforms unless its settings say otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class MessageOptions:

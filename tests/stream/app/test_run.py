@@ -7,9 +7,10 @@ import tty
 
 import pytest
 
-from innpar.stream.app.run import MOST_WAVES, message_options
+from innpar.stream.app.run import message_options
 from innpar.stream.app.settings import load
 from innpar.stream.cli.main import main
+from innpar.stream.mqtt.publisher import MOST_WAVES
 
 
 @pytest.mark.slow
