@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -44,6 +44,8 @@ class Chunk:
         times: (samples,) int64, ns since the Unix epoch at which the sensor took each sample.
             Passed on unchanged; the pipeline counts and drops backward and repeated times.
         data: (samples, channels) float64. NaN marks a sample the sensor could not take.
+        arrival: When this computer received it from a device in real time, ns since the Unix epoch
+            on the host's clock; 0 if unknown. It does not influence any result.
 
     Raises:
         ValueError: `data` does not match `times` and `channels`, or `rate` is not positive.
@@ -55,6 +57,7 @@ class Chunk:
     rate: float
     times: npt.NDArray[np.int64]
     data: npt.NDArray[np.float64]
+    arrival: int = 0
 
     def __post_init__(self) -> None:
         if self.data.ndim != 2 or self.data.shape != (len(self.times), len(self.channels)):
@@ -69,9 +72,7 @@ class Chunk:
         return len(self.times)
 
     def __getitem__(self, rows: slice) -> Chunk:
-        return Chunk(
-            self.device, self.signal, self.channels, self.rate, self.times[rows], self.data[rows]
-        )
+        return replace(self, times=self.times[rows], data=self.data[rows])
 
 
 EventKind = Literal[

@@ -13,6 +13,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 from innpar.devices.base import (
@@ -252,7 +253,7 @@ class ReconnectingDevice(ABC):
                 self._tap(arrival.channel, arrival.time, arrival.data)
             items = self._decode(arrival)
             for item in items:
-                yield item
+                yield (replace(item, arrival=arrival.time) if isinstance(item, Chunk) else item)
             if self._stall is None or any(isinstance(item, Chunk) for item in items):
                 useless_since = None
             elif useless_since is None:

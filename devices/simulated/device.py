@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -112,7 +112,8 @@ class Simulated:
         with closing(self.items(start)) as items:
             for item in items:
                 if isinstance(item, Chunk):
-                    await pacer.until(int(item.times[0]), int(item.times[-1]))
+                    due = await pacer.until(int(item.times[0]), int(item.times[-1]))
+                    item = replace(item, arrival=due)
                 yield item
 
     def items(self, start: int) -> Generator[Chunk | Event, None, None]:

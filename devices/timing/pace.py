@@ -95,8 +95,8 @@ class Pacer:
         self._zero: int | None = None
         self._last = 0
 
-    async def until(self, first: int, last: int) -> None:
-        """Wait until a chunk is due.
+    async def until(self, first: int, last: int) -> int:
+        """Wait until a chunk is due, and return that time, ns on the host's clock; 0 for at once.
 
         Args:
             first: Recorded time of the chunk's first sample, ns.
@@ -105,11 +105,13 @@ class Pacer:
         # Always yield: a source that never waits would starve every other task.
         await asyncio.sleep(0)
         if math.isinf(self._speed):
-            return
+            return 0
         if self._zero is None:
             self._wall = self._clock.now()
             self._zero = first + self._head_start
         elif abs(first - self._last) > LONGEST_WAIT:
             self._zero += first - self._last
         self._last = last
-        await self._clock.sleep_until(self._wall + round((last - self._zero) / self._speed))
+        due = self._wall + round((last - self._zero) / self._speed)
+        await self._clock.sleep_until(due)
+        return max(due, self._wall)

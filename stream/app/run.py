@@ -35,7 +35,7 @@ from innpar.stream.calibration.store import CalibrationStore
 from innpar.stream.messages.hygiene import OneLine
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
-from innpar.stream.mqtt.publisher import MessageOptions
+from innpar.stream.mqtt.publisher import MOST_WAVES, MessageOptions
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
@@ -181,9 +181,9 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     engine = Engine(predictor)
     sensors, cuffs = assign(devices)
     wearers = [_wearer(settings, device, engine, clock) for device in sensors]
-    options = MessageOptions(
-        settings.waveform, settings.home_assistant, settings.fhir, settings.keep_address
-    )
+    options = message_options(settings, len(sensors))
+    if settings.waveform is None and options.waveform == "off":
+        terminal.say(f"no waveforms for more than {MOST_WAVES} devices: --waveform on has them")
     mqtt = await stack.enter_async_context(
         MqttSink.open(
             address,
@@ -234,6 +234,18 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
         alarms=alarms,
         stamping=stamping,
         out=out,
+    )
+
+
+def message_options(settings: Settings, wearers: int) -> MessageOptions:
+    """Return the form of the messages of so many wearers."""
+    chosen = settings.waveform or ("on" if wearers <= MOST_WAVES else "off")
+    return MessageOptions(
+        "json" if chosen == "on" else chosen,
+        settings.home_assistant,
+        settings.fhir,
+        settings.keep_address,
+        settings.beats_on,
     )
 
 

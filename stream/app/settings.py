@@ -64,6 +64,10 @@ def _backend(value: object) -> object:
     return value
 
 
+def _waveform(value: object) -> object:
+    return "on" if value == "json" else value  # its name until 0.2
+
+
 _TOPIC = Field(pattern=r"^[^/+#\s][^+#\s]*[^/+#\s]$|^[^/+#\s]$")
 
 
@@ -83,7 +87,8 @@ class Settings(BaseModel):
     alarm: list[Annotated[AlarmRule, BeforeValidator(AlarmRule.parse)]] = []
     late: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10
     topic: Annotated[str, _TOPIC] = "bp"
-    waveform: Literal["json", "raw"] = "json"
+    waveform: Annotated[Literal["on", "raw", "off"] | None, BeforeValidator(_waveform)] = None
+    beats_on: Literal["both", "estimates", "devices"] = "both"
     home_assistant: Annotated[str | None, _TOPIC] = None
     fhir: bool = False
     model: Path | None = None

@@ -159,8 +159,14 @@ def _add_mqtt(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--topic", metavar="ROOT", help="first level of every topic (bp)")
     group.add_argument(
         "--waveform",
-        metavar="json|raw",
-        help="encoding of waveforms: JSON, or float32 samples with MQTT 5 properties (json)",
+        metavar="on|raw|off",
+        help="publish waveforms as JSON, as float32 samples with MQTT 5 properties, or not at all "
+        "(on for up to 16 devices, else off)",
+    )
+    group.add_argument(
+        "--beats-on",
+        metavar="both|estimates|devices",
+        help="publish each beat on <topic>/estimates, on its device's topic, or on both (both)",
     )
     group.add_argument(
         "--home-assistant",

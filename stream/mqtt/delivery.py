@@ -25,6 +25,9 @@ _SLOW = 1.0
 _DEAD = 10.0
 """s without an acknowledgement until the connection is given up."""
 
+_TICK = 0.25
+"""s between two checks of that."""
+
 _TRIES = 3
 """Times in a row that the broker may close the connection over one message that is alone."""
 
@@ -135,11 +138,18 @@ class Delivery:
 
     async def watch(self) -> None:
         """Spool the queue when the broker is slow; give up the connection when it is dead."""
+        oldest, silent, before = None, 0.0, time.monotonic()
         while True:
-            await self.pause(0.25)
-            if self.lag > _DEAD:
+            await self.pause(_TICK)
+            now = time.monotonic()
+            # While the event loop is held up no answer can arrive: a long tick counts little.
+            passed, before = min(now - before, 2 * _TICK), now
+            sent_at = self._outbox.oldest_sent_at()
+            silent = silent + passed if sent_at is not None and sent_at == oldest else 0.0
+            oldest = sent_at
+            if silent > _DEAD:
                 raise LinkLost(f"the broker has acknowledged nothing for {_DEAD:g} s")
-            if self.lag > _SLOW:
+            if silent > _SLOW:
                 self._outbox.spill()
 
     async def pause(self, seconds: float) -> None:

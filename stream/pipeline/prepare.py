@@ -17,6 +17,7 @@ from innpar.devices import Chunk, Event, NoticeCode, notice
 from innpar.models.predictor import Manifest
 from innpar.stream.calibration.tracker import CalibrationTracker
 from innpar.stream.calibration.types import CuffReading, Guidance, Question
+from innpar.stream.pipeline.overload import Backlog, ProcessLoad
 from innpar.stream.results import Reason
 from innpar.stream.windows.channel import ChannelPicker
 from innpar.stream.windows.conditioning import conditioning_matrix
@@ -88,6 +89,9 @@ class Preparer:
         manifest: Of the model: rate, window, band, context.
         check_fit: Report in the first seconds whether the signal is usable.
         hop: Samples from one window to the next; the pulse is described every `HOP`.
+        windows: Number of windows so far.
+        accepted: Those of them with sufficient quality.
+        backlog: Decides which windows are left out when the computer is too slow.
         calibration: The readings, and the pulse that belongs to each.
     """
 
@@ -97,6 +101,7 @@ class Preparer:
     hop: int = HOP
     windows: int = 0
     accepted: int = 0
+    backlog: Backlog = field(default_factory=lambda: Backlog(ProcessLoad()))
     _period: int = field(init=False)
     _resampler: Resampler = field(init=False)
     _windower: Windower = field(init=False)
@@ -190,12 +195,22 @@ class Preparer:
         outputs: list[Ready] = []
         for window in self._windower.push(samples):
             outputs += self._due(window)
+            if self.backlog.leaves_out():
+                outputs.append(self._left_out(window))
+                continue
             before = self._picker.choice
             prepared = self._prepare(window)
             if self._picker.choice != before and self._picker.choice is not None:
                 outputs.append(InfoChange({"channel": self._picker.choice.label}))
             outputs += [*self._report(prepared), prepared]
         return outputs
+
+    def _left_out(self, window: Window) -> Event:
+        """Return the gap of a window that is left out: the samples that are new in it."""
+        end = window.index + self.manifest.window
+        start, end = (end - HOP) * self._period, end * self._period
+        # No sample is lost: a recording has them all.
+        return Event(self._device, "gap", start, end, {"why": "overload", "lost": 0})
 
     def _due(self, window: Window) -> list[Event]:
         """Return the cuff readings that this window is the first to reach, and let them count.

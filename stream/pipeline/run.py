@@ -150,7 +150,7 @@ async def _follow(
                 if wearer.over(item):
                     return
                 if isinstance(item, Chunk) and item.signal == "ppg":
-                    wearer.last_arrival = clock.now()
+                    wearer.arrived(item, clock.now())
                 for part in wearer.place(item):
                     await send([*tape.take(part)], wearer.device, sink)
                     await advance(wearer, part, engine, sink)
@@ -186,6 +186,8 @@ async def deliver(
         if not one.blank:
             await send(wearer.finish(one, found[one]), wearer.device, sink)
         await send(wearer.passed(one), wearer.device, sink)
+    if windows:  # the turn of the other streams: a flood of windows delays them by one
+        await asyncio.sleep(0)
 
 
 async def send(items: Sequence[Item], device: Device, sink: Sink) -> None:

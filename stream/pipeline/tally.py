@@ -119,6 +119,8 @@ def _signal(wearer: Wearer, outcome: RunTally) -> list[str]:
         line += f"; {dropped.bridged} samples missing in holes short enough to fill"
     if dropped.disordered:
         line += f"; {dropped.disordered} samples out of order dropped"
+    if wearer.preparer.backlog.left_out:
+        line += f"; {wearer.preparer.backlog.left_out} windows left out: the computer was too slow"
     lines = [line]
     for cuff in wearer.queue.planned:
         at = f"{cuff.sbp:g}/{cuff.dbp:g}@{cuff.seconds:g}"

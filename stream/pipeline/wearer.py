@@ -19,6 +19,7 @@ from innpar.stream.calibration.types import CuffReading, PlannedCuff
 from innpar.stream.pipeline.engine import Engine, Reconstructed
 from innpar.stream.pipeline.finish import Finisher
 from innpar.stream.pipeline.injection import InjectionQueue
+from innpar.stream.pipeline.overload import Backlog
 from innpar.stream.pipeline.prepare import InfoChange, Prepared, Preparer, Ready
 from innpar.stream.results import Beat, DeviceInfo, Item, Presence, State, Summary
 from innpar.stream.windows.resample import longest_step
@@ -161,6 +162,11 @@ class Wearer:
         elif self.end is not None:
             item = item[: int((item.times < self.end).sum())]
         return [*beginning, *self.queue.take(self.device.id, self.first, self.last), item]
+
+    def arrived(self, chunk: Chunk, now: int) -> None:
+        """Note that PPG is taken, at `now` by the host's clock."""
+        self.last_arrival = now
+        self.preparer.backlog.take(chunk.arrival, now)
 
     def prepare(self, item: Chunk | Event) -> list[Ready]:
         """Take an item through the stages ahead of the network; return what is ready."""
@@ -322,7 +328,13 @@ def enrol(
     return Wearer(
         device,
         info,
-        Preparer(device.polarity, manifest, check_fit=device.source != "replay", hop=mode.hop),
+        Preparer(
+            device.polarity,
+            manifest,
+            check_fit=device.source != "replay",
+            hop=mode.hop,
+            backlog=Backlog(engine.load),
+        ),
         Finisher(manifest, require_calibration, early=mode.early),
         duration,
         InjectionQueue([cuff for cuff in cuffs if cuff.device in (None, device.id)]),

@@ -32,6 +32,8 @@ def health(run: RunState) -> dict[str, Any]:
         reasons.append(f"the broker is away; {run.mqtt.backlog} messages wait")
     if run.mqtt.loop_lag > LAGGING:
         reasons.append(f"the event loop was late by {run.mqtt.loop_lag:.1f} s: overloaded")
+    if run.engine.load.overloaded:
+        reasons.append("windows are left out: the computer is too slow for so many wearers")
     failing = len(silent) == len(devices)
     state = "failing" if failing else "degraded" if reasons else "ok"
     broker = "connected" if run.mqtt.connected else "away"

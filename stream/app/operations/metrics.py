@@ -86,6 +86,9 @@ def _signal(out: Exposition, run: RunState) -> None:
     good = each(lambda one: one.preparer.accepted, accepted="true")
     bad = each(lambda one: one.preparer.windows - one.preparer.accepted, accepted="false")
     out.add("innpar_windows_total", "counter", "Windows, by sufficient quality", *good, *bad)
+    left_out = each(lambda one: one.preparer.backlog.left_out)
+    about = "Windows left out because the computer was too slow"
+    out.add("innpar_windows_left_out_total", "counter", about, *left_out)
     missing = each(lambda one: one.preparer.tally.missing, reason="without_value")
     disordered = each(lambda one: one.preparer.tally.disordered, reason="out_of_order")
     out.add("innpar_samples_dropped_total", "counter", "Samples dropped", *missing, *disordered)

@@ -16,6 +16,8 @@ from innpar.devices.base import NS
 
 EPOCH = 1_800_000_000 * NS
 """Time at which the clock begins, ns since the Unix epoch."""
+_SAMPLE = 2000
+"""Readings that measure the cost of one."""
 PATIENCE = 2.0
 """s of wall time for an answer of the broker."""
 
@@ -25,12 +27,15 @@ class CoreLoop(asyncio.SelectorEventLoop):
 
     Attributes:
         idle: Seconds skipped so far.
+        reading: CPU time of all readings of the clock so far, s, which the system makes dear.
     """
 
     def __init__(self) -> None:
         super().__init__(_SkippingSelector(self))
         self.idle = 0.0
         self.is_dedicated = False
+        self._readings = 0
+        self._cost = 0.0
         self.is_awaiting: Callable[[], bool] = lambda: False
         self._base = 0.0
 
@@ -38,7 +43,12 @@ class CoreLoop(asyncio.SelectorEventLoop):
         """Return the time, s."""
         if not self.is_dedicated:
             return time.monotonic()
+        self._readings += 1
         return self._base + time.process_time() + self.idle
+
+    @property
+    def reading(self) -> float:
+        return self._cost * self._readings
 
     def dedicate(self, is_awaiting: Callable[[], bool]) -> None:
         """Count CPU time from now on.
@@ -46,6 +56,10 @@ class CoreLoop(asyncio.SelectorEventLoop):
         Args:
             is_awaiting: Whether an answer from outside is due, so that idle time is not skipped.
         """
+        began = time.process_time()
+        for _ in range(_SAMPLE):
+            last = time.process_time()
+        self._cost = (last - began) / _SAMPLE
         self._base = time.monotonic() - time.process_time()
         self.is_awaiting = is_awaiting
         self.is_dedicated = True
@@ -71,9 +85,9 @@ class _SkippingSelector(selectors.DefaultSelector):
 
 
 class CoreClock:
-    """The host clock of a `CoreLoop`."""
+    """The host clock of a loop with a time of its own."""
 
-    def __init__(self, loop: CoreLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._zero = loop.time()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from innpar.devices.sensors.polar.decoder import DATA, PolarDecoder
 from innpar.devices.sensors.polar.frames import MeasurementKind
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.virtual.sensors.polar_encoder import encode
-from innpar.stream.evaluation.capacity.core_clock import CoreClock, CoreLoop
+from innpar.stream.evaluation.capacity.core_clock import CoreClock
 
 RATE = 55.0
 """Hz, a Verity Sense's in its normal mode."""
@@ -59,7 +60,7 @@ class FrameGenerator:
         spent: CPU time of this thread in it so far, s.
     """
 
-    def __init__(self, loop: CoreLoop, clock: CoreClock) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: CoreClock) -> None:
         self._loop = loop
         self._clock = clock
         self.spent = 0.0

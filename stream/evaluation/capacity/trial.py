@@ -25,6 +25,7 @@ from innpar.stream.evaluation.capacity.core_clock import CoreClock, CoreLoop
 from innpar.stream.evaluation.capacity.frames import FrameDevice, FrameGenerator, sensors
 from innpar.stream.messages.parcel import Parcel
 from innpar.stream.mqtt.address import Address
+from innpar.stream.mqtt.publisher import MOST_WAVES, MessageOptions
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
@@ -48,6 +49,7 @@ class TrialSettings:
         seconds: Of signal that are measured.
         model: Of the network; None for the shipped one.
         backend: See `Predictor.load`.
+        waveforms: Whether they are published; None as in a run of so many.
     """
 
     wearers: int
@@ -55,6 +57,7 @@ class TrialSettings:
     seconds: float = 20.0
     model: str | None = None
     backend: str | None = None
+    waveforms: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Trial:
 
     Attributes:
         wearers: Their number.
-        core: Share of a core that the process used, the generator aside.
+        core: Share of a core that the process used, generator and clock of the benchmark aside.
         cpu_ms: CPU time a wearer and second of signal, ms.
         p50_ms, p95_ms, p99_ms: From the receipt of the frame that completed a beat until the beat
             was handed to the socket, ms of a core of its own.
@@ -129,6 +132,7 @@ class _Mark:
     time: float
     wall: float
     cpu: float
+    aside: float
     generator: float
     delays: int
     messages: int
@@ -149,8 +153,15 @@ class _Process:
     async def measure(self) -> Trial:
         settings, loop = self.settings, self._loop
         with tempfile.TemporaryDirectory() as folder:
+            waves = settings.waveforms
+            if waves is None:
+                waves = settings.wearers <= MOST_WAVES
             async with MqttSink.open(
-                Address.parse(settings.broker), node="bench", topic="bench", state=Path(folder)
+                Address.parse(settings.broker),
+                node="bench",
+                topic="bench",
+                state=Path(folder),
+                options=MessageOptions("json" if waves else "off"),
             ) as mqtt:
                 loop.dedicate(lambda: mqtt.awaits)
                 clock, began = CoreClock(loop), loop.time()
@@ -193,10 +204,11 @@ def _mark(
         loop.time(),
         time.monotonic(),
         time.process_time(),
+        generator.spent + loop.reading,
         generator.spent,
         len(sink.delays),
         counts["published"],
-        0,
+        sum(wearer.preparer.backlog.left_out for wearer in wearers),
         counts["dropped"] + counts["dropped_waveforms"],
     )
 
@@ -206,7 +218,7 @@ def _trial(
 ) -> Trial:
     span = end.time - begin.time
     generator = end.generator - begin.generator
-    cpu = end.cpu - begin.cpu - generator
+    cpu = end.cpu - begin.cpu - (end.aside - begin.aside)
     wearer_seconds = settings.wearers * span
     own = delays[begin.delays : end.delays]
     p50, p95, p99 = np.percentile(own or [float("nan")], (50, 95, 99)).tolist()

@@ -4,7 +4,7 @@ Durable parcels (beats, events, state) form one queue. It is kept in memory whil
 them; when the connection is lost or the broker is slow, it moves to a spool on disk, and later
 parcels follow, until the spool is empty. Where the disk has no room, its newest part stays in
 memory; where memory has none either, the oldest parcel is dropped. Waveforms and summaries form
-another queue, in memory, which drops its oldest.
+another queue of each wearer, in memory, which drops its oldest; the wearers take turns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import logging
 import struct
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from innpar.stream.messages.parcel import Parcel
@@ -47,7 +47,7 @@ class Outbox:
     Args:
         spool: Storage of the durable queue; None keeps it in memory and drops its oldest.
         memory: Durable parcels held in memory before the spool is used.
-        volatile: Waveforms and summaries held.
+        volatile: Waveforms and summaries held for a wearer.
     """
 
     def __init__(self, spool: Spool | None, *, memory: int = 1024, volatile: int = 256) -> None:
@@ -56,7 +56,7 @@ class Outbox:
         self._volatile_limit = volatile
         self._waiting: deque[Pending] = deque()  # newer than what is on disk
         self._sent: deque[Pending] = deque()
-        self._volatile: deque[Parcel] = deque()
+        self._volatile: OrderedDict[str, deque[Parcel]] = OrderedDict()
         self._away = False
         self._disk_refused = False
         self._dropped = 0
@@ -79,7 +79,7 @@ class Outbox:
 
     @property
     def volatile(self) -> int:
-        return len(self._volatile)
+        return sum(map(len, self._volatile.values()))
 
     def put(self, parcel: Parcel) -> None:
         """Add a parcel at the end of its queue; never waits."""
@@ -103,7 +103,14 @@ class Outbox:
         return pending
 
     def take_volatile(self) -> Parcel | None:
-        return self._volatile.popleft() if self._volatile else None
+        """Return the next waveform or summary of the wearer whose turn it is."""
+        if not self._volatile:
+            return None
+        wearer, queue = self._volatile.popitem(last=False)
+        parcel = queue.popleft()
+        if queue:
+            self._volatile[wearer] = queue
+        return parcel
 
     def acknowledge(self, pending: Pending) -> None:
         """Record that the broker has it on one of its topics."""
@@ -132,7 +139,7 @@ class Outbox:
         """Keep the unacknowledged parcels on disk, to send them again; drop the volatile queue."""
         self._away = True
         self._disk_refused = False
-        self.dropped_volatile += len(self._volatile)
+        self.dropped_volatile += self.volatile
         self._volatile.clear()
         if self._spool is not None and len(self._spool):
             first = self._spool.first
@@ -178,9 +185,11 @@ class Outbox:
         if self._away:
             self.dropped_volatile += 1
             return
-        self._volatile.append(parcel)
-        if len(self._volatile) > self._volatile_limit:
-            self._volatile.popleft()
+        # …/devices/<device>/…; what is not of a device has the queue of its topic.
+        queue = self._volatile.setdefault(parcel.topics[0].rpartition("/")[0], deque())
+        queue.append(parcel)
+        if len(queue) > self._volatile_limit:
+            queue.popleft()
             self.dropped_volatile += 1
 
     def _drop_oldest(self) -> None:

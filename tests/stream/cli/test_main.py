@@ -114,7 +114,7 @@ def test_where_the_network_runs(capfd: pytest.CaptureFixture[str]) -> None:
     [
         ("--duration", "soon", "must be a valid number"),
         ("--duration", "0", "must be greater than 0"),
-        ("--waveform", "csv", "must be 'json' or 'raw'"),
+        ("--waveform", "csv", "must be 'on', 'raw' or 'off'"),
         ("--topic", "bp/", "must not contain +, # or a space, nor begin or end with /"),
     ],
 )

@@ -51,6 +51,26 @@ async def heard(listener: Listener, enough: Callable[[list[Heard]], bool]) -> li
     return await asyncio.to_thread(lambda: listener.wait(enough))
 
 
+@pytest.mark.parametrize(
+    ("beats_on", "topics"),
+    [
+        ("both", ("bp/estimates", "bp/devices/demo/beats")),
+        ("estimates", ("bp/estimates",)),
+        ("devices", ("bp/devices/demo/beats",)),
+    ],
+)
+def test_a_beat_is_on_the_chosen_topics(beats_on: str, topics: tuple[str, ...]) -> None:
+    (sent,) = press(beats_on=beats_on).parcels(beat(3))
+    assert sent.topics == topics
+    assert sent.payload == parcel(beat(3)).payload
+
+
+def test_waveforms_may_be_off_and_beats_keep_theirs() -> None:
+    off = press(waveform="off")
+    assert [off.parcels(wave(0, kind)) for kind in ("abp", "ppg")] == [[], []]
+    assert json.loads(off.parcels(beat(3))[0].payload)["abp"]["samples"]
+
+
 @pytest.mark.parametrize("keep", [False, True])
 def test_no_address_and_no_serial_number_is_published(keep: bool) -> None:
     told = {"name": f"Polar Sense {SERIAL}", "address": ADDRESS, "serial": SERIAL, "battery": 87}

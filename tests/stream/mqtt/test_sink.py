@@ -490,6 +490,22 @@ def long_or_short(seq: int) -> Beat:
     return beat(seq, abp=np.full(1000, 80.25, np.float32)) if seq in (3, 4, 17) else beat(seq)
 
 
+async def test_a_loop_that_is_held_up_does_not_blame_the_broker(
+    mosquitto: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The loop stands still between handing a message over and writing it."""
+    monkeypatch.setattr("innpar.stream.mqtt.delivery._DEAD", 1.0)
+    broker = mosquitto()
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        for seq in range(2):
+            held = iter([1.5])
+            sink.watch_handover(lambda _, held=held: time.sleep(next(held, 0)))  # type: ignore[misc]
+            await sink.send(beat(seq))
+            await sink.flush()
+        assert sink.reconnects == 0
+    assert "acknowledged nothing" not in caplog.text
+
+
 async def test_a_message_too_large_for_the_broker_does_not_hold_up_the_others(
     mosquitto: Broker, listen: Listen, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -85,6 +85,23 @@ def test_a_spooled_parcel_comes_back_as_it_was(tmp_path: Path) -> None:
     assert again.parcel == parcel
 
 
+def test_a_wearer_with_many_waveforms_costs_the_others_none() -> None:
+    outbox = Outbox(None, volatile=3)
+    waves = {
+        name: [
+            Parcel((f"bp/devices/{name}/abp",), b"%d" % n, qos=0, durable=False)
+            for n in range(count)
+        ]
+        for name, count in (("a", 9), ("b", 2), ("c", 1))
+    }
+    for one in (*waves["a"], *waves["b"], *waves["c"]):
+        outbox.put(one)
+    assert (outbox.volatile, outbox.dropped_volatile) == (6, 6)
+    a, b, c = waves["a"][6:], waves["b"], waves["c"]
+    expected = [a[0], b[0], c[0], a[1], b[1], a[2], None]
+    assert [outbox.take_volatile() for _ in expected] == expected
+
+
 def test_waveforms_are_dropped_oldest_first_and_counted() -> None:
     outbox = Outbox(None, volatile=3)
     waves = [Parcel(("w",), b"%d" % n, qos=0, durable=False) for n in range(5)]
