@@ -32,9 +32,11 @@ from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, other_model, required
 from innpar.stream.app.settings import Settings
 from innpar.stream.calibration.store import CalibrationStore
+from innpar.stream.errors import ConfigError
 from innpar.stream.messages.hygiene import OneLine
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
+from innpar.stream.mqtt.broker import listening as broker_listening
 from innpar.stream.mqtt.publisher import MessageOptions
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.pipeline.engine import Engine
@@ -169,7 +171,7 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     """Return the parts of a run; they are closed with `stack`."""
     clock, outcomes = SystemClock(), TallySink()
     terminal = TerminalSink(quiet=settings.json_)
-    address = await stack.enter_async_context(_broker(settings.broker))
+    address = await stack.enter_async_context(_broker(settings))
     address = with_credentials(address, settings)
     address.check_password()
     # After the start of the broker, which comes up while torch is imported.
@@ -356,10 +358,15 @@ def _waits(settings: Settings, devices: Sequence[Device]) -> bool:
     return any(shown_source(device) == "live" for device in devices)
 
 
-def _broker(url: str | None) -> AbstractAsyncContextManager[Address]:
-    if url == "embedded":
-        return broker_for(None, embedded=True)
-    return broker_for(url)
+def _broker(settings: Settings) -> AbstractAsyncContextManager[Address]:
+    own = broker_listening(settings.embedded_broker_listen, settings.embedded_broker_passwords)
+    if settings.broker in (None, "embedded"):
+        return broker_for(
+            None, embedded=settings.broker is not None or own is not None, settings=own
+        )
+    if own is not None:
+        raise ConfigError("--embedded-broker-listen and --broker URL: leave one of them out")
+    return broker_for(settings.broker)
 
 
 def _welcome(address: Address, topic: str) -> str:
