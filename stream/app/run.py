@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from innpar.devices import Device, shown_source
 from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import SystemClock
+from innpar.state import state_folder
 from innpar.stream.app.alarms import AlarmSink
 from innpar.stream.app.credentials import hide_passwords, with_credentials
 from innpar.stream.app.devices import create_devices
@@ -53,7 +54,6 @@ from innpar.stream.sinks.jsonlines import JsonSink, ReaderGone
 from innpar.stream.sinks.keyboard import listening
 from innpar.stream.sinks.stamping import StampingSink
 from innpar.stream.sinks.terminal import TerminalSink
-from innpar.stream.state import state_folder
 from innpar.stream.view.board import Board
 from innpar.stream.view.steering import PageCommands
 from innpar.stream.windows.conditioning import conditioning_matrix
