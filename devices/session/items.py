@@ -19,6 +19,7 @@ little-endian. Numbers have the smallest type that holds all of them exactly: ``
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -36,6 +37,23 @@ RUN = "run"
 ABOUT, EVENTS, BEATS, RAW, LEARNT = "about", "events", "beats", "raw", "learnt"
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
 KINDS = frozenset(get_args(EventKind))
+
+MOST = 1e15
+"""Largest number of an event or a beat, either way; none is that large."""
+RATES = 1e-3, 1e5
+"""Lowest and highest rate of samples, Hz."""
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "cuff": ("sbp", "dbp"),
+    "cuff_undone": ("sbp", "dbp"),
+    "clock": ("skew_ppm",),
+}
+"""Kind of event → numbers that it has."""
+POSSIBLE: Mapping[str, tuple[str, ...]] = {
+    "gap": ("lost",),
+    "battery": ("percent",),
+    "vitals": ("hr", "spo2"),
+}
+"""Kind of event → numbers that it may have."""
 
 _HEADER = struct.Struct("<2sHId")
 _TYPES = (b"i4", b"f4", b"f8")
@@ -115,6 +133,8 @@ def unpack_chunk(device: str, signal: str, channels: tuple[str, ...], packed: by
     if len(packed) < _HEADER.size or signal not in SIGNALS:
         raise BadPacket("a message without samples", packed)
     kind, columns, rows, rate = _HEADER.unpack_from(packed)
+    if not RATES[0] <= rate <= RATES[1]:
+        raise BadPacket("samples at an impossible rate", packed)
     wide = 8 * rows + _HEADER.size
     size = int(kind[1:2] or b"0") if kind in _TYPES else 0
     if not size or columns != len(channels) or len(packed) != wide + rows * columns * size:
@@ -158,8 +178,25 @@ def unpack_event(device: str, packed: bytes) -> Event:
     """
     fields = from_json(packed)
     kind, start, end, detail = (fields.get(key) for key in ("kind", "start", "end", "detail"))
-    complete = isinstance(start, int) and isinstance(end, int) and isinstance(detail, dict)
-    if kind not in KINDS or not complete:
+    timed = all(type(time) is int and -(2**63) <= time < 2**63 for time in (start, end))
+    if kind not in KINDS or not timed or not isinstance(detail, dict):
         raise BadPacket("a message that is not an event", packed)
+    if not _is_complete(cast(str, kind), detail):
+        raise BadPacket(f"an event {kind!r} without its numbers", packed)
     known: EventKind = cast(Literal["notice"], kind)
     return Event(device, known, cast(int, start), cast(int, end), cast(dict[str, Any], detail))
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value of JSON is a number that every program can hold."""
+    return type(value) in (int, float) and math.isfinite(value) and abs(value) <= MOST
+
+
+def _is_complete(kind: str, detail: Mapping[str, Any]) -> bool:
+    """Return whether an event has the numbers that its readers compute with."""
+    required = all(is_number(detail.get(key)) for key in REQUIRED.get(kind, ()))
+    values = [detail.get(key) for key in POSSIBLE.get(kind, ())]
+    remembered = detail.get("remembered") if kind == "cuff" else None
+    if remembered is not None:
+        values.append(remembered.get("age_s", "") if isinstance(remembered, dict) else "")
+    return required and all(value is None or is_number(value) for value in values)

@@ -13,10 +13,10 @@ from innpar.devices.registry import create
 from innpar.devices.registry import parse as parse_device
 from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import Pace
+from innpar.state import state_folder
 from innpar.stream.app.settings import Settings
 from innpar.stream.errors import ConfigError
 from innpar.stream.pipeline.sidecars import assign
-from innpar.stream.state import state_folder
 
 
 def create_devices(settings: Settings) -> list[Device]:

@@ -12,11 +12,11 @@ from typing import Any
 
 from innpar.devices import HostClock
 from innpar.models.predictor import Predictor
+from innpar.state import state_folder
 from innpar.stream.app.settings import Settings
 from innpar.stream.errors import ConfigError, SessionError
 from innpar.stream.session.recorder import Recorder, place
 from innpar.stream.session.recorders import Recorders
-from innpar.stream.state import state_folder
 
 
 def recorders_for(

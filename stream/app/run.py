@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from innpar.devices import Device, shown_source
 from innpar.devices.sensors.cuff import CuffDevice
 from innpar.devices.timing.pace import SystemClock
+from innpar.state import state_folder
 from innpar.stream.app.alarms import AlarmSink
 from innpar.stream.app.credentials import hide_passwords, with_credentials
 from innpar.stream.app.devices import create_devices
@@ -32,9 +33,11 @@ from innpar.stream.app.recording import recorders_for
 from innpar.stream.app.replayed import as_recorded, latency_mode, other_model, required
 from innpar.stream.app.settings import Settings
 from innpar.stream.calibration.store import CalibrationStore
+from innpar.stream.errors import ConfigError
 from innpar.stream.messages.hygiene import OneLine
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import broker_for
+from innpar.stream.mqtt.broker import listening as broker_listening
 from innpar.stream.mqtt.publisher import MOST_WAVES, MessageOptions
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.pipeline.engine import Engine
@@ -51,7 +54,6 @@ from innpar.stream.sinks.jsonlines import JsonSink, ReaderGone
 from innpar.stream.sinks.keyboard import listening
 from innpar.stream.sinks.stamping import StampingSink
 from innpar.stream.sinks.terminal import TerminalSink
-from innpar.stream.state import state_folder
 from innpar.stream.view.board import Board
 from innpar.stream.view.steering import PageCommands
 from innpar.stream.windows.conditioning import conditioning_matrix
@@ -171,7 +173,7 @@ async def _build(settings: Settings, devices: Sequence[Device], stack: AsyncExit
     """Return the parts of a run; they are closed with `stack`."""
     clock, outcomes = SystemClock(), TallySink()
     terminal = TerminalSink(quiet=settings.json_, table=settings.tui or len(devices) > LINES)
-    address = await stack.enter_async_context(_broker(settings.broker))
+    address = await stack.enter_async_context(_broker(settings))
     address = with_credentials(address, settings)
     address.check_password()
     # After the start of the broker, which comes up while torch is imported.
@@ -371,10 +373,15 @@ def _waits(settings: Settings, devices: Sequence[Device]) -> bool:
     return any(shown_source(device) == "live" for device in devices)
 
 
-def _broker(url: str | None) -> AbstractAsyncContextManager[Address]:
-    if url == "embedded":
-        return broker_for(None, embedded=True)
-    return broker_for(url)
+def _broker(settings: Settings) -> AbstractAsyncContextManager[Address]:
+    own = broker_listening(settings.embedded_broker_listen, settings.embedded_broker_passwords)
+    if settings.broker in (None, "embedded"):
+        return broker_for(
+            None, embedded=settings.broker is not None or own is not None, settings=own
+        )
+    if own is not None:
+        raise ConfigError("--embedded-broker-listen and --broker URL: leave one of them out")
+    return broker_for(settings.broker)
 
 
 def _welcome(address: Address, topic: str) -> str:

@@ -82,6 +82,8 @@ class Settings(BaseModel):
     broker_wait: Literal["retry", "error"] | None = None
     password_file: Path | None = None
     allow_plaintext: bool = False
+    embedded_broker_listen: str | None = None
+    embedded_broker_passwords: Path | None = None
     node: Annotated[str | None, _TOPIC] = None
     spool_mb: Annotated[float, Field(ge=1, le=100_000)] = 64
     alarm: list[Annotated[AlarmRule, BeforeValidator(AlarmRule.parse)]] = []

@@ -40,7 +40,7 @@ class CalibrationStore:
         head = {"schema": SCHEMA, "device": device, "model": model, "time": reading.time}
         content = {**head, **reading.event(device).detail}
         text = json.dumps(content, indent=1, allow_nan=False)
-        write_whole(self._path(device), text)
+        write_whole(self.path(device), text)
 
     def forget(self, device: str) -> None:
         """Remove the reading of a device.
@@ -48,7 +48,7 @@ class CalibrationStore:
         Raises:
             OSError: It cannot be removed.
         """
-        self._path(device).unlink(missing_ok=True)
+        self.path(device).unlink(missing_ok=True)
 
     def recall(self, device: str, model: str, now: int) -> tuple[CuffReading | None, str]:
         """Return the reading stored for a device, or None and the reason why it is not used.
@@ -57,7 +57,7 @@ class CalibrationStore:
             model: Name and hash; with another model the pulse and the maps have no meaning.
             now: ns since the Unix epoch.
         """
-        path = self._path(device)
+        path = self.path(device)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             reading = _reading(content, device)
@@ -74,7 +74,8 @@ class CalibrationStore:
             return None, f"the reading {what} is {why} and not used; measure again"
         return reading, ""
 
-    def _path(self, device: str) -> Path:
+    def path(self, device: str) -> Path:
+        """Return the file of a device."""
         return self._folder / f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', device)}.json"
 
 

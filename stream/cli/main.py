@@ -21,6 +21,7 @@ COMMANDS = {
     "calibrate": "send a cuff reading to a running stream",
     "watch": "show live MQTT messages in the terminal",
     "view": "show the live page of a recording, or of what other processes publish",
+    "forget": "delete what is kept of a wearer here and on the broker",
     "session": "inspect, verify, repair, cut, merge, redact, plot or export a recording",
     "report": "write an HTML report of a recording",
     "config": "write a commented configuration file",

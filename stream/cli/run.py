@@ -142,6 +142,17 @@ def _add_mqtt(group: argparse._ArgumentGroup) -> None:
         help="send a password unencrypted (mqtt://) to another computer",
     )
     group.add_argument(
+        "--embedded-broker-listen",
+        metavar="HOST[:PORT]",
+        help="let other computers use the embedded broker here (0.0.0.0: every network); needs "
+        "mosquitto and a password file",
+    )
+    group.add_argument(
+        "--embedded-broker-passwords",
+        metavar="FILE",
+        help="file of mosquitto_passwd with the users of other computers",
+    )
+    group.add_argument(
         "--node", metavar="NAME", help="name of this process on the broker (host name and a number)"
     )
     group.add_argument(

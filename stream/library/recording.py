@@ -16,7 +16,7 @@ from innpar.devices.base import Signal
 from innpar.devices.session.contents import devices_in, running
 from innpar.devices.session.device import ReplayedSession
 from innpar.devices.session.device import open_session as open_recorded
-from innpar.devices.session.items import BEATS, Topic, from_json
+from innpar.devices.session.published import published
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import Pace
 from innpar.stream.errors import SessionError
@@ -127,9 +127,7 @@ class Session:
         """
         session = self._device(device, begin, end)
         low, high = max(session.begin, session.first), session.end
-        numbers = self._file.numbers(str(Topic(session.recorded, BEATS)))
-        messages = self._file.messages(self._file.holding(numbers))
-        found = (_beat(from_json(m.data)) for m in messages if m.channel in numbers)
+        found = (_beat(one.payload) for one in published(self._file, session.recorded))
         return [beat for beat in found if low <= beat.peak < high]
 
     def to_pandas(

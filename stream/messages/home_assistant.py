@@ -38,13 +38,22 @@ def discovery(info: DeviceInfo, node: str, root: str, prefix: str = PREFIX) -> P
         root: First levels of every topic.
         prefix: First levels of discovery topics.
     """
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{root}-{info.device}")
+    name = _name(info.device, root)
     return Parcel(
-        (f"{prefix}/device/{name}/config",),
+        (config_topic(info.device, root, prefix),),
         to_json(_config(info, name, node, root)),
         retain=True,
         durable=False,
     )
+
+
+def config_topic(device: str, root: str, prefix: str = PREFIX) -> str:
+    """Return the topic of a device's discovery message."""
+    return f"{prefix}/device/{_name(device, root)}/config"
+
+
+def _name(device: str, root: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", f"{root}-{device}")
 
 
 def _config(info: DeviceInfo, name: str, node: str, root: str) -> dict[str, Any]:

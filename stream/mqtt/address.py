@@ -22,6 +22,7 @@ class Address:
     Attributes:
         plaintext: Whether a password may be sent unencrypted to another computer.
         embedded: Whether it was started by this process and ends with it.
+        only_311: Whether it is known to speak MQTT 3.1.1 only, as amqtt does.
         ca: File of the certificate authorities to trust instead of the system's.
         cert: File of the client certificate, with `key`.
         key: File of its private key.
@@ -34,6 +35,7 @@ class Address:
     password: str | None = field(default=None, repr=False)
     plaintext: bool = False
     embedded: bool = False
+    only_311: bool = False
     ca: str | None = None
     cert: str | None = None
     key: str | None = None

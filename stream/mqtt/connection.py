@@ -361,7 +361,7 @@ async def _greet(
     will: Parcel | None,
     version: ProtocolVersion | None,
 ) -> MqttConnection:
-    if not address.embedded and version is not V311:  # the embedded broker supports 3.1.1 only
+    if not address.only_311 and version is not V311:
         link = _client(address, context, V5, client_id, will)
         try:
             await _enter(link, address)

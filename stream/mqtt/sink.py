@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from innpar.devices import NoticeCode, notice
+from innpar.state import state_folder
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.commands import NAMES, Command
 from innpar.stream.messages.parcel import Parcel
@@ -33,7 +34,6 @@ from innpar.stream.mqtt.probe import BrokerAway
 from innpar.stream.mqtt.publisher import MessageOptions, Publisher
 from innpar.stream.mqtt.reconnecting import Reconnecting
 from innpar.stream.results import Item, State
-from innpar.stream.state import state_folder
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from innpar.devices import NS, BadPacket, Chunk, Event
 from innpar.devices.session.contents import entry_of
-from innpar.devices.session.items import BEATS, Topic, from_json
+from innpar.devices.session.items import BEATS, Topic
+from innpar.devices.session.published import unpack_beat
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.session.events import events_of
 
@@ -64,7 +65,7 @@ def stretch(file: SessionFile, device: str, low: int, high: int) -> Excerpt:
                 continue
             try:
                 if Topic.of(channel.topic).what == BEATS:
-                    _keep_beat(found, from_json(message.data))
+                    _keep_beat(found, unpack_beat(message.data))
                 elif entry := entry_of(file, message):
                     _keep(found, entry)
             except BadPacket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from innpar.devices import NS, BadPacket, Chunk, Event, NoticeCode, code_of
 from innpar.devices.session.contents import damage_of, entry_of, merge_notes, source_of
 from innpar.devices.session.items import ABOUT, BEATS, RUN, Frame, Topic, from_json
+from innpar.devices.session.published import unpack_beat
 from innpar.devices.session.reader import Message, SessionFile
 from innpar.stream.session.beat_table import BeatTable
 from innpar.stream.session.events import marked
@@ -44,6 +46,8 @@ class SignalIndex:
         disordered: Rows whose time is not after the previous row's.
         first: Time of the first row, ns since the Unix epoch; None without rows.
         last: Latest time, ns since the Unix epoch.
+        low: Lowest finite value; infinite without any.
+        high: Highest finite value.
         holes: (start, end) of every gap of more than 1.5 sample periods, ns since the Unix epoch.
     """
 
@@ -54,6 +58,8 @@ class SignalIndex:
     disordered: int = 0
     first: int | None = None
     last: int = 0
+    low: float = math.inf
+    high: float = -math.inf
     holes: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, chunk: Chunk) -> None:
@@ -62,6 +68,9 @@ class SignalIndex:
         if not len(chunk):
             return
         self.samples += len(chunk)
+        finite = chunk.data[np.isfinite(chunk.data)]
+        self.low = min(self.low, float(finite.min(initial=math.inf)))
+        self.high = max(self.high, float(finite.max(initial=-math.inf)))
         self.missing += int((~np.isfinite(chunk.data)).any(axis=1).sum())
         before = int(chunk.times[0]) - 1 if self.first is None else self.last
         times = np.concatenate([[before], chunk.times])
@@ -184,7 +193,7 @@ class SessionIndex:
         elif topic.what == ABOUT:
             found.about = merge_notes(found.about, from_json(message.data))
         elif topic.what == BEATS:
-            found.beats.add(from_json(message.data))
+            found.beats.add(unpack_beat(message.data))
 
 
 def index_session(path: Path) -> SessionIndex:

@@ -32,17 +32,6 @@ def info(path: Path) -> int:
     return 0
 
 
-def verify(path: Path) -> int:
-    """Print the faults of a session; return 0 without any, else 1."""
-    found = index_session(path)
-    faults = [*faults_of(found)]
-    for fault in faults:
-        print(printable(f"{path}: {fault}", LONGEST_LINE))
-    if not faults:
-        print(f"{path}: intact; {found.messages} messages in {found.blocks} blocks, none missing")
-    return 1 if faults else 0
-
-
 def faults_of(found: SessionIndex) -> Iterator[str]:
     """Yield the faults of a session, one line each."""
     if found.trouble:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from innpar.devices import DeviceError
 from innpar.models.errors import ModelError
+from innpar.state import state_folder
 from innpar.stream.errors import BrokerError
-from innpar.stream.state import state_folder
 
 EXAMPLES = """\
 examples:

@@ -8,7 +8,7 @@ from pathlib import Path
 EXAMPLES = """\
 actions:
   info FILE                  devices, rates, duration, gaps, quality, cuff readings, markers
-  verify FILE                check checksums, time order and completeness
+  verify FILE                check checksums, time order, completeness and content
   repair FILE [OUT]          write an intact copy of a damaged file
   cut FILE OUT               write the part between --from and --to
   merge FILE FILE… OUT       join several recordings
@@ -73,7 +73,9 @@ def run(options: argparse.Namespace) -> int:
         case "info":
             return info.info(file)
         case "verify":
-            return info.verify(file)
+            from innpar.stream.session.verify import verify
+
+            return verify(file)
         case "repair":
             return info.repair(file, out)
         case "cut":

@@ -235,6 +235,12 @@ def _record(pending: Pending) -> bytes:
     return _LENGTH.pack(len(data)) + data + parcel.payload
 
 
+def topics_of(record: bytes) -> tuple[str, ...]:
+    """Return the topics of a spooled parcel."""
+    (length,) = _LENGTH.unpack_from(record)
+    return tuple(json.loads(record[_LENGTH.size : _LENGTH.size + length])["topics"])
+
+
 def _pending(record: bytes, position: Position) -> Pending:
     """Return a spooled parcel; version 0.1 did not store when it was queued."""
     (length,) = _LENGTH.unpack_from(record)

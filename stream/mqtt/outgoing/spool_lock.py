@@ -11,9 +11,12 @@ import fcntl
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from innpar.stream.errors import SessionError
 from innpar.stream.mqtt.address import Address
 
 _MOST = 100
@@ -34,6 +37,25 @@ class SpoolLock:
 
     def release(self) -> None:
         os.close(self._lock)
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Hold the lock of a spool's folder.
+
+    Raises:
+        SessionError: A process uses it.
+    """
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise SessionError(f"{folder}: a run uses it now; end the run first") from None
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def lock_spool(address: Address, root: str, base: Path) -> SpoolLock:

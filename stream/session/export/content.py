@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from innpar.devices import NS, BadPacket, Chunk, Event
 from innpar.devices.session.contents import about, devices_in, entry_of
-from innpar.devices.session.items import BEATS, SIGNALS, Topic, from_json
+from innpar.devices.session.items import BEATS, SIGNALS, Topic
+from innpar.devices.session.published import unpack_beat
 from innpar.devices.session.reader import SessionFile
 from innpar.stream.session.events import events_of
 from innpar.stream.session.index import progress
@@ -130,7 +131,7 @@ def contents(file: SessionFile) -> Iterator[Chunk | Event | PlacedBeat]:
         topic = Topic.of(channel.topic)
         try:
             if topic.what == BEATS:
-                yield PlacedBeat(topic.device, from_json(message.data))
+                yield PlacedBeat(topic.device, unpack_beat(message.data))
                 continue
             entry = entry_of(file, message)
         except BadPacket:

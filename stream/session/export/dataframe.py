@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from innpar.devices import Event
 from innpar.devices.session.device import ReplayedSession, open_session
-from innpar.devices.session.items import BEATS, Topic, from_json
+from innpar.devices.session.published import published
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import Pace
 from innpar.stream.session.export.content import PlacedBeat, estimate
@@ -143,11 +143,10 @@ def _estimates(
     grid = Resampler(rate)
     low, high = max(session.begin, session.first), min(session.end, session.last + 1)
     with SessionFile(session.path, session.seen) as file:
-        numbers = file.numbers(str(Topic(session.recorded, BEATS)))
-        for message in file.messages(file.holding(numbers)):
-            if message.channel not in numbers or not low <= message.time < high:
+        for beat in published(file, session.recorded):
+            if not low <= beat.written < high:
                 continue
-            wave = estimate(PlacedBeat(session.recorded, from_json(message.data)))
+            wave = estimate(PlacedBeat(beat.device, beat.payload))
             yield from _placed(grid.push(wave) if wave is not None else [])
     yield from _placed(grid.flush())
 

@@ -22,7 +22,9 @@ from innpar.devices.files.signals.edf_file import OURS
 from innpar.devices.session.contents import source_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
+from innpar.stream.errors import SessionError
 from innpar.stream.messages.encoding import iso
+from innpar.stream.messages.hygiene import printable
 from innpar.stream.session.events import events_of
 from innpar.stream.session.export.content import (
     UNITS,
@@ -35,9 +37,32 @@ from innpar.stream.session.export.content import (
 if TYPE_CHECKING:
     from edfio import Bdf, Edf
 
+YEARS = 1985, 2084
+"""First and last year of a date."""
+VALUES = -9_999_998.0, 99_999_998.0
+"""Lowest and highest physical value: a limit of a signal has eight characters."""
 LSB16, LSB24 = (1 << 16) - 1, (1 << 24) - 1
 _LABEL = 16
 """Characters of a signal's label."""
+_CODE = 32
+"""Characters of a subject's or a device's code: each header field has 80."""
+
+
+def limit(first: int, last: int, low: float, high: float) -> str:
+    """Return why EDF cannot hold a signal; empty where it can.
+
+    Args:
+        first: Time of the first sample, ns since the Unix epoch.
+        last: Time of the last one.
+        low: Lowest value.
+        high: Highest value.
+    """
+    for time in (first, last):
+        if not YEARS[0] <= (year := datetime.fromtimestamp(time // NS, UTC).year) <= YEARS[1]:
+            return f"EDF holds dates from {YEARS[0]} to {YEARS[1]}, not {year}"
+    if low < VALUES[0] or high > VALUES[1]:
+        return f"EDF holds values from {VALUES[0]:.0f} to {VALUES[1]:.0f}, not {low:g} to {high:g}"
+    return ""
 
 
 def to_edf(file: SessionFile, folder: Path) -> int:
@@ -71,10 +96,16 @@ def edf(
         events: Events of the device; those within the segment's span become annotations.
         subject: Code of the patient.
         source: ``live``, ``replay`` or ``simulated``; in the header's recording field.
+
+    Raises:
+        SessionError: The format cannot hold it, see `limit`.
     """
     import edfio
 
     segment = place.segment
+    ends, values = segment.times[[0, -1]], segment.data
+    if why := limit(int(ends[0]), int(ends[1]), float(values.min()), float(values.max())):
+        raise SessionError(f"{why}; export {segment.device}'s {segment.signal} as csv or parquet")
     wide = any(_counts(column) and _span(column) > LSB16 for column in segment.data.T)
     wide = wide and all(_span(column) <= LSB24 for column in segment.data.T)
     rows = len(segment.times)
@@ -86,7 +117,7 @@ def edf(
         signal(
             np.concatenate([column, np.full(filled - rows, column[-1])]),
             rate,
-            label=label[:_LABEL],
+            label=printable(label.encode("ascii", "replace").decode(), _LABEL).replace("·", "?"),
             physical_dimension=UNITS.get(segment.signal, ""),
             physical_range=_range(column, LSB24 if wide else LSB16),
         )
@@ -96,14 +127,14 @@ def edf(
     micro = int(segment.times[0]) % NS // 1000
     recording = edfio.Recording(
         startdate=began.date(),
-        equipment_code=segment.device,
+        equipment_code=segment.device[:_CODE],
         additional=[OURS, segment.signal, source],
     )
     notes = [edfio.EdfAnnotation(at, None, text) for at, text in _notes(place, events, filled)]
     file: Any = edfio.Bdf if wide else edfio.Edf
     content: Edf | Bdf = file(
         signals,
-        patient=edfio.Patient(code=plain(subject) or "X"),
+        patient=edfio.Patient(code=plain(subject)[:_CODE] or "X"),
         recording=recording,
         starttime=began.time().replace(microsecond=micro),
         data_record_duration=float(per_record.denominator),
@@ -165,6 +196,8 @@ def _range(column: npt.NDArray[np.float64], steps: int) -> tuple[float, float]:
 def _down(value: float) -> float:
     """Return the largest number of at most eight characters not above `value`."""
     digits = 6 - max(0, math.floor(math.log10(abs(value))) if abs(value) >= 1 else 0) - 1
+    if abs(value) < 1e-4:
+        digits = 4  # Python would write a smaller number with an exponent
     scale = 10.0 ** max(0, digits)
     return math.floor(value * scale) / scale
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TextIO
 
 from innpar.devices import NS, Event
 from innpar.devices.session.contents import source_of
@@ -50,17 +51,17 @@ def to_fhir(file: SessionFile, folder: Path) -> int:
     """Write one bundle per device; return the number of bundles."""
     known = known_of(file)
     writers: dict[str, _Bundle] = {}
-    try:
+    with ExitStack() as stack:
         for item in contents(file):
             if not isinstance(item, (PlacedBeat, Event)):
                 continue
             if item.device not in writers:
                 path = folder / f"{plain(item.device)}.json"
-                writers[item.device] = _Bundle(path, item.device, known.get(item.device, {}))
+                out = stack.enter_context(path.open("x", encoding="utf-8"))
+                writers[item.device] = _Bundle(out, item.device, known.get(item.device, {}))
             writers[item.device].take(item)
-    finally:
         for bundle in writers.values():
-            bundle.close()
+            bundle.end()
     return len(writers)
 
 
@@ -68,16 +69,14 @@ def to_fhir(file: SessionFile, folder: Path) -> int:
 class _Bundle:
     """Writer of one device's bundle; holds at most a minute of beats."""
 
-    path: Path
+    _out: TextIO
     device: str
     known: dict[str, Any]
-    _out: Any = field(init=False)
     _entries: int = field(init=False, default=0)
     _minute: int = field(init=False, default=0)
     _beats: list[PlacedBeat] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self._out = self.path.open("x", encoding="utf-8")
         self._out.write('{"resourceType":"Bundle","type":"collection","entry":[')
         subject = str(self.known.get("subject") or "unknown")
         self._put({"resourceType": "Patient", "identifier": [{"value": subject}]}, "patient")
@@ -112,9 +111,11 @@ class _Bundle:
                 **self._method(good[-1]),
                 "note": [{"text": _note(good, self._beats)}],
             }
-            middle = {key: median(b[key] for b in good) for key in ("sbp", "dbp", "map", "hr")}
+            middle = {key: median(b[key] for b in good) for key in ("sbp", "dbp", "map")}
             self._observe({**panel(middle, continuous=True), **about}, f"panel-{self._minute}")
-            self._observe({**heart_rate(middle["hr"]), **about}, f"rate-{self._minute}")
+            rates = [beat["hr"] for beat in good if beat.get("hr") is not None]
+            if rates:
+                self._observe({**heart_rate(median(rates)), **about}, f"rate-{self._minute}")
             for number, wave in enumerate(_waves(self._beats)):
                 self._observe({**wave, **self._method(good[-1])}, f"abp-{self._minute}-{number}")
         self._beats.clear()
@@ -138,11 +139,10 @@ class _Bundle:
         self._out.write(json.dumps(entry, ensure_ascii=False, allow_nan=False))
         self._entries += 1
 
-    def close(self) -> None:
-        """Write the last minute and end the bundle."""
+    def end(self) -> None:
+        """Write the last minute and the end of the bundle."""
         self._flush()
         self._out.write("\n]}\n")
-        self._out.close()
 
 
 def _note(good: Sequence[dict[str, Any]], beats: Sequence[PlacedBeat]) -> str:

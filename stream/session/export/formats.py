@@ -5,12 +5,15 @@ The command line reads the table for its help, so this module imports nothing he
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from innpar.stream.errors import SessionError
+
+if TYPE_CHECKING:
+    from innpar.stream.session.index import SessionIndex
 
 
 class ExportFormat(NamedTuple):
@@ -21,17 +24,21 @@ class ExportFormat(NamedTuple):
         writer: ``module:function``, the module beside this one; the function takes the open
             session and an empty folder, writes its files there and returns how many.
         package: Package that the function imports, one of the extra ``export``; empty without.
+        limit: ``module:function`` like `edf.limit`; empty where the format holds any session.
     """
 
     about: str
     writer: str
     package: str = ""
+    limit: str = ""
 
 
 FORMATS: Mapping[str, ExportFormat] = {
     "csv": ExportFormat("tables as text", "tables:to_csv"),
     "parquet": ExportFormat("the same tables, typed", "parquet:to_parquet", "pyarrow"),
-    "edf": ExportFormat("EDF+ or BDF+, one file per gap-free segment", "edf:to_edf", "edfio"),
+    "edf": ExportFormat(
+        "EDF+ or BDF+, one file per gap-free segment", "edf:to_edf", "edfio", "edf:limit"
+    ),
     "wfdb": ExportFormat("PhysioNet records with annotations", "wfdb:to_wfdb", "wfdb"),
     "xdf": ExportFormat("one file of LSL streams, as from LabRecorder", "xdf:to_xdf"),
     "fhir": ExportFormat("one R4 bundle per device", "fhir:to_fhir"),
@@ -58,8 +65,7 @@ def export(path: Path, out: Path | None, format_: str) -> int:
     chosen = FORMATS[format_]
     if chosen.package:
         require(chosen.package, f"--format {format_}")
-    module, _, function = chosen.writer.partition(":")
-    write = getattr(import_module(f".{module}", __package__), function)
+    write = _function(chosen.writer)
     with SessionFile(path) as file:
         with fresh_folder(out or path.with_name(f"{path.stem}-{format_}")) as folder:
             files = write(file, folder)
@@ -67,6 +73,24 @@ def export(path: Path, out: Path | None, format_: str) -> int:
         if trouble := damage_of(file):
             print(f"{path}: {trouble}")
     return 0
+
+
+def _function(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f".{module}", __package__), function)
+    return found
+
+
+def limits(found: SessionIndex) -> Iterator[str]:
+    """Yield a line for each signal that a format cannot hold."""
+    for name, format_ in FORMATS.items():
+        check = _function(format_.limit) if format_.limit else None
+        for device in found.devices.values():
+            for signal, track in device.tracks.items():
+                if check is None or track.first is None or track.low > track.high:
+                    continue
+                if why := check(track.first, track.last, track.low, track.high):
+                    yield f"{device.id}: {signal} cannot be exported as {name}: {why}"
 
 
 def require(package: str, feature: str) -> None:

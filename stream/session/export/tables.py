@@ -82,8 +82,10 @@ def pieces(file: SessionFile) -> Iterator[TableRow]:
 
 
 def _samples(table: str, chunk: Chunk, source: str | None) -> TableRow:
-    kinds: dict[str, type] = {"time": int, **dict.fromkeys(chunk.channels, float)}
-    values: dict[str, list[Any]] = dict(zip(chunk.channels, chunk.data.T.tolist(), strict=True))
+    taken = (*TIMES, "source")
+    names = [f"{label}-channel" if label in taken else label for label in chunk.channels]
+    kinds: dict[str, type] = {"time": int, **dict.fromkeys(names, float)}
+    values: dict[str, list[Any]] = dict(zip(names, chunk.data.T.tolist(), strict=True))
     if source == SIMULATED:
         kinds["source"], values["source"] = str, [source] * len(chunk)
     return TableRow(table, kinds, {"time": chunk.times.tolist(), **values})

@@ -8,6 +8,7 @@ own header states the accuracy of its values and times.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from innpar.devices import NS, Event
 from innpar.devices.session.contents import source_of
-from innpar.devices.session.items import BEATS, Topic, from_json
+from innpar.devices.session.published import published
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.strict_json import strict_json
 from innpar.stream.messages.hygiene import printable
@@ -90,13 +91,9 @@ def _marks(file: SessionFile) -> dict[str, Marks]:
     for device, events in events_of(file).items():
         noted = [event for event in events if event.kind != "connected"]
         found[device] = [(event.start, '"', _note(event)) for event in noted]
-    numbers = {n for n, c in file.channels.items() if Topic.of(c.topic).what == BEATS}
-    for message in file.messages(file.holding(numbers)):
-        if message.channel in numbers:
-            beat = PlacedBeat(Topic.of(file.channels[message.channel].topic).device, {})
-            beat = beat._replace(payload=from_json(message.data))
-            symbol = "N" if beat.payload.get("valid") else "Q"
-            found.setdefault(beat.device, []).append((beat.time, symbol, ""))
+    for device, _, payload in published(file):
+        symbol = "N" if payload.get("valid") else "Q"
+        found.setdefault(device, []).append((PlacedBeat(device, payload).time, symbol, ""))
     return {device: sorted(marks) for device, marks in found.items()}
 
 
@@ -125,7 +122,7 @@ def _record(wfdb: Any, folder: Path, name: str, segment: Segment, about: list[st
         name,
         fs=rate,
         units=[UNITS.get(segment.signal) or "NU"] * len(columns),
-        sig_name=["_".join(label.split()) for label in segment.channels],
+        sig_name=_names(segment.channels),
         d_signal=np.stack([column.values for column in columns], axis=1),
         fmt=[column.format for column in columns],
         adc_gain=[column.gain for column in columns],
@@ -141,6 +138,15 @@ def _record(wfdb: Any, folder: Path, name: str, segment: Segment, about: list[st
         ],
         write_dir=str(folder),
     )
+
+
+def _names(labels: Sequence[str]) -> list[str]:
+    """Return labels as names of signals: without spaces, each once."""
+    names: list[str] = []
+    for label in labels:
+        name = "_".join(label.split())
+        names.append(f"{name}_{len(names) + 1}" if name in names else name)
+    return names
 
 
 def _digits(column: npt.NDArray[np.float64]) -> _Digits:

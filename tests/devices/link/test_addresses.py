@@ -15,9 +15,9 @@ from innpar.devices.sensors.polar.driver import Polar
 from innpar.devices.virtual.radio.bumble_radio import bumble
 from innpar.devices.virtual.sensors.muse import VirtualMuse
 from innpar.devices.virtual.sensors.polar import VirtualPolar
+from innpar.state import state_folder
 from innpar.stream.app.devices import create_devices
 from innpar.stream.app.settings import load
-from innpar.stream.state import state_folder
 from support.radios import Serve
 from support.scaled import ScaledClock
 from support.sensing import Heard

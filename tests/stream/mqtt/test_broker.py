@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,10 +19,10 @@ import pytest
 from innpar.stream.errors import BrokerError
 from innpar.stream.mqtt import broker as module
 from innpar.stream.mqtt.address import Address
-from innpar.stream.mqtt.broker import broker_for, embedded_broker
+from innpar.stream.mqtt.broker import BrokerSettings, broker_for, embedded_broker, listening
 from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.results import State
-from support.brokers import Broker
+from support.brokers import Broker, free_port
 from support.items import beat, birth
 from support.listening import Listener
 
@@ -49,13 +50,24 @@ def first_port_is_taken() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=["mosquitto", "amqtt"])
+def own(request: pytest.FixtureRequest) -> BrokerSettings:
+    """An embedded broker of either program."""
+    if request.param == "amqtt":
+        pytest.importorskip("amqtt")
+        return BrokerSettings()
+    if (program := shutil.which("mosquitto")) is None:
+        pytest.skip("mosquitto is not installed")
+    return BrokerSettings(program)
+
+
 def brokers() -> list[psutil.Process]:
     children = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
     return [p for p in children if "innpar.stream.mqtt.embedded" in p.cmdline()]
 
 
-async def test_it_serves_until_we_leave_and_says_offline_to_the_last() -> None:
-    async with embedded_broker() as address:
+async def test_it_serves_until_we_leave_and_says_offline_to_the_last(own: BrokerSettings) -> None:
+    async with embedded_broker(own) as address:
         (process,) = brokers()
         heard = await asyncio.create_subprocess_exec(
             *("mosquitto_sub", "-h", address.host, "-p", str(address.port), "-t", "bp/#", "-v"),
@@ -81,8 +93,10 @@ async def test_it_serves_until_we_leave_and_says_offline_to_the_last() -> None:
 
 
 @pytest.mark.slow
-async def test_a_subscriber_gets_what_it_subscribed_to_and_nothing_else() -> None:
-    async with embedded_broker() as address, MqttSink.open(address) as sink:
+async def test_a_subscriber_gets_its_topics_and_nothing_else(
+    own: BrokerSettings,
+) -> None:
+    async with embedded_broker(own) as address, MqttSink.open(address) as sink:
         await sink.send(State("demo", "online"))
         where = ("-h", address.host, "-p", str(address.port), "-W", "5", "-v")
         heard = await asyncio.create_subprocess_exec(
@@ -96,8 +110,10 @@ async def test_a_subscriber_gets_what_it_subscribed_to_and_nothing_else() -> Non
     assert topics == {"bp/devices/demo/state", "bp/estimates"}
 
 
-async def test_a_killed_one_is_started_again_with_what_was_retained_and_undelivered() -> None:
-    async with embedded_broker() as address, MqttSink.open(address) as sink:
+async def test_a_killed_one_starts_again_with_what_was_retained(
+    own: BrokerSettings,
+) -> None:
+    async with embedded_broker(own) as address, MqttSink.open(address) as sink:
         await sink.send(birth())
         await sink.send(State("demo", "online"))
         await sink.flush()
@@ -121,11 +137,12 @@ async def test_a_killed_one_is_started_again_with_what_was_retained_and_undelive
     assert brokers() == []
 
 
-async def test_it_listens_on_this_computer_only() -> None:
-    async with embedded_broker() as address:
+async def test_it_listens_on_this_computer_only(own: BrokerSettings) -> None:
+    async with embedded_broker(own) as address:
         (process,) = brokers()
-        listening = [c for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
-        assert [(c.laddr.ip, c.laddr.port) for c in listening] == [("127.0.0.1", address.port)]
+        everyone = [process, *process.children()]
+        found = [c for p in everyone for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
+        assert [(c.laddr.ip, c.laddr.port) for c in found] == [("127.0.0.1", address.port)]
 
 
 @pytest.mark.usefixtures("first_port_is_taken")
@@ -270,3 +287,43 @@ def test_watch_without_a_broker_is_one_line_and_status_2() -> None:
     assert (process.returncode, out) == (2, "")
     assert error.count("\n") == 1
     assert "nothing listens at mqtt://127.0.0.1" in error
+
+
+def users(folder: Path) -> Path:
+    """Return a password file with the user ``nurse``."""
+    if shutil.which("mosquitto_passwd") is None:
+        pytest.skip("mosquitto_passwd is not installed")
+    file = folder / "users"
+    subprocess.run(["mosquitto_passwd", "-c", "-b", file, "nurse", "secret"], check=True)
+    return file
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.20:1884", "ward3"])
+def test_other_computers_need_a_password(host: str, tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match="other computers need a password: make a file"):
+        listening(host, None)
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    with pytest.raises(BrokerError, match="has no user of `mosquitto_passwd`"):
+        listening(host, empty)
+    with pytest.raises(BrokerError, match="missing"):
+        listening(host, tmp_path / "missing")
+    with pytest.raises(BrokerError, match="needs --embedded-broker-listen"):
+        listening(None, empty)
+
+
+async def test_a_broker_for_other_computers_asks_for_their_password(tmp_path: Path) -> None:
+    port = free_port()
+    settings = listening(f"0.0.0.0:{port}", users(tmp_path))
+    words = ["mosquitto_pub", "-h", "127.0.0.1", "-t", "x", "-m", "1"]
+
+    async def sends(*more: str) -> bool:
+        process = await asyncio.create_subprocess_exec(*words, *more, stderr=subprocess.DEVNULL)
+        return await process.wait() == 0
+
+    async with embedded_broker(settings) as address:
+        assert address.port != port
+        assert await sends("-p", str(address.port))
+        assert await sends("-p", str(port), "-u", "nurse", "-P", "secret")
+        assert not await sends("-p", str(port), "-u", "nurse", "-P", "wrong")
+        assert not await sends("-p", str(port))

@@ -27,7 +27,7 @@ from innpar.stream.messages.payload import parcel
 from innpar.stream.messages.raw import raw_parcel, readable
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.bridge import Bridge
-from innpar.stream.mqtt.broker import broker_for
+from innpar.stream.mqtt.broker import BrokerSettings, embedded_broker
 from innpar.stream.mqtt.connection import Received
 from innpar.stream.mqtt.packets import properties
 from innpar.stream.mqtt.publisher import MessageOptions, Publisher
@@ -153,7 +153,7 @@ async def test_raw_waveforms_are_shown_to_who_watches(mosquitto: Broker) -> None
 
 
 async def test_raw_waveforms_need_mqtt_5() -> None:
-    async with broker_for(None, embedded=True) as own:
+    async with embedded_broker(BrokerSettings()) as own:
         with pytest.raises(BrokerError, match="needs MQTT 5") as caught:
             async with MqttSink.open(own, options=MessageOptions("raw")):
                 pytest.fail("it opened")

@@ -25,7 +25,7 @@ from innpar.stream.errors import BrokerError
 from innpar.stream.messages.commands import NAMES, Calibrate, Mark
 from innpar.stream.messages.payload import parcel
 from innpar.stream.mqtt.address import Address
-from innpar.stream.mqtt.broker import broker_for
+from innpar.stream.mqtt.broker import BrokerSettings, embedded_broker
 from innpar.stream.mqtt.sink import ROOM, MqttSink
 from innpar.stream.results import Beat, State
 from support.brokers import Broker, Mosquitto, free_port
@@ -235,7 +235,7 @@ async def test_an_older_broker_is_spoken_to_in_its_own_version(
     listen: Listen, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with broker_for(None, embedded=True) as own:
+    async with embedded_broker(BrokerSettings()) as own:
         address = Address(own.host, own.port)  # as if it were anybody's
         async with MqttSink.open(address) as sink:
             await sink.send(beat(0))

@@ -1,7 +1,4 @@
-"""The embedded broker's process: ``python -m innpar.stream.mqtt.embedded [PORT]``.
-
-Writes the port on standard output once it listens, and ends when standard input does.
-"""
+"""The embedded broker as an amqtt, which speaks MQTT 3.1.1 only and listens here only."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from amqtt.contexts import BrokerConfig, ListenerConfig  # type: ignore[import-u
 from amqtt.errors import BrokerError  # type: ignore[import-untyped]
 from amqtt.session import Session  # type: ignore[import-untyped]
 
-from innpar.stream.mqtt.broker import FIRST_PORT, HOST, PORTS
+from innpar.stream.mqtt.broker import FIRST_PORT, HOST, PORTS, BrokerSettings
 
 _LAST_WORDS = 0.2
 """s for messages still on their way to subscribers."""
@@ -65,10 +62,9 @@ def _end_with_parent(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> N
     os._exit(0)
 
 
-async def main() -> None:
-    """Serve until the parent ends."""
-    given = [int(text) for text in sys.argv[1:]]
-    _, port = await _listen(given or range(FIRST_PORT, FIRST_PORT + PORTS))
+async def _serve(settings: BrokerSettings) -> None:
+    every = range(FIRST_PORT, FIRST_PORT + PORTS)
+    _, port = await _listen([settings.port] if settings.port else every)
     print(port, flush=True)
     ended = asyncio.Event()
     waiting = (asyncio.get_running_loop(), ended)
@@ -78,7 +74,8 @@ async def main() -> None:
     os._exit(0)  # nothing is stored, so nothing needs closing
 
 
-if __name__ == "__main__":
+def serve(settings: BrokerSettings) -> None:
+    """Serve until the parent ends."""
     logging.getLogger("amqtt").setLevel(logging.CRITICAL)
     logging.getLogger("transitions").setLevel(logging.CRITICAL)
-    asyncio.run(main())
+    asyncio.run(_serve(settings))

@@ -1,0 +1,1 @@
+"""The embedded broker's process: mosquitto where it is on the path, else amqtt."""
