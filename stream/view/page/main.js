@@ -1,5 +1,6 @@
 // The live page: one loop that draws, then asks for more.
 
+import { BrokerConnection } from "./broker.js";
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { gates, showGates } from "./gates.js";
@@ -35,10 +36,18 @@ const page = {
 window.innpar = page; // for tests and for the curious
 
 page.wallOfTiles = new Wall($("tiles"), (device) => page.show(device));
-page.connection = new Connection(take, trouble);
+page.connection = connection();
 page.controls = new Controls(page);
 page.player = new PlayerBar(page);
 page.target = new Target(page);
+
+// A page that stands by itself names its broker; any other belongs to a run.
+function connection() {
+  const named = (name) => document.querySelector(`meta[name="innpar-${name}"]`)?.content;
+  const broker = named("broker");
+  if (!broker) return new Connection(take, trouble);
+  return new BrokerConnection(broker, named("topic"), JSON.parse(named("gates")), take, trouble);
+}
 
 page.show = (device) => {
   page.shown = page.wearers.get(device) ?? page.shown;
