@@ -73,6 +73,7 @@ export class BrokerConnection {
       wearer.session = body.session;
     }
     wearer.part.items.push(item);
+    wearer.part.lost = counted(wearer.lost, item);
     if (item.kind !== "beat") return;
     for (const [name, bins] of Object.entries(wearer.bins)) {
       const rows = bins.push(item);
@@ -84,7 +85,7 @@ export class BrokerConnection {
 
   begun(device) {
     const bins = Object.fromEntries(Object.entries(STEPS).map(([name, step]) => [name, new Bins(step)]));
-    return { device, bins, session: null, part: part(device, true) };
+    return { device, bins, session: null, lost: [0, 0, null], part: part(device, true) };
   }
 
   // Hand over what is new, once the page has drawn what it has.
@@ -99,6 +100,15 @@ export class BrokerConnection {
   command() {
     return Promise.resolve({ ok: false, error: "this page only looks on: send commands to the run itself" });
   }
+}
+
+// Samples lost, gaps without a known number, and the time of the first sample, with one item more.
+function counted(lost, item) {
+  if ("samples" in item) lost[2] ??= item.t;
+  if (item.event !== "gap" || (item.detail.signal ?? "ppg") !== "ppg") return lost;
+  if (number(item.detail.lost) !== null) lost[0] += item.detail.lost;
+  else if (item.end > item.t) lost[1]++;
+  return lost;
 }
 
 const part = (device, fresh) => ({ device, fresh, items: [], trend: {} });

@@ -6,7 +6,7 @@ import { Controls } from "./controls.js";
 import { gates, showGates } from "./gates.js";
 import { BeatPlot, landmarks } from "./inspector.js";
 import { PlayerBar } from "./player.js";
-import { put, showCuff, showEvents, showHead, showNumbers, showState } from "./numbers.js";
+import { put, showCuff, showEvents, showHead, showNumbers, showRun, showState } from "./numbers.js";
 import { Sweep } from "./sweep.js";
 import { Target } from "./target.js";
 import { change, TrendPlot } from "./trend.js";
@@ -52,7 +52,6 @@ function connection() {
 page.show = (device) => {
   page.shown = page.wearers.get(device) ?? page.shown;
   page.wall = false;
-  page.paused = null;
   page.written = null;
   if (page.shown) page.shown.restarted = true;
   arrange();
@@ -112,6 +111,7 @@ function drawSingle(wearer) {
     for (const sweep of Object.values(page.sweeps)) sweep.reset();
     wearer.restarted = false;
     page.fitted = {};
+    page.controls.pauseAt(null); // the moment may be of another wearer or stretch
   }
   const head = page.paused ?? wearer.playhead.head;
   for (const [kind, sweep] of Object.entries(page.sweeps)) {
@@ -131,13 +131,15 @@ function write(now) {
   const wearer = page.shown;
   if (page.wall) {
     for (const one of page.wearers.values()) page.wallOfTiles.write(one, now);
-    put("device", `${page.wearers.size} wearer${page.wearers.size === 1 ? "" : "s"}`);
+    document.title = `${page.wearers.size} wearer${page.wearers.size === 1 ? "" : "s"}`;
+    put("device", document.title);
     put("about", "");
     $("source").hidden = true;
+    showRun(page.run, page.rate);
+    return;
   }
   if (!wearer) return;
   document.title = title(wearer, now);
-  if (page.wall) return;
   showNumbers(wearer, now);
   for (const sweep of Object.values(page.sweeps)) sweep.annotate(wearer, reason);
   showState(wearer, page.run, page.rate);

@@ -23,6 +23,8 @@ async def test_the_wall_shows_everyone_in_a_stable_order(wearers: int) -> None:
             ".tile b", "all => all.map(one => one.textContent)"
         )
         assert tiles == names
+        assert "lost" not in await watched.page.inner_text("#state"), "no wearer's line"
+        assert await watched.page.title() == f"{wearers} wearers"
         pale = await watched.page.eval_on_selector_all(
             ".tile.pale b", "all => all.map(one => one.textContent)"
         )
