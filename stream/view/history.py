@@ -75,6 +75,8 @@ class WearerHistory:
     def _begin(self) -> None:
         self._waves, self._beats = MessageRing(WAVES), MessageRing(BEATS)
         self._trend = PressureTrend()
+        self._lost = self._uncounted = 0
+        self._since: float | None = None
 
     @property
     def size(self) -> int:
@@ -103,6 +105,7 @@ class WearerHistory:
             cuff = payload.get("kind") in ("cuff", "cuff_undone")
             ring = self._readings if cuff else self._events
             ring.append(n, self._event(payload, n))
+            self._count(payload)
         elif kind in _LATEST:
             body = {"kind": kind, "n": n, "arrival": arrival, "body": dict(payload)}
             if len(text := _json(body)) <= LATEST:
@@ -111,7 +114,8 @@ class WearerHistory:
     def after(self, n: int) -> str | None:
         """Return what followed message `n` as a JSON object; None without any.
 
-        An ``n`` of 0, or older than what is kept, gives everything, marked ``fresh``.
+        An ``n`` of 0, or older than what is kept, gives everything, marked ``fresh``. ``lost``:
+        samples lost since the session began, gaps without a known number, time of its beginning.
         """
         fresh = n == 0 or n < max(self._began, self._waves.lost, self._beats.lost)
         since = 0 if fresh else n
@@ -121,8 +125,9 @@ class WearerHistory:
             return None
         texts = ",".join(text for _, text in found)
         device = json.dumps(self._device)
+        lost = _json([self._lost, self._uncounted, self._since])
         return (
-            f'{{"device":{device},"fresh":{"true" if fresh else "false"},'
+            f'{{"device":{device},"fresh":{"true" if fresh else "false"},"lost":{lost},'
             f'"trend":{_json(trend)},"items":[{texts}]}}'
         )
 
@@ -139,8 +144,20 @@ class WearerHistory:
             self._began = n
         self._session = session
 
+    def _count(self, payload: Mapping[str, Any]) -> None:
+        """Count the samples of a gap in the PPG."""
+        detail = payload.get("detail") or {}
+        inside = payload.get("end") or 0
+        if payload.get("kind") != "gap" or detail.get("signal", "ppg") != "ppg":
+            return
+        if isinstance(lost := detail.get("lost"), int):
+            self._lost += max(0, lost)
+        elif inside > (payload.get("t") or 0):
+            self._uncounted += 1
+
     def _wave(self, kind: str, payload: Mapping[str, Any], n: int) -> None:
         t, rate = float(payload["t"]), float(payload["rate"])
+        self._since = t if self._since is None else self._since
         samples = payload["samples"][:2048]
         body = {"kind": kind, "n": n, "t": t, "rate": rate, "scale": SCALE[kind]}
         text = _json({**body, "data": encoded(samples, SCALE[kind])})

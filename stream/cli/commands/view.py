@@ -16,6 +16,7 @@ examples:
   innpar-stream view night.mcap --open                play a recording, with pause, speed and seek
   innpar-stream view 'walk.csv?rate=100'
   innpar-stream view --broker mqtt://ward             show every wearer that others publish there
+  innpar-stream view --static page --broker ws://ward:9001    write a page for any web server
 """
 
 
@@ -36,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[HOST:]PORT",
         help="address of the page (127.0.0.1:8787); any other host needs the printed token",
     )
+    parser.add_argument(
+        "--static",
+        metavar="DIR",
+        help="write the page's files there, for any web server; they show --broker ws[s]://…",
+    )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
@@ -51,8 +57,24 @@ def run(options: argparse.Namespace) -> int:
 
     if options.file and options.broker:
         raise ConfigError("view shows a file or a broker: leave one of them out")
+    if options.static is not None:
+        return _write(options)
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(options))
+    return 0
+
+
+def _write(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from innpar.stream.errors import ConfigError
+    from innpar.stream.mqtt.address import check_root
+    from innpar.stream.view.static import write_page
+
+    if options.file or options.broker is None:
+        raise ConfigError("--static DIR needs the broker that it shows, as --broker ws://HOST:PORT")
+    page = write_page(Path(options.static), options.broker, check_root(options.topic))
+    print(f"{page}: serve its folder by any web server; its viewers connect to {options.broker}")
     return 0
 
 

@@ -63,7 +63,14 @@ export class Controls {
   pause() {
     const { page } = this;
     if (page.wall || !page.shown) return;
-    page.paused = page.paused === null ? page.shown.playhead.head : null;
+    this.pauseAt(page.paused === null ? page.shown.playhead.head : null);
+  }
+
+  // Show the moment t, s; null to go on.
+  pauseAt(t) {
+    const { page } = this;
+    if (t === page.paused) return;
+    page.paused = t;
     $("pause").firstChild.textContent = page.paused === null ? "Pause " : "Go on ";
     $("pause").setAttribute("aria-pressed", String(page.paused !== null));
     for (const sweep of Object.values(page.sweeps)) sweep.repaint();

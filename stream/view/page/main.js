@@ -1,11 +1,12 @@
 // The live page: one loop that draws, then asks for more.
 
+import { BrokerConnection } from "./broker.js";
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { gates, showGates } from "./gates.js";
 import { BeatPlot, landmarks } from "./inspector.js";
 import { PlayerBar } from "./player.js";
-import { put, showCuff, showEvents, showHead, showNumbers, showState } from "./numbers.js";
+import { put, showCuff, showEvents, showHead, showNumbers, showRun, showState } from "./numbers.js";
 import { Sweep } from "./sweep.js";
 import { Target } from "./target.js";
 import { change, TrendPlot } from "./trend.js";
@@ -35,15 +36,22 @@ const page = {
 window.innpar = page; // for tests and for the curious
 
 page.wallOfTiles = new Wall($("tiles"), (device) => page.show(device));
-page.connection = new Connection(take, trouble);
+page.connection = connection();
 page.controls = new Controls(page);
 page.player = new PlayerBar(page);
 page.target = new Target(page);
 
+// A page that stands by itself names its broker; any other belongs to a run.
+function connection() {
+  const named = (name) => document.querySelector(`meta[name="innpar-${name}"]`)?.content;
+  const broker = named("broker");
+  if (!broker) return new Connection(take, trouble);
+  return new BrokerConnection(broker, named("topic"), JSON.parse(named("gates")), take, trouble);
+}
+
 page.show = (device) => {
   page.shown = page.wearers.get(device) ?? page.shown;
   page.wall = false;
-  page.paused = null;
   page.written = null;
   if (page.shown) page.shown.restarted = true;
   arrange();
@@ -103,6 +111,7 @@ function drawSingle(wearer) {
     for (const sweep of Object.values(page.sweeps)) sweep.reset();
     wearer.restarted = false;
     page.fitted = {};
+    page.controls.pauseAt(null); // the moment may be of another wearer or stretch
   }
   const head = page.paused ?? wearer.playhead.head;
   for (const [kind, sweep] of Object.entries(page.sweeps)) {
@@ -122,13 +131,15 @@ function write(now) {
   const wearer = page.shown;
   if (page.wall) {
     for (const one of page.wearers.values()) page.wallOfTiles.write(one, now);
-    put("device", `${page.wearers.size} wearer${page.wearers.size === 1 ? "" : "s"}`);
+    document.title = `${page.wearers.size} wearer${page.wearers.size === 1 ? "" : "s"}`;
+    put("device", document.title);
     put("about", "");
     $("source").hidden = true;
+    showRun(page.run, page.rate);
+    return;
   }
   if (!wearer) return;
   document.title = title(wearer, now);
-  if (page.wall) return;
   showNumbers(wearer, now);
   for (const sweep of Object.values(page.sweeps)) sweep.annotate(wearer, reason);
   showState(wearer, page.run, page.rate);

@@ -105,19 +105,37 @@ function list(id, rows) {
   $(id).replaceChildren(...items);
 }
 
+// Samples lost of those that the sensor has sent by its rate, since the session began.
+function lostText({ lost: [samples, uncounted, since], meta, traces }) {
+  const rate = number(meta.detail?.rate), sent = rate && since ? Math.round((traces.ppg.end - since) * rate) : NaN;
+  const of = sent > 0 ? ` of about ${Math.max(sent, samples).toLocaleString("en")}` : "";
+  const more = uncounted ? `, and ${uncounted} gaps of unknown length` : "";
+  return `${samples.toLocaleString("en")}${of} samples lost${more}`;
+}
+
 const LATENCIES = ["sensor", "guard", "lookahead", "hop", "beat", "compute"];
 
+const megabytes = (recordings) => (recordings.reduce((sum, one) => sum + one.bytes, 0) / 1e6).toFixed(1);
+const brokerText = (run) => run.broker && `broker ${run.broker}, ${run.queued} queued`;
+
+// Last line of the wall: the run's recordings and its broker.
+export function showRun(run, drawn) {
+  const recordings = Object.values(run.recording ?? {});
+  const recording = recordings.length && `● recording ${recordings.length}, ${megabytes(recordings)} MB`;
+  line([recording, brokerText(run), `${drawn} frames/s`].filter(Boolean));
+}
+
+// Last line of a wearer.
 export function showState(wearer, run, drawn) {
   const parts = [];
   const add = (text) => text && parts.push(text);
   const recording = run.recording?.[wearer.device];
-  if (recording) add(`● recording ${recording.name}, ${(recording.bytes / 1e6).toFixed(1)} MB`);
-  if (run.broker) add(`broker ${run.broker}, ${run.queued} queued`);
+  if (recording) add(`● recording ${recording.name}, ${megabytes([recording])} MB`);
+  add(brokerText(run));
   add(wearer.state && `sensor ${wearer.state}`);
   const battery = number(wearer.summary.battery);
   add(battery !== null && `battery ${whole(battery)} %`);
-  const lost = wearer.events.reduce((sum, event) => sum + (event.event === "gap" ? number(event.detail?.lost) ?? 0 : 0), 0);
-  add(`${lost} samples lost`);
+  add(lostText(wearer));
   const ppm = number(wearer.newest?.clock?.skew_ppm);
   add(ppm !== null && `clock ${signed(ppm)} ppm`);
   const latency = wearer.newest?.latency_ms;
@@ -125,6 +143,10 @@ export function showState(wearer, run, drawn) {
   add(delays.length && `latency ${delays.map((name) => `${name} ${latency[name]}`).join(" · ")} ms`);
   add(wearer.meta.model && `model ${String(wearer.meta.model).split("@")[0]}`);
   add(`${drawn} frames/s`);
+  line(parts);
+}
+
+function line(parts) {
   const state = $("state");
   while (state.children.length < parts.length) state.append(document.createElement("span"));
   while (state.children.length > parts.length) state.lastChild.remove();

@@ -83,7 +83,7 @@ export class Sweep extends Plot {
 
   // Draw up to `head`, s of signal; only what is new where that is possible.
   advance(trace, head) {
-    if (isNaN(head)) return;
+    if (isNaN(head) || head === this.drawn) return;
     const [, layer] = this.layers;
     const bar = BAR * this.span;
     const whole = this.mode !== "sweep" || !(head >= this.drawn) || head - this.drawn > this.span / 2;

@@ -25,7 +25,7 @@ export class Trace {
   }
 
   push(item) {
-    const chunk = { t: item.t, rate: item.rate, samples: decoded(item.data, item.scale) };
+    const chunk = { t: item.t, rate: item.rate, samples: item.samples ?? decoded(item.data, item.scale) };
     if (item.t < this.end - 1) this.chunks.length = 0; // the stream has begun again
     this.chunks.push(chunk);
     while (this.chunks[0].t < chunk.t - this.keep) this.chunks.shift();

@@ -63,7 +63,7 @@ export class Wall {
     set(tile.pressure, current ? `${whole(beat.sbp)}/${whole(beat.dbp)}` : "—/—");
     const standing = { none: "not calibrated", stale: "cuff reading out of date" }[state];
     const words = current
-      ? [`${wider(beat, "sbp")}/${wider(beat, "dbp")}`, `HR ${whole(newest.hr)}`, standing]
+      ? [`${wider(beat, "sbp")}/${wider(beat, "dbp")}`, standing, `HR ${whole(newest.hr)}`]
       : [newest ? reason(newest) || "no usable beat" : "no beat yet"];
     set(tile.small, words.filter(Boolean).join(" · "));
   }

@@ -22,6 +22,7 @@ export class Wearer {
     this.events = [];
     this.trend = {};
     this.meta = this.summary = {};
+    this.lost = [0, 0, null]; // samples, gaps without a known number, and since when, s
     this.state = null;
     this.version = 0; // changes with every message
     this.restarted = true; // everything has to be drawn again
@@ -38,6 +39,7 @@ export class Wearer {
   take(part, offset, now) {
     if (part.fresh) this.clear();
     this.version++;
+    this.lost = part.lost ?? this.lost;
     for (const item of part.items) this.item(item, offset, now);
     for (const [name, level] of Object.entries(part.trend)) this.level(name, level);
   }

@@ -11,6 +11,13 @@ export const reason = (beat) => (beat.reasons || []).map((name) => REASONS[name]
 
 export const number = (value) => (typeof value === "number" && isFinite(value) ? value : null);
 
+// Middle of the known values; null without any.
+export function median(values) {
+  const known = values.filter((value) => number(value) !== null).sort((a, b) => a - b);
+  const k = known.length >> 1;
+  return known.length ? (known.length % 2 ? known[k] : (known[k - 1] + known[k]) / 2) : null;
+}
+
 export const whole = (value) => (number(value) === null ? "—" : value.toFixed(0));
 
 export const signed = (value) => {

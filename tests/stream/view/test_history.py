@@ -108,3 +108,21 @@ def test_a_wearer_costs_at_most_100_kb() -> None:
     kept = [item for item in items(history.after(0)) if item.get("event") == "cuff"]
     assert len(kept) == 9, "cuff readings stay, whatever else happens"
     assert len(items(history.after(0))) > 100
+
+
+def test_lost_samples_stay_counted_however_many_events_there_are() -> None:
+    history = WearerHistory("x")
+    history.take("ppg", wave(1000, "ppg"), 1, 0.0)
+    detail = {"why": "packets lost " * 20, "lost": 3}
+    for n in range(2, 402):
+        gap = {"kind": "gap", "t": float(n), "end": n + 0.5, "detail": detail}
+        history.take("events", gap, n, 0.0)
+        acceleration = {**gap, "detail": {"signal": "acc", "lost": 7}}
+        history.take("events", acceleration, n, 0.0)
+    unknown = {"kind": "gap", "t": 1.0, "end": 2.0, "detail": {"why": "link lost", "lost": None}}
+    history.take("events", unknown, 500, 0.0)
+    answer = json.loads(history.after(0) or "")
+    assert len(answer["items"]) < 100
+    assert answer["lost"] == [3 * 400, 1, 1000.0]
+    history.take("ppg", wave(5, "ppg", session="B"), 501, 0.0)
+    assert json.loads(history.after(0) or "")["lost"] == [0, 0, 5.0]

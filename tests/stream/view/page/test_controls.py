@@ -81,3 +81,23 @@ async def test_without_the_token_the_page_only_looks_on() -> None:
         assert refused["ok"] is False
         assert "token" in refused["error"]
         assert ours.got == []
+
+
+async def test_a_pause_ends_with_what_was_paused() -> None:
+    """Another wearer, and a stream that begins anew, as after a seek, run on."""
+    async with ward() as (ours, watched):
+        for _ in range(3):
+            ours.hop()
+            ours.hop("two")
+        button = "document.getElementById('pause').textContent"
+        await watched.until("innpar.wearers.size === 2 && innpar.shown.playhead.head > 0")
+        await watched.page.keyboard.press("p")
+        await watched.until(f"innpar.paused !== null && {button}.startsWith('Go on')")
+        await watched.page.evaluate("innpar.show('two')")
+        await watched.until(f"innpar.paused === null && {button}.startsWith('Pause')")
+        await watched.page.keyboard.press("p")
+        await watched.until("innpar.paused !== null")
+        ours.board.clear()
+        ours.hop("two")
+        await watched.until(f"innpar.paused === null && {button}.startsWith('Pause')")
+        assert await watched.page.evaluate("innpar.sweeps.abp.mode") == "sweep"

@@ -81,3 +81,13 @@ async def test_a_beat_that_comes_late_is_no_number_of_now(fields: dict[str, obje
         assert await text(watched, "hr") == "—"
         assert await text(watched, "reason") == "beats arrive late"
         assert (await text(watched, "beat-title")).startswith("Last usable beat, ")
+
+
+async def test_the_state_line_counts_the_samples_that_were_lost() -> None:
+    async with ward() as (ours, watched):
+        ours.hop()
+        ours.board.take("demo", "meta", {"detail": {"rate": 1000}})
+        ours.event("gap", why="packets lost", lost=12)
+        ours.event("gap", why="packets lost", lost=9, signal="acc")
+        await watched.until("document.getElementById('state').textContent.includes('12 of')")
+        assert "12 of about 1,024 samples lost" in await text(watched, "state")

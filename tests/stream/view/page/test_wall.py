@@ -23,6 +23,8 @@ async def test_the_wall_shows_everyone_in_a_stable_order(wearers: int) -> None:
             ".tile b", "all => all.map(one => one.textContent)"
         )
         assert tiles == names
+        assert "lost" not in await watched.page.inner_text("#state"), "no wearer's line"
+        assert await watched.page.title() == f"{wearers} wearers"
         pale = await watched.page.eval_on_selector_all(
             ".tile.pale b", "all => all.map(one => one.textContent)"
         )
@@ -47,4 +49,19 @@ async def test_a_tile_shows_the_wider_side_of_the_interval() -> None:
             ".tile small", "all => all.map(one => one.textContent)"
         )
         assert [one.split(" · ")[0] for one in shown] == ["±19/±15", "±?/±?", "±9/±9"]
-        assert shown[2].endswith("cuff reading out of date")
+        assert "cuff reading out of date" in shown[2]
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+async def test_that_a_wearer_is_not_calibrated_is_never_cut_off(width: int) -> None:
+    async with ward(width=width, height=900) as (ours, watched):
+        for k in range(16):
+            ours.hop(f"wearer-{k:02}", calibration={"state": "none"})
+        await watched.until("innpar.wearers.size === 16")
+        await watched.page.keyboard.press("w")
+        await watched.until("document.querySelector('.tile small')?.textContent")
+        await asyncio.sleep(0.3)
+        cut = """[...document.querySelectorAll('.tile small')].filter(
+            one => !one.textContent.includes('not calibrated')
+                || one.scrollWidth > one.clientWidth).length"""
+        assert await watched.page.evaluate(cut) == 0
