@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 GROUP = "innpar.devices"
 """Entry-point group through which other packages add devices: each names an `Entry`."""
+
+_FILE = re.compile(r"[/\\]|\.[A-Za-z][A-Za-z0-9]{1,7}(\.(gz|bz2|zip|xz))?$")
+"""A path, or a name with the ending of a file."""
 
 Factory = Callable[[str, dict[str, str], Pace], Device]
 """Makes a device from its argument, its options and the pace (which live devices ignore)."""
@@ -95,6 +99,12 @@ def create(spec: str, *, pace: Pace = REAL_TIME) -> Device:
         Refused: The argument or an option is invalid.
     """
     name, argument, options = parse(spec)
+    drive = len(name) == 1 and argument[:1] in ("/", "\\")
+    if name not in DEVICES and (drive or _FILE.search(name)) and name not in _plugins():
+        raise NotFound(
+            f"{spec} looks like a file, not a device: innpar-stream replay {spec}, or "
+            f"--device replay:{spec}"
+        )
     entry = DEVICES.get(name) or _plugged(name)
     return entry.make(argument, options, pace)
 

@@ -34,6 +34,22 @@ COMMANDS = {
 """Name → one line about it. The file `commands/NAME.py` holds the command."""
 
 
+EXTRAS = {
+    "torch": "torch",
+    "scipy": "train",
+    "matplotlib": "report",
+    "neurokit2": "physiology",
+    "pandas": "export",
+    "pyarrow": "import",
+    "serial": "serial",
+    "bumble": "virtual",
+    "amqtt": "broker",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+}
+"""Package that is not always installed → extra of `scripts/setup` that has it."""
+
+
 class Command(Protocol):
     """A command: the module ``commands/NAME.py``.
 
@@ -71,10 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"innpar-stream: {printable(line, 4000)}", file=sys.stderr)
         status = 1 if getattr(error, "after_start", False) else 2
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "scipy"):
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
             raise
-        extra = "train" if "train" in given[:1] else "torch"
-        print(f"innpar-stream: this needs {error.name}: scripts/setup {extra}", file=sys.stderr)
+        extra = "train" if "train" in given[:1] else EXTRAS[package]
+        print(f"innpar-stream: this needs {package}: scripts/setup {extra}", file=sys.stderr)
         status = 2
     return status
 

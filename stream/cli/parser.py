@@ -15,6 +15,10 @@ EXIT = 2
 """Status of a command that cannot start."""
 
 
+_REQUIRED = "the following arguments are required: "
+_UNRECOGNIZED = "unrecognized arguments: "
+
+
 class CommandParser(argparse.ArgumentParser):
     """Parser of the whole command line or of one command.
 
@@ -43,10 +47,29 @@ class CommandParser(argparse.ArgumentParser):
             text = f"there is no option {unknown}"
             near = nearest(unknown, self.options)
         else:
-            text, near = message.removeprefix("argument "), ""
+            text, near = self._in_words(message.removeprefix("argument ")), ""
         print(f"innpar-stream: {text}{near}", file=sys.stderr)
         print(f"innpar-stream: {self._remedy()}", file=sys.stderr)
         raise SystemExit(EXIT)
+
+    def _in_words(self, message: str) -> str:
+        """Return an error of argparse in the words of the other messages."""
+        option, _, reason = message.partition(": ")
+        action = self._option_string_actions.get(option.split("/")[-1])
+        if reason.startswith("expected") and action is not None:
+            metavar = action.metavar or action.dest.upper()
+            shown = " ".join(metavar) if isinstance(metavar, tuple) else metavar
+            return f"{option} needs a value: {option.split('/')[-1]} {shown}"
+        if found := re.fullmatch(r"ignored explicit argument (.*)", reason):
+            return f"{option} takes no value, not {found[1]}"
+        if found := re.fullmatch(r"not allowed with argument (.*)", reason):
+            return f"{option} cannot be used with {found[1]}: leave one of them out"
+        if message.startswith(_REQUIRED):
+            missing = message.removeprefix(_REQUIRED).split(", ")
+            return f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing"
+        if message.startswith(_UNRECOGNIZED):
+            return f"{message.removeprefix(_UNRECOGNIZED)} is one argument too many"
+        return message
 
     def _remedy(self) -> str:
         """Return an example, for the given action where there is one, and the command for help."""
@@ -54,6 +77,9 @@ class CommandParser(argparse.ArgumentParser):
         words = {word for word in self.given if not word.startswith("-")}
         prefix = f"{self.prog} "
         fitting = [one for one in found if words & set(one.removeprefix(prefix).split()[:1])]
+        last = self.given[-1] if self.given else ""
+        if last.startswith("--"):
+            fitting = [one for one in found if last in one.split()] or fitting
         example = next(iter([*fitting, *found]), "").split("   ")[0]
         lead = f"for example: {example}; " if example else ""
         return f"{lead}all options: {self.prog} --help"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,14 @@ import pytest
 from innpar.stream.cli.main import main
 
 WRONG = {
-    "--device": "--device polar-verity",
+    "--device": "--device needs a value: --device ",
+    "--device a.csv": "innpar-stream replay a.csv",
+    "--device ./night/rec.edf --cuff 128/79": "innpar-stream replay ./night/rec.edf",
+    "--device a.csv?rate=64": "innpar-stream replay a.csv?rate=64",
+    "--device serail:/dev/ttyUSB0": "did you mean serial",
+    "--device demo --cuff": "--cuff needs a value: --cuff ",
+    "--device demo --json=5": "--json takes no value, not '5'",
+    "replay a.csv b.csv": "b.csv is one argument too many",
     "--devise demo": "did you mean --device?",
     "--device dem": "did you mean demo?",
     "--device polar-verty": "did you mean polar-verity",
@@ -48,7 +57,7 @@ WRONG = {
     "--port 5": "innpar-stream --help",
     "seson": "did you mean session?",
     "runn": "choose from replay, devices",
-    "replay": "innpar-stream replay night.mcap",
+    "replay": "is missing",
     "replay none.mcap": "check the path",
     "replay a.csv --form 5": "did you mean --from?",
     "replay a.csv --speed x": "must be a valid number",
@@ -89,7 +98,7 @@ WRONG = {
     "evaluate --splt val": "did you mean --split?",
     "evaluate --data . --split val --every x": "must be a whole number, not 'x'",
     "train --otu x": "train --help",
-    "train --data .": "--out",
+    "train --data .": "--out is missing",
     "bench x": "bench --help",
 }
 """Command line → a part of the remedy in its answer."""
@@ -114,3 +123,17 @@ def test_the_answer_is_two_lines_with_the_remedy(
 
 def test_the_table_is_long_enough() -> None:
     assert len(WRONG) >= 60
+
+
+@pytest.mark.parametrize("package", ["scipy", "torch"])
+def test_a_missing_package_is_named_with_its_extra(package: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from innpar.stream.cli.main import main\n"
+        "sys.exit(main(['train', '--data', '.', '--out', 'm']))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.stderr == f"innpar-stream: this needs {package}: scripts/setup train\n"
+    assert ran.returncode == 2
