@@ -80,8 +80,8 @@ def _add_pace(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--latency",
         metavar="low|normal",
-        help="low: beats half a second sooner, at three to four times the CPU time (normal; for "
-        "a replay, as recorded)",
+        help="low: beats half a second sooner, at some 2.5 times the CPU time (normal; for a "
+        "replay, as recorded)",
     )
     group.add_argument(
         "--early",

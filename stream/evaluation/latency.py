@@ -27,7 +27,7 @@ from innpar.stream.windows.timing import NORMAL, LatencyMode
 
 PARTS = ("sensor", "guard", "lookahead", "hop", "beat", "compute")
 MODES = (NORMAL, LatencyMode("low", early=True))
-VIRTUAL = ("polar-verity?rate=55&id=polar-55", "polar-verity?rate=176&id=polar-176")
+VIRTUAL = ("polar-verity:1?rate=55&id=polar-55", "polar-verity:2?rate=176&id=polar-176")
 SHORTEST = 20.0
 """Seconds below which too few beats are complete for a median."""
 HEADER = (

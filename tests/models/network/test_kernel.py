@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from innpar.models.network.folding import FoldedWeights, fold_weights
+from innpar.models.network.folding import Floats, FoldedWeights, fold_weights
 from innpar.models.network.kernel import (
     NativeNetwork,
     Network,
     NumpyNetwork,
     best_instructions,
+    checked,
 )
 from innpar.models.predictor import SHIPPED
 from support.networks import network as trained
@@ -174,3 +175,81 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout == "clean\n"
+
+
+ARM_COMPILER, ARM_RUNNER = "aarch64-linux-gnu-g++", "qemu-aarch64"
+DRIVER = r"""
+#include "kernel.cpp"
+#include <cstdio>
+#include <vector>
+static FILE *in;
+template <class T> std::vector<T> part() {  // a count, then the values
+    int64_t n;
+    if (std::fread(&n, 8, 1, in) != 1) std::exit(2);
+    std::vector<T> values(n);
+    if (std::fread(values.data(), sizeof(T), n, in) != size_t(n)) std::exit(2);
+    return values;
+}
+int main(int, char **argv) {
+    in = std::fopen(argv[1], "rb");
+    FILE *out = std::fopen(argv[2], "wb");
+    auto shape = part<int32_t>();
+    auto clamp = part<float>();
+    std::vector<std::vector<float>> arrays;
+    for (int k = 0; k < 10; k++) arrays.push_back(part<float>());
+    auto x = part<float>(), shift = part<float>();
+    Net net{shape[0], shape[1], shape[2], shape[3], shape[4], clamp[0]};
+    const float **to = &net.mixing;
+    for (int k = 0; k < 10; k++) to[k] = arrays[k].data();
+    int64_t batch = shape[5], frames = shape[6];
+    std::vector<float> y(x.size()), back(x.size());
+    const char *set = innpar_kernel_set();
+    if (innpar_kernel(set, &net, 0, batch, frames, x.data(), shift.data(), y.data())) return 3;
+    if (innpar_kernel(set, &net, 1, batch, frames, y.data(), shift.data(), back.data())) return 3;
+    std::fwrite(y.data(), 4, y.size(), out);
+    std::fwrite(back.data(), 4, back.size(), out);
+    std::fclose(out);
+    std::puts(set);
+}
+"""
+
+
+def run_on_arm(folder: Path, weights: FoldedWeights, x: Floats, context: Floats) -> list[Floats]:
+    """Return the kernel's forward outputs on an emulated aarch64 processor, and their inverse."""
+    values, shift = checked(weights, x, context)
+    assert shift is not None
+    names = ("mixing", "unmixing", "entry", "entry_bias", "kernel", "bias")
+    names += ("left", "left_bias", "right", "right_bias")
+    shape = [weights.blocks, weights.channels, weights.margin, weights.taps, weights.edge]
+    parts = [np.array([*shape, len(values), values.shape[2] // 4], np.int32)]
+    parts += [np.array([weights.clamp], np.float32), *(getattr(weights, name) for name in names)]
+    parts += [values, shift]
+    source, result = folder / "in", folder / "out"
+    source.write_bytes(b"".join(np.int64(one.size).tobytes() + one.tobytes() for one in parts))
+    command = [ARM_RUNNER, folder / "driver", source, result]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=110)
+    assert done.stdout == "neon\n"
+    found = np.frombuffer(result.read_bytes(), np.float32).reshape(2, *values.shape)
+    return [found[0], found[1]]
+
+
+@pytest.mark.slow
+def test_neon_gives_the_network_under_emulation(tmp_path: Path) -> None:
+    for tool in (ARM_COMPILER, ARM_RUNNER):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool}: apt-get install g++-aarch64-linux-gnu qemu-user")
+    (tmp_path / "driver.cpp").write_text(DRIVER)
+    flags = ["-O3", "-std=c++17", "-ffp-contract=fast", "-static", "-Wall", "-Werror"]
+    include = ["-I", str(ROOT / "models/network"), "-o", str(tmp_path / "driver")]
+    subprocess.run([ARM_COMPILER, *flags, *include, tmp_path / "driver.cpp"], check=True)
+    weights, rng = shipped(), np.random.default_rng(0)
+    for length in (64, 100, 640):
+        x = rng.standard_normal((3, 2, length)).astype(np.float32)
+        context = rng.standard_normal((3, 42)).astype(np.float32)
+        forward, inverse = run_on_arm(tmp_path, weights, x, context)
+        expected = NumpyNetwork(weights).forward(x, context)
+        scale = np.abs(expected).max()
+        assert np.abs(forward - expected).max() <= 1e-5 * scale
+        assert np.abs(inverse - x).max() <= 1e-4 * scale
+        alone = run_on_arm(tmp_path, weights, x[1:2], context[1:2])
+        assert [one.tobytes() for one in alone] == [forward[1].tobytes(), inverse[1].tobytes()]

@@ -176,6 +176,22 @@ def test_two_models_are_compared_on_the_same_beats(
     assert "mmHg, 1 subjects: SBP +0.00 (+0.00 to +0.00)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_low_latency_is_evaluated_and_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["evaluate", "--data", str(folder), "--cuff-every", "once", "--json"]
+    figures = []
+    for latency in ("normal", "low"):
+        assert main([*given, "--latency", latency]) == 0
+        figures.append(json.loads(capsys.readouterr().out))
+    normal, low = figures
+    assert low["title"] == f"{normal['title']}, low latency"
+    beats = [one["groups"]["vitaldb"]["beats"] for one in figures]
+    assert beats[1] == pytest.approx(beats[0], rel=0.1)
+    assert normal["groups"] != low["groups"]
+
+
 def test_an_absent_split_is_named(folder: Path) -> None:
     with pytest.raises(DataError, match="no record in split 'test'"):
         evaluate(folder, split="test")
