@@ -15,6 +15,7 @@ from innpar.stream.calibration.tracker import (
     STALE_LOG_AMPLITUDE,
     STALE_SECONDS,
     CalibrationTracker,
+    _median,
 )
 from innpar.stream.calibration.types import CuffReading, Guidance
 
@@ -93,3 +94,9 @@ def test_a_network_without_a_context_is_told_nothing() -> None:
         found = calibration.push(k * HOP, pulse(), True)
     assert found.status.state == "ok"
     assert [one.context for one in (found, *found.anchor)] == [None] * (1 + ANCHORS)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 30])
+def test_the_pulse_is_the_median_of_each_feature(count: int) -> None:
+    rows = np.random.default_rng(count).normal(size=(count, 20)) * 10.0 ** np.arange(-10, 10)
+    assert _median(rows).tobytes() == np.median(rows, axis=0).tobytes()
