@@ -154,7 +154,7 @@ class CalibrationTracker:
         if accepted:
             self._recent.append(now[0])
             self._windows.append(conditioned)
-            self._pulse = np.median(np.stack(self._recent), axis=0)
+            self._pulse = _median(np.stack(self._recent))
         anchor: tuple[Question, ...] = ()
         due = bool(self._waiting) and self._waiting[0].time <= time
         if due and accepted and len(self._recent) >= ENOUGH:
@@ -216,3 +216,11 @@ class CalibrationTracker:
         far |= bool(change[_LOG_AMPLITUDE] > STALE_LOG_AMPLITUDE)
         other = stored.channel not in ("", self._channel)
         return "stale" if far or other or age > STALE_SECONDS else "ok"
+
+
+def _median(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the median of each column, as `np.median` does, of finite values and faster."""
+    ordered, half = np.sort(rows, axis=0), len(rows) // 2
+    if len(rows) % 2:
+        return np.asarray(ordered[half])
+    return np.asarray((ordered[half - 1] + ordered[half]) / 2.0)

@@ -20,7 +20,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=
 def iso(time: int) -> str:
     """Return `time`, ns since the Unix epoch, as ISO-8601 with milliseconds and a Z."""
     seconds, ms = divmod(_ms(time), 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{ms:03d}Z"
 
 
 def seconds(time: int) -> float:

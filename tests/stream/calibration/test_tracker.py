@@ -15,6 +15,7 @@ from innpar.stream.calibration.tracker import (
     STALE_LOG_AMPLITUDE,
     STALE_SECONDS,
     CalibrationTracker,
+    _median,
 )
 from innpar.stream.calibration.types import CuffReading, Guidance
 
@@ -125,3 +126,9 @@ def test_a_change_of_height_shows_between_two_descriptions() -> None:
     calibration.posture(2 * HOP, 10.0)
     assert calibration.between(2 * HOP - 1).lift == 0
     assert calibration.between(2 * HOP).lift == pytest.approx(7.7)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 30])
+def test_the_pulse_is_the_median_of_each_feature(count: int) -> None:
+    rows = np.random.default_rng(count).normal(size=(count, 20)) * 10.0 ** np.arange(-10, 10)
+    assert _median(rows).tobytes() == np.median(rows, axis=0).tobytes()
