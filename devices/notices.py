@@ -51,6 +51,8 @@ class NoticeCode(StrEnum):
     CALIBRATE_REFUSED = "calibrate_refused"
     MARK_REFUSED = "mark_refused"
     RECORD_REFUSED = "record_refused"
+    MOVED_REFUSED = "moved_refused"
+    SENSOR_MOVED = "sensor_moved"  # on command; the readings before no longer apply
     COMMAND_REFUSED = "command_refused"  # any other command
     # from the connection to the broker
     MESSAGES_DROPPED = "messages_dropped"  # undelivered ones, for lack of room
