@@ -41,6 +41,7 @@ class NoticeCode(StrEnum):
     # from the pipeline
     FIT_CHECK = "fit_check"
     NOT_CALIBRATED = "not_calibrated"
+    RECALIBRATE = "recalibrate"  # the wearer is far from the cuff reading in force
     CALIBRATION_NOT_RESUMED = "calibration_not_resumed"
     CUFF_UNAVAILABLE = "cuff_unavailable"
     MARKERS_UNAVAILABLE = "markers_unavailable"

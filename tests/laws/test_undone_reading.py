@@ -235,6 +235,18 @@ def test_after_a_move_no_reading_is_followed_and_a_new_one_is(tmp_path: Path) ->
     assert [WITHDRAWN in event.detail for event in cuffs] == [False, False, False]
 
 
+def test_a_stale_reading_asks_once_for_a_new_one() -> None:
+    old = Calibrate("demo", 128, 79, START - 5 * 3600 * NS)
+    keep = streamed({20: old, 80: Calibrate("demo", 128, 79, confirm=True)})
+    notices = [i for i in keep.items if isinstance(i, Event) and i.detail.get("code")]
+    (advice,) = (i for i in notices if i.detail["code"] == "recalibrate")
+    assert advice.detail["text"] == "the cuff reading 128/79 is 5.0 h old: rest, and measure again"
+    beats = estimates(keep.items)
+    stale = [b.peak for b in beats if b.calibration.state == "stale"]
+    assert advice.start > stale[0] + 20 * NS
+    assert beats[-1].calibration.state == "ok"
+
+
 def test_a_move_without_a_reading_begins_the_signal_anew() -> None:
     keep = streamed({30: Moved("demo")})
     texts = [i.detail["text"] for i in keep.items if isinstance(i, Event) and "code" in i.detail]
