@@ -88,7 +88,8 @@ EventKind = Literal[
     "clock",  # detail: skew_ppm, error_ms, rate (measured, Hz)
     "marker",  # detail: text
     "cuff",  # detail: sbp, dbp in mmHg, and whatever else the cuff reports
-    "cuff_undone",  # detail: sbp, dbp in mmHg of the newest reading, which is withdrawn
+    "cuff_undone",  # detail: sbp, dbp in mmHg of the newest reading, which is withdrawn;
+    # why: moved, if it was right and no longer applies since the sensor was moved
     "posture",  # detail: wrist_height, height of the sensor above the heart in cm
     "alarm",  # detail: state (on or off), rule, value, limit, start, evidence or end and why
     "notice",  # detail: code (see `NoticeCode`), text; a message for a person, sent once; rate,

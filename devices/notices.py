@@ -42,6 +42,7 @@ class NoticeCode(StrEnum):
     # from the pipeline
     FIT_CHECK = "fit_check"
     NOT_CALIBRATED = "not_calibrated"
+    RECALIBRATE = "recalibrate"  # the wearer is far from the cuff reading in force
     CALIBRATION_NOT_RESUMED = "calibration_not_resumed"
     CUFF_UNAVAILABLE = "cuff_unavailable"
     MARKERS_UNAVAILABLE = "markers_unavailable"
@@ -52,6 +53,8 @@ class NoticeCode(StrEnum):
     CALIBRATE_REFUSED = "calibrate_refused"
     MARK_REFUSED = "mark_refused"
     RECORD_REFUSED = "record_refused"
+    MOVED_REFUSED = "moved_refused"
+    SENSOR_MOVED = "sensor_moved"  # on command; the readings before no longer apply
     COMMAND_REFUSED = "command_refused"  # any other command
     # from the connection to the broker
     MESSAGES_DROPPED = "messages_dropped"  # undelivered ones, for lack of room

@@ -43,7 +43,7 @@ from innpar.stream.mqtt.sink import MqttSink
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.sidecars import assign, forward_cuff, forward_markers
-from innpar.stream.pipeline.steering import CommandSource, mark_all, run_commands
+from innpar.stream.pipeline.steering import CommandSource, mark_all, moved_all, run_commands
 from innpar.stream.pipeline.supervision import supervised
 from innpar.stream.pipeline.tally import TallySink, report
 from innpar.stream.pipeline.wearer import Wearer, enrol
@@ -51,7 +51,7 @@ from innpar.stream.session.recorder import place
 from innpar.stream.session.recorders import Recorders
 from innpar.stream.sinks.base import FanOut, Sink
 from innpar.stream.sinks.jsonlines import JsonSink, ReaderGone
-from innpar.stream.sinks.keyboard import listening
+from innpar.stream.sinks.keyboard import MOVED, listening
 from innpar.stream.sinks.stamping import StampingSink
 from innpar.stream.sinks.terminal import TerminalSink
 from innpar.stream.view.board import Board
@@ -333,11 +333,17 @@ async def _stream(parts: _Run) -> None:
     """Stream to the end, and give the broker time for the last messages."""
 
     def pressed(text: str) -> None:
-        mark_all(parts.wearers, text, parts.clock)
+        if text == MOVED:
+            moved_all(parts.wearers)
+        else:
+            mark_all(parts.wearers, text, parts.clock)
 
     with parts.terminal, listening(sys.stdin, pressed) as keys:
         if keys:
-            parts.terminal.say("press space, a letter or a digit to mark a moment, Ctrl-C to stop")
+            parts.terminal.say(
+                "press space, a letter or a digit to mark a moment, ! once the sensor was moved, "
+                "Ctrl-C to stop"
+            )
         await run(parts.wearers, parts.engine, parts.out, parts.clock, parts.recorders)
         # Messages without an acknowledgement by then are spooled and delivered by the next run.
         with suppress(TimeoutError):

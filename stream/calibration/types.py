@@ -14,6 +14,9 @@ from innpar.models.calibration import calibrate
 from innpar.models.calibration.context import FEATURES
 from innpar.stream.results import CalibrationStatus
 
+MOVED = "moved"
+"""Value of ``why`` in a withdrawal of a reading that was right."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredCalibration:
@@ -97,9 +100,16 @@ class CuffReading:
         """Whether it is the same reading; the time of a remembered one has milliseconds."""
         return self.key[1:] == other.key[1:] and abs(self.time - other.time) <= NS // 1000
 
-    def undone(self, device: str, at: int) -> Event:
-        """Return the event that withdraws the reading from a stream at a time, ns since 1970."""
-        return Event(device, "cuff_undone", at, at, {"sbp": self.sbp, "dbp": self.dbp})
+    def undone(self, device: str, at: int, *, moved: bool = False) -> Event:
+        """Return the event that withdraws the reading from a stream at a time, ns since 1970.
+
+        Args:
+            device: Id of the device.
+            at: The time.
+            moved: Whether it was right, and no longer applies since the sensor was moved.
+        """
+        why = {"why": MOVED} if moved else {}
+        return Event(device, "cuff_undone", at, at, {"sbp": self.sbp, "dbp": self.dbp, **why})
 
     def is_undone_by(self, event: Event) -> bool:
         """Whether a ``cuff_undone`` event names this reading."""

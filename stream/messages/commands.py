@@ -1,4 +1,4 @@
-"""Commands to a wearer on ``<root>/cmd/<device>/…``: calibrate, mark, record."""
+"""Commands to a wearer on ``<root>/cmd/<device>/…``: calibrate, mark, record, moved."""
 
 from __future__ import annotations
 
@@ -94,17 +94,27 @@ class Record:
     reply: Reply | None = None
 
 
-Command = Calibrate | Undo | Mark | Record
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A report that the sensor was moved: what depends on its seat no longer applies."""
+
+    device: str
+    reply: Reply | None = None
+
+
+Command = Calibrate | Undo | Mark | Record | Moved
 EXAMPLES = {
     "calibrate": '{"sbp":128,"dbp":79}',
     "mark": '{"text":"stood up"}',
     "record": '{"record":true}',
+    "moved": '{"moved":true}',
 }
 NAMES = tuple(EXAMPLES)
 KEYS = {
     "calibrate": ("sbp", "dbp", "time", "confirm", "undo"),
     "mark": ("text", "time"),
     "record": ("record", "time"),
+    "moved": ("moved",),
 }
 """Name of a command → the keys that it may have."""
 
@@ -131,6 +141,10 @@ def parse_command(name: str, device: str, payload: bytes, reply: Reply | None) -
         if message["undo"] is not True or len(message) > 1:
             raise CommandError("'undo' is true and stands alone: {\"undo\":true}")
         return Undo(device, reply)
+    if name == "moved":
+        if message.get("moved") is not True:
+            raise CommandError("'moved' is true: {\"moved\":true}")
+        return Moved(device, reply)
     time = _time(message.get("time"))
     if name == "record":
         if not isinstance(message.get("record"), bool):

@@ -159,6 +159,21 @@ class Bridge:
             for name in fresh
         ]
 
+    def former(self, info: bytes) -> str | None:
+        """Return the name under which version 0.1 ran on this computer; None for anything else.
+
+        Its names had no random part, so this version publishes under others, and what the broker
+        has retained under the old ones would stay for ever.
+
+        Args:
+            info: The description of a process, as retained; untrusted bytes.
+        """
+        found, host = _info_in(info), platform.node() or "innpar"
+        node, old = found.get("node"), str(found.get("version", "")).startswith("0.1.")
+        name = re.escape(re.sub(r"[^\w.-]", "-", host))
+        mine = isinstance(node, str) and re.fullmatch(rf"{name}(-\d{{1,3}})?", node)
+        return node if mine and old and found.get("host") == platform.node() else None
+
     def orphans(self, info: bytes) -> list[str]:
         """Return the devices that a crash of an earlier run left ``online``.
 

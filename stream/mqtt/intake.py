@@ -22,6 +22,7 @@ REFUSED = {
     "calibrate": NoticeCode.CALIBRATE_REFUSED,
     "mark": NoticeCode.MARK_REFUSED,
     "record": NoticeCode.RECORD_REFUSED,
+    "moved": NoticeCode.MOVED_REFUSED,
 }
 """Name of a command → code of the notice of its refusal."""
 

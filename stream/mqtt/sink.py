@@ -69,6 +69,7 @@ class MqttSink:
         self._publisher = Publisher(bridge, options)
         self._intake = Intake(bridge, self._delivery.put)
         self._missed = 0
+        self._former: dict[str, bytes] = {}
         self.reconnects: int = 0
         self._state_changed = asyncio.Event()
         self._subscribed = asyncio.Event()  # to the commands of every device
@@ -367,14 +368,35 @@ class MqttSink:
         async for message in link.received():
             if message.topic == self._bridge.info_topic:
                 self._take_info(message.payload, first)
+            elif message.topic in self._former:
+                if message.payload == b"offline":
+                    self._retire(message.topic)
+            elif self._bridge.is_info(message.topic) and message.retained:
+                if node := self._bridge.former(message.payload):
+                    state = f"{self._bridge.root}/bridge/{node}/state"
+                    self._former[state] = message.payload
+                    await link.listen(state)
             elif self._bridge.is_info(message.topic):
-                for line in () if message.retained else self._bridge.shared(message.payload):
+                for line in self._bridge.shared(message.payload):
                     _log.warning("%s", line)
             elif message.topic == self._status:
                 for config in self._publisher.discovery() if message.payload == b"online" else ():
                     self._delivery.put(config)
             else:
                 self._intake.take(message)
+
+    def _retire(self, state: str) -> None:
+        """Clear the topics of version 0.1 on this computer; publish what it left online as offline.
+
+        Args:
+            state: Topic of its state.
+        """
+        info = self._former[state]  # kept: the empty message comes back
+        for topic in (state, f"{state.removesuffix('state')}info"):
+            self._delivery.put(Parcel((topic,), b"", retain=True, durable=False))
+        for device in self._bridge.orphans(info):
+            self._delivery.put(parcel(State(device, "offline"), self._bridge.root))
+        _log.info("cleared the topics of version 0.1 of this computer: %s", state)
 
     async def _leave(self) -> None:
         """Publish ``offline``, deliver the rest within `_LEAVE` s, and disconnect."""

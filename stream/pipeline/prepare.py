@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from innpar.devices import Chunk, Event, NoticeCode, notice
 from innpar.models.predictor import Manifest
-from innpar.stream.calibration.tracker import CalibrationTracker
+from innpar.stream.calibration.tracker import STALE_SECONDS, CalibrationTracker
 from innpar.stream.calibration.types import CuffReading, Guidance, Question
 from innpar.stream.pipeline.overload import Backlog, ProcessLoad
 from innpar.stream.results import Reason
@@ -29,6 +29,8 @@ from innpar.stream.windows.window import Window, Windower
 
 FIT_WINDOWS = 8
 """Windows of a whole hop after which a run reports whether the signal is usable."""
+ADVISE = 30
+"""Whole hops accepted with a stale reading, one after another, before the advice to measure again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +119,8 @@ class Preparer:
     _cuffs: list[Event] = field(init=False, default_factory=list)
     _described: tuple[int, str, bool] = field(init=False, default=(-1, "", False))
     _next: int = field(init=False, default=0)
+    _stale: int = field(init=False, default=0)  # accepted samples
+    _advised: tuple[int, float, float] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         m = self.manifest
@@ -208,7 +212,7 @@ class Preparer:
     def _left_out(self, window: Window) -> Event:
         """Return the gap of a window that is left out: the samples that are new in it."""
         end = window.index + self.manifest.window
-        start, end = (end - HOP) * self._period, end * self._period
+        start, end = (end - self.hop) * self._period, end * self._period
         # No sample is lost: a recording has them all.
         return Event(self._device, "gap", start, end, {"why": "overload", "lost": 0})
 
@@ -296,7 +300,25 @@ class Preparer:
             if prepared.guidance.calibration is None:
                 text = NO_UNIT if self.manifest.relative else NO_LEVEL
                 events.append(notice(self._device, at, NoticeCode.NOT_CALIBRATED, text))
-        return events
+        return [*events, *self._advice(prepared, at)]
+
+    def _advice(self, prepared: Prepared, at: int) -> list[Event]:
+        """Advise once per reading to measure again, when it has been stale for long enough."""
+        reading, status = prepared.guidance.reading, prepared.guidance.status
+        if reading is None or status.state != "stale":
+            self._stale = 0
+            return []
+        self._stale += self.hop * prepared.quality.accepted
+        if self._stale < ADVISE * HOP or reading.key == self._advised:
+            return []
+        self._advised = reading.key
+        pressures, age = f"{reading.sbp:g}/{reading.dbp:g}", status.age_s or 0.0
+        if age > STALE_SECONDS:
+            why = f"the cuff reading {pressures} is {age / 3600:.1f} h old"
+        else:
+            why = f"the pulse is far from that at the cuff reading {pressures}"
+        text = f"{why}: rest, and measure again"
+        return [notice(self._device, at, NoticeCode.RECALIBRATE, text)]
 
 
 REMEDIES = {

@@ -12,7 +12,7 @@ from innpar.stream.calibration.store import LONGEST
 from innpar.stream.calibration.tracker import KEPT
 from innpar.stream.calibration.types import CuffReading
 from innpar.stream.errors import SessionError, UnconfirmedReading
-from innpar.stream.messages.commands import Calibrate, Command, Mark, Record, Undo
+from innpar.stream.messages.commands import Calibrate, Command, Mark, Moved, Record, Undo
 from innpar.stream.messages.encoding import iso
 from innpar.stream.pipeline.injection import FULL
 from innpar.stream.pipeline.supervision import reason
@@ -87,6 +87,8 @@ async def execute(
         calibrate(wearer, command, clock)
     elif isinstance(command, Undo):
         undo(wearer)
+    elif isinstance(command, Moved):
+        moved(wearer)
     else:
         mark(wearer, command, clock)
 
@@ -128,6 +130,26 @@ def undo(wearer: Wearer) -> None:
     if newest is None:
         raise SessionError("there is no cuff reading to withdraw; enter one")
     inject(wearer, newest.undone(wearer.device.id, wearer.last))
+
+
+def moved(wearer: Wearer) -> None:
+    """Inject a break of the signal and the end of every reading: the sensor was moved.
+
+    Pulse, channel and readings belong to the place where the sensor was; all begin anew.
+
+    Raises:
+        SessionError: There is no room for it.
+    """
+    name, at, known = wearer.device.id, wearer.last, wearer.known
+    if wearer.queue.room < len(known) + 2:
+        raise SessionError(FULL)
+    inject(wearer, Event(name, "gap", at, at, {"why": "the sensor was moved", "lost": 0}))
+    for reading in reversed(known):
+        inject(wearer, reading.undone(name, at, moved=True))
+    advice = "measure with a cuff"
+    if known:
+        advice = "earlier cuff readings no longer apply; measure again"
+    inject(wearer, notice(name, at, NoticeCode.SENSOR_MOVED, f"the sensor was moved: {advice}"))
 
 
 def moment(wearer: Wearer, time: int | None, clock: HostClock, *, before: int = AHEAD) -> int:
@@ -220,3 +242,13 @@ def inject(wearer: Wearer, event: Event) -> None:
         SessionError: There is no room for it.
     """
     wearer.queue.put(event)
+
+
+def moved_all(wearers: Sequence[Wearer]) -> None:
+    """Report that the sensor of every wearer that sends was moved."""
+    for wearer in wearers:
+        if wearer.streaming:
+            try:
+                moved(wearer)
+            except SessionError as error:
+                log.warning("%s: %s", wearer.device.id, error)

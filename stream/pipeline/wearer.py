@@ -124,6 +124,13 @@ class Wearer:
     @property
     def newest(self) -> CuffReading | None:
         """The newest reading that counts, in force or on its way; None without any."""
+        known = self.known
+        last = len(known) == 1 and self.preparer.calibration.forgot
+        return known[-1] if known and not last else None
+
+    @property
+    def known(self) -> list[CuffReading]:
+        """The readings that can be in force, in force or on their way, the newest last."""
         calibration = self.preparer.calibration
         known = [*calibration.effective, *calibration.waiting]
         for event in (*self.preparer.coming, *self.queue.events):
@@ -133,8 +140,7 @@ class Wearer:
                     known.append(reading)
             elif event.kind == "cuff_undone" and known and known[-1].is_undone_by(event):
                 known.pop()
-        last = len(known) == 1 and calibration.forgot
-        return known[-1] if known and not last else None
+        return known
 
     @property
     def waiting_cuffs(self) -> list[Event]:

@@ -9,6 +9,7 @@ from innpar.devices import NS, BadPacket, Event
 from innpar.devices.session.contents import entry_of
 from innpar.devices.session.items import EVENTS, Topic
 from innpar.devices.session.reader import SessionFile
+from innpar.stream.calibration.types import MOVED
 
 WITHDRAWN = "withdrawn"
 """Key in a reading's detail: time of its withdrawal, s since the Unix epoch."""
@@ -43,8 +44,8 @@ def marked(events: Sequence[Event]) -> list[Event]:
     """
     found = list(events)
     for at, undone in enumerate(events):
-        if undone.kind != "cuff_undone":
-            continue
+        if undone.kind != "cuff_undone" or undone.detail.get("why") == MOVED:
+            continue  # a reading before the sensor was moved was right
         alike = [n for n in range(at) if _is_of(found[n], undone)]
         if not alike:
             continue

@@ -12,6 +12,7 @@ from innpar.devices import NS
 from innpar.devices.session.contents import damage_of
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.session.writer import Writer
+from innpar.stream.calibration.types import MOVED
 from innpar.stream.messages.encoding import iso
 from innpar.stream.messages.hygiene import printable
 from innpar.stream.session.beat_table import BeatTable
@@ -81,7 +82,8 @@ def _device(device: DeviceIndex) -> Iterator[str]:
         yield f"  cuff {reading} at {iso(event.start)}{withdrawn}"
     for event in device.of("cuff_undone"):
         reading = f"{event.detail.get('sbp')}/{event.detail.get('dbp')}"
-        yield f"  cuff {reading} withdrawn at {iso(event.start)}"
+        how = "no longer applied" if event.detail.get("why") == MOVED else "withdrawn"
+        yield f"  cuff {reading} {how} at {iso(event.start)}"
     markers = device.of("marker")
     for event in markers[:MOST_LINES]:
         yield f"  marker at {iso(event.start)}: {event.detail.get('text')}"

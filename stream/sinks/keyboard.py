@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-NAMES = {" ": "mark"}
+MOVED = "!"
+"""Key that reports that the sensor was moved."""
+NAMES = {" ": "mark", MOVED: MOVED}
 """Key → text of its marker; letters and digits are their own text."""
 
 
@@ -46,7 +48,8 @@ def listening(stream: IO[Any], press: Callable[[str], None]) -> Iterator[bool]:
 
     Args:
         stream: Standard input.
-        press: Callback; its text is ``mark`` for the space bar, else the letter or digit.
+        press: Callback; its text is ``mark`` for the space bar, else the letter or digit, or
+            `MOVED`.
 
     Yields:
         Whether keys can be read: the stream is a terminal with this process in the foreground.

@@ -1,7 +1,7 @@
 """Sink that publishes LSL streams, for LabRecorder and other LSL programs.
 
-Three streams per device: ``PPG`` (the network's input), ``ABP`` and beats. Every sample carries its
-own time at the sensor, on LSL's clock.
+Four streams per device: ``PPG`` (the network's input), ``ABP``, beats, and events (cuff readings,
+gaps, marks, …) as JSON. Every sample carries its own time at the sensor, on LSL's clock.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from innpar.devices import NS, HostClock
+from innpar.devices import NS, Event, HostClock
 from innpar.devices.lsl.library import library
+from innpar.devices.session.strict_json import strict_json
 from innpar.stream.results import Beat, DeviceInfo, Item, Waveform
 
 OURS = "innpar"
@@ -41,12 +42,14 @@ class OutletKind:
         type: LSL content type.
         channels: (label, unit, type) of each channel.
         regular: Whether it has a nominal rate.
+        format: Number format of LSL.
     """
 
     name: str
     type: str
     channels: tuple[tuple[str, str, str], ...]
     regular: bool
+    format: str = "float32"
 
 
 KINDS: dict[str, OutletKind] = {
@@ -65,6 +68,8 @@ KINDS: dict[str, OutletKind] = {
         ),
         False,
     ),
+    # Not of type Markers, which `--lsl-markers` would take for another program's.
+    "events": OutletKind("events", "Events", (("event", "", "JSON"),), False, "string"),
 }
 
 
@@ -101,9 +106,12 @@ class LslSink:
         """Return at once: LSL receivers cannot delay a sender."""
 
     async def send(self, item: Item) -> None:
-        """Publish waveforms and beats."""
+        """Publish waveforms, beats and events."""
         if isinstance(item, DeviceInfo):
             self._info_of[item.device] = item
+            self._outlet(item, "events", 0.0)  # early, so that receivers miss no event
+        elif isinstance(item, Event):
+            self._event(item)
         elif isinstance(item, Waveform):
             end = item.start + round((len(item.samples) - 1) * NS / item.rate)
             outlet = self._outlet(item, item.kind, item.rate)
@@ -114,7 +122,17 @@ class LslSink:
             values = [float("nan") if value is None else value for value in row]
             self._outlet(item, "beats", 0.0).push_sample(values, self._stamp(item, item.peak))
 
-    def _stamp(self, item: Waveform | Beat, time: int) -> float:
+    def _event(self, event: Event) -> None:
+        """Publish an event once its device is known; its time is the stamp."""
+        info = self._info_of.get(event.device)
+        if info is None:
+            return
+        length = (event.end - event.start) / NS
+        content = {"kind": event.kind, "seconds": length, "detail": dict(event.detail)}
+        text = strict_json(content, ensure_ascii=False)
+        self._outlet(info, "events", 0.0).push_sample([text], self._stamp(info, event.start))
+
+    def _stamp(self, item: Waveform | Beat | DeviceInfo, time: int) -> float:
         """Return `time`, ns since the epoch, on LSL's clock, s.
 
         A recording is shifted so that its first sample lies at the present.
@@ -126,14 +144,14 @@ class LslSink:
             self._shifts[item.device] = round(self._lsl.local_clock() * NS) - now
         return (time + self._shifts[item.device]) / NS
 
-    def _outlet(self, item: Waveform | Beat, kind: str, rate: float) -> Any:
+    def _outlet(self, item: Waveform | Beat | DeviceInfo, kind: str, rate: float) -> Any:
         outlet = self._outlets.get((item.device, kind))
         if outlet is None:
             outlet = self._lsl.StreamOutlet(self._info(item, kind, rate), max_buffered=KEPT)
             self._outlets[item.device, kind] = outlet
         return outlet
 
-    def _info(self, item: Waveform | Beat, kind: str, rate: float) -> Any:
+    def _info(self, item: Waveform | Beat | DeviceInfo, kind: str, rate: float) -> Any:
         """Return the stream's description, by the XDF metadata conventions."""
         outlet = KINDS[kind]
         info = self._lsl.StreamInfo(
@@ -141,7 +159,7 @@ class LslSink:
             outlet.type,
             len(outlet.channels),
             rate if outlet.regular else self._lsl.IRREGULAR_RATE,
-            "float32",
+            outlet.format,
             f"{OURS}-{socket.gethostname()}-{item.device}-{kind}",
         )
         desc = info.desc()

@@ -151,7 +151,8 @@ def event_text(event: Event) -> str | None:
 
 def undone_text(detail: Mapping[str, Any]) -> str:
     """Return a withdrawal of a cuff reading as text."""
-    return f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg withdrawn"
+    how = "no longer applies" if detail.get("why") == "moved" else "withdrawn"
+    return f"cuff reading {detail['sbp']:g}/{detail['dbp']:g} mmHg {how}"
 
 
 def cuff_text(detail: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from innpar.devices import NS, Event
 from innpar.devices.base import Source
 from innpar.devices.session.device import open_session
+from innpar.devices.session.reader import SessionFile
 from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace, VirtualClock
 from innpar.models.calibration.calibrate import CuffCalibration
@@ -25,12 +26,13 @@ from innpar.stream.calibration.store import CalibrationStore
 from innpar.stream.calibration.tracker import KEPT, CalibrationTracker
 from innpar.stream.calibration.types import CuffReading, StoredCalibration
 from innpar.stream.errors import SessionError, UnconfirmedReading
-from innpar.stream.messages.commands import Calibrate, Undo
+from innpar.stream.messages.commands import Calibrate, Moved, Undo
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.steering import execute
 from innpar.stream.pipeline.wearer import Wearer, enrol
 from innpar.stream.results import Beat, Item
+from innpar.stream.session.events import WITHDRAWN, events_of
 from innpar.stream.session.recorder import Recorder
 from innpar.stream.sinks.base import FanOut
 from support.harness import Keep, estimates, same, shipped, stream_all
@@ -109,7 +111,7 @@ class LiveDemo(Simulated):
 class Acts(Keep):
     """A sink that executes commands when a number of beats has passed, and keeps all items."""
 
-    def __init__(self, commands: dict[int, Calibrate | Undo]) -> None:
+    def __init__(self, commands: dict[int, Calibrate | Undo | Moved]) -> None:
         super().__init__()
         self.wearer: Wearer
         self.refused: list[SessionError] = []
@@ -129,7 +131,7 @@ class Acts(Keep):
                 self.refused.append(error)
 
 
-def streamed(commands: dict[int, Calibrate | Undo], path: Path | None = None) -> Acts:
+def streamed(commands: dict[int, Calibrate | Undo | Moved], path: Path | None = None) -> Acts:
     keep, engine, clock = Acts(commands), Engine(shipped()), VirtualClock()
     keep.wearer = enrol(demo(), engine, clock)
 
@@ -205,6 +207,50 @@ def test_an_older_reading_and_an_undo_of_nothing_are_refused() -> None:
     texts = [str(error) for error in keep.refused]
     assert texts[0].startswith("there is no cuff reading to withdraw")
     assert [text.startswith("a newer cuff reading, 128/79") for text in texts[1:]] == [True, True]
+
+
+def test_after_a_move_no_reading_is_followed_and_a_new_one_is(tmp_path: Path) -> None:
+    path = tmp_path / "moved.mcap"
+    second, third = Calibrate("demo", 131, 80), Calibrate("demo", 126, 77, confirm=True)
+    keep = streamed({20: FIRST, 40: second, 60: Moved("demo"), 75: third}, path)
+    assert keep.refused == []
+    beats = estimates(keep.items)
+    (told,) = (
+        i for i in keep.items if isinstance(i, Event) and i.detail.get("code") == "sensor_moved"
+    )
+    assert "earlier cuff readings no longer apply" in told.detail["text"]
+    gaps = [i for i in keep.items if isinstance(i, Event) and i.kind == "gap"]
+    assert "the sensor was moved" in [gap.detail["why"] for gap in gaps]
+    followed = [b.calibration.sbp for b in beats if b.peak < told.start]
+    assert set(followed) == {None, 128, 131}
+    afterwards = [b.calibration.sbp for b in beats if b.peak > told.start]
+    assert list(dict.fromkeys(afterwards)) == [None, 126]
+    undone = [i for i in keep.items if isinstance(i, Event) and i.kind == "cuff_undone"]
+    assert [(i.detail["sbp"], i.detail["why"]) for i in undone] == [(131, "moved"), (128, "moved")]
+    # The readings were right: the session does not mark them as withdrawn. The replay law holds.
+    again = stream_all([open_session(path, {}, pace=Pace(float("inf"), 0.7))])[0]
+    assert same(beats, estimates(again))
+    with SessionFile(path) as file:
+        cuffs = [event for event in events_of(file)["demo"] if event.kind == "cuff"]
+    assert [WITHDRAWN in event.detail for event in cuffs] == [False, False, False]
+
+
+def test_a_stale_reading_asks_once_for_a_new_one() -> None:
+    old = Calibrate("demo", 128, 79, START - 5 * 3600 * NS)
+    keep = streamed({20: old, 80: Calibrate("demo", 128, 79, confirm=True)})
+    notices = [i for i in keep.items if isinstance(i, Event) and i.detail.get("code")]
+    (advice,) = (i for i in notices if i.detail["code"] == "recalibrate")
+    assert advice.detail["text"] == "the cuff reading 128/79 is 5.0 h old: rest, and measure again"
+    beats = estimates(keep.items)
+    stale = [b.peak for b in beats if b.calibration.state == "stale"]
+    assert advice.start > stale[0] + 20 * NS
+    assert beats[-1].calibration.state == "ok"
+
+
+def test_a_move_without_a_reading_begins_the_signal_anew() -> None:
+    keep = streamed({30: Moved("demo")})
+    texts = [i.detail["text"] for i in keep.items if isinstance(i, Event) and "code" in i.detail]
+    assert "the sensor was moved: measure with a cuff" in texts
 
 
 def test_what_is_believable() -> None:

@@ -27,6 +27,7 @@ examples:
   innpar-stream calibrate 128/79
   innpar-stream calibrate 128/79 --device polar-verity-8a3f1b2c
   innpar-stream calibrate --undo
+  innpar-stream calibrate --moved
 """
 
 QUIET = 0.4
@@ -44,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--undo", action="store_true", help="withdraw the newest cuff reading, as if never entered"
+    )
+    parser.add_argument(
+        "--moved",
+        action="store_true",
+        help="the sensor was moved: earlier readings no longer apply, and the signal begins anew",
     )
     parser.add_argument(
         "--confirm",
@@ -87,22 +93,31 @@ class CalibrationOrder:
     """The command to send.
 
     Attributes:
-        cuff: The reading; None to withdraw the newest one.
+        cuff: The reading; None to withdraw the newest one, or all after a move.
+        moved: Whether the sensor was moved.
         confirm: Whether the user has confirmed the reading.
     """
 
     cuff: PlannedCuff | None
     confirm: bool = False
+    moved: bool = False
+
+    @property
+    def name(self) -> str:
+        """Last level of the command's topic."""
+        return "moved" if self.moved else "calibrate"
 
     @property
     def payload(self) -> dict[str, Any]:
         """The command's message."""
         if self.cuff is None:
-            return {"undo": True}
+            return {"moved": True} if self.moved else {"undo": True}
         confirm = {"confirm": True} if self.confirm else {}
         return {"sbp": self.cuff.sbp, "dbp": self.cuff.dbp, **confirm}
 
     def __str__(self) -> str:
+        if self.moved:
+            return "sensor moved"
         return "undo" if self.cuff is None else f"{self.cuff.sbp:g}/{self.cuff.dbp:g} mmHg"
 
 
@@ -163,10 +178,12 @@ class OnlineDevices:
 
 
 def _order(options: argparse.Namespace) -> CalibrationOrder:
-    if options.undo == (options.reading is not None):
-        raise ConfigError("give a cuff reading, such as 128/79, or --undo to withdraw the newest")
-    cuff = None if options.undo else _reading(options.reading)
-    return CalibrationOrder(cuff, options.confirm)
+    if options.undo + options.moved + (options.reading is not None) != 1:
+        raise ConfigError(
+            "give a cuff reading, such as 128/79, --moved, or --undo to withdraw the newest"
+        )
+    cuff = None if options.reading is None else _reading(options.reading)
+    return CalibrationOrder(cuff, options.confirm, options.moved)
 
 
 def _confirmed(line: str) -> bool:
@@ -242,7 +259,7 @@ async def _send(
     token = secrets.token_bytes(8)
     await _subscribe(link, address, events)
     await _subscribe(link, address, answers)
-    topic = f"{root}/cmd/{device}/calibrate"
+    topic = f"{root}/cmd/{device}/{order.name}"
     command = Parcel((topic,), to_json(order.payload), response=answers, correlation=token)
     link.send(command, topic)
     accepted = False
@@ -281,6 +298,11 @@ def _outcome(event: dict[str, Any], order: CalibrationOrder) -> CalibrationAnswe
         return None
     cuff, kind = order.cuff, event.get("kind")
     pressures = (detail.get("sbp"), detail.get("dbp"))
+    if order.moved:
+        if kind == "notice" and code_in(detail) is NoticeCode.SENSOR_MOVED:
+            return CalibrationAnswer(False, printable(detail.get("text")))
+        refused = kind == "notice" and code_in(detail) is NoticeCode.MOVED_REFUSED
+        return CalibrationAnswer(True, printable(detail.get("text"))) if refused else None
     if cuff is None and kind == "cuff_undone":
         return CalibrationAnswer(False, undone_text(_numbers(pressures)))
     if cuff is not None and kind == "cuff" and pressures == (cuff.sbp, cuff.dbp):

@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -23,9 +24,11 @@ import pytest
 from innpar.devices import Event
 from innpar.stream.errors import BrokerError
 from innpar.stream.messages.commands import NAMES, Calibrate, Mark
+from innpar.stream.messages.parcel import Parcel
 from innpar.stream.messages.payload import parcel
 from innpar.stream.mqtt.address import Address
 from innpar.stream.mqtt.broker import BrokerSettings, embedded_broker
+from innpar.stream.mqtt.connection import connect
 from innpar.stream.mqtt.sink import ROOM, MqttSink
 from innpar.stream.results import Beat, State
 from support.brokers import Broker, Mosquitto, free_port
@@ -612,6 +615,37 @@ async def test_two_computers_of_one_host_name_have_two_node_names(
             names.append(sink.node)
     assert names[0] == names[1] != names[2]
     assert all(name.startswith(f"{platform.node()}-") for name in names)
+
+
+@pytest.mark.parametrize("state", ["offline", "online"])
+async def test_what_version_0_1_retained_is_cleared_unless_it_still_runs(
+    state: str, mosquitto: Broker, listen: Listen
+) -> None:
+    broker, host = mosquitto(), platform.node()
+    info = {"schema": "bp-bridge/1", "node": host, "run": "1", "version": "0.1.0", "host": host}
+    node = re.sub(r"[^\w.-]", "-", host)
+    other = {**info, "node": "elsewhere", "host": "elsewhere", "devices": ["theirs"]}
+    messages = {
+        f"bp/bridge/{node}/info": json.dumps({**info, "node": node, "devices": ["old"]}),
+        f"bp/bridge/{node}/state": state,
+        "bp/devices/old/state": "online",
+        "bp/bridge/elsewhere/info": json.dumps(other),
+        "bp/bridge/elsewhere/state": "offline",
+    }
+    async with connect(Address.parse(broker.url)) as link:
+        for topic, text in messages.items():
+            link.send(Parcel((topic,), text.encode(), retain=True), topic)
+        await asyncio.sleep(0.2)
+    async with MqttSink.open(Address.parse(broker.url)) as sink:
+        await asyncio.sleep(0.5)
+        await sink.flush()
+    heard = listen(broker.port, "bp/#")
+    await asyncio.sleep(0.3)
+    left = {message.topic: message.payload for message in heard.heard()}
+    assert left["bp/devices/old/state"] == state
+    gone = {topic for topic in messages if topic not in left}
+    wanted = {f"bp/bridge/{node}/info", f"bp/bridge/{node}/state"} if state == "offline" else set()
+    assert gone == wanted
 
 
 @pytest.mark.slow

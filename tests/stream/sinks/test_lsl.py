@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import threading
 import time
@@ -11,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from innpar.devices import NS, NotFound
+from innpar.devices import NS, Event, NotFound
 from innpar.devices.lsl.device import Lsl
 from innpar.devices.registry import create
 from innpar.devices.timing.pace import Pace, SystemClock
 from innpar.stream.pipeline.engine import Engine
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.wearer import enrol
-from innpar.stream.results import Beat, Item, Waveform
+from innpar.stream.results import Beat, DeviceInfo, Item, Waveform
 from innpar.stream.sinks.base import FanOut
 from innpar.stream.sinks.lsl import LslSink
 from support.harness import shipped
@@ -40,7 +41,7 @@ def listen(ready: threading.Event, over: threading.Event, received: Received) ->
                 inlets[info.uid()] = lsl.StreamInlet(info, recover=False, as_numpy=True)
                 inlets[info.uid()].open_stream(5)
                 parts[info.uid()] = []
-        if len(inlets) >= 3:
+        if len(inlets) >= 4:
             ready.set()
         for uid, inlet in inlets.items():
             data, stamps = inlet.pull_chunk(0.0, 4096)
@@ -111,6 +112,29 @@ async def test_a_run_is_received_with_labels_units_and_times() -> None:
         assert abs(stamp * NS + shift - beat.peak) < 1e6
         assert row[0] == pytest.approx(beat.sbp) if beat.valid else math.isnan(row[0])
         assert row[5] == beat.valid
+
+
+async def test_events_are_received_as_json() -> None:
+    clock = SystemClock()
+    async with LslSink.open(clock) as sink:
+        await sink.send(DeviceInfo("e", "live", "s", "m", 125.0, {}))
+        inlet = lsl.StreamInlet(lsl.resolve_byprop("name", "e events", 1, 5)[0])
+        inlet.open_stream(5)
+        at = clock.now()
+        shift = at - lsl.local_clock() * NS
+        cuff = {"sbp": 128.0, "dbp": 79.0}
+        await sink.send(Event("e", "cuff", at, at, cuff))
+        await sink.send(Event("e", "gap", at - 2 * NS, at, {"why": "ü", "lost": None}))
+        await sink.send(Event("unknown", "marker", at, at, {"text": "x"}))
+        samples, stamps = inlet.pull_chunk(2.0, 2)
+        assert inlet.info(5).type() == "Events"
+        del inlet
+    assert [json.loads(text) for (text,) in samples] == [
+        {"kind": "cuff", "seconds": 0.0, "detail": cuff},
+        {"kind": "gap", "seconds": 2.0, "detail": {"why": "ü", "lost": None}},
+    ]
+    assert abs(stamps[0] * NS + shift - at) < 1e6
+    assert abs(stamps[1] * NS + shift - at + 2 * NS) < 1e6
 
 
 async def test_our_own_streams_are_not_taken_for_a_sensor() -> None:
