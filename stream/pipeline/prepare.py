@@ -30,7 +30,7 @@ from innpar.stream.windows.window import Window, Windower
 FIT_WINDOWS = 8
 """Windows of a whole hop after which a run reports whether the signal is usable."""
 ADVISE = 30
-"""Whole hops accepted with a stale reading, one after another, before the advice to measure again."""
+"""Accepted whole hops with a stale reading in a row before the advice to measure again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
