@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from innpar.devices import Chunk, Event, NoticeCode, notice
 from innpar.models.predictor import Manifest
-from innpar.stream.calibration.tracker import STALE_SECONDS, CalibrationTracker
+from innpar.stream.calibration.tracker import CalibrationTracker
 from innpar.stream.calibration.types import CuffReading, Guidance, Question
 from innpar.stream.pipeline.overload import Backlog, ProcessLoad
+from innpar.stream.pipeline.reports import SignalReports
 from innpar.stream.results import Reason
 from innpar.stream.windows.channel import ChannelPicker
 from innpar.stream.windows.conditioning import conditioning_matrix
@@ -26,11 +27,6 @@ from innpar.stream.windows.quality import Quality
 from innpar.stream.windows.resample import GridSamples, Resampler, SampleCounts, period
 from innpar.stream.windows.timing import HOP
 from innpar.stream.windows.window import Window, Windower
-
-FIT_WINDOWS = 8
-"""Windows of a whole hop after which a run reports whether the signal is usable."""
-ADVISE = 30
-"""Accepted whole hops with a stale reading in a row before the advice to measure again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,12 +111,10 @@ class Preparer:
     _worn: bool = field(init=False, default=True)
     _moving: bool = field(init=False, default=False)
     _motion: MotionJudge = field(init=False, default_factory=MotionJudge)
-    _usable: bool | None = field(init=False, default=None)
     _cuffs: list[Event] = field(init=False, default_factory=list)
     _described: tuple[int, str, bool] = field(init=False, default=(-1, "", False))
     _next: int = field(init=False, default=0)
-    _stale: int = field(init=False, default=0)  # accepted samples
-    _advised: tuple[int, float, float] | None = field(init=False, default=None)
+    _reports: SignalReports = field(init=False)
 
     def __post_init__(self) -> None:
         m = self.manifest
@@ -130,6 +124,7 @@ class Preparer:
         self._windower = Windower(m.window, m.guard, self.hop)
         self._picker = ChannelPicker(self.polarity, m.rate, matrix)
         self.calibration = CalibrationTracker(m.architecture.context, m.rate)
+        self._reports = SignalReports(self.hop, relative=m.relative, check_fit=self.check_fit)
 
     @property
     def tally(self) -> SampleCounts:
@@ -206,7 +201,9 @@ class Preparer:
             prepared = self._prepare(window)
             if self._picker.choice != before and self._picker.choice is not None:
                 outputs.append(InfoChange({"channel": self._picker.choice.label}))
-            outputs += [*self._report(prepared), prepared]
+            at = window.index * self._period
+            reports = self._reports.push(self._device, at, prepared.quality, prepared.guidance)
+            outputs += [*reports, prepared]
         return outputs
 
     def _left_out(self, window: Window) -> Event:
@@ -284,69 +281,3 @@ class Preparer:
             return self.calibration.between(end)
         self._described, self._next = place, window.index + HOP
         return self.calibration.push(end, ppg, accepted, window.segment, label)
-
-    def _report(self, prepared: Prepared) -> list[Event]:
-        """Report when the signal becomes usable or stops being so, and once how well it fits."""
-        at = prepared.window.index * self._period
-        events: list[Event] = []
-        usable = prepared.quality.accepted
-        if usable != self._usable:
-            self._usable = usable
-            detail = {"usable": usable, "reasons": list(prepared.quality.reasons)}
-            events.append(Event(self._device, "quality", at, at, detail))
-        if self.check_fit and self.windows == FIT_WINDOWS * HOP // self.hop:
-            text = fit(self.accepted / self.windows, prepared.quality.reasons)
-            events.append(notice(self._device, at, NoticeCode.FIT_CHECK, text))
-            if prepared.guidance.calibration is None:
-                text = NO_UNIT if self.manifest.relative else NO_LEVEL
-                events.append(notice(self._device, at, NoticeCode.NOT_CALIBRATED, text))
-        return [*events, *self._advice(prepared, at)]
-
-    def _advice(self, prepared: Prepared, at: int) -> list[Event]:
-        """Advise once per reading to measure again, when it has been stale for long enough."""
-        reading, status = prepared.guidance.reading, prepared.guidance.status
-        if reading is None or status.state != "stale":
-            self._stale = 0
-            return []
-        self._stale += self.hop * prepared.quality.accepted
-        if self._stale < ADVISE * HOP or reading.key == self._advised:
-            return []
-        self._advised = reading.key
-        pressures, age = f"{reading.sbp:g}/{reading.dbp:g}", status.age_s or 0.0
-        if age > STALE_SECONDS:
-            why = f"the cuff reading {pressures} is {age / 3600:.1f} h old"
-        else:
-            why = f"the pulse is far from that at the cuff reading {pressures}"
-        text = f"{why}: rest, and measure again"
-        return [notice(self._device, at, NoticeCode.RECALIBRATE, text)]
-
-
-REMEDIES = {
-    "flat": "the sensor sends a constant: check that its light is on and touches the skin",
-    "clipped": "the sensor is at its limit: loosen the strap a little and keep sunlight off",
-    "motion": "the signal is unsteady: hold the arm still and rest it at heart height",
-    "low_quality": "the pulse is hard to see: tighten the strap, move up the forearm, hold still",
-    "rate": "too few samples a second for pressures, or interpolated from too few: set the sensor "
-    "to 25 Hz or more",
-    "not_worn": "the device reports that it is not worn: put it on",
-    "gap": "samples are missing: bring the sensor closer to this computer",
-}
-"""Reason for rejecting a window → what the wearer can do."""
-
-
-NO_LEVEL = (
-    "not calibrated: without a cuff reading these pressures say little about the absolute level; "
-    "measure with a cuff and enter the reading: innpar-stream calibrate 128/79"
-)
-NO_UNIT = (
-    "not calibrated: this model's output has no unit, so there are no pressures before a cuff "
-    "reading; measure and enter it: innpar-stream calibrate 128/79"
-)
-
-
-def fit(share: float, reasons: tuple[str, ...]) -> str:
-    """Return one sentence for the wearer: the signal is usable, or a remedy."""
-    if share >= 0.5:
-        return f"fit check: the signal is usable ({share:.0%} of the first seconds)"
-    remedy = REMEDIES.get(reasons[0] if reasons else "", REMEDIES["low_quality"])
-    return f"fit check: only {share:.0%} of the first seconds is usable; {remedy}"

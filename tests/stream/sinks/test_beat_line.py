@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from innpar.stream.messages.beat import beat_payload
-from innpar.stream.pipeline.prepare import REMEDIES, fit
+from innpar.stream.pipeline.reports import REMEDIES, fit
 from innpar.stream.results import CalibrationStatus, Reason, Reference
 from innpar.stream.sinks.beat_line import REASON_WORDS, beat_line
 from support.items import beat, rejected

@@ -6,7 +6,7 @@ import itertools
 from statistics import median
 
 from innpar.devices import Event
-from innpar.stream.pipeline.prepare import FIT_WINDOWS
+from innpar.stream.pipeline.reports import FIT_WINDOWS
 from innpar.stream.results import Waveform
 from innpar.stream.windows.timing import HOP, NORMAL, SHORT_GUARD, SHORT_HOP, LatencyMode
 from support.harness import estimates, shipped, stream_all
@@ -24,7 +24,7 @@ def test_normal_latency_leaves_the_manifest_alone() -> None:
     assert not NORMAL.recorded
     assert LOW.applied(manifest).guard == SHORT_GUARD < manifest.guard
     assert LOW.hop == SHORT_HOP
-    assert LOW.recorded == {"latency": "low"}
+    assert LOW.recorded == {"latency": "low", "early": False}
 
 
 def test_low_latency_publishes_the_same_beats_sooner() -> None:
