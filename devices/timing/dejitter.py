@@ -152,19 +152,14 @@ class Dejitter:
             self._widen(float(within.max()) if len(within) else mean)
 
     def _single(self, steps: npt.NDArray[np.int64]) -> float:
-        """Return the period, ns, if nearly all steps are whole multiples of one; else 0.
+        """Return the period, ns, if nearly all steps are whole multiples of it; else 0.
 
         A mean of all steps would take for slowness what was lost. The jitter is then known as well.
         """
-        middle = float(np.median(steps))
-        counts = np.maximum(np.rint(steps / middle), 1)
-        off = np.abs(steps - counts * middle)
-        near = off < REACH * middle
-        if float(np.mean(near)) < MULTIPLES:
-            return 0.0
-        self._lenient = False
-        self._jitter = float(off[near].max())
-        return float(steps.sum() / counts.sum())
+        single, jitter = whole_steps(steps)
+        if single:
+            self._lenient, self._jitter = False, jitter
+        return single
 
     def _from_burst_to_burst(
         self, stamps: npt.NDArray[np.int64], begins: npt.NDArray[np.intp]
@@ -268,6 +263,21 @@ class Dejitter:
         self._settled += self._period
         reach = REACH * self._period
         return round(max(expected - reach, min(stamp, expected + reach)))
+
+
+def whole_steps(steps: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Return the period of which nearly all steps are whole multiples, and the jitter; else 0, 0.
+
+    Args:
+        steps: (n,) int64 ns, positive, at least one.
+    """
+    middle = float(np.median(steps))
+    counts = np.maximum(np.rint(steps / middle), 1)
+    off = np.abs(steps - counts * middle)
+    near = off < REACH * middle
+    if float(np.mean(near)) < MULTIPLES:
+        return 0.0, 0.0
+    return float(steps.sum() / counts.sum()), float(off[near].max())
 
 
 def _run(times: list[int]) -> list[StampRun]:

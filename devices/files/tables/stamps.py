@@ -34,9 +34,10 @@ def are_jittered(times: npt.NDArray[np.int64]) -> bool:
     steps = np.diff(times)
     usual = float(np.median(steps)) if len(steps) else 0.0
     near = steps[np.abs(steps) < HOLE * usual]
+    whole = np.rint(near / usual) * usual if usual else 0.0  # of rows that are missing
     return (
         len(near) > FEWEST
-        and float(np.mean(np.abs(near - usual) > UNEVEN * usual)) > OFTEN
+        and float(np.mean(np.abs(near - whole) > UNEVEN * usual)) > OFTEN
         and even(times)
     )
 

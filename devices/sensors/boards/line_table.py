@@ -12,7 +12,7 @@ from innpar.devices.base import NS, Chunk, Event
 from innpar.devices.sensors.boards.line_format import UNITS, unit_of_time
 from innpar.devices.timing.column_names import kind_of_name
 from innpar.devices.timing.counted import CountedTrack
-from innpar.devices.timing.dejitter import Dejitter, StampRun
+from innpar.devices.timing.dejitter import Dejitter, StampRun, whole_steps
 from innpar.devices.timing.live_columns import LiveColumns, choose_live, needs_shape
 from innpar.devices.timing.plausible_light import InputColumn
 from innpar.devices.timing.timeline import Hole, PlacedSamples
@@ -24,7 +24,7 @@ MEASURE = 2 * NS
 STUCK = 8 * NS
 """Time after which samples are counted instead, if the sender's time has shown no rate, ns."""
 
-KNOWN = (25, 50, 60, 64, 75, 100, 125, 200, 250, 400, 500, 800, 1000)
+KNOWN = (25, 32, 50, 60, 64, 75, 100, 125, 128, 200, 250, 256, 400, 500, 512, 800, 1000)
 """Common rates, Hz; a measured rate close to one is taken as that."""
 
 WRAP = 1 << 32
@@ -187,7 +187,7 @@ class LineTable:
             span = self._early[-1] - self._early[0] if self._early else 0
             if span <= 0 or span < patience:
                 return []
-            self._rate = stated(_rate(np.array(self._early, np.float64)), KNOWN)
+            self._rate = stated(_rate(np.array(self._early, np.int64)), KNOWN)
             self._dejitter = Dejitter(self._rate)
             stamps, self._early = np.array(self._early, np.int64), []
         return self._dejitter.push(stamps)
@@ -235,14 +235,11 @@ class LineTable:
         return out
 
 
-def _rate(stamps: npt.NDArray[np.float64]) -> float:
+def _rate(stamps: npt.NDArray[np.int64]) -> float:
     """Return the rate, Hz, of ascending stamps, ns, some of which may be missing."""
     steps = np.diff(stamps)
-    middle = float(np.median(steps))
-    single = steps[(steps > 0.5 * middle) & (steps < 1.5 * middle)]
-    # Stamps that come in bursts have no usual step; of those nothing is known to be missing.
-    usual = single if len(single) >= 0.6 * len(steps) else steps
-    return NS / float(usual.mean())
+    single, _ = whole_steps(steps) if (steps > 0).all() else (0.0, 0.0)
+    return NS / (single or float(steps.mean()))
 
 
 def _light(columns: Sequence[int], names: Sequence[str]) -> list[int]:

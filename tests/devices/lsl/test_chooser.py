@@ -179,7 +179,8 @@ async def test_on_loopback_light_is_found_among_other_columns() -> None:
     assert code == "columns_left_out"
     assert all(f"ppg{k} (" in text for k in range(6))
     times = np.concatenate([c.times for c in chunks(items, "ppg")])
-    assert (np.abs(np.diff(times) - NS / 100) < 2e6).all()
+    assert (np.diff(times) > 0).all()
+    assert abs(np.median(np.diff(times)) - NS / 100) < 1e6
     assert times[-1] <= SystemClock().now()
 
 

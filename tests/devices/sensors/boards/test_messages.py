@@ -258,8 +258,9 @@ def proper(items: list[Item]) -> None:
     assert notice.detail["code"] == "undecodable"
     assert "not a sample" in notice.detail["text"]
     times = np.concatenate([c.times for c in items if isinstance(c, Chunk)])
-    assert (np.abs(np.diff(times) - NS / 100) < 2e6).all()
-    assert abs(times[-1] - SystemClock().now()) < 2 * NS
+    assert (np.diff(times) > 0).all()
+    assert abs(np.median(np.diff(times)) - NS / 100) < 1e6
+    assert SystemClock().now() - 60 * NS < times[-1] <= SystemClock().now()
 
 
 async def test_over_udp_on_loopback() -> None:
