@@ -1,6 +1,9 @@
-"""Draw docs/pictures/page.png from a run of the demo: .venv/bin/python scripts/picture_page.py
+"""Draw page.png and wall.png in docs/pictures from a run of the demo.
 
-The demo runs at its own speed; the page is opened in Chromium and photographed as it is.
+.venv/bin/python scripts/picture_page.py
+
+Four simulated wearers run at their own speed, one of them without a cuff reading; the page is
+opened in Chromium and photographed as it is.
 Requires the extra `dev` and Chromium.
 """
 
@@ -15,8 +18,17 @@ from pathlib import Path
 
 from playwright.async_api import async_playwright
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs/pictures/page.png"
-RUN = ("--device", "demo", "--broker", "embedded", "--no-remember", "--view", "127.0.0.1:0")
+PICTURES = Path(__file__).resolve().parents[1] / "docs/pictures"
+WEARERS = (
+    "demo",
+    "demo?id=demo-2&seed=2",
+    "demo?id=demo-3&seed=3&cuff=off",
+    "demo?id=demo-4&seed=4",
+)
+RUN = (
+    *(word for wearer in WEARERS for word in ("--device", wearer)),
+    *("--broker", "embedded", "--no-remember", "--view", "127.0.0.1:0"),
+)
 SECONDS = 75.0
 """s of the run before the picture."""
 WIDTH, HEIGHT = 1440, 900
@@ -41,11 +53,16 @@ async def photograph(url: str) -> None:
             viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="dark"
         )
         await page.goto(url)
+        await page.wait_for_function("innpar.wearers.has('demo')")
+        await page.evaluate("innpar.show('demo')")
         await asyncio.sleep(SECONDS)
         # Just before the sweep begins again, after eight beats with pressures.
         await page.evaluate(SWEPT)
-        PICTURE.parent.mkdir(exist_ok=True)
-        await page.screenshot(path=PICTURE)
+        PICTURES.mkdir(exist_ok=True)
+        await page.screenshot(path=PICTURES / "page.png")
+        await page.keyboard.press("w")
+        await asyncio.sleep(6)
+        await page.screenshot(path=PICTURES / "wall.png")
         await browser.close()
 
 
