@@ -58,6 +58,43 @@ class PastReading:
     inputs: Floats
     noise: float | None = None
 
+    def detail(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "s": self.seconds,
+            "mmhg": self.pressures.tolist(),
+            "inputs": self.inputs.tolist(),
+            "noise": self.noise,
+        }
+
+    @classmethod
+    def of(cls, detail: Mapping[str, Any]) -> PastReading:
+        """Read what `detail` returned; raises KeyError, TypeError or ValueError."""
+        pressures, x = (np.array(detail[name], dtype=np.float64) for name in ("mmhg", "inputs"))
+        noise = None if detail["noise"] is None else float(detail["noise"])
+        if pressures.shape != (3,) or x.shape != (len(INPUTS),):
+            raise ValueError("no reading: other numbers")
+        if not (np.isfinite(pressures).all() and np.isfinite(x).all()):
+            raise ValueError("no reading: no numbers")
+        return cls(float(detail["s"]), pressures, x, noise)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Inputs at some times, scaled by the sizes of a process.
+
+    Attributes:
+        hours: (n,).
+        sloped: (3, n, K) inputs times the slopes' SDs, mmHg.
+        alike: (3, n, K) inputs over the lengths of their likeness.
+        size: (3, n) squared norms of `alike`.
+    """
+
+    hours: Floats
+    sloped: Floats
+    alike: Floats
+    size: Floats
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class ProcessPrior:
@@ -123,33 +160,29 @@ class ProcessPrior:
         """Return the population's pressures (3, n) at inputs (n, K), mmHg."""
         return np.asarray(self.base[:, None] + self.line @ x.T)
 
-    def covariance(self, x: Floats, hours: Floats, other: Floats, other_hours: Floats) -> Floats:
-        """Return the covariance (3, n, m) of two sets of moments, mmHg².
+    def moments(self, x: Floats, hours: Floats) -> Moments:
+        """Return moments with inputs x (n, K) at times (n,)."""
+        alike = x * self.alike[:, None]
+        return Moments(hours, x * self.slopes[:, None], alike, (alike * alike).sum(2))
 
-        Args:
-            x: (n, K) inputs.
-            hours: (n,) times.
-            other: (m, K) inputs.
-            other_hours: (m,) times.
-        """
-        apart = np.abs(hours[:, None] - other_hours)
-        a, b = x * self.alike[:, None], other * self.alike[:, None]
-        across = a @ b.transpose(0, 2, 1)
-        far = (a * a).sum(2)[:, :, None] + (b * b).sum(2)[:, None] - 2.0 * across
-        far = 0.5 * np.maximum(far, 0.0) + apart / self.fade[:, None, None]
-        found = (x * self.slopes[:, None] ** 2) @ other.T
-        found += self.offset[:, None, None] ** 2
-        found += self.similarity[:, None, None] ** 2 * np.exp(-far)
-        for k in range(2):
-            fading = np.exp(-apart / self.drift_hours[:, k, None, None])
-            found += self.drift[:, k, None, None] ** 2 * fading
-        return np.asarray(found)
+    def covariance(self, these: Moments, those: Moments) -> Floats:
+        """Return the covariance (3, n, m) of two sets of moments, mmHg²."""
+        apart = np.abs(these.hours[:, None] - those.hours)
+        found = these.sloped @ those.sloped.transpose(0, 2, 1)
+        found += (self.offset * self.offset)[:, None, None]
+        far = these.alike @ those.alike.transpose(0, 2, 1)
+        far -= 0.5 * (these.size[:, :, None] + those.size[:, None])
+        np.minimum(far, 0.0, out=far)
+        far -= apart / self.fade[:, None, None]
+        found += (self.similarity * self.similarity)[:, None, None] * np.exp(far)
+        fading = np.exp(apart[:, :, None] / -self.drift_hours[:, None, None])
+        found += (fading @ (self.drift * self.drift)[:, None, :, None])[..., 0]
+        return found
 
-    def variance(self, x: Floats) -> Floats:
-        """Return the variance (3, n) before any reading at inputs (n, K), mmHg²."""
-        own = self.slopes**2 @ (x * x).T
+    def variance(self, now: Moments) -> Floats:
+        """Return the variance (3, n) before any reading, mmHg²."""
         constant = self.offset**2 + self.similarity**2 + (self.drift**2).sum(1)
-        return np.asarray(own + constant[:, None])
+        return np.asarray((now.sloped * now.sloped).sum(2) + constant[:, None])
 
 
 class WearerProcess:
@@ -164,13 +197,14 @@ class WearerProcess:
         self._prior = prior
         newest = sorted(readings, key=lambda one: (one.seconds, *one.pressures))[-MOST:]
         self._origin = newest[-1].seconds if newest else 0.0
-        self._x = np.array([one.inputs for one in newest]).reshape(len(newest), prior.line.shape[1])
-        self._hours = np.array([(one.seconds - self._origin) / 3600.0 for one in newest])
+        x = np.array([one.inputs for one in newest]).reshape(len(newest), prior.line.shape[1])
+        hours = np.array([(one.seconds - self._origin) / 3600.0 for one in newest])
+        self._moments = prior.moments(x, hours)
         noise = [prior.noise if one.noise is None else one.noise for one in newest]
-        between = prior.covariance(self._x, self._hours, self._x, self._hours)
+        between = prior.covariance(self._moments, self._moments)
         between = between + np.diag(np.array(noise) ** 2)
         surprise = np.array([one.pressures for one in newest]).reshape(-1, 3).T
-        surprise = surprise - prior.mean(self._x)
+        surprise = surprise - prior.mean(x)
         lower = np.linalg.inv(np.linalg.cholesky(between)) if newest else between
         self._whiten = lower
         self._weights = (lower.transpose(0, 2, 1) @ (lower @ surprise[..., None]))[..., 0]
@@ -183,9 +217,9 @@ class WearerProcess:
             seconds: (n,) on the axis of the readings, s.
         """
         prior = self._prior
-        hours = (seconds - self._origin) / 3600.0
-        across = prior.covariance(x, hours, self._x, self._hours)
+        now = prior.moments(x, (seconds - self._origin) / 3600.0)
+        across = prior.covariance(now, self._moments)
         mean = prior.mean(x) + (across @ self._weights[..., None])[..., 0]
         known = across @ self._whiten.transpose(0, 2, 1)
-        left = np.maximum(prior.variance(x) - (known * known).sum(2), 0.0)
+        left = np.maximum(prior.variance(now) - (known * known).sum(2), 0.0)
         return mean.T, np.sqrt(left + prior.rest[:, None] ** 2).T

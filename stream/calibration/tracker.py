@@ -165,7 +165,8 @@ class CalibrationTracker:
             age = STALE_SECONDS + 1.0
         status = CalibrationStatus(self._state(stored, age), age, reading.sbp, reading.dbp)
         context = self._contexts(stored.calibration, now, age)[0]
-        return Guidance(context, status, self._pulse, reading, anchor, lift)
+        former = self._effective[-2] if len(self._effective) > 1 else None
+        return Guidance(context, status, self._pulse, reading, anchor, lift, former)
 
     def _take(self, reading: CuffReading) -> tuple[Question, ...]:
         """Let a reading take effect; return windows from before it, with its context."""
