@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.models.calibration.context import FEATURES, context, standardised
+from innpar.models.calibration.process import PastReading
 from innpar.models.calibration.tables import Tables
 from innpar.models.calibration.wave_pressures import wave_pressures
 
@@ -94,6 +95,8 @@ class CuffCalibration:
         calibrated_map: Map of the calibrated wave (network with the reading) to the reading.
         uncalibrated_map: Map of the uncalibrated wave (network without the reading) to the reading.
         level: Mean pressure at the reading, mmHg; None until `anchored`.
+        history: The readings of the wearer in order of time, this one last, with times relative to
+            it; empty for a model without a process.
     """
 
     sbp: float
@@ -102,6 +105,7 @@ class CuffCalibration:
     calibrated_map: Affine = Affine()
     uncalibrated_map: Affine = Affine()
     level: float | None = None
+    history: tuple[PastReading, ...] = ()
 
     def context(self, now: Floats, seconds: float) -> npt.NDArray[np.float32]:
         """Return the network's context (n, len(CONTEXT)).

@@ -198,6 +198,11 @@ def standardised(change: Array) -> npt.NDArray[np.float64]:
     return np.asarray(np.clip(change / _SPREAD, -4.0, 4.0), dtype=np.float64)
 
 
+def present(now: Array) -> npt.NDArray[np.float64]:
+    """Return features (n, K) relative to their centres, in training spreads; clip to ±4."""
+    return standardised(now - _CENTRE)
+
+
 def context(
     now: Array, at_cuff: Array, sbp: Array | float, dbp: Array | float, seconds: Array | float
 ) -> npt.NDArray[np.float32]:
@@ -217,7 +222,7 @@ def context(
     count = len(now)
     kept = [k for k, name in enumerate(FEATURES) if name != "regularity"]
     change = standardised(now - at_cuff)[:, kept]
-    pulse = standardised(now - _CENTRE)[:, 1:]
+    pulse = present(now)[:, 1:]
     head = (
         np.ones(count),
         np.broadcast_to((np.asarray(sbp) - _CUFF_CENTRE[0]) / _CUFF_SPREAD[0], (count,)),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from innpar.models.calibration.population import PRESSURES, PopulationLevel
+from innpar.models.calibration.process_level import ProcessTable
 from innpar.models.errors import ModelError
 
 Floats = npt.NDArray[np.float64]
@@ -57,6 +58,7 @@ class Tables:
         calibrated: (3, len(DIFFICULTY)) mmHg; half-widths of SBP, DBP, MAP per unit of difficulty.
         uncalibrated: (3,) mmHg; half-widths without a reading.
         population: Shrinkage of the level without a reading; None: the network's own level.
+        process: Process over all readings; None: only the newest counts.
     """
 
     pull: float
@@ -67,6 +69,7 @@ class Tables:
     calibrated: Floats
     uncalibrated: Floats
     population: PopulationLevel | None = None
+    process: ProcessTable | None = None
 
     @classmethod
     def of(cls, calibration: Mapping[str, Any], intervals: Mapping[str, Any]) -> Tables | None:
@@ -91,6 +94,7 @@ class Tables:
                 np.array([intervals["calibrated"][name] for name in PRESSURES], dtype=np.float64),
                 np.array([intervals["uncalibrated"][name] for name in PRESSURES], dtype=np.float64),
                 _population(calibration.get("uncalibrated")),
+                _process(calibration.get("process")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
@@ -106,6 +110,11 @@ class Tables:
 def _population(table: Mapping[str, Any] | None) -> PopulationLevel | None:
     """Read a manifest's `uncalibrated`; raises KeyError, TypeError or ValueError."""
     return None if table is None else PopulationLevel.of(table)
+
+
+def _process(table: Mapping[str, Any] | None) -> ProcessTable | None:
+    """Read a manifest's `process`; raises KeyError, TypeError or ValueError."""
+    return None if table is None else ProcessTable.of(table)
 
 
 def _blend(table: Mapping[str, Any]) -> Blend:

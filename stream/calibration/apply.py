@@ -11,8 +11,10 @@ from innpar.models.calibration import calibrate
 from innpar.models.calibration.context import FEATURES
 from innpar.models.calibration.tables import Tables
 from innpar.models.predictor import Manifest
+from innpar.stream.calibration.history import ReadingHistory
 from innpar.stream.calibration.tracker import KEPT
 from innpar.stream.calibration.types import Guidance
+from innpar.stream.windows.timing import HOP
 
 Wave = npt.NDArray[np.float32]
 
@@ -42,7 +44,10 @@ class Corrector:
         self._key: tuple[int, float, float] | None = None
         self._anchored: dict[tuple[int, float, float], calibrate.CuffCalibration] = {}
         self._smoother = calibrate.Smoother(self._tables.smooth_seconds if self._tables else 1.0)
-        self._segment = self._index = -1
+        self._history: ReadingHistory | None = None
+        if self._tables is not None and self._tables.process is not None and self._sees:
+            self._history = ReadingHistory(self._tables.process, self._rate, self._drop)
+        self._segment = self._index = self._taken_until = -1
         self.half_widths: npt.NDArray[np.float64] | None = None
 
     @property
@@ -92,6 +97,8 @@ class Corrector:
                 rate=self._rate,
                 any_scale=not self._sees,
             )
+            if self._history is not None:
+                self._calibration = self._taught(self._calibration, guidance, alone)
             self._remember(self._calibration)
         elif guidance.calibration is not None and guidance.calibration.level is not None:
             self._calibration = guidance.calibration  # of an earlier run, anchored then
@@ -99,12 +106,18 @@ class Corrector:
             self._calibration = None if key is None else self._anchored.get(key)
         if tables is None or not self._sees:
             return abp if self._calibration is None else self._calibration.uncalibrated_map(abp)
+        if self._history is not None and segment != self._segment:
+            self._history.forget()
+            self._taken_until = index
         if anchor or other or segment != self._segment:
             self._smoother.forget()
             self._segment, self._index = segment, index
         if not accepted:
             return abp
         age = guidance.status.age_s or 0.0
+        if self._history is not None and guidance.pulse is not None and index >= self._taken_until:
+            self._taken_until = index + HOP
+            self._history.push(asides[0] if asides else abp, guidance.pulse)
         if self._calibration is not None and asides:
             abp = self._calibration.blended(abp, asides[0], age, tables)
         elapsed = (index - self._index) / self._rate
@@ -117,7 +130,32 @@ class Corrector:
             self.half_widths = calibrate.half_widths(
                 tables, self._calibration, guidance.pulse, age, level
             )
+        return self._by_all_readings(abp, guidance, age)
+
+    def _by_all_readings(self, abp: Wave, guidance: Guidance, age: float) -> Wave:
+        """Return the window at the level that follows from all readings, if the model has one."""
+        if self._history is None or self._calibration is None or guidance.pulse is None:
+            return abp
+        found = self._history.mapped(abp, self._calibration, guidance.pulse, age)
+        if found is None:
+            return abp
+        abp, self.half_widths = found
         return abp
+
+    def _taught(
+        self,
+        calibration: calibrate.CuffCalibration,
+        guidance: Guidance,
+        alone: npt.NDArray[np.float32],
+    ) -> calibrate.CuffCalibration:
+        """Return the calibration of a reading that has just taken effect, with its history."""
+        assert self._history is not None
+        assert guidance.reading is not None
+        former = guidance.former
+        before = None if former is None else self._anchored.get(former.key)
+        if before is None and former is not None and former.remembered is not None:
+            before = former.remembered.calibration  # of an earlier run
+        return self._history.taught(calibration, guidance.reading, list(alone), former, before)
 
     def _remember(self, calibration: calibrate.CuffCalibration) -> None:
         """Keep a calibration for the case that the readings after it are withdrawn."""

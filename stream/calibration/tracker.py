@@ -188,7 +188,8 @@ class CalibrationTracker:
         if self._context is None or self._context[0] is not reading:
             self._context = reading, self._contexts(stored.calibration, self._now, age)[0]
         context = self._context[1]
-        return Guidance(context, status, self._pulse, reading, anchor, lift)
+        former = self._effective[-2] if len(self._effective) > 1 else None
+        return Guidance(context, status, self._pulse, reading, anchor, lift, former)
 
     def _take(self, reading: CuffReading) -> tuple[Question, ...]:
         """Let a reading take effect; return windows from before it, with its context."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from innpar.devices import NS, Event
 from innpar.models.calibration import calibrate
 from innpar.models.calibration.context import FEATURES
+from innpar.models.calibration.process import PastReading
 from innpar.stream.results import CalibrationStatus
 
 MOVED = "moved"
@@ -34,7 +35,7 @@ class StoredCalibration:
 
     def detail(self, age_s: float) -> dict[str, Any]:
         """Return it as plain JSON values, with the age of its reading in seconds."""
-        return {
+        found: dict[str, Any] = {
             "age_s": age_s,
             "pulse": self.calibration.at_cuff.tolist(),
             "told": list(dataclasses.astuple(self.calibration.calibrated_map)),
@@ -43,6 +44,9 @@ class StoredCalibration:
             "wrist_height": self.height,
             "channel": self.channel,
         }
+        if self.calibration.history:
+            found["history"] = [one.detail() for one in self.calibration.history]
+        return found
 
     @classmethod
     def of(cls, sbp: float, dbp: float, detail: dict[str, Any]) -> StoredCalibration:
@@ -59,12 +63,15 @@ class StoredCalibration:
         pulse = np.array(detail["pulse"], dtype=np.float64)
         level = None if detail["level"] is None else float(detail["level"])
         maps = [calibrate.Affine(*map(float, detail[name])) for name in ("told", "alone")]
+        history = tuple(PastReading.of(one) for one in detail.get("history", ()))
         height, channel = float(detail["wrist_height"]), str(detail.get("channel", ""))
         numbers = [*pulse.ravel(), height, 0.0 if level is None else level]
+        numbers += [one.seconds for one in history]
         numbers += [number for each in maps for number in dataclasses.astuple(each)]
         if pulse.shape != (len(FEATURES),) or not np.isfinite(numbers).all():
             raise ValueError("no calibration: other numbers")
-        calibration = calibrate.CuffCalibration(sbp, dbp, pulse, maps[0], maps[1], level)
+        told, alone = maps
+        calibration = calibrate.CuffCalibration(sbp, dbp, pulse, told, alone, level, history)
         return cls(calibration, height, channel)
 
 
@@ -78,14 +85,18 @@ class CuffReading:
         dbp: mmHg.
         remembered: The pulse and the sensor at that time, once the reading is in force; None for
             a reading that has just been taken.
+        noise: SD of its error, mmHg; None if its source does not state it.
     """
 
     time: int
     sbp: float
     dbp: float
     remembered: StoredCalibration | None = None
+    noise: float | None = None
 
     def __post_init__(self) -> None:
+        if self.noise is not None and not 0.0 < self.noise <= 50.0:
+            raise ValueError(f"the error of a cuff reading is in mmHg, not {self.noise:g}")
         if not (25 <= self.dbp < self.sbp <= 280):
             raise ValueError(
                 f"a cuff reading is SBP/DBP in mmHg, such as 128/79, not {self.sbp:g}/{self.dbp:g}"
@@ -125,6 +136,8 @@ class CuffReading:
         """
         at = self.time if at is None else at
         detail: dict[str, Any] = {"sbp": self.sbp, "dbp": self.dbp}
+        if self.noise is not None:
+            detail["noise"] = self.noise
         if self.remembered is not None:
             detail["remembered"] = self.remembered.detail(round((at - self.time) / NS, 3))
         return Event(device, "cuff", at, at, detail)
@@ -137,16 +150,18 @@ class CuffReading:
             ValueError: No possible pressures, or its remembered part is not as this version
                 writes it.
         """
-        remembered = event.detail.get("remembered")
+        remembered, noise = event.detail.get("remembered"), event.detail.get("noise")
+        noise = None if noise is None else float(noise)
         if remembered is None:
-            return cls(event.start, float(event.detail["sbp"]), float(event.detail["dbp"]))
+            sbp, dbp = float(event.detail["sbp"]), float(event.detail["dbp"])
+            return cls(event.start, sbp, dbp, noise=noise)
         try:
             sbp, dbp = float(event.detail["sbp"]), float(event.detail["dbp"])
             stored = StoredCalibration.of(sbp, dbp, remembered)
             time = event.start - round(float(remembered["age_s"]) * NS)
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"no calibration: {error}") from None
-        return cls(time, sbp, dbp, stored)
+        return cls(time, sbp, dbp, stored, noise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +211,7 @@ class Guidance:
         status: To publish.
         pulse: (len(FEATURES),) medians over the last accepted windows; None before any.
         reading: In force, with its `remembered` part.
+        former: The reading in force before that one, likewise; None for the first.
         anchor: Windows from before that reading, once, when it takes effect.
         lift: mmHg to add so that pressures are those at the heart's height; see
             `CalibrationTracker`.
@@ -207,6 +223,7 @@ class Guidance:
     reading: CuffReading | None = None
     anchor: tuple[Question, ...] = ()
     lift: float = 0.0
+    former: CuffReading | None = None
 
     @property
     def calibration(self) -> calibrate.CuffCalibration | None:

@@ -19,6 +19,8 @@ EPOCH = 1_700_000_000 * NS
 CHUNK_SECONDS = 8.0
 CUFF_SECONDS = 30.0
 """A reading is the median over the beats of this long before it."""
+ARTERIAL_NOISE = 1.5
+"""SD of the error of a reading that comes from an arterial line, mmHg."""
 CUFF_BEATS = 10
 """Fewest beats from which a reading is drawn."""
 
@@ -106,7 +108,7 @@ class RecordDevice:
         for first, end in itertools.pairwise(edges):
             if first in waiting:
                 cuff, at = waiting[first], int(times[first])
-                detail = {"sbp": cuff.sbp, "dbp": cuff.dbp}
+                detail = {"sbp": cuff.sbp, "dbp": cuff.dbp, "noise": ARTERIAL_NOISE}
                 yield Event(self.id, "cuff", at, at, detail)
             rows = slice(first, end)
             yield Chunk(self.id, "ppg", ("ppg0",), self.rate, times[rows], ppg[rows, None])

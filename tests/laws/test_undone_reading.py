@@ -191,6 +191,18 @@ def test_after_an_undo_the_estimates_are_those_of_a_run_without_the_reading(
     assert [i.kind for i in again if isinstance(i, Event) and i.kind.startswith("cuff")] == kinds
 
 
+def test_a_withdrawn_reading_teaches_nothing() -> None:
+    """Withdrawn before the next one takes effect, or long before: it is in no history."""
+    last = Calibrate("demo", 131, 80, confirm=True)
+    for undo in (60, 79):
+        keep = streamed({20: FIRST, 45: TYPO, undo: Undo("demo"), 80: last})
+        assert keep.refused == []
+        (*_, reading) = keep.wearer.readings
+        assert reading.remembered is not None
+        history = reading.remembered.calibration.history
+        assert [one.pressures[0] for one in history] == [128, 131]
+
+
 def test_a_reading_far_from_the_estimates_is_confirmed_or_refused() -> None:
     unsure = Calibrate("demo", 182, 79)
     keep = streamed({20: FIRST, 50: unsure, 55: Calibrate("demo", 131, 80)})

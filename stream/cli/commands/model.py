@@ -1,4 +1,4 @@
-"""``innpar-stream model``: import, export or add a model, or fit its level again."""
+"""``innpar-stream model``: import, export or add a model, or fit its calibration again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ actions:
   export   write a model again, for other runtimes too (--target)
   add      check a model from elsewhere; --trust-model lets its compiled files run
   level    fit the level without a cuff reading again (--data), weights unchanged
+  process  fit how all cuff readings of a wearer count (--data), weights unchanged; takes hours
 
 examples:
   innpar-stream model import checkpoint.pth my-model --abp-range 20 220
   innpar-stream model export my-model compiled --target aot
   innpar-stream model add downloaded
   innpar-stream model level my-model refitted --data recordings
+  innpar-stream model process my-model refitted --data recordings
 """
 
+REFITS = ("level", "process")
+"""Actions that fit part of the calibration to recordings."""
 _AS_IN = ", as in `innpar-stream model export my-model compiled`"
 
 NO_RANGE = """\
@@ -32,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         metavar="ACTION",
-        choices=["import", "export", "add", "level"],
-        help="import | export | add | level",
+        choices=["import", "export", "add", *REFITS],
+        help="import | export | add | level | process",
     )
     parser.add_argument(
         "source",
@@ -51,7 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="runtime to write besides TorchScript; aot: compiled for this type of processor",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="level: folder with recordings and cuff sets"
+        "--data", type=Path, metavar="DIR", help="level, process: folder with recordings"
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="process: train N of the 4 networks, each without a quarter of the people (4)",
     )
     parser.add_argument(
         "--abp-range",
@@ -76,8 +86,12 @@ def run(options: argparse.Namespace) -> int:
     """
     from innpar.stream.errors import ConfigError
 
-    if (options.action == "level") != (options.data is not None):
-        raise ConfigError("--data: needed for level, and only there; see innpar-stream model -h")
+    if (options.action in REFITS) != (options.data is not None):
+        raise ConfigError(
+            "--data: needed for level and process, and only there; see innpar-stream model -h"
+        )
+    if options.folds is not None and options.action != "process":
+        raise ConfigError("--folds: only for `model process`; leave it out")
     if options.action == "add":
         return _add(options)
     if options.out is None:
@@ -90,6 +104,10 @@ def run(options: argparse.Namespace) -> int:
         from innpar.stream.evaluation.level import refit_level
 
         refit_level(options.source, options.out, options.data)
+    elif options.action == "process":
+        from innpar.stream.evaluation.process import refit_process
+
+        refit_process(options.source, options.out, options.data, folds=options.folds or 4)
     else:
         if options.abp_range:
             raise ConfigError(

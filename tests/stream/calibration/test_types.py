@@ -24,13 +24,14 @@ affine = st.builds(Affine, numbers, numbers)
 def readings(draw: st.DrawFn) -> CuffReading:
     dbp, time = draw(st.floats(25, 150)), draw(st.integers(0, 2**61))
     sbp = dbp + draw(st.floats(1, 100))
+    noise = draw(st.none() | st.floats(0.1, 50))
     if draw(st.booleans()):
-        return CuffReading(time, sbp, dbp)
+        return CuffReading(time, sbp, dbp, noise=noise)
     pulse = np.array(draw(st.lists(numbers, min_size=len(FEATURES), max_size=len(FEATURES))))
     level = draw(st.none() | numbers)
     calibration = CuffCalibration(sbp, dbp, pulse, draw(affine), draw(affine), level)
     stored = StoredCalibration(calibration, draw(st.floats(-150, 150)), draw(st.text(max_size=5)))
-    return CuffReading(time, sbp, dbp, stored)
+    return CuffReading(time, sbp, dbp, stored, noise)
 
 
 @given(readings(), st.integers(0, 10**15))
@@ -40,7 +41,7 @@ def test_a_reading_survives_its_event(reading: CuffReading, later: int) -> None:
     detail = json.loads(json.dumps(event.detail, allow_nan=False))
     found = CuffReading.of(replace(event, detail=detail))
     assert (event.kind, event.start, event.end) == ("cuff", at, at)
-    assert (found.sbp, found.dbp) == (reading.sbp, reading.dbp)
+    assert (found.sbp, found.dbp, found.noise) == (reading.sbp, reading.dbp, reading.noise)
     assert abs(found.time - reading.time) <= NS // 2000  # the age has milliseconds
     assert (found.remembered is None) == (reading.remembered is None)
     if found.remembered is None or reading.remembered is None:
