@@ -50,7 +50,7 @@ class Inbox:
         self._clock = clock
         self._lost = lost
         self._waiting: deque[Arrival] = deque()
-        self._news = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self._down = False
         self.dropped: int = 0
 
@@ -65,12 +65,12 @@ class Inbox:
             self._waiting.popleft()
             self.dropped += 1
         self._waiting.append(arrival)
-        self._news.set()
+        self._wake()
 
     def close(self) -> None:
         """Mark the link as down; what is queued can still be read."""
         self._down = True
-        self._news.set()
+        self._wake()
 
     async def next(self, deadline: int) -> Arrival | None:
         """Return the next arrival, or None once the host's clock reaches `deadline` (ns).
@@ -81,8 +81,29 @@ class Inbox:
         while not self._waiting:
             if self._down:
                 raise Lost(self._lost)
-            self._news.clear()
             if self._clock.now() >= deadline:
                 return None
-            await wait(self._news, deadline, self._clock)
+            await self._wait(deadline)
         return self._waiting.popleft()
+
+    def _wake(self, _: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self, deadline: int) -> None:
+        """Wait for an arrival, the end of the link or `deadline`.
+
+        An arrival resumes its reader in the next pass of the event loop: with many sensors each
+        further pass would wait for the work of all others.
+        """
+        self._waiter = asyncio.get_running_loop().create_future()
+        alarm = asyncio.ensure_future(self._clock.sleep_until(deadline))
+        alarm.add_done_callback(self._wake)
+        try:
+            await self._waiter
+        except BaseException:
+            alarm.cancel()
+            await asyncio.gather(alarm, return_exceptions=True)
+            raise
+        alarm.remove_done_callback(self._wake)  # else it would wake the next wait
+        alarm.cancel()

@@ -247,6 +247,11 @@ class Delivery:
             self._on_loss(NoticeCode.MESSAGE_SET_ASIDE, text)
 
     def _send(self, link: MqttConnection) -> None:
+        """Hand over as much as the connection takes, and write it."""
+        self._hand(link)
+        link.flush()
+
+    def _hand(self, link: MqttConnection) -> None:
         """Hand over as much as the connection takes."""
         limit = 1 if self._one_by_one else link.in_flight
         while len(self._durable) < limit and (pending := self._outbox.take()):
