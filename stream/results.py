@@ -315,6 +315,7 @@ class Summary:
         battery: Last reported battery level, percent; None before the first report.
         link: Connection of the device at the end.
         model: Name and hash of the model.
+        interval: Medians of the limits of the valid beats' intervals; None without any.
     """
 
     device: str
@@ -331,6 +332,7 @@ class Summary:
     battery: float | None
     link: Presence
     model: str
+    interval: Interval | None = None
 
 
 Item = Beat | EarlyBeat | Waveform | Summary | DeviceInfo | State | Event

@@ -12,6 +12,7 @@ from innpar.stream.results import (
     Beat,
     CalibrationStatus,
     DeviceInfo,
+    Interval,
     Presence,
     Summary,
 )
@@ -145,6 +146,7 @@ class Summaries:
             battery=self._battery,
             link="offline" if not self._connected else "stale" if self.silent else "online",
             model=info.model,
+            interval=_limits([beat.interval for beat in valid if beat.interval is not None]),
         )
 
     def _apply(self, event: Event) -> None:
@@ -160,6 +162,18 @@ class Summaries:
         if fresh or status.age_s is None:
             return status
         return replace(status, age_s=status.age_s + max(0, end - self._at) / NS)
+
+
+def _limits(intervals: list[Interval]) -> Interval | None:
+    """Return the medians of the limits; None without an interval."""
+    if not intervals:
+        return None
+
+    def middle(name: str) -> tuple[float, float]:
+        sides = [getattr(interval, name) for interval in intervals]
+        return median(low for low, _ in sides), median(high for _, high in sides)
+
+    return Interval(intervals[-1].level, middle("sbp"), middle("dbp"), middle("map_"))
 
 
 def _median(values: list[float | None]) -> float | None:

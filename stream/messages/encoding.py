@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from innpar.stream.results import CalibrationStatus
+from innpar.stream.results import CalibrationStatus, Interval
 
 PRESSURE_UNIT = "mm[Hg]"
 """Millimetres of mercury in UCUM."""
@@ -61,6 +61,18 @@ def calibration_payload(status: CalibrationStatus) -> dict[str, Any]:
         "age_s": None if status.age_s is None else round(status.age_s),
         "sbp": short(status.sbp),
         "dbp": short(status.dbp),
+    }
+
+
+def interval_payload(interval: Interval | None) -> dict[str, Any] | None:
+    """Return an interval with its level, as published."""
+    if interval is None:
+        return None
+    return {
+        "level": interval.level,
+        "sbp": pair(interval.sbp),
+        "dbp": pair(interval.dbp),
+        "map": pair(interval.map_),
     }
 
 

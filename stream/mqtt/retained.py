@@ -22,7 +22,8 @@ async def retained_of(link: MqttConnection, device: str, root: str) -> dict[str,
     Raises:
         BrokerError: The broker refuses to show them.
     """
-    for topic in (f"{root}/devices/{device}/+", config_topic(device, root, PREFIX)):
+    own = (f"{root}/devices/{device}/+", f"{root}/entry/{device}/+")
+    for topic in (*own, config_topic(device, root, PREFIX)):
         if (refusal := await link.listen(topic)) is not None:
             raise BrokerError(f"the broker refuses a subscription to {topic} ({refusal})")
     found: dict[str, bytes] = {}

@@ -95,6 +95,7 @@ class Recorder:
         self.failed: str = ""
         self._unreported: set[str] = set()
         self._known: set[str] = set()
+        self._last: dict[str, int] = {}
         self._learnt: dict[str, CuffReading] = {}
         self._since = 0.0
         self._begun = False
@@ -160,7 +161,11 @@ class Recorder:
             event = replace(item, detail=self._pseudonyms.hidden(item.detail))
             self._put(topic, JSON, item.start, pack_event(event))
         else:
-            at = int(item.times[-1]) if len(item) else 0
+            # A message without samples has the time of those before it: it has none of its own.
+            at = (
+                int(item.times[-1]) if len(item) else self._last.get(item.device, self._clock.now())
+            )
+            self._last[item.device] = at
             topic, labels = str(Topic(item.device, item.signal)), "\t".join(item.channels)
             self._put(topic, SAMPLES, at, pack_chunk(item), channels=labels)
         if item.device not in self._unreported:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from innpar.devices.simulated.device import Simulated
 from innpar.devices.timing.pace import Pace
 from innpar.stream.cli.commands.watch import line_of
 from innpar.stream.errors import BrokerError
+from innpar.stream.messages.commands import Calibrate, Mark, parse_command
 from innpar.stream.messages.home_assistant import discovery
 from innpar.stream.messages.payload import parcel
 from innpar.stream.messages.raw import raw_parcel, readable
@@ -37,6 +39,7 @@ from support.brokers import Broker, Mosquitto
 from support.harness import stream_all
 from support.items import START, beat, birth, summary, wave
 from support.listening import Heard, Listener
+from support.paths import ROOT
 from support.schemas import schema
 
 Listen = Callable[..., Listener]
@@ -193,15 +196,53 @@ def test_home_assistant_is_told_as_it_documents() -> None:
     assert not schema("home-assistant").is_valid(wrong)
 
 
+def rendered(template: str, said: Any, states: dict[str, str] | None = None) -> str:
+    """Return a template of Home Assistant with a summary, as Jinja renders it."""
+    jinja2 = pytest.importorskip("jinja2")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    text: str = environment.from_string(template).render(value_json=said, states=states or {})
+    return text
+
+
 def test_every_value_that_home_assistant_reads_is_in_the_summary() -> None:
     config = json.loads(discovery(birth(), "bed4", "bp").payload)
     said = json.loads(parcel(summary()).payload)
-    for one in config["components"].values():
-        value: Any = said
-        path = one["value_template"].strip("{} (").split(" ")[0].split(".")
-        assert path[0] == "value_json"
-        for name in path[1:]:
-            value = value[name]
+    values = {
+        key: rendered(one["value_template"], said)
+        for key, one in config["components"].items()
+        if "value_template" in one
+    }
+    assert values["sbp"] == str(said["sbp"])
+    assert (values["worn"], values["usable"]) == ("ON", "ON")
+    limits = rendered(config["components"]["dbp"]["json_attributes_template"], said)
+    low, high = said["interval"]["dbp"]
+    assert json.loads(limits) == {"low": low, "high": high, "level": said["interval"]["level"]}
+    nothing = {**said, "interval": None, "valid": 0, "beats": 0, "reasons": {"not_worn": 3}}
+    assert rendered(config["components"]["sbp"]["json_attributes_template"], nothing) == "{}"
+    assert rendered(config["components"]["usable"]["value_template"], nothing) == "OFF"
+    assert rendered(config["components"]["worn"]["value_template"], nothing) == "OFF"
+    unknown = {**nothing, "reasons": {}}
+    assert rendered(config["components"]["worn"]["value_template"], unknown) == "None"
+
+
+def test_home_assistant_sends_commands_that_are_understood() -> None:
+    components = json.loads(discovery(birth(), "bed4", "bp").payload)["components"]
+    entered = {
+        components["cuff_sbp"]["default_entity_id"]: "128.0",
+        components["cuff_dbp"]["default_entity_id"]: "79",
+    }
+    template = components["cuff"]["command_template"].replace("states(", "states.get(")
+    sent = rendered(template, None, entered).encode()
+    assert components["cuff"]["command_topic"] == "bp/cmd/demo/calibrate"
+    assert parse_command("calibrate", "demo", sent, None) == Calibrate("demo", 128, 79)
+    card = (ROOT / "examples/home-assistant/card.yaml").read_text(encoding="utf-8")
+    ids = {one["default_entity_id"] for one in components.values()}
+    assert set(re.findall(r"\b[a-z_]+\.bp_demo_[a-z_]+", card)) <= ids
+    mark = components["mark"]
+    assert mark["command_topic"] == "bp/cmd/demo/mark"
+    assert parse_command("mark", "demo", mark["payload_press"].encode(), None) == Mark(
+        "demo", "mark"
+    )
 
 
 async def test_home_assistant_hears_again_when_it_has_started(

@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from innpar.devices import NS, Chunk, Event
 from innpar.devices.session.reader import SessionFile
 from innpar.devices.timing.pace import VirtualClock
 from innpar.stream.session.recorder import Recorder
-from support.sessions import mount_small, played, unmount
+from support.sessions import demo, mount_small, played, unmount
 
+START = 1_700_000_000 * NS
 PROGRAM = [sys.executable, "-m", "innpar.stream.cli.main"]
 RUN = [*PROGRAM, "--device", "demo:3", "--broker", "embedded", "--json"]
 
@@ -154,3 +156,18 @@ def test_only_its_owner_may_read_a_recording(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "night.mcap", VirtualClock(), {})
     assert (tmp_path / "night.mcap").stat().st_mode & 0o777 == 0o600
     recorder.close()
+
+
+def test_no_message_is_dated_1970(tmp_path: Path) -> None:
+    path = tmp_path / "empty.mcap"
+    recorder = Recorder(path, VirtualClock(START), {})
+    recorder.enrol(demo(), "s")
+    empty = Chunk("demo", "ppg", ("a",), 55.0, np.empty(0, np.int64), np.empty((0, 1)))
+    times = START + np.arange(10) * NS
+    items = [empty, Chunk("demo", "ppg", ("a",), 55.0, times, np.zeros((10, 1))), empty]
+    for item in items:
+        recorder.take(item)
+    recorder.close()
+    with SessionFile(path) as file:
+        assert min(message.time for message in file.messages()) == START
+    assert [len(item) for item in played(path) if isinstance(item, Chunk)] == [0, 10, 0]

@@ -28,7 +28,12 @@ OTHERS = {
     "calibration/polar-verity-8a3f.json",
     "address/polar-verity.json",
 }
-RETAINED = ("bp/devices/demo/state", "bp/devices/demo/meta", "homeassistant/device/bp-demo/config")
+RETAINED = (
+    "bp/devices/demo/state",
+    "bp/devices/demo/meta",
+    "bp/entry/demo/sbp",
+    "homeassistant/device/bp-demo/config",
+)
 
 
 def spooled(folder: Path) -> list[str]:
