@@ -50,6 +50,20 @@ def _speed(value: object) -> object:
     return math.inf if value == "max" else value
 
 
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+) *([a-z]*)")
+
+
+def _seconds(value: object) -> object:
+    """Return a duration such as ``90``, ``90s``, ``5m`` or ``1.5h`` in seconds."""
+    match = _DURATION.fullmatch(str(value).strip().lower()) if isinstance(value, str) else None
+    if match is None or match[2] not in _UNITS:
+        if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+", value.strip()) is None:
+            raise ValueError("must be seconds, or a time such as 5m")
+        return value
+    return float(match[1]) * _UNITS[match[2]]
+
+
 def _compute(value: object) -> object:
     if re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(value)) is None:
         raise ValueError("must be auto, cpu, cuda or cuda:N")
@@ -98,7 +112,9 @@ class Settings(BaseModel):
     backend: Annotated[str | None, BeforeValidator(_backend)] = None
     cuff: list[Annotated[PlannedCuff, BeforeValidator(parse_cuff)]] = []
     speed: Annotated[float, BeforeValidator(_speed), Field(ge=0.001)] = 1.0
-    duration: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    duration: Annotated[
+        float | None, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)
+    ] = None
     require_calibration: bool | None = None
     latency: Literal["low", "normal"] | None = None
     early: bool | None = None

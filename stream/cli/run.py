@@ -74,8 +74,8 @@ def _add_pace(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--duration",
-        metavar="SECONDS",
-        help="stop after this much signal, or after this long without any",
+        metavar="TIME",
+        help="stop after this much signal, or after this long without any: seconds, 5m, 1.5h",
     )
     group.add_argument(
         "--latency",

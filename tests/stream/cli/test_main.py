@@ -112,7 +112,8 @@ def test_where_the_network_runs(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("flag", "value", "remedy"),
     [
-        ("--duration", "soon", "must be a valid number"),
+        ("--duration", "soon", "must be seconds, or a time such as 5m"),
+        ("--duration", "5 days", "must be seconds, or a time such as 5m"),
         ("--duration", "0", "must be greater than 0"),
         ("--waveform", "csv", "must be 'on', 'raw' or 'off'"),
         ("--topic", "bp/", "must not contain +, # or a space, nor begin or end with /"),
@@ -250,6 +251,13 @@ def test_flags_win_over_environment_over_file(tmp_path: Path) -> None:
     assert settings.topic == "environment"
     assert settings.duration == 5
     assert settings.device == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("5s", 5), ("5m", 300), ("1.5h", 5400), ("2 min", 120)]
+)
+def test_a_duration_may_have_a_unit(text: str, seconds: float) -> None:
+    assert load({"duration": text}, None, {}).duration == seconds
 
 
 def test_a_configuration_is_written_once(

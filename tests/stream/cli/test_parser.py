@@ -28,7 +28,7 @@ WRONG = {
     "--device demo x": "choose from replay, devices",
     "--device demo --json maybe": "choose from replay, devices",
     "--device demo --durations 5": "did you mean --duration?",
-    "--device demo --duration soon": "must be a valid number",
+    "--device demo --duration soon": "must be seconds, or a time such as 5m",
     "--device demo --duration -5": "must be greater than 0",
     "--device demo --speed fast": "must be a valid number",
     "--device demo --speed 0": "must be greater than",
