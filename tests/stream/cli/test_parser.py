@@ -73,7 +73,7 @@ WRONG = {
     "report": "report night.mcap night.html",
     "report none.mcap": "check the path",
     "report a.mcap --pdf": "report --help",
-    "calibrate": "such as 128/79, or --undo",
+    "calibrate": "such as 128/79, --moved, or --undo",
     "calibrate 128": "such as 128/79",
     "calibrate 128/79 --undo": "--undo to withdraw",
     "calibrate 128/79 --broker": "calibrate --help",
