@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,11 +82,21 @@ class Engine:
         # Bounded by the wearers: each awaits its answers before it submits again.
         self._waiting: deque[tuple[Prepared | Question, asyncio.Future[NetworkOutput]]] = deque()
         self._wake = asyncio.Event()
+        self._turns = asyncio.Lock()
 
     @property
     def waiting(self) -> int:
         """Inputs that wait for the network."""
         return len(self._waiting)
+
+    def turn(self, in_real_time: bool) -> AbstractAsyncContextManager[object]:
+        """Return a context that streams in real time enter one at a time, in order.
+
+        So a pass of the event loop computes one window, and radio and broker are served between
+        two, however many wait. A network in a thread takes the windows of all streams together.
+        """
+        is_here = self.predictor.backend == "native"
+        return self._turns if in_real_time and is_here else nullcontext()
 
     async def reconstruct(self, windows: Sequence[Prepared]) -> list[Reconstructed]:
         """Return one result for each window, in order, with the answers to its questions."""

@@ -147,13 +147,14 @@ async def _follow(
     try:
         async with wearer.patient(clock.now()):
             async for item in items:
-                if wearer.over(item):
-                    return
-                if isinstance(item, Chunk) and item.signal == "ppg":
-                    wearer.arrived(item, clock.now())
-                for part in wearer.place(item):
-                    await send([*tape.take(part)], wearer.device, sink)
-                    await advance(wearer, part, engine, sink)
+                async with engine.turn(is_real_time(wearer.device)):
+                    if wearer.over(item):
+                        return
+                    if isinstance(item, Chunk) and item.signal == "ppg":
+                        wearer.arrived(item, clock.now())
+                    for part in wearer.place(item):
+                        await send([*tape.take(part)], wearer.device, sink)
+                        await advance(wearer, part, engine, sink)
                 await wearer.store()
                 tape.learnt(wearer.device.id, wearer.effective, wearer.last)
     except DurationElapsed:

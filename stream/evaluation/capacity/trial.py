@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -260,6 +261,8 @@ def measure(settings: TrialSettings) -> Trial:
 
 def main(arguments: list[str]) -> int:
     """Run a trial and print its result as JSON."""
+    # Its warning is about the wall clock.
+    logging.getLogger("innpar.stream.mqtt.loop_lag").setLevel(logging.ERROR)
     given: dict[str, Any] = json.loads(arguments[0])
     print(json.dumps(asdict(measure(TrialSettings(**given)))))
     return 0
