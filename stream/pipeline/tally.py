@@ -6,6 +6,7 @@ same beats: the mean of the training population, and the last cuff reading held.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,24 +19,30 @@ from innpar.stream.results import Beat, Item
 from innpar.stream.sinks.beat_line import REASON_WORDS
 
 PRESSURES = ("sbp", "dbp", "map")
-MOST_BEATS = 200_000
-"""Compared beats kept for the report; a longer run keeps an even sample of them."""
+MOST_BEATS = 20_000
+"""Compared beats kept for the report, 1.3 MB; a longer run keeps an even sample of them."""
+_NUMBERS = 8
 
 
 @dataclass(slots=True)
 class ErrorTally:
     """Compared beats in bounded memory: every n-th of a long run."""
 
-    rows: list[tuple[float, ...]] = field(default_factory=list)
+    _numbers: array[float] = field(default_factory=lambda: array("d"))
     _every: int = 1
     _seen: int = 0
+
+    @property
+    def rows(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        """The beats kept, (beats, 8); see `comparison`."""
+        return np.array(self._numbers).reshape(-1, _NUMBERS)
 
     def add(self, row: tuple[float, ...]) -> None:
         """Take one beat's numbers."""
         if self._seen % self._every == 0:
-            self.rows.append(row)
-            if len(self.rows) >= MOST_BEATS:
-                self.rows = self.rows[::2]
+            self._numbers.extend(row)
+            if len(self._numbers) >= MOST_BEATS * _NUMBERS:
+                self._numbers = array("d", self.rows[::2].ravel())
                 self._every *= 2
         self._seen += 1
 
@@ -102,8 +109,8 @@ def report(
     for wearer in wearers:
         outcome = outcomes.get(wearer.device.id, RunTally())
         lines += _signal(wearer, outcome)
-        if outcome.errors.rows:
-            lines += comparison(np.array(outcome.errors.rows), population)
+        if len(rows := outcome.errors.rows):
+            lines += comparison(rows, population)
     return lines
 
 

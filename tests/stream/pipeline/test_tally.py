@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from innpar.devices import NS, Event
-from innpar.stream.pipeline.tally import RunTally, comparison
+from innpar.stream.pipeline.tally import MOST_BEATS, ErrorTally, RunTally, comparison
 from innpar.stream.sinks.terminal import event_text
 
 
@@ -34,3 +34,14 @@ def test_the_columns_of_the_comparison_are_aligned() -> None:
         "since cuff: this model",
         "… cuff reading held",
     ]
+
+
+def test_a_long_run_keeps_an_even_sample() -> None:
+    errors = ErrorTally()
+    for beat in range(4 * MOST_BEATS):
+        errors.add((float(beat), *[0.0] * 7))
+    kept = errors.rows[:, 0]
+    assert MOST_BEATS / 2 <= len(kept) <= MOST_BEATS
+    assert kept[0] == 0
+    assert len(set(np.diff(kept))) == 1
+    assert kept[-1] > 3.9 * MOST_BEATS
