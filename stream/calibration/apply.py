@@ -11,10 +11,9 @@ from innpar.models.calibration import calibrate
 from innpar.models.calibration.context import FEATURES
 from innpar.models.calibration.tables import Tables
 from innpar.models.predictor import Manifest
-from innpar.stream.calibration.history import ReadingHistory
+from innpar.stream.calibration.history import SPACING, ReadingHistory
 from innpar.stream.calibration.tracker import KEPT
 from innpar.stream.calibration.types import Guidance
-from innpar.stream.windows.timing import HOP
 
 Wave = npt.NDArray[np.float32]
 
@@ -116,7 +115,7 @@ class Corrector:
             return abp
         age = guidance.status.age_s or 0.0
         if self._history is not None and guidance.pulse is not None and index >= self._taken_until:
-            self._taken_until = index + HOP
+            self._taken_until = index + round(SPACING * self._rate)
             self._history.push(asides[0] if asides else abp, guidance.pulse)
         if self._calibration is not None and asides:
             abp = self._calibration.blended(abp, asides[0], age, tables)

@@ -26,7 +26,9 @@ Floats = npt.NDArray[np.float64]
 Wave = npt.NDArray[np.float32]
 
 MEMORY = 30
-"""Accepted windows (a hop each) over which the network's own pressures are averaged."""
+"""Accepted windows over which the network's own pressures are averaged."""
+SPACING = 1.0
+"""s from one of them to the next, at least."""
 _HEART_RATE = FEATURES.index("heart_rate")
 
 
