@@ -6,6 +6,7 @@ and so are samples whose times do not ascend.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,9 @@ import numpy as np
 
 from innpar.devices.base import NS, BadPacket, Chunk, Event
 from innpar.devices.link import serial_port as port
+from innpar.devices.link import udp_listener as udp
 from innpar.devices.sensors import bangle, cuff, muse
+from innpar.devices.sensors.boards import message_decoder as messages
 from innpar.devices.sensors.boards import serial_lines as lines
 from innpar.devices.sensors.catalogue import SENSORS
 from innpar.devices.sensors.emotibit import driver as emotibit
@@ -128,6 +131,11 @@ def of_lines(rng: Rng) -> list[bytes]:
     ]
 
 
+def of_messages(rng: Rng) -> list[bytes]:
+    rows = [json.dumps({"t": 20 * k, "ppg": 3000 + k, "ax": 0.1}) for k in range(40)]
+    return [one.encode() for one in ("\n".join(rows[:3]), *rows, '{"ppg":[1,2,3]}', "1e400", "[]")]
+
+
 def of_contec(rng: Rng) -> list[bytes]:
     levels = rng.integers(0, 100, 20).tolist()
     return [bytes([1, 0xE0, 0x80, 0x80 | v, 0x85, 0xC8, 0xE1, 0xFF, 0xFF]) * 2 for v in levels]
@@ -175,6 +183,9 @@ TARGETS: dict[str, Target] = {
     "cuff": Target(lambda: streaming(cuff.CuffDecoder("fuzz"), (cuff.CHANNEL,)), of_cuff, 24),
     "contec": Target(lambda: streaming(contec.ContecDecoder("fuzz"), (port.CHANNEL,)), of_contec),
     "serial": Target(lambda: streaming(lines.LineDecoder("fuzz"), (port.CHANNEL,)), of_lines),
+    "json": Target(
+        lambda: streaming(messages.MessageDecoder("fuzz"), (udp.CHANNEL,)), of_messages, 120
+    ),
     "emotibit": Target(
         lambda: streaming(emotibit.EmotiBitDecoder("fuzz"), (emotibit.CHANNEL,)), of_emotibit, 300
     ),

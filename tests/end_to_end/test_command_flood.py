@@ -95,7 +95,7 @@ async def test_each_of_ten_thousand_is_answered_or_counted_and_no_beat_differs(
             topic = f"bp/cmd/demo/{name}"
             reply = f"bp/reply/{number % 3}" if number % 4 else None
             link.send(Parcel((topic,), payload, response=reply), topic)
-            if number % 100 == 0:
+            if number % 5 == 0:
                 await asyncio.sleep(0)
         parts = ("commands_done", "commands_refused", "commands_unanswered")
         await until(lambda: sink.counts["commands"] == COMMANDS)

@@ -112,11 +112,18 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+TO_BROKER = ("run", "replay", "watch", "calibrate", "doctor", "forget")
+"""Commands that connect to a broker."""
+
+
 def runnable(given: list[str], port: int) -> list[str]:
     """Return a page's command as it can run here: virtual sensors, our broker, a few seconds."""
     command = given[1] if len(given) > 1 and not given[1].startswith("-") else "run"
     out = [*PROGRAM, *given[1:]]
-    if command in ("run", "replay", "watch", "calibrate", "doctor") and "--broker" not in given:
+    if (
+        command in ("run", "replay", "watch", "calibrate", "doctor", "forget")
+        and "--broker" not in given
+    ):
         out += ["--broker", f"mqtt://127.0.0.1:{port}"]
     if command == "run":
         if "--device" not in given:
@@ -180,7 +187,7 @@ def runs_here(snippet: Snippet) -> bool:
     given = words(snippet.text)
     if len(given) < 3 and "doctor" not in given:
         return False
-    made_up = any(word.startswith(("blinker", "glow")) for word in given)
+    made_up = any(word.startswith(("blinker", "glow", "json-")) for word in given)  # no sender here
     return given[0] != "innpar-stream" or not (given[1] in NOT_RUN or made_up)
 
 

@@ -135,7 +135,7 @@ def test_it_is_evaluated_beside_the_held_reading(
     model = imported(RELATIVE)
     group = evaluate(folder, split="val", model=model, cuff_minutes=1.0)["vitaldb"]
     assert group["beats"] > 30
-    assert set(group["per_beat"]) == {"model", "held"}
+    assert set(group["per_beat"]) == {"model", "held", "kriging"}
     assert group["per_beat"]["model"]["sbp"]["mae"] < 10.0
     assert "intervals" not in group
     assert "no population baseline" in capsys.readouterr().err
