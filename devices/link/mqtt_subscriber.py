@@ -89,7 +89,11 @@ async def mqtt_subscriber(wanted: Subscription, clock: HostClock) -> AsyncIterat
     try:
         await client.__aenter__()
     except (aiomqtt.MqttError, OSError, ValueError) as error:
+        await _drop(client)
         raise _error(f"the broker {where} cannot be used: {error}", error) from error
+    except asyncio.CancelledError:
+        await _drop(client)
+        raise
     try:
         (code,) = await client.subscribe(wanted.topic, qos=1)
         value = code if isinstance(code, int) else code.value
@@ -107,8 +111,21 @@ async def mqtt_subscriber(wanted: Subscription, clock: HostClock) -> AsyncIterat
     except aiomqtt.MqttError as error:
         raise _error(f"the broker {where} cannot be used: {error}", error) from error
     finally:
-        with suppress(aiomqtt.MqttError):
-            await client.__aexit__(None, None, None)
+        try:
+            with suppress(aiomqtt.MqttError):
+                await client.__aexit__(None, None, None)
+        finally:
+            await _drop(client)
+
+
+async def _drop(client: Client) -> None:
+    """Close what aiomqtt leaves open, and alive, when a broker is too slow to answer."""
+    await asyncio.sleep(0)  # it registers the socket in the next pass of the event loop
+    client._disconnected.cancel()  # else reported, if closed later, as never retrieved
+    client._client._sock_close()
+    if client._misc_task is not None:
+        client._misc_task.cancel()
+        await asyncio.wait({client._misc_task})
 
 
 async def _receive(client: Client, inbox: Inbox, clock: HostClock) -> None:

@@ -74,6 +74,12 @@ async def websocket_listener(
     try:
         yield inbox
     finally:
-        server.close()
-        closing = asyncio.ensure_future(server.wait_closed())
-        await asyncio.wait({closing})
+        # Python 3.11 leaks a connection that it accepts in the very pass that closes the server.
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        try:
+            await asyncio.sleep(0)
+        finally:
+            server.close()
+            closing = asyncio.ensure_future(server.wait_closed())
+            await asyncio.wait({closing})

@@ -85,6 +85,8 @@ class Summaries:
             self.begin(event.end)
             return done
         self.begin(event.start)
+        if event.end > event.start and event.detail.get("lost") == 0:
+            return self.reached(event.end, info)  # a later window covers it, with its beats
         self._last = max(self._last, event.end)
         return self._until(event.end, info)
 

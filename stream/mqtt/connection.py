@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -216,6 +216,8 @@ class MqttConnection(aiomqtt.Client):
         if number not in self._unacknowledged:
             return False
         self._unacknowledged.discard(number)
+        # paho does not see it, and would end a connection on which its ping waits behind our data.
+        self._client._last_bytes_received, self._client._ping_t = time.monotonic(), 0
         if self._held:
             following, packet = self._held.popleft()
             self._unacknowledged.add(following)
@@ -245,7 +247,11 @@ class MqttConnection(aiomqtt.Client):
             raise _lost(self._end) from None
 
     async def drop(self) -> None:
-        """Close the socket and end the task that aiomqtt leaves when connecting fails half-way."""
+        """Close the socket and end the task that aiomqtt leaves when it gives up an answer.
+
+        Otherwise a broker that recovers acknowledges over it, by numbers that the next connection
+        uses again.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._opened.wait()
@@ -350,8 +356,11 @@ async def connect(
     finally:
         link.timeout = 0.3
         link.flush()
-        with suppress(aiomqtt.MqttError), _keeping_cancellation():
-            await link.__aexit__(None, None, None)
+        try:
+            with suppress(aiomqtt.MqttError), _keeping_cancellation():
+                await link.__aexit__(None, None, None)
+        finally:
+            await link.drop()
 
 
 async def _greet(
@@ -396,8 +405,6 @@ def _client(
         tls_context=context,
         logger=_quiet,
         max_queued_incoming_messages=1000,
-        # Otherwise every burst waits 40 ms for a delayed TCP acknowledgement.
-        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
     )
     link.version = version
     return link

@@ -29,6 +29,10 @@ class TappedSocket:
     def __init__(self, real: Any, on_acknowledged: Callable[[int, int], bool]) -> None:
         self._socket = real
         self._is_tcp = getattr(real, "family", None) in (socket.AF_INET, socket.AF_INET6)
+        if self._is_tcp:
+            # Otherwise a message waits up to 40 ms for the broker's system to acknowledge the one
+            # before it. aiomqtt sets options on sockets of Python's own classes only.
+            real.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._on_acknowledged = on_acknowledged
         self._begun = b""  # the first part of a packet
         self._ready = bytearray()

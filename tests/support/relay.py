@@ -8,8 +8,16 @@ from contextlib import asynccontextmanager, suppress
 
 
 @asynccontextmanager
-async def relay(port: int, refuses: Callable[[bytes], bool]) -> AsyncIterator[int]:
-    """Yield a port that leads to `port`; a packet that it refuses closes the connection."""
+async def relay(
+    port: int, refuses: Callable[[bytes], bool], *, pause: float = 0.0
+) -> AsyncIterator[int]:
+    """Yield a port that leads to `port`; a packet that it refuses closes the connection.
+
+    Args:
+        port: Of the broker.
+        refuses: Judge of a packet on its way there.
+        pause: s that each such packet takes.
+    """
     tasks = set[asyncio.Task[None]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -26,6 +34,7 @@ async def relay(port: int, refuses: Callable[[bytes], bool]) -> AsyncIterator[in
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 while not refuses(packet := await _packet(reader)):
                     requests.write(packet)
+                    await asyncio.sleep(pause)
         finally:
             await asyncio.sleep(0.05)  # for the answers to what came before
             task.cancel()

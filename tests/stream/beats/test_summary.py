@@ -78,3 +78,15 @@ def test_a_long_hole_is_not_told_ten_seconds_at_a_time() -> None:
     summaries.event(back, birth())
     (earlier,) = summaries.reached(t - 3584 * NS, birth())
     assert earlier.start == t - 3600 * NS
+
+
+def test_a_window_left_out_takes_no_beat_from_its_ten_seconds() -> None:
+    """The next window covers it, so that its beats come after its gap."""
+    summaries, t = Summaries(), START // (10 * NS) * 10 * NS
+    summaries.begin(t)
+    left_out = Event("demo", "gap", t + 9 * NS, t + 10 * NS, {"why": "overload", "lost": 0})
+    done = summaries.event(left_out, birth())
+    done += summaries.beat(beat(0, peak=t + 9 * NS + NS // 2), birth())
+    done += summaries.beat(beat(1, peak=t + 10 * NS + NS // 2), birth())
+    done += summaries.flush(birth())
+    assert [(one.start - t, one.beats) for one in done] == [(0, 1), (10 * NS, 1)]

@@ -7,7 +7,7 @@ import json
 import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import aiomqtt
@@ -372,6 +372,34 @@ async def test_no_broker() -> None:
     with pytest.raises(NotFound, match="cannot be used"):
         async with device.open(clock=SystemClock()):
             pass
+
+
+async def test_a_broker_that_answers_too_late_keeps_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("innpar.devices.link.mqtt_subscriber.SECONDS", 0.2)
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        await asyncio.sleep(0.4)
+        with suppress(ConnectionError):
+            writer.write(b"\x20\x02\x00\x00")  # accepted
+            while await reader.read(100):
+                pass
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        device = create(f"json-mqtt:x?broker=127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(NotFound, match="cannot be used"):
+            async with device.open(clock=SystemClock()):
+                pass
+        async with asyncio.timeout(5):
+            await ended.wait()
 
 
 @pytest.mark.parametrize(
