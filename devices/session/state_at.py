@@ -56,7 +56,7 @@ class StateAt:
             self._state.pop(event.kind, None)  # keep the order of the newest
             self._state[event.kind] = event
         elif event.kind == "cuff" and "remembered" in event.detail:
-            if self._held is None or event.start > self._held.at:
+            if self._held is None or event.start >= self._held.at:
                 self._held, self._pending = CalibrationAt(event.start, event), True
         elif event.kind == "cuff" and (self._waiting is None or event.start >= self._waiting.start):
             self._waiting = event

@@ -26,6 +26,8 @@ Floats = npt.NDArray[np.float64]
 
 MOST = 64
 """Newest readings that count."""
+LEAST_NOISE = 0.01
+"""SD of a reading's error at least, mmHg; without one, two equal readings have no solution."""
 INPUTS = (*(f"network_{name}" for name in PRESSURES), *FEATURES[1:])
 """Columns of the inputs: pressures of the network without a reading, features of the pulse."""
 _CENTRE, _SPREAD = np.array([115.0, 60.0, 80.0]), np.array([20.0, 12.0, 14.0])  # mmHg
@@ -74,9 +76,13 @@ class PastReading:
         noise = None if detail["noise"] is None else float(detail["noise"])
         if pressures.shape != (3,) or x.shape != (len(INPUTS),):
             raise ValueError("no reading: other numbers")
-        if not (np.isfinite(pressures).all() and np.isfinite(x).all()):
-            raise ValueError("no reading: no numbers")
-        return cls(float(detail["s"]), pressures, x, noise)
+        seconds = float(detail["s"])
+        limits = ((pressures, 1e3), (x, 10.0), (np.array([seconds]), 1e10))
+        if not all((np.abs(values) <= most).all() for values, most in limits):
+            raise ValueError("no reading: impossible numbers")
+        if noise is not None and not 0.0 < noise <= 50.0:
+            raise ValueError("no reading: an impossible error")
+        return cls(seconds, pressures, x, noise)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +208,7 @@ class WearerProcess:
         self._moments = prior.moments(x, hours)
         noise = [prior.noise if one.noise is None else one.noise for one in newest]
         between = prior.covariance(self._moments, self._moments)
-        between = between + np.diag(np.array(noise) ** 2)
+        between = between + np.diag(np.maximum(np.array(noise), LEAST_NOISE) ** 2)
         surprise = np.array([one.pressures for one in newest]).reshape(-1, 3).T
         surprise = surprise - prior.mean(x)
         lower = np.linalg.inv(np.linalg.cholesky(between)) if newest else between

@@ -84,6 +84,8 @@ class Corrector:
         anchor = len(guidance.anchor)
         key = None if guidance.reading is None else guidance.reading.key
         other, self._key = key != self._key, key
+        if other:
+            self._forget_withdrawn(guidance)
         if anchor and guidance.calibration is not None:
             rate = np.full(anchor, guidance.calibration.at_cuff[_HEART_RATE])
             alone = np.stack(asides[-anchor:])
@@ -155,6 +157,15 @@ class Corrector:
         if before is None and former is not None and former.remembered is not None:
             before = former.remembered.calibration  # of an earlier run
         return self._history.taught(calibration, guidance.reading, list(alone), former, before)
+
+    def _forget_withdrawn(self, guidance: Guidance) -> None:
+        """Drop calibrations of withdrawn readings, which would displace those still in force."""
+        newest = guidance.former if guidance.anchor else guidance.reading
+        while self._anchored:
+            last = next(reversed(self._anchored))
+            if newest is not None and (last == newest.key or last[0] < newest.time):
+                return
+            del self._anchored[last]
 
     def _remember(self, calibration: calibrate.CuffCalibration) -> None:
         """Keep a calibration for the case that the readings after it are withdrawn."""

@@ -20,6 +20,7 @@ from innpar.models.calibration.process import (
 )
 from innpar.models.calibration.process_level import ProcessTable
 from innpar.models.calibration.wave_pressures import wave_pressures
+from innpar.stream.calibration.tracker import HYDROSTATIC
 from innpar.stream.calibration.types import CuffReading
 
 Floats = npt.NDArray[np.float64]
@@ -35,7 +36,8 @@ _HEART_RATE = FEATURES.index("heart_rate")
 class ReadingHistory:
     """Draws each window towards the process over the readings; see `WearerProcess`.
 
-    Times are relative to the reading in force, so that a history outlasts a restart.
+    Times are relative to the reading in force, so that a history outlasts a restart. Pressures of
+    earlier readings are those at the height of the sensor at the reading in force.
 
     Args:
         table: The model's.
@@ -88,7 +90,11 @@ class ReadingHistory:
         past: tuple[PastReading, ...] = ()
         if former is not None and before is not None:
             since = (reading.time - former.time) / NS
-            past = tuple(replace(one, seconds=one.seconds - since) for one in before.history)
+            rise = HYDROSTATIC * (_height(reading) - _height(former))
+            past = tuple(
+                replace(one, seconds=one.seconds - since, pressures=one.pressures + rise)
+                for one in before.history
+            )
         return replace(calibration, history=(*past, new)[-MOST:])
 
     def mapped(
@@ -121,3 +127,8 @@ class ReadingHistory:
         """Return SBP, DBP and MAP (n, 3) of windows, mmHg."""
         inner = np.stack(waves).astype(np.float64)[:, self._drop : len(waves[0]) - self._drop]
         return wave_pressures(inner, np.full(len(waves), heart_rate), self._rate)
+
+
+def _height(reading: CuffReading) -> float:
+    """Return the height of the sensor above the heart at a reading in force, cm."""
+    return 0.0 if reading.remembered is None else reading.remembered.height

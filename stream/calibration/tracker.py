@@ -55,7 +55,7 @@ class CalibrationTracker:
     Attributes:
         names: Entries of the context that the network takes, in its order; see `CONTEXT`.
         rate: Of the windows, Hz.
-        forgot: Whether more than `KEPT` readings have been in force.
+        forgot: Whether readings older than those in `effective` have been in force before them.
     """
 
     names: Sequence[str] = CONTEXT
@@ -115,6 +115,7 @@ class CalibrationTracker:
             for reading in reversed(readings):
                 if reading.is_undone_by(event):
                     readings.remove(reading)
+                    self.forgot &= bool(self._effective)
                     return
 
     def _keep(self, reading: CuffReading) -> None:

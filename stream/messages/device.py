@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from innpar.devices import Event
 from innpar.stream.messages.encoding import (
     PRESSURE_UNIT,
@@ -54,6 +56,14 @@ def state_parcel(state: State, root: str) -> Parcel:
     )
 
 
+def _published(detail: Mapping[str, object]) -> dict[str, object]:
+    """Return an event's detail without the wearer's earlier readings, which fill 30 kB."""
+    found = dict(detail)
+    if isinstance(remembered := found.get("remembered"), Mapping):
+        found["remembered"] = {key: v for key, v in remembered.items() if key != "history"}
+    return found
+
+
 def event_parcel(event: Event, root: str) -> Parcel:
     """Return the ``bp-event/1`` message of an event."""
     payload = {
@@ -63,7 +73,7 @@ def event_parcel(event: Event, root: str) -> Parcel:
         "time": iso(event.start),
         "t": seconds(event.start),
         "end": seconds(event.end),
-        "detail": dict(event.detail),
+        "detail": _published(event.detail),
     }
     return Parcel(
         (f"{root}/devices/{event.device}/events",),

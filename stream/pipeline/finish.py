@@ -195,6 +195,13 @@ class Finisher:
             return reading
         return replace(reading, remembered=replace(reading.remembered, calibration=calibration))
 
+    def awaits(self, reading: CuffReading) -> bool:
+        """Whether a reading in force takes effect with a window that is still in the network."""
+        stored = reading.remembered
+        known = stored is None or stored.calibration.level is not None
+        known = known or self._corrector.anchored(reading.key) is not None
+        return not known and self._key != reading.key
+
     def _keep(self, guidance: Guidance) -> None:
         reading = guidance.reading
         key = None if reading is None else reading.key

@@ -186,6 +186,8 @@ async def start_recording(wearer: Wearer, recorders: RecordingControl) -> None:
     """
     if wearer.queue.room < BEGINNING:
         raise SessionError(FULL)
+    if any(wearer.finisher.awaits(one) for one in wearer.readings[-1:]):
+        raise SessionError("a cuff reading is taking effect just now; try again")
     name = wearer.device.id
     path, at = await recorders.start(name, wearer.waiting_cuffs), wearer.last
     detail = {"why": "a recording begins", "lost": 0}

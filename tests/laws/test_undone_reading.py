@@ -191,6 +191,39 @@ def test_after_an_undo_the_estimates_are_those_of_a_run_without_the_reading(
     assert [i.kind for i in again if isinstance(i, Event) and i.kind.startswith("cuff")] == kinds
 
 
+def test_a_reading_outlasts_the_withdrawal_of_as_many_as_can_be() -> None:
+    """Withdrawn readings do not displace the calibration of the one still in force."""
+    commands: dict[int, Calibrate | Undo | Moved] = {20: FIRST}
+    for k in range(KEPT):
+        commands |= {26 + 9 * k: TYPO, 31 + 9 * k: Undo("demo")}
+    keep = streamed(commands)
+    assert keep.refused == []
+    (*_, undo) = (i for i in keep.items if isinstance(i, Event) and i.kind == "cuff_undone")
+    ours, others = (
+        {b.peak: b for b in estimates(items) if b.valid and b.peak > undo.start + 10 * NS}
+        for items in (keep.items, streamed({20: FIRST}).items)
+    )
+    assert len(ours.keys() & others.keys()) > 5
+    for peak in ours.keys() & others.keys():
+        assert ours[peak].sbp == pytest.approx(others[peak].sbp, abs=1.0)
+        assert ours[peak].dbp == pytest.approx(others[peak].dbp, abs=1.0)
+    assert keep.wearer.in_force is not None
+    assert keep.wearer.in_force.remembered is not None
+    assert keep.wearer.in_force.remembered.calibration.level is not None
+
+
+def test_after_a_move_the_first_reading_can_be_withdrawn() -> None:
+    tracker = CalibrationTracker()
+    for k in range(40 + KEPT):
+        if k < KEPT + 1:
+            tracker.cuff(CuffReading(START + k, 120 + k, 80))
+        tracker.push(START + k * HOP, wave(), True, 0, "ir")
+    assert tracker.forgot
+    for reading in reversed(tracker.effective):
+        tracker.undo(reading.undone("d", START + 50 * HOP, moved=True))
+    assert (tracker.effective, tracker.forgot) == ((), False)
+
+
 def test_a_withdrawn_reading_teaches_nothing() -> None:
     """Withdrawn before the next one takes effect, or long before: it is in no history."""
     last = Calibrate("demo", 131, 80, confirm=True)

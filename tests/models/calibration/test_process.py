@@ -82,6 +82,14 @@ def test_at_its_own_time_an_exact_reading_is_returned(reading: PastReading) -> N
     np.testing.assert_allclose(sd, PRIOR.rest, atol=0.01)
 
 
+@given(readings())
+def test_equal_readings_without_an_error_have_a_solution(reading: PastReading) -> None:
+    equal = [dataclasses.replace(reading, noise=1e-12)] * MOST
+    mean, sd = at(WearerProcess(PRIOR, equal), reading.inputs, reading.seconds)
+    np.testing.assert_allclose(mean, reading.pressures, atol=0.01)
+    np.testing.assert_allclose(sd, PRIOR.rest, atol=0.01)
+
+
 @given(readings(), moments)
 def test_a_noisy_reading_counts_less(reading: PastReading, x: np.ndarray) -> None:
     population = PRIOR.base + PRIOR.line @ reading.inputs

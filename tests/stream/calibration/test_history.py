@@ -8,10 +8,11 @@ import pytest
 from innpar.devices import NS
 from innpar.models.calibration.calibrate import CuffCalibration
 from innpar.models.calibration.context import FEATURES
-from innpar.models.calibration.process import MOST, WearerProcess, inputs
+from innpar.models.calibration.process import INPUTS, MOST, WearerProcess, inputs
 from innpar.models.calibration.process_level import ProcessTable
 from innpar.models.calibration.wave_pressures import wave_pressures
 from innpar.stream.calibration.history import ReadingHistory
+from innpar.stream.calibration.tracker import HYDROSTATIC
 from innpar.stream.calibration.types import CuffReading, StoredCalibration
 from support.processes import PRIOR
 
@@ -56,6 +57,26 @@ def test_a_history_counts_its_times_from_the_newest_reading() -> None:
     np.testing.assert_allclose(third.history[0].inputs[:3], [-0.25, 5 / 12, 7.5 / 14], atol=0.05)
 
 
+def test_earlier_readings_count_at_the_height_of_the_newest() -> None:
+    """Of one posture, or of a raised and a lowered arm: the artery at the sensor is the same."""
+    alone, found = wave(110, 65), list[list[float]]()
+    for heights, above in (((0.0, 0.0), 0.0), ((20.0, -10.0), 15.4), ((0.0, 30.0), 0.0)):
+        history, former, before = ReadingHistory(TABLE, RATE, DROP), None, None
+        for k, height in enumerate(heights):
+            plain = CuffCalibration(120.0 + above, 75.0 + above, PULSE, level=90.0 + above)
+            stored = StoredCalibration(plain, height)
+            reading = CuffReading(k * 600 * NS, plain.sbp, plain.dbp, stored)
+            before = history.taught(plain, reading, [alone] * 8, former, before)
+            former = reading
+        assert before is not None
+        sbp = [float(one.pressures[0]) for one in before.history]
+        found.append([value - HYDROSTATIC * heights[-1] for value in sbp])
+    # Minus the weight of the blood: the pressure at the sensor, 30 cm apart.
+    assert found[0] == [120.0, 120.0]
+    assert found[1] == pytest.approx([120.0, 143.1])
+    assert found[2] == pytest.approx([120.0, 96.9])
+
+
 def test_the_oldest_readings_are_dropped() -> None:
     many = taught(readings(*range(MOST + 3)), wave(110, 65))[-1]
     assert len(many.history) == MOST
@@ -72,6 +93,26 @@ def test_a_history_survives_its_storage_exactly() -> None:
     short = {"s": 0.0, "mmhg": [120.0], "inputs": [], "noise": None}
     with pytest.raises(ValueError, match="other numbers"):
         StoredCalibration.of(130.0, 75.0, {**detail, "history": [short]})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"noise": 0.0},
+        {"noise": float("nan")},
+        {"mmhg": [1e300, 75.0, 90.0]},
+        {"inputs": [1e200] * len(INPUTS)},
+        {"s": float("-inf")},
+        {"s": 1e300},
+    ],
+)
+def test_a_stored_reading_with_impossible_numbers_is_refused(change: dict[str, object]) -> None:
+    """None of them may reach the process: it would have no solution, and end the run."""
+    (calibration,) = taught(readings(0), wave(110, 65))
+    bad = {**calibration.history[0].detail(), **change}
+    detail = {**StoredCalibration(calibration).detail(5.0), "history": [bad]}
+    with pytest.raises(ValueError, match="no reading"):
+        StoredCalibration.of(130.0, 75.0, detail)
 
 
 def test_the_wave_is_mapped_half_way_to_the_process() -> None:

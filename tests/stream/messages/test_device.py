@@ -31,3 +31,13 @@ def test_an_event_tells_when_and_why() -> None:
     schema("event").validate(payload)
     assert payload["end"] - payload["t"] == pytest.approx(2.0)
     assert not schema("event").is_valid({**payload, "detail": {}})
+
+
+def test_the_event_of_a_reading_has_no_earlier_readings() -> None:
+    """64 of them fill 35 kB, and are for the session alone."""
+    remembered = {"age_s": 5.0, "level": 95.0, "history": [{"s": 0.0}] * 64}
+    event = Event("demo", "cuff", START, START, {"sbp": 128, "dbp": 79, "remembered": remembered})
+    payload = json.loads(parcel(event).payload)
+    schema("event").validate(payload)
+    assert payload["detail"]["remembered"] == {"age_s": 5.0, "level": 95.0}
+    assert "history" in remembered

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,9 @@ from innpar.stream.messages.commands import (
     Record,
     parse_command,
 )
-from innpar.stream.pipeline.engine import Engine
+from innpar.stream.pipeline.engine import Engine, Reconstructed
 from innpar.stream.pipeline.injection import FULL
+from innpar.stream.pipeline.prepare import Prepared
 from innpar.stream.pipeline.run import run
 from innpar.stream.pipeline.sidecars import forward_markers
 from innpar.stream.pipeline.steering import (
@@ -65,7 +66,7 @@ from innpar.stream.session.recorders import Recorders
 from innpar.stream.sinks.base import FanOut
 from innpar.stream.sinks.keyboard import KeyPresses
 from support.brokers import Mosquitto
-from support.harness import estimates, shipped, stream_all
+from support.harness import Keep, estimates, shipped, stream_all
 from support.listening import Listener
 from support.loopback import lsl
 from support.sessions import MAX, Listening, demo, played
@@ -324,6 +325,36 @@ def test_a_recording_begun_by_command_replays_as_it_was_streamed(
     states = {"taken": {"ok"}, "remembered": {"stale"}, "to come": {"none", "ok"}}
     assert {beat["calibration"]["state"] for beat in plain[0]} == states[reading]
     assert plain[0] == plain[1][: len(plain[0])]
+
+
+def test_no_recording_begins_while_a_reading_is_in_the_network(tmp_path: Path) -> None:
+    """Its calibration is not known yet, and the recording would begin without it."""
+    clock, refused, doing = VirtualClock(), list[str](), list[bool]()
+
+    class Interrupted(Engine):
+        async def reconstruct(self, windows: Sequence[Prepared]) -> list[Reconstructed]:
+            if any(window.guidance.anchor for window in windows):
+                with pytest.raises(SessionError) as error:
+                    await start_recording(wearer, deck)
+                refused.append(str(error.value))
+            elif refused and not doing:
+                doing.append(True)
+                await start_recording(wearer, deck)
+            return await super().reconstruct(windows)
+
+    engine = Interrupted(shipped())
+    wearer = enrol(demo(40, seed=3, cuff=True), engine, clock)
+    deck = Recorders(lambda path, tag: Recorder(path or tmp_path, clock, {}, tag=tag))
+
+    async def main() -> None:
+        async with deck.running(None):
+            await run([wearer], engine, FanOut([Keep(), deck]), clock, deck)
+
+    asyncio.run(main())
+    assert refused == ["a cuff reading is taking effect just now; try again"]
+    (path,) = tmp_path.glob("session-*-demo.mcap")
+    (cuff,) = (i for i in played(path) if isinstance(i, Event) and i.kind == "cuff")
+    assert cuff.detail["remembered"]["level"] is not None
 
 
 def injected(wearer: Wearer) -> list[Event]:
