@@ -160,6 +160,10 @@ class _Station:
             if "INDICATE" in str(value.properties):
                 with suppress(TimeoutError):
                     await self._device.indicate_subscriber(connection, value, data)
+                # Bumble waits with asyncio.wait_for, which loses a cancellation in Python 3.11.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError
             else:
                 await self._device.notify_subscriber(connection, value, data)
 
