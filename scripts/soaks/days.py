@@ -26,6 +26,8 @@ SAMPLES = 96
 """Measurements in a run."""
 LIMITS = {"memory, MB": 10.0, "descriptors": 1.0, "threads": 1.0, "tasks": 1.0}
 """Largest growth from the second quarter of a run to its last."""
+TYPICAL = {"memory, MB": median, "descriptors": min, "threads": min, "tasks": min}
+"""Value of a quarter: the least of a number that also depends on the moment."""
 COMMANDS = (
     ("mark", '{"text":"stood up"}'),
     ("mark", '{"text":"\\ud800"}'),
@@ -118,10 +120,11 @@ class Watch:
         """Return the growth of each resource from the second quarter to the last."""
         quarter = len(self.measured) // 4
         early, late = self.measured[quarter : 2 * quarter], self.measured[-quarter:]
-        middle = [
-            {key: median(one[key] for one in part) for key in LIMITS} for part in (early, late)
+        typical = [
+            {key: usual(one[key] for one in part) for key, usual in TYPICAL.items()}
+            for part in (early, late)
         ]
-        return {key: middle[1][key] - middle[0][key] for key in LIMITS}
+        return {key: typical[1][key] - typical[0][key] for key in LIMITS}
 
 
 def soak(hours: float, kills: int, folder: Path) -> Watch:
