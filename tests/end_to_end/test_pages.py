@@ -112,6 +112,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+LIMITS = {
+    "mosquitto_sub": ["-C", "1", "-W", "30"],
+    "mosquitto_pub": [],
+    "mosquitto_rr": ["-W", "30"],
+}
+"""Arguments that end a client of mosquitto, which would listen for ever."""
 TO_BROKER = ("run", "replay", "watch", "calibrate", "doctor", "forget")
 """Commands that connect to a broker."""
 
@@ -221,14 +227,6 @@ def test_every_command_runs(
         else:
             seen = ended(runnable(given, broker.port), folder)
             assert seen.returncode == 0, seen.stderr
-
-
-LIMITS = {
-    "mosquitto_sub": ["-C", "1", "-W", "30"],
-    "mosquitto_pub": [],
-    "mosquitto_rr": ["-W", "30"],
-}
-"""Arguments that end a client of mosquitto, which would listen for ever."""
 
 
 def ended(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
