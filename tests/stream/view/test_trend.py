@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,7 @@ def test_a_viewer_gets_each_row_once() -> None:
     assert len(got) > 90
 
 
+@pytest.mark.slow
 def test_everything_stays_in_bounded_memory_at_a_coarser_step() -> None:
     trend = PressureTrend()
     before = trend.size

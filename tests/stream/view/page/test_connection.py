@@ -9,6 +9,8 @@ from innpar.stream.view.server import serving
 from support.browsers import chromium, need_chromium
 from support.wards import Ward
 
+pytestmark = pytest.mark.slow  # Chromium
+
 
 @pytest.mark.slow
 async def test_a_run_that_ends_is_reported_and_one_that_returns_is_shown() -> None:

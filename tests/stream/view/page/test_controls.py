@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from innpar.stream.messages.commands import Calibrate, Mark, Record, Undo
 from support.browsers import eventually
 from support.wards import text, ward
+
+pytestmark = pytest.mark.slow  # Chromium
 
 
 async def test_commands_go_the_way_of_those_from_mqtt() -> None:

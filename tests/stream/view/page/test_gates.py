@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from innpar.stream.view.gates import GATES
 from support.browsers import Watched
 from support.wards import ward
 
+pytestmark = pytest.mark.slow  # Chromium
 ROWS = """[...document.querySelectorAll('#gates tbody tr')].map(
     row => [...row.children].map(cell => cell.textContent))"""
 

@@ -9,6 +9,8 @@ import pytest
 
 from support.wards import HOP, OVERFLOW, RATE, text, ward
 
+pytestmark = pytest.mark.slow  # Chromium
+
 
 @pytest.mark.slow
 async def test_an_invalid_beat_leaves_no_number_for_more_than_five_seconds() -> None:

@@ -10,6 +10,8 @@ import pytest
 from support.browsers import DRAWN
 from support.wards import HOP, RATE, text, ward
 
+pytestmark = pytest.mark.slow  # Chromium
+
 
 @pytest.mark.slow
 async def test_what_is_drawn_is_what_was_sent() -> None:

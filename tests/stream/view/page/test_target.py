@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from support.wards import text, ward
+
+pytestmark = pytest.mark.slow  # Chromium
 
 
 async def test_time_in_target_counts_the_estimates_and_their_whole_intervals() -> None:

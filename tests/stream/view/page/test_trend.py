@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from support.browsers import Watched
 from support.wards import Ward, ward
 
+pytestmark = pytest.mark.slow  # Chromium
 CUFF = {"sbp": 128, "dbp": 79}
 AMBER = """() => [innpar.trend.layers[0], innpar.sweeps.abp.layers[2]].map(layer => {
     const ink = innpar.trend.paint('cuff').slice(1).match(/../g).map(part => parseInt(part, 16));

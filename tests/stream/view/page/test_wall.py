@@ -8,6 +8,8 @@ import pytest
 
 from support.wards import OVERFLOW, ward
 
+pytestmark = pytest.mark.slow  # Chromium
+
 
 @pytest.mark.parametrize("wearers", [4, 16, 64])
 async def test_the_wall_shows_everyone_in_a_stable_order(wearers: int) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from support.wards import text, ward
 
+pytestmark = pytest.mark.slow  # Chromium
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
